@@ -1,0 +1,64 @@
+"""What the lab's pool needs of a guest, so that simulated and real guests can take each other's place.
+
+The pool decides when a guest boots, stops and is destroyed; a guest maker decides what a guest is made of.  Both
+sides know each other only by the two protocols of this module.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Guest(Protocol):
+    """The inside of one VM: an SSH server with an engine behind it."""
+
+    @property
+    def name(self) -> str:
+        """The VM's name at the time it was made."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What the guest tools announce while it runs, one address for each VIF, in their order."""
+
+    @property
+    def port(self) -> int:
+        """The port of its SSH server."""
+
+    @property
+    def user(self) -> str:
+        """The account that may reach the engine."""
+
+    async def start(self) -> None:
+        """Boot: when it returns, the SSH server and the engine answer.  Nothing happens when it runs already."""
+
+    async def stop(self) -> None:
+        """Power off: afterwards nothing answers at its addresses.  Containers and host keys are kept."""
+
+    async def destroy(self) -> None:
+        """Stop it and remove all that it kept."""
+
+    async def new_host_key(self) -> None:
+        """Give it another SSH host key, as a reinstalled guest would have."""
+
+    async def truth(self) -> list[dict[str, object]]:
+        """Its containers as it knows them itself: `id` (64 digits), `name` and `state` of each."""
+
+
+class GuestMaker(Protocol):
+    """Makes guests of one kind and owns what they share."""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks of its guests in CIDR notation, as `roadstead pool add --admit` takes them."""
+
+    async def make(self, name: str, number: int, containers: int) -> Guest:
+        """The guest `number` (from 1; the same number gives the same guest after a restart of the lab), not started."""
+
+    async def authorize(self, public_keys: tuple[str, ...]) -> None:
+        """Let the owners of these keys (lines `ssh-rsa AAAA… comment`) in to every guest, and nobody else."""
+
+    async def set_rate(self, events_per_second: float) -> None:
+        """How many changes a second its containers make by themselves, all guests together."""
+
+    async def close(self) -> None:
+        """Stop every guest and release what they share; what they kept stays for the next start."""

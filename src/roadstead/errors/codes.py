@@ -1,0 +1,242 @@
+"""The one table of error and problem codes, so that cause, remedy and HTTP status of each are said in one place.
+
+``docs/errors.md`` is generated from it. Words in braces are fields that the error carries. A cause states what
+happened, a remedy what the reader does next; both are whole sentences.
+"""
+
+from typing import NamedTuple
+
+
+class Code(NamedTuple):
+    """One row: the HTTP ``status`` of answers that carry it, its ``cause`` and its ``remedy``."""
+
+    status: int
+    cause: str
+    remedy: str
+
+
+REACHING_A_GUEST = {
+    "address-claimed-twice": Code(
+        409,
+        "Every address of this VM ({addresses}) is announced by another running VM too ({others}).",
+        "Find out which VM owns it, then say `roadstead hostkey confirm {vm}`.",
+    ),
+    "address-not-allowed": Code(
+        409,
+        "None of the addresses that the VM announces ({addresses}) may be used: {reason}.",
+        "Admit the network with `roadstead pool set {pool} --admit NETWORK`, or set `roadstead-address` of the VM.",
+    ),
+    "host-key-changed": Code(
+        409,
+        "The VM shows another SSH host key ({shown}) than the one remembered ({pinned}).",
+        "If the VM was installed anew, say `roadstead hostkey forget {vm}`; otherwise somebody may be in between.",
+    ),
+    "host-key-forgotten": Code(
+        409,
+        "The remembered host key of this VM vanished from the pool, and the VM now shows another ({shown}).",
+        "Compare the fingerprint on the VM's console, then say `roadstead hostkey confirm {vm}`.",
+    ),
+    "host-key-shared": Code(
+        409,
+        "The VM shows the SSH host key that is remembered for another VM ({others}).",
+        "Give the VM a host key of its own, or say `roadstead hostkey confirm {vm}` if both are meant to share it.",
+    ),
+    "host-key-type-gone": Code(
+        409,
+        "The VM no longer offers a host key of the remembered type ({type}).",
+        "If its SSH server was reconfigured, say `roadstead hostkey forget {vm}`.",
+    ),
+    "key-rejected": Code(
+        409,
+        "The VM's SSH server refuses the pool key for the user {user}.",
+        "Put the line that `roadstead pool key show {pool}` prints into that user's authorized_keys.",
+    ),
+    "link-lost": Code(503, "The connection to the VM was lost.", "It is being opened again; nothing needs to be done."),
+    "mode-unsupported": Code(
+        409,
+        "The VM is set to the mode {mode}, which this version does not speak.",
+        "Set `xscontainer-mode` of the VM to ssh.",
+    ),
+    "no-address": Code(
+        409,
+        "The VM announces no address.",
+        "Install or start the guest tools in the VM, or set `roadstead-address` in its other_config.",
+    ),
+    "pool-key-missing": Code(
+        409,
+        "The pool has no SSH key yet, or it cannot be read.",
+        "Say `roadstead pool key show {pool}`, which makes it and tells what stands in the way.",
+    ),
+    "refused": Code(
+        503,
+        "The VM refuses connections to port {port} ({addresses}).",
+        "Start the SSH server in the VM, or set `roadstead-ssh-port` of the VM.",
+    ),
+    "setting-invalid": Code(
+        409,
+        "The VM's setting {key} is not valid: {reason}.",
+        "Correct or remove it with `xe vm-param-remove uuid={vm} param-name=other-config param-key={key}`.",
+    ),
+    "ssh-failed": Code(
+        503,
+        "The SSH handshake with the VM failed: {reason}.",
+        "Look at the SSH server's log in the VM; it must offer today's algorithms.",
+    ),
+    "ssh-refuses-us": Code(
+        503,
+        "The VM's SSH server closed the connection before it introduced itself.",
+        "It may be penalising our address (PerSourcePenalties) or be full (MaxStartups): wait, then look at its log.",
+    ),
+    "timed-out": Code(
+        503,
+        "The VM did not answer in time while {step} ({addresses}).",
+        "Check that the VM is alive and that no firewall drops the traffic.",
+    ),
+    "unreachable": Code(
+        503,
+        "There is no way to the VM's addresses ({addresses}): {reason}.",
+        "Check routes and firewalls between Roadstead and the VM's network.",
+    ),
+}
+
+REACHING_AN_ENGINE = {
+    "engine-answer-invalid": Code(
+        502,
+        "The engine gave an answer that no container engine gives: {reason}.",
+        "Check what listens on the engine's socket in the VM.",
+    ),
+    "engine-down": Code(
+        503,
+        "The container engine in the VM does not answer.",
+        "Start it in the VM, for example with `systemctl start docker`.",
+    ),
+    "engine-refused": Code(502, "The engine refused: {reason}.", "See the engine's message."),
+    "engine-socket-denied": Code(
+        409,
+        "The user {user} may not open the engine's socket {socket}.",
+        "Add the user to the group `docker` in the VM and let it sign in again.",
+    ),
+    "engine-timed-out": Code(
+        504,
+        "The engine did not answer within {seconds} s.",
+        "Look at the load of the VM and at the engine's log.",
+    ),
+    "engine-too-large": Code(
+        502,
+        "The engine says more than the bounds allow: {hidden} of its {total} containers are not shown.",
+        "Remove containers that are no longer needed, or raise the limits in the settings.",
+    ),
+    "engine-unreachable": Code(
+        503,
+        "The VM's SSH server does not open the engine's socket {socket}, and the key allows no command to ask why: "
+        "forwarding may be off, the path not permitted, the socket not there, or the user not allowed.",
+        "Check these four in the VM; the line of `roadstead pool key show {pool}` permits the socket.",
+    ),
+    "engine-unsupported": Code(
+        409,
+        "The engine speaks API {version}, which is too {direction} for this version of Roadstead.",
+        "Use an engine with an API between {oldest} and {newest}.",
+    ),
+    "no-engine-socket": Code(
+        409,
+        "There is no engine socket at {socket} in the VM.",
+        "Install and start Docker or Podman there, or set `roadstead-engine-socket` of the VM.",
+    ),
+    "no-relay": Code(
+        409,
+        "The VM's SSH server forbids forwarding to a socket, and no command that could replace it works there.",
+        "Allow `AllowStreamLocalForwarding` in its sshd_config, or install the docker command in the VM.",
+    ),
+}
+
+POOLS = {
+    "pool-answer-invalid": Code(
+        502, "The pool at {address} gave an answer that is not XAPI's: {reason}.", "Check the address and the port."
+    ),
+    "pool-call-failed": Code(502, "The pool refused {call}: {reason}.", "See the pool's message."),
+    "pool-certificate-changed": Code(
+        409,
+        "The server at {address} shows another certificate ({shown}) than the trusted one ({trusted}).",
+        "If it was renewed, say `roadstead pool set {pool} --fingerprint {shown}`; otherwise do not go on.",
+    ),
+    "pool-certificate-untrusted": Code(
+        409,
+        "The certificate of {address} is not trusted: {reason}.",
+        "Give the right --ca-file, or compare and confirm its fingerprint.",
+    ),
+    "pool-exists": Code(409, "The pool {name} is known already.", "Use `roadstead pool set {name}` to change it."),
+    "pool-not-permitted": Code(
+        403,
+        "The pool account may not call {call}.",
+        "Give the account the role pool-operator.",
+    ),
+    "pool-sign-in-failed": Code(
+        401,
+        "The pool at {address} refuses the user {user}.",
+        "Check name and password, then say `roadstead pool set {pool} --user NAME`.",
+    ),
+    "pool-starting": Code(503, "The pool at {address} is still starting.", "It is being tried again."),
+    "pool-timed-out": Code(504, "The pool did not answer {call} in time.", "Look at the load of the pool's master."),
+    "pool-unreachable": Code(
+        503,
+        "The pool cannot be reached at {address}: {reason}.",
+        "Check address, port and firewall; it is being tried again.",
+    ),
+}
+
+INPUT = {
+    "action-unknown": Code(422, "There is no action {action}.", "Use one of: {known}."),
+    "address-invalid": Code(422, "{value} is not a pool address.", "Write it as https://HOST or https://HOST:PORT."),
+    "ambiguous-name": Code(409, "{name} names {count} {kind}s: {candidates}.", "Name one of them more exactly."),
+    "confirmation-needed": Code(
+        409, "This touches {count} {kind}s: {candidates}.", "Say so with --yes, or name fewer."
+    ),
+    "field-invalid": Code(422, "The field {field} is not valid: {reason}.", "Correct it and try again."),
+    "file-unreadable": Code(422, "The file {path} cannot be read: {reason}.", "Check its name and its rights."),
+    "filter-invalid": Code(
+        422,
+        "The filter does not make sense at {term}: {reason}.",
+        "Write terms as field:value, for example state:running image:nginx; the fields are {known}.",
+    ),
+    "fingerprint-invalid": Code(
+        422, "{value} is not a SHA-256 fingerprint.", "Write it as 64 hexadecimal digits, with or without colons."
+    ),
+    "fingerprint-needed": Code(
+        409,
+        "The server at {address} shows the certificate {shown}, which nobody has confirmed.",
+        "Compare it with the one on the host's console, then repeat with --fingerprint {shown}.",
+    ),
+    "network-invalid": Code(422, "{value} is not a network.", "Write it as 10.0.0.0/16 or fd00::/8."),
+    "no-such-container": Code(404, "No container is called {name}.", "`roadstead ps` lists them all."),
+    "no-such-host": Code(404, "No host is called {name}.", "`roadstead vms` shows the hosts."),
+    "no-such-operation": Code(404, "There is no operation {name}.", "Operations are kept for an hour after their end."),
+    "no-such-page": Code(404, "There is nothing at {path}.", "The API is described at /api/v1/openapi.json."),
+    "no-such-pool": Code(404, "No pool is called {name}.", "`roadstead pool list` lists them."),
+    "no-such-vm": Code(404, "No VM is called {name}.", "`roadstead vms` lists them all."),
+    "nothing-to-confirm": Code(409, "{vm} has no host key that waits to be confirmed.", "See `roadstead why {vm}`."),
+    "vm-not-enabled": Code(
+        409, "Container management is not enabled for {vm}.", "Enable it with `roadstead enable {vm}`."
+    ),
+    "vm-not-in-a-pool": Code(409, "{vm} belongs to no pool, so this cannot be set.", "It is managed as it stands."),
+    "vm-off": Code(409, "The VM {vm} is not running.", "Start it, then try again."),
+}
+
+RUNNING = {
+    "credentials-rejected": Code(401, "The token is missing or wrong.", "Read it from the file {path}."),
+    "host-header-rejected": Code(403, "The Host header names another server.", "Use http://127.0.0.1:PORT/."),
+    "internal": Code(500, "Roadstead made a mistake; its log tells more.", "Please report it with the log's lines."),
+    "key-file-unusable": Code(500, "The key file {path} cannot be used: {reason}.", "Restore it from a backup."),
+    "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
+    "server-gone": Code(503, "No Roadstead server answers at {address}.", "Start one with `roadstead serve`."),
+    "server-answer-invalid": Code(502, "What answers at {address} is no Roadstead server.", "Check --server."),
+    "settings-invalid": Code(500, "The setting {field} is not valid: {reason}.", "Correct it in {path}."),
+    "settings-unreadable": Code(500, "The settings file {path} cannot be read: {reason}.", "Correct or remove it."),
+    "shutting-down": Code(503, "The server is stopping.", "Try again when it runs."),
+    "state-taken": Code(
+        409, "Another Roadstead server uses the state folder {path}.", "Stop it, or choose another with --state."
+    ),
+    "state-unusable": Code(500, "The state folder {path} cannot be used: {reason}.", "Choose another with --state."),
+}
+
+CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **INPUT, **RUNNING}
+"""Every code that an error, a problem or an operation's result may carry."""

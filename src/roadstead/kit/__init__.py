@@ -1,0 +1,1 @@
+"""asyncio tools without a domain: what every layer that waits is built of."""

@@ -1,0 +1,79 @@
+"""The one supervisor: runs a peer's loop for ever, and says an outage once when it begins and once when it ends."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from roadstead.errors import PeerError
+from roadstead.kit.backoff import Backoff
+
+
+class Report(Protocol):
+    """Where `keep` says what happens to its peer."""
+
+    def began(self, error: PeerError) -> None:
+        """The peer stopped working, or stopped working for another reason than before."""
+
+    def ended(self) -> None:
+        """The peer works (again)."""
+
+
+Healthy = Callable[[], None]
+"""What a loop calls once it works: the outage is over."""
+
+
+async def keep(
+    run: Callable[[Healthy], Awaitable[None]],
+    *,
+    backoff: Backoff,
+    report: Report,
+    wake: asyncio.Event | None = None,
+    patience: Callable[[PeerError], float] = lambda _: 0.0,
+) -> None:
+    """Call ``run`` again and again until cancelled.
+
+    A `PeerError` is an expected outage: it is reported (once for each code in a row) and followed by a delay of
+    ``backoff``, at least ``patience(error)`` seconds, cut short when ``wake`` is set. Any other exception is a bug and
+    leaves `keep`. A ``run`` that returns is called again after a delay, too.
+    """
+    outage = _Outage(report, backoff)
+    while True:
+        try:
+            await run(outage.over)
+        except PeerError as error:
+            outage.begins(error)
+            backoff.at_least(patience(error))
+        await pause(backoff.delay(), wake)
+
+
+async def pause(seconds: float, wake: asyncio.Event | None = None) -> None:
+    """Wait ``seconds``, or until ``wake`` is set (and clear it)."""
+    if wake is None:
+        await asyncio.sleep(seconds)
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        return
+    wake.clear()
+
+
+class _Outage:
+    """Whether the peer is out, and for which reason, so that each is told once."""
+
+    def __init__(self, report: Report, backoff: Backoff) -> None:
+        self._report = report
+        self._backoff = backoff
+        self._code: str | None = ""
+
+    def begins(self, error: PeerError) -> None:
+        if error.code != self._code:
+            self._code = error.code
+            self._report.began(error)
+
+    def over(self) -> None:
+        self._backoff.reset()
+        if self._code is not None:
+            self._code = None
+            self._report.ended()

@@ -1,0 +1,19 @@
+"""The one door through which tasks are started, so that each has an owner and a spoken name."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def spawn(group: asyncio.TaskGroup, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Start ``work`` in ``group``, which outlives it, under ``name`` (as in "guest web-1")."""
+    return group.create_task(work, name=name)
+
+
+async def stop(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel ``tasks`` and wait until they have ended; what they raised meanwhile is theirs, not ours."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,39 @@
+"""Foreign text made harmless for where it goes: a pool's database, a terminal, a bounded record."""
+
+import re
+import unicodedata
+
+_NOT_XML = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
+_LINE_BREAKING = {"\u2028", "\u2029", "\x85"}
+
+
+def xml_clean(text: str, replacement: str = "\ufffd") -> str:
+    """Return ``text`` with everything replaced that XAPI's database must never hold.
+
+    Allowed is XML 1.0 ``Char`` without C0 controls other than tab and newline, and without U+FFFE and U+FFFF: one of
+    those makes a pool's database unreadable at its next start.
+    """
+    return _NOT_XML.sub(replacement, text)
+
+
+def terminal_clean(text: str) -> str:
+    """Return ``text`` as one line that cannot command a terminal: controls and bidirectional marks become ``?``."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character in _LINE_BREAKING or unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn"}:
+        return "?"
+    return character
+
+
+def cut(text: str, limit: int) -> str:
+    """Return at most ``limit`` bytes (as UTF-8) of ``text``, cut between characters, with a mark when cut."""
+    if len(text) * 4 <= limit:
+        return text
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - 3].decode("utf-8", "ignore") + "…"

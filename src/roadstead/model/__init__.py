@@ -1,0 +1,60 @@
+"""The nouns of Roadstead as frozen records, so that every layer means the same thing by a pool, a VM or a container.
+
+Pure: nothing here waits, reads or writes. Times are aware ``datetime`` values in UTC.
+"""
+
+from roadstead.model.facts import Fact, Gone, Listed, Scope, Seen
+from roadstead.model.ids import (
+    LOCAL_HOST,
+    LOCAL_POOL,
+    ContainerId,
+    HostId,
+    PoolId,
+    VmId,
+    container_id,
+    split_container_id,
+)
+from roadstead.model.operations import ACTIONS, Operation, Result
+from roadstead.model.records import (
+    Container,
+    Engine,
+    Host,
+    Link,
+    LinkState,
+    Pool,
+    Port,
+    PowerState,
+    Problem,
+    Record,
+    Vm,
+)
+
+__all__ = [
+    "ACTIONS",
+    "LOCAL_HOST",
+    "LOCAL_POOL",
+    "Container",
+    "ContainerId",
+    "Engine",
+    "Fact",
+    "Gone",
+    "Host",
+    "HostId",
+    "Link",
+    "LinkState",
+    "Listed",
+    "Operation",
+    "Pool",
+    "PoolId",
+    "Port",
+    "PowerState",
+    "Problem",
+    "Record",
+    "Result",
+    "Scope",
+    "Seen",
+    "Vm",
+    "VmId",
+    "container_id",
+    "split_container_id",
+]

@@ -3,6 +3,7 @@
 Pure: nothing here waits, reads or writes. Times are aware ``datetime`` values in UTC.
 """
 
+from roadstead.model.addresses import Address, canonical, parse_address
 from roadstead.model.facts import Fact, Gone, Listed, Scope, Seen
 from roadstead.model.ids import (
     LOCAL_HOST,
@@ -28,8 +29,13 @@ from roadstead.model.records import (
     Record,
     Vm,
 )
+from roadstead.model.snapshot import Snapshot
 
 __all__ = [
+    "Address",
+    "Snapshot",
+    "canonical",
+    "parse_address",
     "ACTIONS",
     "LOCAL_HOST",
     "LOCAL_POOL",

@@ -1,0 +1,1 @@
+"""The inventory: what is known of all pools, one writer, numbered changes, many readers."""

@@ -1,0 +1,53 @@
+"""Changes for readers: each resumes from the number it knows, or is told to list again.
+
+The feed keeps the last changes in a ring. A reader that asks for a number that the ring no longer (or never) held is
+told so: changes are never skipped silently, and a slow reader costs nothing but its own listing.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from roadstead.inventory.changes import Change
+
+
+class Feed:
+    """A ring of the last ``capacity`` changes; ``number`` is that of the newest one."""
+
+    def __init__(self, capacity: int, number: int = 0) -> None:
+        self._ring: list[Change | None] = [None] * capacity
+        self._first = number + 1
+        self._number = number
+        self._news = asyncio.Event()
+
+    @property
+    def number(self) -> int:
+        """Number of the newest change."""
+        return self._number
+
+    def publish(self, changes: Sequence[Change]) -> None:
+        """Append ``changes`` (numbered on from `number` without a gap) and wake the readers; never waits."""
+        if not changes:
+            return
+        for change in changes:
+            self._ring[change.number % len(self._ring)] = change
+        self._number = changes[-1].number
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def holds(self, since: int) -> bool:
+        """Whether a reader that knows everything up to ``since`` can be told all the rest."""
+        oldest = max(self._first, self._number - len(self._ring) + 1)
+        return oldest - 1 <= since <= self._number
+
+    def after(self, since: int, limit: int = 1000) -> list[Change] | None:
+        """Return up to ``limit`` changes after number ``since``, or None: the reader must list again."""
+        if not self.holds(since):
+            return None
+        last = min(self._number, since + limit)
+        size = len(self._ring)
+        return [change for number in range(since + 1, last + 1) if (change := self._ring[number % size]) is not None]
+
+    async def wait(self, since: int) -> None:
+        """Wait until there is a change after number ``since``."""
+        while self._number <= since:
+            await self._news.wait()

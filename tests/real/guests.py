@@ -1,0 +1,1 @@
+"""Real guests for tests."""

@@ -31,6 +31,7 @@ class Backoff:
         """Begin anew with ``first``: the peer works."""
         self._next = self.first
 
-    def at_least(self, seconds: float) -> None:
-        """Make the next delay no shorter than ``seconds``: this failure calls for patience."""
-        self._next = max(self._next, min(seconds, self.limit))
+    def after(self, error: Exception | None) -> float:
+        """Return the delay after a try: the same whatever happened (see `kit.keep.Pace`)."""
+        del error
+        return self.delay()

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from roadstead.errors import PeerError
-from roadstead.kit.backoff import Backoff
 
 
 class Report(Protocol):
@@ -18,6 +17,16 @@ class Report(Protocol):
         """The peer works (again)."""
 
 
+class Pace(Protocol):
+    """How long to wait between two tries; `kit.backoff.Backoff` is one."""
+
+    def after(self, error: PeerError | None) -> float:
+        """Return the seconds to wait after a try that ended with ``error``, or without one."""
+
+    def reset(self) -> None:
+        """The peer works: begin with short delays again."""
+
+
 Healthy = Callable[[], None]
 """What a loop calls once it works: the outage is over."""
 
@@ -25,25 +34,25 @@ Healthy = Callable[[], None]
 async def keep(
     run: Callable[[Healthy], Awaitable[None]],
     *,
-    backoff: Backoff,
+    pace: Pace,
     report: Report,
     wake: asyncio.Event | None = None,
-    patience: Callable[[PeerError], float] = lambda _: 0.0,
 ) -> None:
     """Call ``run`` again and again until cancelled.
 
-    A `PeerError` is an expected outage: it is reported (once for each code in a row) and followed by a delay of
-    ``backoff``, at least ``patience(error)`` seconds, cut short when ``wake`` is set. Any other exception is a bug and
-    leaves `keep`. A ``run`` that returns is called again after a delay, too.
+    A `PeerError` is an expected outage: it is reported (once for each code in a row) and followed by a delay that
+    ``pace`` gives, cut short when ``wake`` is set. Any other exception is a bug and leaves `keep`. A ``run`` that
+    returns is called again after a delay, too.
     """
-    outage = _Outage(report, backoff)
+    outage = _Outage(report, pace)
     while True:
+        failure: PeerError | None = None
         try:
             await run(outage.over)
         except PeerError as error:
             outage.begins(error)
-            backoff.at_least(patience(error))
-        await pause(backoff.delay(), wake)
+            failure = error
+        await pause(pace.after(failure), wake)
 
 
 async def pause(seconds: float, wake: asyncio.Event | None = None) -> None:
@@ -62,9 +71,9 @@ async def pause(seconds: float, wake: asyncio.Event | None = None) -> None:
 class _Outage:
     """Whether the peer is out, and for which reason, so that each is told once."""
 
-    def __init__(self, report: Report, backoff: Backoff) -> None:
+    def __init__(self, report: Report, pace: Pace) -> None:
         self._report = report
-        self._backoff = backoff
+        self._pace = pace
         self._code: str | None = ""
 
     def begins(self, error: PeerError) -> None:
@@ -73,7 +82,7 @@ class _Outage:
             self._report.began(error)
 
     def over(self) -> None:
-        self._backoff.reset()
+        self._pace.reset()
         if self._code is not None:
             self._code = None
             self._report.ended()

@@ -1,0 +1,71 @@
+"""How one VM wants to be reached, read from its ``other_config``, which its administrators write as they please."""
+
+import re
+from dataclasses import dataclass
+
+from roadstead.errors import LinkError
+from roadstead.model import Vm
+
+_SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_USER = re.compile(r"[A-Za-z0-9_.@\\-]{1,64}\$?")
+SOCKET_BYTES = 107
+"""What fits into ``sockaddr_un.sun_path`` with its final zero."""
+SSH_PORT = 22
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The checked settings of one VM."""
+
+    user: str
+    port: int
+    socket: str
+    address: str | None
+    """An address that the operator gave (``roadstead-address``), tried before all others; not yet judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for a VM that says nothing."""
+
+    user: str
+    socket: str
+
+
+def access_of(vm: Vm, defaults: Defaults) -> Access:
+    """Return how ``vm`` wants to be reached.
+
+    Raises `LinkError` ``setting-invalid`` (naming the key) or ``mode-unsupported``.
+    """
+    mode = vm.settings.get("xscontainer-mode") or "ssh"
+    if mode != "ssh":
+        raise LinkError("mode-unsupported", vm=vm.id, mode=mode)
+    return Access(
+        user=_checked(vm, "xscontainer-username", defaults.user, _USER, "it is no user name"),
+        port=_port(vm),
+        socket=_socket(vm, defaults.socket),
+        address=vm.settings.get("roadstead-address") or None,
+    )
+
+
+def _checked(vm: Vm, key: str, default: str, pattern: re.Pattern[str], reason: str) -> str:
+    value = vm.settings.get(key) or default
+    if not pattern.fullmatch(value):
+        raise LinkError("setting-invalid", vm=vm.id, key=key, reason=reason)
+    return value
+
+
+def _socket(vm: Vm, default: str) -> str:
+    key = "roadstead-engine-socket"
+    path = _checked(vm, key, default, _SOCKET, "it is no plain absolute path")
+    if len(path.encode()) > SOCKET_BYTES or ".." in path.split("/"):
+        raise LinkError("setting-invalid", vm=vm.id, key=key, reason="it is too long or climbs with ..")
+    return path
+
+
+def _port(vm: Vm) -> int:
+    key = "roadstead-ssh-port"
+    text = vm.settings.get(key) or str(SSH_PORT)
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise LinkError("setting-invalid", vm=vm.id, key=key, reason="it is no port between 1 and 65535")
+    return int(text)

@@ -1,0 +1,58 @@
+"""Which guest is to be connected, and with what: the record that a handshake needs to know."""
+
+from dataclasses import dataclass
+
+from roadstead.model import LinkState, Snapshot, Vm, VmId
+from roadstead.plan import addresses, pins
+from roadstead.plan.access import Access, Defaults, access_of
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One connection to be made."""
+
+    vm: VmId
+    access: Access
+    addresses: tuple[str, ...]
+    """Allowed, in order, best first."""
+    pin: pins.Pin
+    shared_allowed: bool
+    """The operator confirmed that the VM's key may be another VM's too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What planning a link needs besides the snapshot."""
+
+    defaults: Defaults
+    rules: addresses.Rules
+    memory: pins.Memory
+    winner: str | None = None
+    """The address that answered last time."""
+
+
+def standing(vm: Vm | None) -> LinkState:
+    """Return how ``vm`` is meant to stand with us; `LinkState.CONNECTING` means that a link is wanted."""
+    if vm is None or not vm.enabled:
+        return LinkState.UNMANAGED
+    return LinkState.CONNECTING if vm.running else LinkState.OFF
+
+
+def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
+    """Return the connection that ``vm``, which is to be connected, needs now.
+
+    Raises `LinkError` when its settings or addresses forbid one: ``setting-invalid``, ``mode-unsupported``,
+    ``no-address``, ``address-not-allowed``, ``address-claimed-twice``.
+    """
+    access = access_of(vm, circumstances.defaults)
+    usable = addresses.candidates(vm, access.address, circumstances.winner, circumstances.rules)
+    pin = pins.pin_before(vm, circumstances.memory, snapshot)
+    confirmed = circumstances.memory.consent is not None
+    if pin.key is None and not confirmed:
+        usable = addresses.unclaimed(vm, usable, snapshot)
+    return Wanted(vm.id, access, usable, pin, shared_allowed=confirmed)
+
+
+def is_foreign(key: str, vm: VmId, snapshot: Snapshot) -> bool:
+    """Whether the host key ``key`` (base64 blob) is remembered for another running VM than ``vm``."""
+    return bool(snapshot.pinned(key) - {vm})

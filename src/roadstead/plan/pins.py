@@ -1,0 +1,73 @@
+"""What to make of a VM's remembered SSH host key: before the handshake, and after it.
+
+The pin stands in the pool (``VM.other_config:xscontainer-sshhostkey``), where the old pack and other instances find
+it. Our database remembers each VM's last pin, so that one that vanished or was copied with a clone is noticed.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from roadstead.errors import LinkError
+from roadstead.model import Snapshot, Vm
+
+HOST_KEY = "xscontainer-sshhostkey"
+
+
+class Standing(Enum):
+    """How a VM's pin stands."""
+
+    PINNED = "pinned"
+    """The pool remembers the key."""
+    VANISHED = "vanished"
+    """The pool lost it; we remember it: another key than that one is for the operator to judge."""
+    NONE = "none"
+    """First contact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What the handshake must hold the guest to. ``key`` is the base64 blob, None at first contact."""
+
+    standing: Standing
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What our database knows of one VM: its ``last`` pin, and whether its pool was known before the VM came."""
+
+    last: str | None = None
+    pool_known: bool = False
+    consent: str | None = None
+    """The key (base64 blob) that the operator confirmed for it, or ``*`` for whichever key it shows first."""
+
+
+ANY_KEY = "*"
+
+
+def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
+    """Return what the guest is held to in the next handshake."""
+    if memory.consent is not None:
+        return Pin(Standing.NONE) if memory.consent == ANY_KEY else Pin(Standing.PINNED, memory.consent)
+    key = vm.settings.get(HOST_KEY)
+    if key:
+        return Pin(Standing.NONE) if _is_copy(vm, key, memory, snapshot) else Pin(Standing.PINNED, key)
+    if memory.last is not None:
+        return Pin(Standing.VANISHED, memory.last)
+    return Pin(Standing.NONE)
+
+
+def pin_after(vm: Vm, shown: str) -> str | None:
+    """Return the key to write into the pool after a sign-in under host key ``shown``, or None when it stands there."""
+    return None if vm.settings.get(HOST_KEY) == shown else shown
+
+
+def explain(error: LinkError, pin: Pin) -> LinkError:
+    """Return ``error`` as it reads for a pin that vanished: there is nothing to compare with but our own memory."""
+    if error.code in {"host-key-changed", "host-key-type-gone"} and pin.standing is Standing.VANISHED:
+        return LinkError("host-key-forgotten", **error.fields)
+    return error
+
+
+def _is_copy(vm: Vm, key: str, memory: Memory, snapshot: Snapshot) -> bool:
+    return memory.last is None and memory.pool_known and bool(snapshot.pinned(key) - {vm.id})

@@ -5,6 +5,7 @@ would cost a copy and a turn of the loop for every answer.
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 
@@ -45,6 +46,10 @@ class Link(Protocol):
     """Where it leads, for people: an IP address or a path."""
     relay: str
     """How streams are opened: ``streamlocal``, ``dial-stdio`` or ``unix``."""
+
+    @property
+    def heard(self) -> datetime:
+        """When the far end was last heard."""
 
     async def open(self, receiver: Receiver) -> Stream:
         """Open one more stream to the engine. Raises `LinkError` or `EngineError` with the reason."""

@@ -1,0 +1,214 @@
+"""One managed guest: its link is opened, watched, and opened again, for ever and politely."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from roadstead.errors import EngineError, LinkError, PeerError
+from roadstead.kit import clocks
+from roadstead.kit.backoff import Backoff
+from roadstead.kit.gates import Budget
+from roadstead.kit.keep import Healthy, keep
+from roadstead.kit.streams import Link as Way
+from roadstead.model import Fact, Link, LinkState, Problem, Seen, VmId
+from roadstead.peers.engine.client import EngineClient
+from roadstead.settings.schema import Settings
+from roadstead.watch.guest import GuestWatcher
+
+Tell = Callable[[Sequence[Fact]], None]
+"""Where facts go: into the inventory."""
+REFUSALS = frozenset(
+    {"key-rejected", "host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone"}
+)
+"""Failures that another try does not mend, and that a guest's SSH server may hold against our address."""
+OPEN_LINK_RETRY_SECONDS = (1.0, 30.0)
+"""First and longest delay while the link lives and only the engine is down: asking again costs no sign-in."""
+
+
+class GuestPace:
+    """How long to wait before a guest is tried again: at most one sign-in in ``retry_first_seconds``, whatever happens;
+    refusals call for much more patience, an engine that is down behind a living link for less.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        link = settings.link
+        self._shortest = link.retry_first_seconds
+        self._ordinary = Backoff(link.retry_first_seconds, link.retry_limit_seconds)
+        self._refusal = Backoff(link.refusal_first_seconds, link.refusal_limit_seconds, jitter=0.1)
+        self._engine = Backoff(*OPEN_LINK_RETRY_SECONDS)
+        self._last_sign_in = float("-inf")
+
+    def signs_in(self) -> None:
+        """A sign-in begins now."""
+        self._last_sign_in = _monotonic()
+
+    def until_polite(self) -> float:
+        """Seconds until the next sign-in is polite."""
+        return max(0.0, self._last_sign_in + self._shortest - _monotonic())
+
+    def after(self, error: PeerError | None) -> float:
+        """Return the seconds to wait after ``error``."""
+        if isinstance(error, EngineError):
+            return self._engine.delay()
+        if error is not None and error.code in REFUSALS:
+            return self._refusal.delay()
+        return max(self._ordinary.delay() - (_monotonic() - self._last_sign_in), 0.1)
+
+    def reset(self) -> None:
+        """The guest works."""
+        for backoff in (self._ordinary, self._refusal, self._engine):
+            backoff.reset()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new way to a guest, and the host key it was opened under (its fingerprint; empty where there is none)."""
+
+    way: Way
+    host_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What all guests share."""
+
+    settings: Settings
+    budget: Budget
+    tell: Tell
+
+
+class Guest:
+    """Keeps one VM's link and watcher. ``open_way`` connects: it raises `PeerError` with the reason when it cannot."""
+
+    def __init__(self, vm: VmId, open_way: Callable[[], Awaitable[Opened]], services: Services) -> None:
+        self.vm = vm
+        self._open_way = open_way
+        self._services = services
+        self._pace = GuestPace(services.settings)
+        self._wake = asyncio.Event()
+        self._forced = False
+        self._opened: Opened | None = None
+        self._engine: EngineClient | None = None
+        self._healthy: Healthy = lambda: None
+        self._link = Link(vm=vm, state=LinkState.CONNECTING, since=clocks.now())
+
+    # ---- what others ask
+
+    @property
+    def engine(self) -> EngineClient | None:
+        """The engine, while the guest is live; None otherwise."""
+        return self._engine if self._link.state is LinkState.LIVE else None
+
+    @property
+    def link(self) -> Link:
+        """How the guest stands."""
+        return self._link
+
+    def try_now(self, *, politely: bool = True) -> None:
+        """Try again at once; ``politely`` keeps the shortest time between two sign-ins."""
+        self._forced = self._forced or not politely
+        self._wake.set()
+
+    def reconnect(self) -> None:
+        """Drop the link: what it was opened with no longer holds."""
+        if self._opened is not None:
+            self._opened.way.close()
+        self.try_now()
+
+    # ---- its own life
+
+    async def run(self) -> None:
+        """Keep the guest until cancelled."""
+        self._say(Link(vm=self.vm, state=LinkState.CONNECTING, since=clocks.now(), heard=self._link.heard))
+        try:
+            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake)
+        finally:
+            self._drop()
+
+    def last_heard(self) -> datetime | None:
+        """When the guest was last heard, as far as this keeper knows."""
+        return self._opened.way.heard if self._opened is not None else self._link.heard
+
+    async def _attempt(self, healthy: Healthy) -> None:
+        self._healthy = healthy
+        opened = await self._way()
+        engine = EngineClient(opened.way, self.vm, self._services.settings.engine, self._services.budget)
+        self._engine = engine
+        try:
+            await GuestWatcher(engine, self.vm, self, self._services.settings.engine).run()
+        except PeerError as error:
+            if not opened.way.is_open:
+                raise LinkError("link-lost", vm=self.vm) from error
+            raise
+        finally:
+            self._engine = None
+            engine.close()
+
+    async def _way(self) -> Opened:
+        """Return the way that is open, or open a new one, politely."""
+        if self._opened is not None and self._opened.way.is_open:
+            return self._opened
+        self._drop()
+        if not self._forced:
+            await asyncio.sleep(self._pace.until_polite())
+        self._forced = False
+        self._pace.signs_in()
+        self._opened = await self._open_way()
+        return self._opened
+
+    def _drop(self) -> None:
+        if self._opened is not None:
+            self._opened.way.close()
+            self._opened = None
+
+    # ---- what the watcher says
+
+    def listed(self, facts: Sequence[Fact], hidden: int, total: int) -> None:
+        """A complete listing came: the guest is live."""
+        self._healthy()
+        problem = _problem(EngineError("engine-too-large", hidden=hidden, total=total)) if hidden > 0 else None
+        link = self._described(LinkState.LIVE, problem)
+        self._link = link
+        self._services.tell([Seen(link), *facts])
+
+    def changed(self, facts: Sequence[Fact]) -> None:
+        """Some containers changed."""
+        self._services.tell(facts)
+
+    # ---- what the supervisor says
+
+    def began(self, error: PeerError) -> None:
+        """The guest cannot be watched, for this reason."""
+        self._say(self._described(LinkState.BROKEN, _problem(error)))
+
+    def ended(self) -> None:
+        """The guest works again; `listed` says so with what was found."""
+
+    def _described(self, state: LinkState, problem: Problem | None) -> Link:
+        same = self._link.state is state
+        opened = self._opened
+        if problem is not None and self._link.problem is not None and problem.code == self._link.problem.code:
+            problem = self._link.problem
+        return Link(
+            vm=self.vm,
+            state=state,
+            since=self._link.since if same else clocks.now(),
+            heard=self.last_heard(),
+            address=opened.way.address if opened else self._link.address,
+            relay=opened.way.relay if opened else self._link.relay,
+            host_key=opened.host_key if opened else self._link.host_key,
+            problem=problem,
+        )
+
+    def _say(self, link: Link) -> None:
+        self._link = link
+        self._services.tell([Seen(link)])
+
+
+def _problem(error: PeerError) -> Problem:
+    return Problem(error.code, error.cause, error.remedy, clocks.now())
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()

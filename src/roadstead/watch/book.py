@@ -1,0 +1,221 @@
+"""What the events of one pool add up to: its objects joined into our records. Pure; `watch.pool` does the waiting.
+
+Objects of XAPI refer to each other and change separately: a VM's addresses stand in its guest metrics, where it runs
+is a reference to a host that may not have been seen yet. The book holds the little that we need of each object and
+says, after each batch of events, which records are new.
+
+A key of ``other_config`` that disappears counts as gone only after a grace: XAPI has no replacement of one key, so
+whoever updates it removes and adds it, and readers see the gap.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec.structs import replace
+
+from roadstead.kit import clocks
+from roadstead.model import Fact, Gone, Host, Listed, Pool, PoolId, Scope, Seen, Vm
+from roadstead.peers.xapi import messages
+from roadstead.peers.xapi.messages import Event
+
+CLASSES = ("pool", "host", "vm", "vm_guest_metrics")
+"""What is subscribed to, spelled as events spell it."""
+_ORDER = {name: place for place, name in enumerate(CLASSES)}
+
+
+@dataclass(slots=True)
+class _VmEntry:
+    """One VM object: its record without what is joined, and what it refers to. ``vm`` is None when it is no real VM."""
+
+    vm: Vm | None
+    resident_on: str | None
+    guest_metrics: str | None
+    held: dict[str, tuple[str, float]]
+    """Settings that vanished: their last value and when they count as gone (seconds of the loop's clock)."""
+
+
+class Book:
+    """The objects of the pool at ``url``. ``grace`` is in seconds."""
+
+    def __init__(self, url: str, grace: float) -> None:
+        self._url = url
+        self._grace = grace
+        self._pool: Pool | None = None
+        self._pool_snapshot: Mapping[str, Any] = {}
+        self._hosts: dict[str, Host] = {}
+        self._versions: dict[str, str] = {}
+        self._vms: dict[str, _VmEntry] = {}
+        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._metrics_of: dict[str, str] = {}
+        self._holding: set[str] = set()
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool's record, once it was seen."""
+        return self._pool
+
+    @property
+    def hosts(self) -> Iterable[Host]:
+        """The pool's hosts."""
+        return self._hosts.values()
+
+    def take(self, events: Iterable[Event], now: float) -> list[Fact]:
+        """Take in a batch of events at ``now`` (the loop's clock) and return what follows."""
+        dirty: dict[str, None] = {}
+        facts: list[Fact] = []
+        for event in sorted(events, key=lambda event: _ORDER.get(event.cls, len(_ORDER))):
+            facts += self._take_one(event, dirty, now)
+        return facts + list(self._joined(dirty))
+
+    def due(self, now: float) -> list[Fact]:
+        """Return what follows from keys that are absent for longer than the grace."""
+        dirty: dict[str, None] = {}
+        for ref in list(self._holding):
+            entry = self._vms.get(ref)
+            if entry is None or self._let_go(ref, entry, now):
+                dirty[ref] = None
+        return list(self._joined(dirty))
+
+    def next_due(self) -> float | None:
+        """When `due` should be asked next (the loop's clock), or None."""
+        times = [when for ref in self._holding if ref in self._vms for _, when in self._vms[ref].held.values()]
+        return min(times, default=None)
+
+    def lost(self, counts: Mapping[str, int]) -> list[str]:
+        """Return the classes of which the pool has another number of objects than the book: deletions got lost."""
+        held = {"host": len(self._hosts), "vm": len(self._vms), "vm_guest_metrics": len(self._addresses)}
+        return [name for name, number in held.items() if counts.get(name, number) != number]
+
+    def relist(self, name: str, snapshots: Mapping[str, Mapping[str, Any]], now: float) -> list[Fact]:
+        """Take a complete listing of the class ``name`` and return what follows."""
+        held: dict[str, Iterable[str]] = {"host": self._hosts, "vm": self._vms, "vm_guest_metrics": self._addresses}
+        gone = [Event(name, "del", ref) for ref in held[name] if ref not in snapshots]
+        return self.take([*gone, *(Event(name, "mod", ref, dict(found)) for ref, found in snapshots.items())], now)
+
+    def listing(self) -> list[Fact]:
+        """Return the facts that say what exists: everything of the pool that is not in the book is gone."""
+        if self._pool is None:
+            return []
+        hosts = frozenset[str](host.id for host in self._hosts.values())
+        vms = frozenset[str](entry.vm.id for entry in self._vms.values() if entry.vm is not None)
+        return [Listed(Scope("host", self._pool.id), hosts), Listed(Scope("vm", self._pool.id), vms)]
+
+    # ---- one event
+
+    def _take_one(self, event: Event, dirty: dict[str, None], now: float) -> list[Fact]:
+        match event.cls, event.snapshot:
+            case "pool", dict(snapshot):
+                self._pool_snapshot = {key: snapshot.get(key) for key in ("uuid", "name_label", "master")}
+                return self._pool_facts()
+            case "host", snapshot:
+                return self._take_host(event.ref, snapshot, dirty)
+            case "vm", dict(snapshot):
+                return self._take_vm(event.ref, snapshot, dirty, now)
+            case "vm", None:
+                return self._drop_vm(event.ref)
+            case "vm_guest_metrics", snapshot:
+                self._take_metrics(event.ref, snapshot, dirty)
+        return []
+
+    def _take_host(self, ref: str, snapshot: Mapping[str, Any] | None, dirty: dict[str, None]) -> list[Fact]:
+        old = self._hosts.pop(ref, None)
+        if snapshot is None:
+            return [Gone("host", old.id)] if old is not None else []
+        host = messages.host_record(snapshot, pool=self._pool_id(), as_of=clocks.now())
+        self._hosts[ref], self._versions[ref] = host, messages.host_version(snapshot)
+        if old is None:
+            dirty.update(dict.fromkeys(key for key, entry in self._vms.items() if entry.resident_on == ref))
+        return [Seen(host), *self._pool_facts()]
+
+    def _take_vm(self, ref: str, snapshot: Mapping[str, Any], dirty: dict[str, None], now: float) -> list[Fact]:
+        old = self._vms.get(ref)
+        vm = None
+        if messages.is_real_vm(snapshot):
+            vm = messages.vm_record(snapshot, pool=self._pool_id(), host=None, guest_metrics=None, as_of=clocks.now())
+        entry = _VmEntry(
+            vm, messages.reference(snapshot, "resident_on"), messages.reference(snapshot, "guest_metrics"), {}
+        )
+        self._vms[ref] = entry
+        if entry.guest_metrics is not None:
+            self._metrics_of[entry.guest_metrics] = ref
+        if old is not None and old.vm is not None:
+            self._hold(ref, entry, old, now)
+        if vm is None:
+            return [Gone("vm", old.vm.id)] if old is not None and old.vm is not None else []
+        dirty[ref] = None
+        return []
+
+    def _drop_vm(self, ref: str) -> list[Fact]:
+        entry = self._vms.pop(ref, None)
+        self._holding.discard(ref)
+        return [Gone("vm", entry.vm.id)] if entry is not None and entry.vm is not None else []
+
+    def _take_metrics(self, ref: str, snapshot: Mapping[str, Any] | None, dirty: dict[str, None]) -> None:
+        if snapshot is None:
+            self._addresses.pop(ref, None)
+            self._metrics_of.pop(ref, None)
+            return
+        addresses = messages.addresses(snapshot)
+        if self._addresses.get(ref) != addresses and ref in self._metrics_of:
+            dirty[self._metrics_of[ref]] = None
+        self._addresses[ref] = addresses
+
+    # ---- keys that vanish
+
+    def _hold(self, ref: str, entry: _VmEntry, old: _VmEntry, now: float) -> None:
+        """Keep the settings that were there and are not, until they are absent for long enough."""
+        if entry.vm is None or old.vm is None:
+            return
+        known = {key: (value, now + self._grace) for key, value in old.vm.settings.items()}
+        known.update(old.held)
+        entry.held = {key: kept for key, kept in known.items() if key not in entry.vm.settings}
+        if entry.held:
+            self._holding.add(ref)
+            self._let_go(ref, entry, now)
+        else:
+            self._holding.discard(ref)
+
+    def _let_go(self, ref: str, entry: _VmEntry, now: float) -> bool:
+        """Forget the held settings whose time has come; tell whether there were any."""
+        left = {key: kept for key, kept in entry.held.items() if kept[1] > now}
+        changed = len(left) != len(entry.held)
+        entry.held = left
+        if not left:
+            self._holding.discard(ref)
+        return changed
+
+    # ---- joining
+
+    def _joined(self, refs: Iterable[str]) -> Iterator[Fact]:
+        for ref in refs:
+            entry = self._vms.get(ref)
+            if entry is not None and entry.vm is not None:
+                yield Seen(self._join(entry, entry.vm))
+
+    def _join(self, entry: _VmEntry, vm: Vm) -> Vm:
+        host = self._hosts.get(entry.resident_on or "")
+        addresses = self._addresses.get(entry.guest_metrics or "", ()) if vm.running else ()
+        settings = vm.settings | {key: value for key, (value, _) in entry.held.items()}
+        return replace(vm, host=host.id if host else None, addresses=addresses, settings=settings)
+
+    def _pool_id(self) -> PoolId:
+        return self._pool.id if self._pool is not None else PoolId("")
+
+    def _pool_facts(self) -> list[Fact]:
+        if not self._pool_snapshot:
+            return []
+        ref = messages.reference(self._pool_snapshot, "master") or ""
+        master = self._hosts.get(ref)
+        pool = messages.pool_record(
+            self._pool_snapshot,
+            url=self._url,
+            master=master.id if master else None,
+            version=self._versions.get(ref, ""),
+            fallback_name=master.name if master else "",
+            as_of=clocks.now(),
+        )
+        if self._pool is not None and replace(self._pool, as_of=pool.as_of) == pool:
+            return []
+        self._pool = pool
+        return [Seen(pool)]

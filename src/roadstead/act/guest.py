@@ -92,6 +92,7 @@ class Guest:
         self._engine: EngineClient | None = None
         self._healthy: Healthy = lambda: None
         self._link = Link(vm=vm, state=LinkState.CONNECTING, since=clocks.now())
+        self._closed = False
 
     # ---- what others ask
 
@@ -115,6 +116,11 @@ class Guest:
         if self._opened is not None:
             self._opened.way.close()
         self.try_now()
+
+    def close(self) -> None:
+        """End it: nothing is told any more."""
+        self._closed = True
+        self._drop()
 
     # ---- its own life
 
@@ -170,11 +176,11 @@ class Guest:
         problem = _problem(EngineError("engine-too-large", hidden=hidden, total=total)) if hidden > 0 else None
         link = self._described(LinkState.LIVE, problem)
         self._link = link
-        self._services.tell([Seen(link), *facts])
+        self._tell([Seen(link), *facts])
 
     def changed(self, facts: Sequence[Fact]) -> None:
         """Some containers changed."""
-        self._services.tell(facts)
+        self._tell(facts)
 
     # ---- what the supervisor says
 
@@ -203,7 +209,11 @@ class Guest:
 
     def _say(self, link: Link) -> None:
         self._link = link
-        self._services.tell([Seen(link)])
+        self._tell([Seen(link)])
+
+    def _tell(self, facts: Sequence[Fact]) -> None:
+        if not self._closed:
+            self._services.tell(facts)
 
 
 def _problem(error: PeerError) -> Problem:

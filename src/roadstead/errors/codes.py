@@ -92,6 +92,7 @@ REACHING_A_GUEST = {
         "The VM did not answer in time while {step} ({addresses}).",
         "Check that the VM is alive and that no firewall drops the traffic.",
     ),
+    "vm-not-live": Code(503, "The VM {vm} cannot be reached at present.", "Say `roadstead why {vm}` to see the reason."),
     "unreachable": Code(
         503,
         "There is no way to the VM's addresses ({addresses}): {reason}.",
@@ -185,6 +186,7 @@ POOLS = {
 }
 
 INPUT = {
+    "cancelled": Code(409, "It was cancelled.", "Ask for it again if it is still wanted."),
     "action-unknown": Code(422, "There is no action {action}.", "Use one of: {known}."),
     "address-invalid": Code(422, "{value} is not a pool address.", "Write it as https://HOST or https://HOST:PORT."),
     "ambiguous-name": Code(409, "{name} names {count} {kind}s: {candidates}.", "Name one of them more exactly."),

@@ -1,0 +1,107 @@
+"""Holds one keeper for each guest that is to be connected, and lets it go when it no longer is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from roadstead.act.guest import Guest, Opened, Services
+from roadstead.kit import clocks, tasks
+from roadstead.model import Link, LinkState, Seen, Snapshot, Vm, VmId
+from roadstead.peers.engine.client import EngineClient
+from roadstead.plan.links import standing
+from roadstead.plan.pins import HOST_KEY
+
+OpenWay = Callable[[VmId], Awaitable[Opened]]
+_RECONNECTS = ("xscontainer-username", "xscontainer-mode", "roadstead-ssh-port", "roadstead-engine-socket")
+"""Settings under which a link was opened: when one changes, the link is opened anew."""
+
+
+class Links:
+    """The guests' keepers. `consider` is called for every VM that changed; it never waits."""
+
+    def __init__(self, snapshot: Snapshot, open_way: OpenWay, services: Services) -> None:
+        self._snapshot = snapshot
+        self._open_way = open_way
+        self._services = services
+        self._guests: dict[VmId, Guest] = {}
+        self._tasks: dict[VmId, asyncio.Task[Any]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._seen: dict[VmId, tuple[object, ...]] = {}
+
+    async def run(self) -> None:
+        """Own the keepers' tasks until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for vm in list(self._snapshot.vms):
+                self.consider(vm)
+            await asyncio.Event().wait()
+
+    def consider(self, vm_id: VmId) -> None:
+        """``vm_id`` changed: start, keep, refresh or end its keeper, as the newest snapshot wants it."""
+        if self._group is None:
+            return
+        vm = self._snapshot.vms.get(vm_id)
+        state = standing(vm)
+        if state is LinkState.CONNECTING and vm is not None:
+            self._keep(vm, self._group)
+        else:
+            self._end(vm_id)
+            if vm is not None:
+                self._say(vm, state)
+
+    def engine(self, vm: VmId) -> EngineClient | None:
+        """The engine of a guest that is live, or None."""
+        guest = self._guests.get(vm)
+        return guest.engine if guest is not None else None
+
+    def try_now(self, vm: VmId) -> None:
+        """Try a guest that is not live at once: somebody is looking."""
+        guest = self._guests.get(vm)
+        if guest is not None and guest.engine is None:
+            guest.try_now(politely=False)
+
+    def statistics(self) -> Mapping[str, int]:
+        """How many keepers there are, and how many of their guests are live."""
+        live = sum(guest.engine is not None for guest in self._guests.values())
+        return {"guests": len(self._guests), "live": live}
+
+    def _keep(self, vm: Vm, group: asyncio.TaskGroup) -> None:
+        known, now = self._seen.get(vm.id), _circumstances(vm)
+        self._seen[vm.id] = now
+        guest = self._guests.get(vm.id)
+        if guest is None:
+            self._start(vm.id, group)
+        elif known is not None and known[0] != now[0]:
+            guest.reconnect()
+        elif known != now and guest.engine is None:
+            guest.try_now()
+
+    def _start(self, vm: VmId, group: asyncio.TaskGroup) -> None:
+        guest = Guest(vm, lambda: self._open_way(vm), self._services)
+        self._guests[vm] = guest
+        self._tasks[vm] = tasks.spawn(group, guest.run(), f"guest {vm}")
+
+    def _end(self, vm: VmId) -> None:
+        self._seen.pop(vm, None)
+        guest = self._guests.pop(vm, None)
+        if guest is not None:
+            guest.close()
+            self._tasks.pop(vm).cancel()
+
+    def _say(self, vm: Vm, state: LinkState) -> None:
+        """Tell how a VM stands that has no keeper."""
+        link = vm.link
+        if link is not None and link.state is state:
+            return
+        if link is None and state is LinkState.UNMANAGED:
+            return
+        heard = link.heard if link is not None else None
+        if link is not None and link.state is LinkState.LIVE:
+            heard = clocks.now()
+        self._services.tell([Seen(Link(vm=vm.id, state=state, since=clocks.now(), heard=heard))])
+
+
+def _circumstances(vm: Vm) -> tuple[object, ...]:
+    """What matters for a link: first what it was opened under, then what may help one that does not come up."""
+    opened_under = tuple(vm.settings.get(key) for key in _RECONNECTS)
+    return opened_under, vm.addresses, vm.settings.get("roadstead-address"), vm.settings.get(HOST_KEY), vm.host

@@ -1,0 +1,181 @@
+"""Operations: what operators ask to be done to containers, with a result for each of them.
+
+An operation only asks the engines; what it changes comes back as an observed fact, like anything else that changes.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from roadstead.errors import ConflictError, InputError, LinkError, NotFoundError, RoadsteadError
+from roadstead.kit import clocks, tasks
+from roadstead.kit.gates import Gate
+from roadstead.model import ACTIONS, ContainerId, Operation, Result, Vm, VmId, split_container_id
+from roadstead.peers.engine.client import EngineClient
+from roadstead.settings.schema import ServerSettings
+
+PARALLEL_TARGETS = 64
+PARALLEL_PER_GUEST = 4
+"""Each takes a channel of its own, and an SSH server gives ten (``MaxSessions``) unless told otherwise."""
+Finished = Callable[[Operation], None]
+
+
+class Targets:
+    """What operations need to know of containers: whether one exists, its VM, and that VM's engine."""
+
+    def __init__(
+        self,
+        exists: Callable[[ContainerId], bool],
+        vm: Callable[[VmId], Vm | None],
+        engine: Callable[[VmId], EngineClient | None],
+    ) -> None:
+        self.exists = exists
+        self.vm = vm
+        self._engine = engine
+
+    def engine(self, container: ContainerId) -> EngineClient:
+        """Return the engine that runs ``container``.
+
+        Raises `ConflictError` ``vm-off``, or `LinkError` with the VM's problem when it cannot be reached now.
+        """
+        vm_id, _ = split_container_id(container)
+        engine, vm = self._engine(vm_id), self.vm(vm_id)
+        if engine is not None:
+            return engine
+        if vm is not None and not vm.running:
+            raise ConflictError("vm-off", vm=vm.name)
+        raise LinkError("vm-not-live", vm=vm.name if vm else vm_id)
+
+
+class Operations:
+    """Runs operations and keeps them for a while after their end."""
+
+    def __init__(self, targets: Targets, settings: ServerSettings) -> None:
+        self._targets = targets
+        self._settings = settings
+        self._operations: dict[str, Operation] = {}
+        self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+        self._gate = Gate(PARALLEL_TARGETS)
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Own the operations' tasks until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await asyncio.Event().wait()
+
+    def start(self, action: str, targets: Sequence[str], by: str) -> Operation:
+        """Begin ``action`` on all ``targets`` (container ids) and return the operation; never waits.
+
+        Raises `InputError` ``action-unknown``, ``field-invalid`` (no or too many targets) or `NotFoundError`
+        ``no-such-container``; then nothing was begun.
+        """
+        if self._group is None:
+            raise ConflictError("shutting-down")
+        chosen = self._checked(action, targets)
+        self._forget_old()
+        results = tuple(Result(target=target) for target in chosen)
+        operation = Operation(
+            id=secrets.token_hex(8), action=action, state="running", results=results, started=clocks.now(), by=by
+        )
+        self._operations[operation.id] = operation
+        self._ended[operation.id] = asyncio.Event()
+        self._tasks[operation.id] = tasks.spawn(self._group, self._run(operation.id), f"operation {operation.id}")
+        return operation
+
+    def get(self, operation: str) -> Operation:
+        """Return the operation as it stands. Raises `NotFoundError` ``no-such-operation``."""
+        found = self._operations.get(operation)
+        if found is None:
+            raise NotFoundError("no-such-operation", name=operation)
+        return found
+
+    def all(self) -> list[Operation]:
+        """Return all operations that are kept, the newest first."""
+        return sorted(self._operations.values(), key=lambda operation: operation.started, reverse=True)
+
+    async def wait(self, operation: str, seconds: float) -> Operation:
+        """Wait until the operation has ended, at most ``seconds``; return it as it then stands."""
+        self.get(operation)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ended[operation].wait()
+        except TimeoutError:
+            pass
+        return self.get(operation)
+
+    def cancel(self, operation: str) -> Operation:
+        """Stop waiting for targets that have not answered; what the engines were told cannot be called back."""
+        self.get(operation)
+        self._tasks[operation].cancel()
+        return self.get(operation)
+
+    # ---- pieces
+
+    def _checked(self, action: str, targets: Sequence[str]) -> list[ContainerId]:
+        if action not in ACTIONS:
+            raise InputError("action-unknown", action=action, known=", ".join(ACTIONS))
+        limit = self._settings.operation_targets
+        if not 1 <= len(targets) <= limit:
+            raise InputError("field-invalid", field="targets", reason=f"between 1 and {limit} are possible")
+        chosen = [ContainerId(target) for target in dict.fromkeys(targets)]
+        for target in chosen:
+            if not self._targets.exists(target):
+                raise NotFoundError("no-such-container", name=target)
+        return chosen
+
+    async def _run(self, id: str) -> None:
+        gates: dict[VmId, Gate] = {}
+        state = "cancelled"
+        try:
+            async with asyncio.TaskGroup() as group:
+                for place, result in enumerate(self._operations[id].results):
+                    vm, _ = split_container_id(ContainerId(result.target))
+                    gate = gates.setdefault(vm, Gate(PARALLEL_PER_GUEST))
+                    tasks.spawn(group, self._one(id, place, gate), f"operation {id} on {result.target}")
+            state = "done"
+        finally:
+            self._finish(id, state)
+
+    async def _one(self, id: str, place: int, gate: Gate) -> None:
+        operation = self._operations[id]
+        target = operation.results[place].target
+        result = Result(target=target, ok=True)
+        async with self._gate(), gate():
+            try:
+                await self._act(operation.action, ContainerId(target))
+            except RoadsteadError as error:
+                result = Result(target=target, ok=False, code=error.code, message=str(error))
+        self._put(id, place, result)
+
+    async def _act(self, action: str, container: ContainerId) -> None:
+        _, engine_id = split_container_id(container)
+        await self._targets.engine(container).act(action, engine_id)
+
+    def _put(self, id: str, place: int, result: Result) -> None:
+        operation = self._operations[id]
+        results = (*operation.results[:place], result, *operation.results[place + 1 :])
+        self._operations[id] = replace(operation, results=results)
+
+    def _finish(self, id: str, state: Any) -> None:
+        operation = self._operations[id]
+        results = tuple(
+            replace(result, ok=False, code="cancelled", message="Cancelled before the engine answered.")
+            if result.ok is None
+            else result
+            for result in operation.results
+        )
+        self._operations[id] = replace(operation, state=state, results=results, ended=clocks.now())
+        self._ended[id].set()
+
+    def _forget_old(self) -> None:
+        now = clocks.now()
+        kept = self._settings.operations_kept_seconds
+        for id, operation in list(self._operations.items()):
+            if operation.ended is not None and (now - operation.ended).total_seconds() > kept:
+                for table in (self._operations, self._tasks, self._ended):
+                    table.pop(id, None)

@@ -1,0 +1,89 @@
+"""The pool's SSH key pair: found in the pool's secret store, or made there on first need.
+
+It is one 4096-bit RSA pair for the whole pool, under the historic keys, so that the old pack and other instances use
+the same. Loading an RSA-4096 private key costs a quarter of a second of CPU, so it happens once, off the loop.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncssh
+
+from roadstead.errors import LinkError, PoolError
+from roadstead.model import PoolId
+from roadstead.peers.links import poolkeys
+from roadstead.peers.xapi.client import XapiClient
+from roadstead.peers.xapi.messages import (
+    FORMER_PRIVATE_KEY_SECRET,
+    PRIVATE_KEY_SECRET,
+    PUBLIC_KEY_SECRET,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """The pool's pair: what opens guests (``private``, and during a rotation the former ones, too), and its public
+    half as one line of OpenSSH's.
+    """
+
+    private: tuple[asyncssh.SSHKey, ...]
+    public: str
+
+
+class PoolKeys:
+    """Reads, makes and remembers the key pair of one pool."""
+
+    def __init__(self, client: XapiClient, pool: PoolId) -> None:
+        self._client = client
+        self._pool = pool
+        self._pair: KeyPair | None = None
+        self._lock = asyncio.Lock()
+
+    async def pair(self) -> KeyPair:
+        """Return the pair, made in the pool if it has none.
+
+        Raises `PoolError`, or `LinkError` ``pool-key-missing`` when what the pool holds is no key.
+        """
+        async with self._lock:
+            if self._pair is None:
+                self._pair = await self._read() or await self._make()
+            return self._pair
+
+    def forget(self) -> None:
+        """Read the pool's secrets again at the next need: guests refuse the key that we remember."""
+        self._pair = None
+
+    async def _read(self) -> KeyPair | None:
+        config = await self._client.pool_other_config()
+        named = config.get(PRIVATE_KEY_SECRET), config.get(PUBLIC_KEY_SECRET)
+        if not named[0] or not named[1]:
+            return None
+        private = [await self._load(named[0])]
+        if former := config.get(FORMER_PRIVATE_KEY_SECRET):
+            private.append(await self._load(former))
+        public = await self._client.read_secret(named[1])
+        return KeyPair(tuple(private), public.strip())
+
+    async def _load(self, secret: str) -> asyncssh.SSHKey:
+        try:
+            return await poolkeys.load_pool_key(await self._client.read_secret(secret))
+        except (ValueError, PoolError) as error:
+            if isinstance(error, PoolError) and error.fields.get("xapi") != "UUID_INVALID":
+                raise
+            raise LinkError("pool-key-missing", pool=self._pool) from error
+
+    async def _make(self) -> KeyPair:
+        """Make a pair and put it into the pool; whoever was faster wins."""
+        private, public = await poolkeys.generate_pool_key()
+        secrets = {
+            PRIVATE_KEY_SECRET: await self._client.create_pool_secret(private),
+            PUBLIC_KEY_SECRET: await self._client.create_pool_secret(public),
+        }
+        if pair := await self._read():
+            for secret in secrets.values():
+                await self._client.destroy_secret(secret)
+            return pair
+        for key, secret in secrets.items():
+            await self._client.set_pool_key(key, secret)
+        await self._client.sync_database()
+        return KeyPair((await poolkeys.load_pool_key(private),), public.strip())

@@ -1,0 +1,151 @@
+"""One pool: its session is kept, its events are followed, its keys are written."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from roadstead.act.keys import PoolKeys
+from roadstead.errors import PeerError, PoolError
+from roadstead.kit import clocks, tasks
+from roadstead.kit.backoff import Backoff
+from roadstead.kit.keep import Healthy, keep
+from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical
+from roadstead.peers.xapi.client import XapiClient
+from roadstead.plan.pins import HOST_KEY
+from roadstead.settings.schema import PoolSettings
+from roadstead.watch.pool import PoolWatcher
+
+SYNC_DELAY_SECONDS = 2.0
+"""How long writes that must survive a failover are collected before the pool's database is synchronised."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEvents:
+    """Whom a pool's keeper tells: facts for the inventory, newcomers among the VMs, what its hosts are now."""
+
+    tell: Callable[[Sequence[Fact]], None]
+    newcomers: Callable[[Sequence[VmId]], None]
+    hosts: Callable[[PoolId, Mapping[str, str], str], None]
+    """Addresses of all hosts with their certificates' fingerprints, and the pool's name: to be stored."""
+
+
+class PoolKeeper:
+    """Keeps one pool for ever. ``stored`` is the pool as it was last known, shown until it answers."""
+
+    def __init__(self, stored: Pool, client: XapiClient, events: PoolEvents, settings: PoolSettings) -> None:
+        self.id = stored.id
+        self.client = client
+        self.keys = PoolKeys(client, stored.id)
+        self._record = stored
+        self._events = events
+        self._settings = settings
+        self._addresses: frozenset[str] = frozenset()
+        self._known: set[VmId] | None = None
+        self._healthy: Healthy = lambda: None
+        self._wake = asyncio.Event()
+        self._unsynced = asyncio.Event()
+
+    @property
+    def record(self) -> Pool:
+        """The pool as last known."""
+        return self._record
+
+    @property
+    def host_addresses(self) -> frozenset[str]:
+        """Canonical addresses of the pool's hosts: never a guest's."""
+        return self._addresses
+
+    def try_now(self) -> None:
+        """Try a pool that is lost at once."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the pool until cancelled; sign out at the end."""
+        self._say(self._record)
+        pace = Backoff(self._settings.retry_first_seconds, self._settings.retry_limit_seconds)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks.spawn(group, self._sync(), f"sync of pool {self.id}")
+                await keep(self._attempt, pace=pace, report=self, wake=self._wake)
+        finally:
+            await self.client.close()
+
+    async def write_pin(self, vm: VmId, key: str | None) -> None:
+        """Remember ``key`` (base64 blob) as the host key of ``vm`` in the pool, or forget it."""
+        await self.client.set_vm_key(vm, HOST_KEY, key)
+        self._unsynced.set()
+
+    async def write_key(self, vm: VmId, key: str, value: str | None) -> None:
+        """Set one key of the VM's ``other_config``, or remove it; it survives a failover from shortly afterwards."""
+        await self.client.set_vm_key(vm, key, value)
+        self._unsynced.set()
+
+    # ---- its own life
+
+    async def _attempt(self, healthy: Healthy) -> None:
+        self._healthy = healthy
+        await PoolWatcher(self.client, self._record.url, self, self._settings).run()
+
+    async def _sync(self) -> None:
+        """One `pool.sync_database` for each batch of writes; a pool that cannot do it now is asked again."""
+        while True:
+            await self._unsynced.wait()
+            await asyncio.sleep(SYNC_DELAY_SECONDS)
+            self._unsynced.clear()
+            try:
+                await self.client.sync_database()
+            except PoolError as error:
+                if error.code != "pool-not-permitted":
+                    self._unsynced.set()
+                    await asyncio.sleep(self._settings.retry_limit_seconds)
+
+    # ---- what the watcher says
+
+    def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+        """A complete listing came: the pool is live."""
+        self._healthy()
+        present = _vms(facts)
+        if self._known is not None:
+            self._events.newcomers([vm for vm in present if vm not in self._known])
+        self._known = set(present)
+        self._take(facts, pool, hosts)
+
+    def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+        """Something changed."""
+        if self._known is not None:
+            new = [vm for vm in _vms(facts) if vm not in self._known]
+            self._known.update(new)
+            self._events.newcomers(new)
+        self._take(facts, pool, hosts)
+
+    def _take(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+        self._record = pool
+        addresses = frozenset(text for host in hosts if (text := canonical(host.address)))
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._events.hosts(self.id, self.client.fingerprints, pool.name)
+        self._events.tell(facts)
+
+    # ---- what the supervisor says
+
+    def began(self, error: PeerError) -> None:
+        """The pool is lost, for this reason: what is known of it is as of now."""
+        problem = Problem(error.code, error.cause, error.remedy, clocks.now())
+        self._say(replace(self._record, live=False, problem=problem, as_of=self._last_heard()))
+
+    def ended(self) -> None:
+        """The pool works again; `listed` says so with what was found."""
+
+    def _last_heard(self) -> datetime:
+        return clocks.now() if self._record.live else self._record.as_of
+
+    def _say(self, pool: Pool) -> None:
+        self._record = pool
+        self._events.tell([Seen(pool)])
+
+
+def _vms(facts: Sequence[Fact]) -> list[VmId]:
+    return [fact.record.id for fact in facts if isinstance(fact, Seen) and isinstance(fact.record, Vm)]

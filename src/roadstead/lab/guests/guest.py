@@ -1,0 +1,257 @@
+"""One simulated guest: an SSH server at an address of its own with an engine behind it, which misbehaves on request."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import asyncssh
+
+from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd
+from roadstead.lab.guests.engine import Engine
+from roadstead.lab.guests.http import HttpStream, Outlet, Reply
+from roadstead.lab.guests.misbehaviour import Layer
+
+LISTEN_BACKLOG = 128
+BIND_TRIES = 3
+
+
+class Abortable(Protocol):
+    """A connection that can be cut."""
+
+    def abort(self) -> None:
+        """Cut it."""
+
+
+class Lot:
+    """What the guests of one maker share: who may sign in (a change counts for all at once), and their host keys."""
+
+    def __init__(self, user: str, host_keys: keys.KeyFile) -> None:
+        self.user = user
+        self.host_keys = host_keys
+        self.keys: frozenset[bytes] = frozenset()
+
+    def authorize(self, public_keys: Iterable[str]) -> None:
+        """Let in the owners of these lines and nobody else; raises asyncssh.KeyImportError for a line that is none."""
+        self.keys = frozenset(asyncssh.import_public_key(line).public_data for line in public_keys)
+
+
+class SimulatedGuest:
+    """A guest in this process; as an async context manager it runs while the block does."""
+
+    def __init__(self, name: str, number: int, address: tuple[str, int], engine: Engine, lot: Lot) -> None:
+        self.name = name
+        self.number = number
+        self.engine = engine
+        self.lot = lot
+        self.faults: frozenset[str] = frozenset()
+        self._address, self._port = address
+        self._extra_keys = 0
+        self._server: asyncio.Server | None = None
+        self._options: asyncssh.SSHServerConnectionOptions | None = None
+        self._rsa: asyncssh.SSHKey | None = None
+        self._connections: set[Abortable] = set()
+        self._streams: set[HttpStream] = set()
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "off"
+        wrong = f" {'+'.join(sorted(self.faults))}" if self.faults else ""
+        return f"<{self.name} {self._address}:{self._port} {state}{wrong} {self.statistics()}>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # The protocol `Guest`
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The one address that it announces."""
+        return (self._address,)
+
+    @property
+    def port(self) -> int:
+        """The port of its SSH server; known once it runs when 0 was asked for."""
+        return self._port
+
+    @property
+    def user(self) -> str:
+        """The account that may reach the engine."""
+        return self.lot.user
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it accepts connections."""
+        return self._server is not None
+
+    async def start(self) -> None:
+        """Accept connections; raises OSError when the address or port is taken."""
+        if self._server is None:
+            self._server = await self._listen()
+            self._port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Accept no more and cut what is open; containers and host keys are kept."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        self.cut()
+        self.engine.shut_down()
+        await asyncio.sleep(0)
+
+    async def destroy(self) -> None:
+        """Stop, and forget the containers."""
+        await self.stop()
+        self.engine.containers.clear()
+
+    async def new_host_key(self) -> None:
+        """Show another host key from the next connection on."""
+        known = self.lot.host_keys.generations
+        known[str(self.number)] = known.get(str(self.number), 0) + 1
+        self._options = None
+        await asyncio.sleep(0)
+
+    async def truth(self) -> list[dict[str, object]]:
+        """Its containers: `id`, `name` and `state` of each."""
+        return self.engine.truth()
+
+    # Misbehaving
+
+    async def misbehave(self, *names: str) -> None:
+        """Do these wrong from now on, and nothing else; without names, behave.
+
+        Connections that no longer could be made are cut.  Raises KeyError for a name that is not in the table.
+        """
+        self.faults = misbehaviour.check(names)
+        self._options = None
+        if "host-key-all-types" in self.faults and self._rsa is None:
+            self._rsa = await asyncio.to_thread(keys.rsa_key)
+        if misbehaviour.of_layer(self.faults, Layer.CONNECT, Layer.SIGN_IN, Layer.HOST_KEY):
+            self.cut()
+        elif self.faults:
+            self.cut_streams()
+
+    def cut(self) -> None:
+        """Cut every connection, as a network failure or a killed sshd does."""
+        for connection in tuple(self._connections):
+            connection.abort()
+        self.cut_streams()
+
+    def cut_streams(self) -> None:
+        """Close every stream to the engine, as its end does."""
+        for stream in tuple(self._streams):
+            stream.close()
+            self.close_stream(stream)
+
+    def host_key(self) -> str:
+        """The ed25519 host key that it shows, as a line of `known_hosts` without the name."""
+        return self._ed25519().export_public_key().decode().strip()
+
+    def statistics(self) -> dict[str, int]:
+        """How many connections and streams are open."""
+        return {"connections": len(self._connections), "streams": len(self._streams)}
+
+    # What its servers call
+
+    def options(self) -> asyncssh.SSHServerConnectionOptions:
+        """The settings of the next connection."""
+        if "host-key-changes" in self.faults:
+            self._extra_keys += 1
+            self._options = None
+        if self._options is None:
+            self._options = sshd.options(self, self._host_keys())
+        return self._options
+
+    def admits(self, user: str, public_data: bytes) -> bool:
+        """Whether this user may sign in with this key."""
+        return "key-rejected" not in self.faults and user == self.lot.user and public_data in self.lot.keys
+
+    def opened(self, connection: Abortable) -> None:
+        """A connection was made."""
+        self._connections.add(connection)
+
+    def closed(self, connection: Abortable) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+
+    def open_stream(self, outlet: Outlet) -> HttpStream:
+        """A byte stream to the engine's socket; whoever opened it feeds it and closes it."""
+        stream = HttpStream(self._serve, outlet)
+        self._streams.add(stream)
+        return stream
+
+    def close_stream(self, stream: HttpStream) -> None:
+        """The client's side of a stream is gone."""
+        stream.connection_lost()
+        self._streams.discard(stream)
+
+    async def serve_unix(self, path: Path) -> asyncio.Server:
+        """Serve the engine on a plain Unix socket too; the caller closes the server."""
+        return await asyncio.get_running_loop().create_unix_server(lambda: _UnixStream(self), path)
+
+    def _serve(self, reply: Reply) -> None:
+        if misbehaviour.of_layer(self.faults, Layer.ENGINE, Layer.LIST, Layer.EVENTS):
+            hostile.serve(self.engine, self.name, self.faults, reply)
+        else:
+            api.serve(self.engine, self.name, reply)
+
+    async def _listen(self) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        listener = socket.create_server((self._address, self._port), backlog=LISTEN_BACKLOG)
+        return await loop.create_server(lambda: sshd.protocol(self), sock=listener, backlog=LISTEN_BACKLOG)
+
+    def _ed25519(self) -> asyncssh.SSHKey:
+        if "host-key-shared" in self.faults:
+            return keys.ed25519_key(self.lot.host_keys.secret, keys.SHARED_NUMBER, 0)
+        return keys.ed25519_key(self.lot.host_keys.secret, self.number, self._generation())
+
+    def _ecdsa(self) -> asyncssh.SSHKey:
+        return keys.ecdsa_key(self.lot.host_keys.secret, self.number, self._generation())
+
+    def _generation(self) -> int:
+        return self.lot.host_keys.generations.get(str(self.number), 0) + self._extra_keys
+
+    def _host_keys(self) -> list[asyncssh.SSHKey]:
+        if "host-key-ecdsa-only" in self.faults:
+            return [self._ecdsa()]
+        if "host-key-all-types" in self.faults and self._rsa is not None:
+            return [self._ed25519(), self._ecdsa(), self._rsa]
+        return [self._ed25519()]
+
+
+class _UnixStream(asyncio.Protocol):
+    """A connection to the engine's own socket."""
+
+    def __init__(self, guest: SimulatedGuest) -> None:
+        self._guest = guest
+        self._stream: HttpStream | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - asyncio makes no other for a stream server
+        self._stream = self._guest.open_stream(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._stream is not None:
+            self._stream.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._stream is not None:
+            self._guest.close_stream(self._stream)
+            self._stream = None
+
+    def pause_writing(self) -> None:
+        if self._stream is not None:
+            self._stream.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._stream is not None:
+            self._stream.resume_writing()

@@ -1,0 +1,94 @@
+"""The table of everything a simulated guest can do wrong on request, by name, so that tests can run through all of it.
+
+The names cross process borders and appear in test ids, therefore they are strings; what each does is decided where its
+layer is: `sshd` (before and in the SSH connection), `hostile` (instead of an engine's answer).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Layer(StrEnum):
+    """Where a misbehaviour shows."""
+
+    CONNECT = "connect"
+    """Before the SSH banner is complete."""
+    SIGN_IN = "sign-in"
+    HOST_KEY = "host-key"
+    CHANNEL = "channel"
+    """When the engine's socket is asked for, or a command."""
+    ENGINE = "engine"
+    """In every answer of the engine."""
+    LIST = "list"
+    """In the list of containers; everything else is in order."""
+    EVENTS = "events"
+    """In the stream of events; everything else is in order."""
+
+
+class Trait(NamedTuple):
+    """One misbehaviour: where it shows and what happens."""
+
+    layer: Layer
+    meaning: str
+
+
+MISBEHAVIOURS: dict[str, Trait] = {
+    "close-before-banner": Trait(Layer.CONNECT, "accepts and closes at once, as a server that penalises us does"),
+    "banner-never-comes": Trait(Layer.CONNECT, "accepts and says nothing"),
+    "banner-garbage": Trait(Layer.CONNECT, "says lines that are no SSH banner, without end"),
+    "sign-in-never-ends": Trait(Layer.SIGN_IN, "takes the key and never answers"),
+    "key-rejected": Trait(Layer.SIGN_IN, "lets no key in"),
+    "host-key-changes": Trait(Layer.HOST_KEY, "shows another ed25519 key on each connection"),
+    "host-key-shared": Trait(Layer.HOST_KEY, "shows the key that all guests with this trait share"),
+    "host-key-all-types": Trait(Layer.HOST_KEY, "has an ed25519, an ecdsa and an rsa key"),
+    "host-key-ecdsa-only": Trait(Layer.HOST_KEY, "has lost its ed25519 key and has an ecdsa key"),
+    "streamlocal-forbidden": Trait(Layer.CHANNEL, "refuses direct-streamlocal; commands work"),
+    "exec-forbidden": Trait(Layer.CHANNEL, "refuses commands; direct-streamlocal works"),
+    "dial-stdio-missing": Trait(Layer.CHANNEL, "has no docker command (exit 127); direct-streamlocal works"),
+    "exec-noise": Trait(Layer.CHANNEL, "prints text before the output of a command, as a .bashrc may"),
+    "no-socket": Trait(Layer.CHANNEL, "has no socket at the path"),
+    "socket-denied": Trait(Layer.CHANNEL, "has a socket that the login user may not open"),
+    "engine-down": Trait(Layer.CHANNEL, "has a socket with nobody behind it; open streams are cut"),
+    "silence": Trait(Layer.ENGINE, "takes requests and never answers"),
+    "drip": Trait(Layer.ENGINE, "answers one byte at a time"),
+    "garbage": Trait(Layer.ENGINE, "answers with bytes that are no HTTP"),
+    "endless-headers": Trait(Layer.ENGINE, "answers with headers without end"),
+    "endless-header-line": Trait(Layer.ENGINE, "answers with one header without end"),
+    "cut-answers": Trait(Layer.ENGINE, "closes in the middle of each answer"),
+    "server-errors": Trait(Layer.ENGINE, "answers everything with 500"),
+    "old-api": Trait(Layer.ENGINE, "speaks no API newer than 1.23"),
+    "invalid-json": Trait(Layer.LIST, "lists what ends in the middle of an object"),
+    "not-a-list": Trait(Layer.LIST, "lists an object"),
+    "large-body": Trait(Layer.LIST, "lists 64 MiB, with a length"),
+    "endless-list": Trait(Layer.LIST, "lists containers without end"),
+    "many-containers": Trait(Layer.LIST, "has 100,000 containers and honours `limit`"),
+    "deep-nesting": Trait(Layer.LIST, "lists a container with labels 100,000 levels deep"),
+    "invalid-utf8": Trait(Layer.LIST, "lists names that are no UTF-8"),
+    "wrong-types": Trait(Layer.LIST, "lists fields of other types than documented"),
+    "duplicate-keys": Trait(Layer.LIST, "lists objects with the same key twice"),
+    "duplicate-ids": Trait(Layer.LIST, "lists the same container twice"),
+    "markup-names": Trait(Layer.LIST, "lists names, images and labels that are HTML, XML and formulas"),
+    "terminal-names": Trait(Layer.LIST, "lists names, images and labels with terminal escapes"),
+    "huge-names": Trait(Layer.LIST, "lists names of 1 MB"),
+    "unknown-containers": Trait(Layer.EVENTS, "sends events about containers that it does not have"),
+    "event-flood": Trait(Layer.EVENTS, "sends events as fast as they are read"),
+    "event-garbage": Trait(Layer.EVENTS, "sends lines that are no JSON"),
+    "event-huge": Trait(Layer.EVENTS, "sends one event of 1 MB"),
+    "event-wrong-types": Trait(Layer.EVENTS, "sends events whose fields have other types than documented"),
+    "events-cut": Trait(Layer.EVENTS, "closes each stream of events as soon as it is open"),
+}
+
+
+def check(names: tuple[str, ...]) -> frozenset[str]:
+    """The names as a set; raises KeyError with the first one that is not in the table."""
+    for name in names:
+        if name not in MISBEHAVIOURS:
+            raise KeyError(name)
+    return frozenset(names)
+
+
+def of_layer(names: frozenset[str], *layers: Layer) -> frozenset[str]:
+    """Those of `names` that show in these layers."""
+    return frozenset(name for name in names if MISBEHAVIOURS[name].layer in layers)

@@ -1,0 +1,242 @@
+"""The SSH server of a simulated guest: asyncssh, reduced to what reaching an engine needs.
+
+It is cheap per connection (no terminal, no line editor, no process objects, no task), because one process serves
+thousands of guests, and it can misbehave at every step of a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import asyncssh
+
+from roadstead.lab.guests.http import HttpStream, Outlet
+from roadstead.lab.guests.misbehaviour import Layer, of_layer
+
+if TYPE_CHECKING:
+    from roadstead.lab.guests.guest import SimulatedGuest
+
+SOCKET_PATH = "/var/run/docker.sock"
+"""The one path that is forwarded; sshd compares strings, so no other spelling of it counts."""
+
+CIPHERS = ("aes128-gcm@openssh.com",)
+EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
+LOGIN_SECONDS = 120
+GARBAGE_SECONDS = 0.05
+NOISE = b"Welcome to a simulated guest.\n"
+
+_DIAL_STDIO = frozenset(
+    f"{sudo}{docker} system dial-stdio" for sudo in ("", "sudo -n ") for docker in ("docker", "/usr/bin/docker")
+)
+_DIAL_FAILURES = {
+    "no-socket": "no such file or directory",
+    "socket-denied": "permission denied",
+    "engine-down": "connection refused",
+}
+
+
+def options(guest: SimulatedGuest, host_keys: list[asyncssh.SSHKey]) -> asyncssh.SSHServerConnectionOptions:
+    """What all connections to `guest` have in common."""
+    return asyncssh.SSHServerConnectionOptions(
+        server_factory=lambda: _Server(guest),
+        server_host_keys=host_keys,
+        config=None,
+        encryption_algs=CIPHERS,
+        kex_algs=EXCHANGES,
+        compression_algs=None,
+        gss_host=None,
+        x509_trusted_certs=None,
+        login_timeout=LOGIN_SECONDS,
+        agent_forwarding=False,
+        allow_pty=False,
+        allow_scp=False,
+        line_editor=False,
+        x11_forwarding=False,
+        encoding=None,
+    )
+
+
+def protocol(guest: SimulatedGuest) -> asyncio.BaseProtocol:
+    """What answers the next connection to `guest`."""
+    faults = of_layer(guest.faults, Layer.CONNECT)
+    if faults:
+        return _Impolite(guest, next(iter(faults)))
+    return asyncssh.SSHServerConnection(asyncio.get_running_loop(), guest.options())
+
+
+class _Impolite(asyncio.Protocol):
+    """A connection that never becomes SSH."""
+
+    def __init__(self, guest: SimulatedGuest, fault: str) -> None:
+        self._guest = guest
+        self._fault = fault
+        self._transport: asyncio.Transport | None = None
+        self._is_paused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio makes no other for a stream server
+        self._transport = transport
+        self._guest.opened(self)
+        if self._fault == "close-before-banner":
+            transport.close()
+        elif self._fault == "banner-garbage":
+            self._babble()
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._guest.closed(self)
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _babble(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if not self._is_paused:
+            self._transport.write(b"220 mail.example.com ESMTP\r\n" * 8)
+        asyncio.get_running_loop().call_later(GARBAGE_SECONDS, self._babble)
+
+
+class _Server(asyncssh.SSHServer):
+    """One connection."""
+
+    __slots__ = ("_connection", "_guest")
+
+    def __init__(self, guest: SimulatedGuest) -> None:
+        self._guest = guest
+        self._connection: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._guest.opened(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._connection is not None:
+            self._guest.closed(self._connection)
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool | Awaitable[bool]:
+        if "sign-in-never-ends" in self._guest.faults:
+            return asyncio.get_running_loop().create_future()
+        return self._guest.admits(username, key.public_data)
+
+    def unix_connection_requested(self, dest_path: str) -> _Forward:
+        faults = self._guest.faults
+        refused = faults & {"streamlocal-forbidden", *_DIAL_FAILURES}
+        if refused or dest_path != SOCKET_PATH:
+            # OpenSSH says the same whatever the reason is.
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
+        return _Forward(self._guest)
+
+    def session_requested(self) -> _Command:
+        if "exec-forbidden" in self._guest.faults:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
+        return _Command(self._guest)
+
+
+class _Channel(Outlet, Protocol):
+    """What both kinds of SSH channel offer."""
+
+    def get_command(self) -> str | None:
+        """The command that was asked for."""
+
+    def write_stderr(self, data: bytes) -> None:
+        """Send to the command's standard error."""
+
+    def exit(self, status: int) -> None:
+        """End with this exit code."""
+
+
+class _Relay:
+    """The engine's end of a channel: what both kinds of channel have in common."""
+
+    __slots__ = ("_channel", "_guest", "_stream")
+
+    def __init__(self, guest: SimulatedGuest) -> None:
+        self._guest = guest
+        self._channel: _Channel | None = None
+        self._stream: HttpStream | None = None
+
+    def connection_made(self, chan: Any) -> None:
+        """The channel is there; nothing is sent before it is confirmed."""
+        self._channel = chan
+
+    def session_started(self) -> None:
+        """The channel is open."""
+        if self._channel is not None and self._stream is None:
+            self._stream = self._guest.open_stream(self._channel)
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Bytes for the engine."""
+        if self._stream is not None:
+            self._stream.data_received(data)
+
+    def eof_received(self) -> bool:
+        """A half-closed request is a cancelled one, as with every real relay."""
+        self._lose()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is gone."""
+        self._lose()
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        if self._stream is not None:
+            self._stream.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        if self._stream is not None:
+            self._stream.resume_writing()
+
+    def _lose(self) -> None:
+        if self._stream is not None:
+            self._guest.close_stream(self._stream)
+            self._stream = None
+
+
+class _Forward(_Relay, asyncssh.SSHUNIXSession[bytes]):
+    """A direct-streamlocal channel."""
+
+
+class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
+    """A session channel: one command."""
+
+    def exec_requested(self, command: str) -> bool:
+        """Every command is taken, as a shell takes it; most are not found."""
+        return True
+
+    def session_started(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        if "exec-noise" in self._guest.faults:
+            channel.write(NOISE)
+        complaint, status = self._judge(str(channel.get_command() or ""))
+        if complaint:
+            channel.write_stderr(complaint.encode() + b"\n")
+            channel.exit(status)
+        else:
+            super().session_started()
+
+    def _judge(self, command: str) -> tuple[str, int]:
+        if command not in _DIAL_STDIO:
+            return f"sh: 1: {command.split(' ', maxsplit=1)[0]}: not found", 127
+        if "dial-stdio-missing" in self._guest.faults:
+            return "sh: 1: docker: not found", 127
+        for fault, reason in _DIAL_FAILURES.items():
+            if fault in self._guest.faults:
+                return f"failed to open the raw stream connection: dial unix {SOCKET_PATH}: connect: {reason}", 1
+        return "", 0

@@ -1,0 +1,180 @@
+"""What watchers and operations ask of one engine, in the words of the model."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from roadstead.errors import EngineError
+from roadstead.kit import clocks
+from roadstead.kit.gates import Budget
+from roadstead.kit.streams import Link
+from roadstead.model import Container, Engine, VmId
+from roadstead.peers.engine.events import EventStream
+from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
+from roadstead.peers.engine.messages import containers, versions
+from roadstead.peers.engine.messages.events import ACTIONS
+from roadstead.peers.engine.messages.guarded import check_depth, invalid
+from roadstead.settings.schema import EngineSettings
+
+NOT_FOUND = 404
+EVENT_FILTER_SINCE = (1, 25)
+"""From this API version on Docker's filter by event knows ``health_status`` whatever follows the colon."""
+
+
+class Hello(Struct, frozen=True):
+    """How an engine introduces itself. ``date`` is its clock when it did, in seconds since the epoch."""
+
+    engine: Engine
+    date: float | None
+
+
+class Listing(Struct, frozen=True):
+    """All containers of an engine, as far as the bounds allow; ``hidden`` of its ``total`` are left out."""
+
+    containers: list[Container]
+    total: int
+    hidden: int
+
+
+class EngineClient:
+    """One engine, over ``link``. Made for the life of that link; `hello` comes first.
+
+    Every method raises `LinkError` when the link is lost, and `EngineError`: ``engine-down``, ``engine-timed-out``,
+    ``engine-refused`` (with the engine's message), ``engine-answer-invalid``, ``engine-unsupported``.
+    """
+
+    def __init__(self, link: Link, vm: VmId, settings: EngineSettings, budget: Budget) -> None:
+        self._link = link
+        self._vm = vm
+        self._settings = settings
+        self._http = Http(link, settings, budget)
+        self._version = ""
+        self._podman = False
+
+    async def hello(self) -> Hello:
+        """Negotiate the API version and read what the engine says of itself."""
+        ping = await self._get("/_ping")
+        version = versions.read_version((await self._get("/version")).body)
+        newest = ping.headers.get("api-version") or version.api_version
+        self._version = "/v" + versions.negotiated(newest, version.oldest)
+        info = versions.read_info((await self._get(f"{self._version}/info")).body)
+        engine = versions.described(self._vm, ping.headers, version, info)
+        self._podman = engine.name == "Podman"
+        return Hello(engine, versions.read_date(ping.headers.get("date", "")))
+
+    async def ping(self) -> None:
+        """Ask whether the engine answers."""
+        await self._get("/_ping")
+
+    async def containers(self) -> Listing:
+        """List all containers. An answer over its bound is asked again with half the limit."""
+        limit = self._settings.containers
+        while True:
+            answer = await self._answer(f"{self._version}/containers/json?all=1&limit={limit}")
+            if not answer.cut:
+                break
+            if limit == 1:
+                raise EngineError("engine-too-large", hidden="all", total="all")
+            limit //= 2
+        listed = self._kept(self._read(answer))
+        if limit == self._settings.containers and listed.total < limit:
+            return listed
+        return await self._counted(listed)
+
+    async def container(self, engine_id: str) -> Container | None:
+        """Read one container by its id; None when there is none. Cheaper than inspecting it, and the same record."""
+        filters = _filters(id=[engine_id])
+        answer = await self._answer(f"{self._version}/containers/json?all=1&filters={filters}")
+        if answer.status == NOT_FOUND:
+            return None
+        if answer.cut:
+            raise invalid("it says too much of one container")
+        found = (record for record in self._read(answer) if record.engine_id.startswith(engine_id))
+        return next(found, None)
+
+    async def inspect(self, engine_id: str) -> bytes:
+        """Return everything the engine knows of a container, as the JSON it sent; untrusted, but bounded."""
+        answer = await self._get(f"{self._version}/containers/{_part(engine_id)}/json")
+        check_depth(answer.body, self._settings.json_depth)
+        return answer.body
+
+    async def act(self, action: str, engine_id: str) -> None:
+        """Do ``action`` (one of `model.ACTIONS`) to a container; that there was nothing to do is success."""
+        path = f"{self._version}/containers/{_part(engine_id)}/{action}"
+        answer = await self._http.alone("POST", path, self._settings.action_seconds)
+        if answer.status not in {FINAL, NOTHING, NOT_MODIFIED}:
+            raise versions.refusal(answer.status, answer.body)
+
+    @asynccontextmanager
+    async def events(self, since: float | None) -> AsyncIterator[EventStream]:
+        """Open the stream of container events from ``since`` (the engine's clock, `Hello.date`) on.
+
+        When the block begins, the engine has begun to answer: what happens from then on is in the stream.
+        """
+        stream = EventStream(self._link, self._settings)
+        try:
+            await stream.open(request("GET", self._events_path(since)))
+            yield stream
+        finally:
+            stream.close()
+
+    def close(self) -> None:
+        """End the kept channel; the link stays."""
+        self._http.close()
+
+    def _events_path(self, since: float | None) -> str:
+        filters = {"type": ["container"]}
+        # Health checks cause three exec events each time; Docker can leave them out, Podman refuses words it lacks.
+        if not self._podman and (versions.parsed_version(self._version[2:]) or (0, 0)) >= EVENT_FILTER_SINCE:
+            filters["event"] = list(ACTIONS)
+        start = f"since={since:.0f}&" if since is not None else ""
+        return f"{self._version}/events?{start}filters={_filters(**filters)}"
+
+    async def _counted(self, listed: Listing) -> Listing:
+        """Ask the engine how many there are: the listing stopped at a limit."""
+        info = versions.read_info((await self._get(f"{self._version}/info")).body)
+        shown = len(listed.containers)
+        total = max(info.containers, listed.total)
+        return Listing(listed.containers, total, total - shown)
+
+    def _kept(self, records: list[Container]) -> Listing:
+        """Keep as many records as one guest may fill."""
+        room, kept = self._settings.kept_bytes, []
+        for record in records:
+            room -= containers.weight(record)
+            if room < 0:
+                break
+            kept.append(record)
+        return Listing(kept, len(records), len(records) - len(kept))
+
+    def _read(self, answer: Answer) -> list[Container]:
+        now = clocks.now()
+        entries = containers.read_entries(answer.body, self._settings.json_depth)
+        return [containers.container(self._vm, entry, now, self._settings.text_bytes) for entry in entries]
+
+    async def _answer(self, path: str) -> Answer:
+        """Read ``path``; a success, a 404, or an answer over its bound."""
+        answer = await self._http.get(path)
+        if answer.status not in {FINAL, NOT_FOUND}:
+            raise versions.refusal(answer.status, answer.body)
+        return answer
+
+    async def _get(self, path: str) -> Answer:
+        answer = await self._answer(path)
+        if answer.status != FINAL:
+            raise versions.refusal(answer.status, answer.body)
+        if answer.cut:
+            raise invalid("it is too large")
+        return answer
+
+
+def _filters(**filters: list[str]) -> str:
+    return quote(json.dumps(filters, separators=(",", ":")), safe="")
+
+
+def _part(engine_id: str) -> str:
+    """An id as a part of a path, whatever it holds."""
+    return quote(engine_id, safe="")

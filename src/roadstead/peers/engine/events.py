@@ -1,0 +1,181 @@
+"""The stream of events: read as fast as it comes, without ever holding more than a bounded number of them."""
+
+import asyncio
+from collections import deque
+
+from roadstead.errors import EngineError, PeerError
+from roadstead.kit.streams import Link, Stream
+from roadstead.peers.engine.http import FINAL, Reader, end_of
+from roadstead.peers.engine.messages.events import EngineEvent, Flood, Splitter, read_event
+from roadstead.peers.engine.messages.versions import refusal
+from roadstead.settings.schema import EngineSettings
+
+WINDOW_SECONDS = 1.0
+"""Over which events are counted."""
+WAITING_EVENTS = 4096
+"""How many events may wait for a reader that is busy."""
+REFUSAL_BYTES = 4096
+
+
+class EventStream:
+    """The receiver of ``GET /events``, and an iterator over what changed.
+
+    More events in a second than the settings allow are dropped, and the engine is made to wait; the iterator then
+    gives a `Flood`, and another for each time it is asked after more were dropped, so that whoever lists again on
+    each misses nothing. It ends by raising `EngineError` or `LinkError`: an engine never ends it by itself.
+    """
+
+    __slots__ = (
+        "_count",
+        "_dropped",
+        "_error",
+        "_link",
+        "_pause",
+        "_reader",
+        "_refused",
+        "_settings",
+        "_splitter",
+        "_stream",
+        "_waiter",
+        "_waiting",
+        "_window",
+    )
+
+    def __init__(self, link: Link, settings: EngineSettings) -> None:
+        self._link = link
+        self._settings = settings
+        self._reader = Reader(settings.header_bytes, self._take)
+        self._splitter = Splitter(settings.event_bytes)
+        self._stream: Stream | None = None
+        self._waiting: deque[EngineEvent] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._refused = b""
+        self._error: PeerError | None = None
+        self._dropped = 0
+        self._count = 0
+        self._window = 0.0
+        self._pause: asyncio.TimerHandle | None = None
+
+    async def open(self, data: bytes) -> None:
+        """Send the request ``data`` and wait until the head of the answer is there.
+
+        Raises `LinkError`, and `EngineError`: what the engine refuses, or ``engine-timed-out``.
+        """
+        seconds = self._settings.answer_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                self._stream = await self._link.open(self)
+                self._stream.write(data)
+                while not self._answered and self._error is None:
+                    await self._wait()
+        except TimeoutError as error:
+            raise EngineError("engine-timed-out", seconds=f"{seconds:g}") from error
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """End the stream."""
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._stream is not None:
+            self._stream.abort()
+
+    def __aiter__(self) -> "EventStream":
+        return self
+
+    async def __anext__(self) -> EngineEvent | Flood:
+        while True:
+            if self._dropped:
+                flood, self._dropped = Flood(self._dropped), 0
+                return flood
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the engine says."""
+        if self._error is not None:
+            return
+        try:
+            self._reader.feed(data)
+        except EngineError as error:
+            self._fail(error)
+            return
+        if self._reader.complete:
+            self._fail(self._end(None))
+        elif self._waiter is not None and (self._waiting or self._dropped or self._answered):
+            self._wake()
+
+    def stream_ended(self, error: Exception | None) -> None:
+        """Note that there will be no more events."""
+        if self._error is None:
+            self._fail(self._end(error))
+
+    @property
+    def _answered(self) -> bool:
+        return self._reader.status == FINAL
+
+    def _end(self, error: Exception | None) -> PeerError:
+        if self._reader.status in {0, FINAL}:
+            return end_of(self._link, error)
+        return refusal(self._reader.status, self._refused)
+
+    def _take(self, data: bytes) -> None:
+        """Take a piece of the body; httptools calls it, so it raises nothing."""
+        if not self._answered:
+            self._refused = (self._refused + data)[:REFUSAL_BYTES]
+            return
+        try:
+            for value in self._splitter.feed(data):
+                self._value(value)
+        except EngineError as error:
+            self._reader.fault = error.fields["reason"]
+
+    def _value(self, value: bytes) -> None:
+        if not self._admitted():
+            self._dropped += 1
+            return
+        event = read_event(value, self._settings.json_depth)
+        if event is None:
+            return
+        if len(self._waiting) >= WAITING_EVENTS:
+            self._dropped += 1
+        else:
+            self._waiting.append(event)
+
+    def _admitted(self) -> bool:
+        """Count one more event, whatever it is about; False when there are too many in this second."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now - self._window >= WINDOW_SECONDS:
+            self._window, self._count = now, 0
+        self._count += 1
+        if self._count <= self._settings.events_per_second:
+            return True
+        if self._pause is None and self._stream is not None:
+            self._stream.pause_reading()
+            self._pause = loop.call_at(self._window + WINDOW_SECONDS, self._resume)
+        return False
+
+    def _resume(self) -> None:
+        self._pause = None
+        if self._stream is not None:
+            self._stream.resume_reading()
+
+    def _fail(self, error: PeerError) -> None:
+        self._error = error
+        self.close()
+        self._wake()
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,335 @@
+"""One small HTTP/1.1 client over a `Stream`, because every general one costs many times as much per answer.
+
+It speaks to a guest, so it trusts nothing: headers, body and time are bounded, redirects are never followed, and
+whatever is odd (an upgrade that nobody asked for, bytes after the answer) ends the stream. It never half-closes,
+because engines cancel a request whose sending side ended, and never waits for the end of a stream where the answer
+has framing, because relays linger.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httptools
+from msgspec import Struct
+
+from roadstead.errors import EngineError, LinkError, PeerError
+from roadstead.kit.gates import Budget
+from roadstead.kit.streams import Link, Stream
+from roadstead.peers.engine.messages.guarded import invalid
+from roadstead.settings.schema import EngineSettings
+
+FREE_BYTES = 2**16
+"""What an answer may bring before it asks the process's budget for room."""
+NOTHING = 204
+NOT_MODIFIED = 304
+SWITCHING = 101
+FINAL = 200
+"""Statuses below it (1xx) announce the one that counts."""
+
+
+class Answer(Struct, gc=False):
+    """A whole answer. ``cut`` tells that its body went over the bound; then ``body`` is empty."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case; of repeated ones the last."""
+    body: bytes
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one answer."""
+
+    header_bytes: int
+    body_bytes: int
+    seconds: float
+
+
+def request(method: str, path: str) -> bytes:
+    """Return the bytes of a request without a body."""
+    length = "Content-Length: 0\r\n" if method == "POST" else ""
+    return f"{method} {path} HTTP/1.1\r\nHost: engine\r\n{length}\r\n".encode("ascii")
+
+
+class Reader:
+    """Reads one answer: its head into `status` and `headers`, its body piece by piece to ``take``.
+
+    The callbacks named ``on_…`` are httptools'. They only note what is wrong; `feed` says it.
+    """
+
+    __slots__ = ("_barren", "_bound", "_parser", "_take", "complete", "fault", "headers", "keep_alive", "status")
+
+    def __init__(self, header_bytes: int, take: Callable[[bytes], None]) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._take = take
+        self._bound = header_bytes
+        self._barren = 0
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.complete = False
+        self.keep_alive = False
+        self.fault = ""
+
+    def feed(self, data: bytes) -> None:
+        """Read some bytes. Raises `EngineError` ``engine-answer-invalid``."""
+        self._barren += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise invalid("it switched protocols unasked") from error
+        except httptools.HttpParserError as error:
+            raise invalid("it is not HTTP") from error
+        if self._barren > self._bound and not self.complete:
+            raise invalid("its headers are too large")
+        if self.fault:
+            raise invalid(self.fault)
+
+    @property
+    def ends_with_stream(self) -> bool:
+        """Whether the body has no framing, so that only the end of the stream ends it (HTTP/1.0)."""
+        return bool(self.status) and not {"content-length", "transfer-encoding"} & self.headers.keys()
+
+    def on_message_begin(self) -> None:
+        """Note that an answer begins."""
+        if self.complete:
+            self.fault = "it answered twice"
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header."""
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Keep the status, unless it only announces another."""
+        status = self._parser.get_status_code()
+        if status < FINAL:
+            self.headers.clear()
+            return
+        if self._barren > 2 * self._bound:
+            self.fault = "its headers are too large"
+        self._barren = 0
+        self.status = status
+
+    def on_body(self, data: bytes) -> None:
+        """Hand a piece of the body on."""
+        self._barren = 0
+        self._take(data)
+
+    def on_message_complete(self) -> None:
+        """Note that the answer is whole."""
+        if self.status:
+            self.complete = True
+            self.keep_alive = self._parser.should_keep_alive()
+
+
+class Exchange:
+    """One request on its way: collects the body until the answer is whole, too large, or broken."""
+
+    __slots__ = ("_free", "_limit", "_pieces", "_size", "_stream", "_waiter", "cut", "error", "reader", "touched")
+
+    def __init__(self, stream: Stream, limits: Limits) -> None:
+        self.reader = Reader(limits.header_bytes, self._take)
+        self.cut = False
+        self.error: PeerError | None = None
+        self.touched = False
+        self._stream = stream
+        self._limit = limits.body_bytes
+        self._free = min(FREE_BYTES, limits.body_bytes)
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def is_over(self) -> bool:
+        """Whether nothing more is to be waited for."""
+        return self.reader.complete or self.cut or self.error is not None
+
+    def answer(self) -> Answer:
+        """Return the answer, once it `is_over`. Raises what broke it."""
+        if self.error is not None:
+            raise self.error
+        body = b"" if self.cut else b"".join(self._pieces)
+        return Answer(self.reader.status, self.reader.headers, body, self.cut)
+
+    async def wait(self) -> None:
+        """Wait until it `is_over`, or until it wants room for a large body."""
+        await self._waiter
+
+    def go_on(self) -> None:
+        """Read on: there is room for the whole body."""
+        self._free = self._limit
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._stream.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Take some of the answer."""
+        self.touched = True
+        if self.is_over():
+            self.error = self.error or invalid("it goes on after its end")
+            return
+        try:
+            self.reader.feed(data)
+        except EngineError as error:
+            self.error = error
+        if self.is_over():
+            self._wake()
+        elif self._size > self._free:
+            self._stream.pause_reading()
+            self._wake()
+
+    def stream_ended(self, error: PeerError) -> None:
+        """The stream ended: that ends the body too, where nothing else does."""
+        if self.is_over():
+            return
+        if self.reader.ends_with_stream:
+            self.reader.complete = True
+        else:
+            self.error = error
+        self._wake()
+
+    def _take(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit:
+            self.cut = True
+            self._pieces.clear()
+        else:
+            self._pieces.append(data)
+
+    def _wake(self) -> None:
+        if not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Channel:
+    """A stream to the engine on which one request follows the other."""
+
+    __slots__ = ("_exchange", "_link", "_stream", "ended", "used")
+
+    _stream: Stream
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._exchange: Exchange | None = None
+        self.ended = False
+        self.used = False
+
+    @classmethod
+    async def opened(cls, link: Link, seconds: float) -> "Channel":
+        """Open a stream over ``link``. Raises what the link says, or `EngineError` ``engine-timed-out``."""
+        channel = cls(link)
+        try:
+            async with asyncio.timeout(seconds):
+                channel._stream = await link.open(channel)
+        except TimeoutError as error:
+            raise EngineError("engine-timed-out", seconds=f"{seconds:g}") from error
+        return channel
+
+    async def ask(self, data: bytes, limits: Limits, budget: Budget) -> Answer | None:
+        """Send the request ``data`` and wait for its answer; None when the engine had closed the stream before.
+
+        Raises `EngineError` and `LinkError`; afterwards the channel has ended.
+        """
+        exchange = self._exchange = Exchange(self._stream, limits)
+        reused, self.used = self.used, True
+        try:
+            self._stream.write(data)
+            await self._wait(exchange, limits, budget)
+            answer = exchange.answer()
+        except PeerError:
+            self.abort()
+            if reused and not exchange.touched and self._link.is_open:
+                return None
+            raise
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            self._exchange = None
+        if answer.cut or not exchange.reader.keep_alive:
+            self.abort()
+        return answer
+
+    async def _wait(self, exchange: Exchange, limits: Limits, budget: Budget) -> None:
+        try:
+            async with asyncio.timeout(limits.seconds):
+                await exchange.wait()
+            if not exchange.is_over():
+                async with budget.hold(limits.body_bytes), asyncio.timeout(limits.seconds):
+                    exchange.go_on()
+                    await exchange.wait()
+        except TimeoutError as error:
+            exchange.touched = True
+            raise EngineError("engine-timed-out", seconds=f"{limits.seconds:g}") from error
+
+    def abort(self) -> None:
+        """End the stream at once."""
+        self.ended = True
+        self._stream.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the engine says; what nobody asked for ends the stream."""
+        if self._exchange is None:
+            self.abort()
+        else:
+            self._exchange.data_received(data)
+
+    def stream_ended(self, error: Exception | None) -> None:
+        """Note that the stream is gone."""
+        self.ended = True
+        if self._exchange is not None:
+            self._exchange.stream_ended(end_of(self._link, error))
+
+
+def end_of(link: Link, error: Exception | None) -> PeerError:
+    """Return what the end of a stream means: the link was lost, or the engine hung up."""
+    if isinstance(error, PeerError):
+        return error
+    return EngineError("engine-down") if link.is_open else LinkError("link-lost")
+
+
+class Http:
+    """Requests to one engine: reads that answer at once share a kept channel, the rest get channels of their own."""
+
+    def __init__(self, link: Link, settings: EngineSettings, budget: Budget) -> None:
+        self._link = link
+        self._settings = settings
+        self._budget = budget
+        self._turn = asyncio.Lock()
+        self._kept: Channel | None = None
+        self._quick = self._limits(settings.answer_seconds)
+
+    async def get(self, path: str) -> Answer:
+        """Read ``path`` on the kept channel, in turn; opened anew when the engine closed it meanwhile."""
+        data = request("GET", path)
+        async with self._turn:
+            if self._kept is not None and not self._kept.ended:
+                answer = await self._kept.ask(data, self._quick, self._budget)
+                if answer is not None:
+                    return answer
+            self._kept = await self._opened()
+            return await self._first(self._kept, data, self._quick)
+
+    async def alone(self, method: str, path: str, seconds: float) -> Answer:
+        """Make a request that may take up to ``seconds`` on a channel of its own."""
+        channel = await self._opened()
+        try:
+            return await self._first(channel, request(method, path), self._limits(seconds))
+        finally:
+            channel.abort()
+
+    def close(self) -> None:
+        """End the kept channel."""
+        if self._kept is not None:
+            self._kept.abort()
+
+    async def _opened(self) -> Channel:
+        return await Channel.opened(self._link, self._settings.answer_seconds)
+
+    async def _first(self, channel: Channel, data: bytes, limits: Limits) -> Answer:
+        answer = await channel.ask(data, limits, self._budget)
+        if answer is None:
+            raise EngineError("engine-down")
+        return answer
+
+    def _limits(self, seconds: float) -> Limits:
+        return Limits(self._settings.header_bytes, self._settings.answer_bytes, seconds)

@@ -1,0 +1,1 @@
+"""Pure codecs of the Engine API: what Docker and Podman say, as our records. Nothing here waits."""

@@ -1,0 +1,106 @@
+"""JSON from an engine, read so that neither its depth nor one wrong value in it can hurt.
+
+A guest is untrusted. The fast path is msgspec with exact types; what it refuses is read once more by a tolerant
+reader, because one broken entry must not hide the others.
+"""
+
+import json
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from roadstead.errors import EngineError
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_ESCAPE = re.compile(rb"\\.", re.DOTALL)
+_STRING = re.compile(rb'"[^"]*"')
+_STRUCTURE = b'{}[]"'
+_REST = bytes(value for value in range(256) if value not in _STRUCTURE)
+
+
+def invalid(reason: str) -> EngineError:
+    """Return the error for an answer that no engine gives."""
+    return EngineError("engine-answer-invalid", reason=reason)
+
+
+def check_depth(data: bytes, limit: int) -> None:
+    """Raise `EngineError` ``engine-answer-invalid`` when the JSON in ``data`` nests deeper than ``limit``.
+
+    Every step works on whole byte strings at C speed; what is usual ends at the first one.
+    """
+    if data.count(b"{") + data.count(b"[") <= limit:
+        return
+    text = _ESCAPE.sub(b"", data) if b"\\" in data else data
+    brackets = _STRING.sub(b"", text.translate(None, _REST)).replace(b'"', b"")
+    for _ in range(limit):
+        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(shorter) == len(brackets):
+            break
+        brackets = shorter
+    if len(brackets) > limit:
+        raise invalid("its JSON nests too deeply")
+
+
+def tolerant(data: bytes) -> Any:
+    """Return what the JSON in ``data`` says, reading past invalid UTF-8, NaN, infinities and repeated keys.
+
+    Raises `EngineError` ``engine-answer-invalid`` when it is no JSON at all.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise invalid("it is not JSON") from error
+
+
+def clean(text: str) -> str:
+    """Return ``text`` without the lone surrogates that JSON can express and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def fitted(value: object, kind: type[S]) -> S | None:
+    """Return ``value`` as a ``kind``; fields of a wrong type count as absent. None when it is no object at all.
+
+    ``kind`` needs a default for every field.
+    """
+    if not isinstance(value, dict):
+        return None
+    fields: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name in value:
+            found = _fitted_value(value[field.encode_name], field.type)
+            if found is not None:
+                fields[field.name] = found
+    return kind(**fields)
+
+
+def _fitted_value(value: object, kind: Any) -> Any:
+    if isinstance(value, dict):
+        value = {clean(key): clean(item) if isinstance(item, str) else item for key, item in value.items()}
+    if isinstance(value, str):
+        value = clean(value)
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError):
+        return _fitted_parts(value, kind)
+
+
+def _fitted_parts(value: object, kind: Any) -> Any:
+    """Keep of a list or map what fits, so that one bad label or port costs only itself."""
+    if isinstance(value, dict):
+        return _converted({key: item for key, item in value.items() if isinstance(item, str)}, kind)
+    if isinstance(value, list):
+        return [item for each in value for item in _converted([each], kind) or ()]
+    return None
+
+
+def _converted(value: object, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, OverflowError):
+        return None

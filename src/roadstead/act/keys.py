@@ -7,16 +7,17 @@ the same. Loading an RSA-4096 private key costs a quarter of a second of CPU, so
 import asyncio
 from dataclasses import dataclass
 
-import asyncssh
-
-from roadstead.errors import LinkError, PoolError
+from roadstead.errors import LinkError
 from roadstead.model import PoolId
 from roadstead.peers.links import poolkeys
+from roadstead.peers.links.poolkeys import PoolKey
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import (
     FORMER_PRIVATE_KEY_SECRET,
+    POOL_MARK,
     PRIVATE_KEY_SECRET,
     PUBLIC_KEY_SECRET,
+    string_map,
 )
 
 
@@ -26,7 +27,7 @@ class KeyPair:
     half as one line of OpenSSH's.
     """
 
-    private: tuple[asyncssh.SSHKey, ...]
+    private: tuple[PoolKey, ...]
     public: str
 
 
@@ -54,30 +55,34 @@ class PoolKeys:
         self._pair = None
 
     async def _read(self) -> KeyPair | None:
-        config = await self._client.pool_other_config()
+        config = string_map((await self._client.pool())[1], "other_config")
         named = config.get(PRIVATE_KEY_SECRET), config.get(PUBLIC_KEY_SECRET)
         if not named[0] or not named[1]:
             return None
         private = [await self._load(named[0])]
         if former := config.get(FORMER_PRIVATE_KEY_SECRET):
             private.append(await self._load(former))
-        public = await self._client.read_secret(named[1])
-        return KeyPair(tuple(private), public.strip())
+        return KeyPair(tuple(private), (await self._value(named[1])).strip())
 
-    async def _load(self, secret: str) -> asyncssh.SSHKey:
+    async def _load(self, secret: str) -> PoolKey:
         try:
-            return await poolkeys.load_pool_key(await self._client.read_secret(secret))
-        except (ValueError, PoolError) as error:
-            if isinstance(error, PoolError) and error.fields.get("xapi") != "UUID_INVALID":
-                raise
+            return await poolkeys.load_pool_key(await self._value(secret))
+        except ValueError as error:
             raise LinkError("pool-key-missing", pool=self._pool) from error
+
+    async def _value(self, uuid: str) -> str:
+        secret = await self._client.read_secret(uuid)
+        if secret is None:
+            raise LinkError("pool-key-missing", pool=self._pool)
+        return secret.value
 
     async def _make(self) -> KeyPair:
         """Make a pair and put it into the pool; whoever was faster wins."""
         private, public = await poolkeys.generate_pool_key()
+        marks = {POOL_MARK: self._pool}
         secrets = {
-            PRIVATE_KEY_SECRET: await self._client.create_pool_secret(private),
-            PUBLIC_KEY_SECRET: await self._client.create_pool_secret(public),
+            PRIVATE_KEY_SECRET: await self._client.create_secret(private, marks),
+            PUBLIC_KEY_SECRET: await self._client.create_secret(public, marks),
         }
         if pair := await self._read():
             for secret in secrets.values():

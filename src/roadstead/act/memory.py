@@ -3,9 +3,9 @@
 The database is only written; all reading is from memory, so that planning never waits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from roadstead.model import PoolId, VmId
+from roadstead.model import PoolId, Vm, VmId
 from roadstead.peers.database.client import Database
 from roadstead.plan.pins import Memory
 
@@ -18,24 +18,37 @@ class Memories:
         self._last: dict[VmId, str] = {}
         self._consents: dict[VmId, str] = {}
         self._winners: dict[VmId, str] = {}
-        self._newcomers: set[VmId] = set()
+        self._adopted: set[PoolId] = set()
 
     async def load(self) -> None:
-        """Read the last pins once, at the start."""
+        """Read the last pins once, at the start; the pools of the database were adopted by an earlier run."""
         self._last = {pin.vm: pin.key for pin in await self._database.pins()}
+        self._adopted = {pool.id for pool in await self._database.pools()}
 
-    def of(self, vm: VmId) -> Memory:
+    def of(self, vm: Vm) -> Memory:
         """What planning is told of ``vm``."""
-        return Memory(self._last.get(vm), pool_known=vm in self._newcomers, consent=self._consents.get(vm))
+        return Memory(
+            last=self._last.get(vm.id), pool_known=vm.pool in self._adopted, consent=self._consents.get(vm.id)
+        )
 
-    def note_newcomers(self, vms: Iterable[VmId]) -> None:
-        """These VMs came into a pool that we know already: a pin that one brings along may be a copy."""
-        self._newcomers.update(vms)
+    async def adopt(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
+        """A pool is listed for the first time: its pins are taken as they stand. From then on a pin that comes with a
+        new VM may be a copy.
+        """
+        if pool in self._adopted:
+            return
+        self._adopted.add(pool)
+        self._last.update(pins)
+        for vm, key in pins.items():
+            await self._database.remember_pin(vm, pool, key)
+
+    def forget_pool(self, pool: PoolId) -> None:
+        """The pool was removed: when it is added again, its pins are taken as they then stand."""
+        self._adopted.discard(pool)
 
     async def remember_pin(self, vm: VmId, pool: PoolId, key: str) -> None:
         """``vm`` was reached under the host key ``key``: that settles whatever was open about it."""
         self._consents.pop(vm, None)
-        self._newcomers.discard(vm)
         if self._last.get(vm) != key:
             self._last[vm] = key
             await self._database.remember_pin(vm, pool, key)

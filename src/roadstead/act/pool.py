@@ -1,7 +1,7 @@
 """One pool: its session is kept, its events are followed, its keys are written."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
 from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical
 from roadstead.peers.xapi.client import XapiClient
+from roadstead.peers.xapi.trust import PoolAddress
 from roadstead.plan.pins import HOST_KEY
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
@@ -24,12 +25,14 @@ SYNC_DELAY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PoolEvents:
-    """Whom a pool's keeper tells: facts for the inventory, newcomers among the VMs, what its hosts are now."""
+    """Whom a pool's keeper tells."""
 
     tell: Callable[[Sequence[Fact]], None]
-    newcomers: Callable[[Sequence[VmId]], None]
-    hosts: Callable[[PoolId, Mapping[str, str], str], None]
-    """Addresses of all hosts with their certificates' fingerprints, and the pool's name: to be stored."""
+    """Facts for the inventory."""
+    adopt: Callable[[PoolId, Mapping[VmId, str]], Awaitable[None]]
+    """The pins of a pool whose first listing has come, before the listing is told."""
+    learned: Callable[[Pool, PoolAddress], Awaitable[None]]
+    """The pool's name, or what is known of its hosts and their certificates, changed: to be stored."""
 
 
 class PoolKeeper:
@@ -43,7 +46,6 @@ class PoolKeeper:
         self._events = events
         self._settings = settings
         self._addresses: frozenset[str] = frozenset()
-        self._known: set[VmId] | None = None
         self._healthy: Healthy = lambda: None
         self._wake = asyncio.Event()
         self._unsynced = asyncio.Event()
@@ -104,30 +106,20 @@ class PoolKeeper:
 
     # ---- what the watcher says
 
-    def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+    async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """A complete listing came: the pool is live."""
+        await self._events.adopt(self.id, _pins(facts))
         self._healthy()
-        present = _vms(facts)
-        if self._known is not None:
-            self._events.newcomers([vm for vm in present if vm not in self._known])
-        self._known = set(present)
-        self._take(facts, pool, hosts)
+        await self.changed(facts, pool, hosts)
 
-    def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+    async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """Something changed."""
-        if self._known is not None:
-            new = [vm for vm in _vms(facts) if vm not in self._known]
-            self._known.update(new)
-            self._events.newcomers(new)
-        self._take(facts, pool, hosts)
-
-    def _take(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
-        self._record = pool
+        renamed, self._record = pool.name != self._record.name, pool
         addresses = frozenset(text for host in hosts if (text := canonical(host.address)))
-        if addresses != self._addresses:
-            self._addresses = addresses
-            self._events.hosts(self.id, self.client.fingerprints, pool.name)
+        moved, self._addresses = addresses != self._addresses, addresses
         self._events.tell(facts)
+        if moved or renamed:
+            await self._events.learned(pool, await self.client.learn_members())
 
     # ---- what the supervisor says
 
@@ -147,5 +139,6 @@ class PoolKeeper:
         self._events.tell([Seen(pool)])
 
 
-def _vms(facts: Sequence[Fact]) -> list[VmId]:
-    return [fact.record.id for fact in facts if isinstance(fact, Seen) and isinstance(fact.record, Vm)]
+def _pins(facts: Sequence[Fact]) -> dict[VmId, str]:
+    vms = [fact.record for fact in facts if isinstance(fact, Seen) and isinstance(fact.record, Vm)]
+    return {vm.id: pin for vm in vms if (pin := vm.settings.get(HOST_KEY))}

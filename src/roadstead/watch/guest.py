@@ -13,9 +13,10 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from roadstead.kit import clocks
-from roadstead.model import Container, ContainerId, Engine, Fact, Gone, Listed, Scope, Seen, VmId, container_id
-from roadstead.peers.engine.client import EngineClient, EventStream, Listing
-from roadstead.peers.engine.messages import EngineEvent
+from roadstead.model import Container, Engine, Fact, Gone, Listed, Scope, Seen, VmId, container_id
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.events import EventStream
+from roadstead.peers.engine.messages.events import EngineEvent, Flood
 from roadstead.settings.schema import EngineSettings
 
 REREAD_LIMIT = 100
@@ -54,24 +55,21 @@ class GuestWatcher:
 
     async def _follow(self, events: EventStream) -> None:
         """One turn: wait for events, or for the time of the full pass, and bring the inventory up to date."""
-        loop = asyncio.get_running_loop()
-        batch = await events.take(self._last_listing + self._settings.full_pass_seconds - loop.time())
-        if events.overflowed:
-            await self._pause_until(self._last_listing + self._settings.relist_seconds)
-            events.forget()
+        batch = await events.take(self._last_listing + self._settings.full_pass_seconds - _now())
+        if isinstance(batch, Flood):
+            await asyncio.sleep(max(0.0, self._last_listing + self._settings.relist_seconds - _now()))
             await self._list(None)
         elif batch:
             self._note_starts(batch)
-            await self._read_again(dict.fromkeys(event.engine_id for event in batch))
-        elif loop.time() >= self._last_listing + self._settings.full_pass_seconds:
+            await self._read_again(list(dict.fromkeys(event.engine_id for event in batch)))
+        elif _now() >= self._last_listing + self._settings.full_pass_seconds:
             await self._list(None)
 
-    async def _read_again(self, engine_ids: Iterable[str]) -> None:
-        asked = list(engine_ids)
+    async def _read_again(self, asked: Sequence[str]) -> None:
         if len(asked) > REREAD_LIMIT:
             await self._list(None)
             return
-        found = {container.engine_id: container for container in await self._engine.containers_by_id(asked)}
+        found = await self._engine.containers_by_id(asked)
         facts: list[Fact] = []
         for engine_id in asked:
             container = found.get(engine_id)
@@ -84,25 +82,13 @@ class GuestWatcher:
 
     async def _list(self, engine: Engine | None) -> None:
         listing = await self._engine.containers()
-        self._last_listing = asyncio.get_running_loop().time()
-        kept = self._bounded(listing)
-        ids = frozenset[str](container.id for container in kept)
-        self._started = {id: at for id, at in self._started.items() if ContainerId(container_id(self._vm, id)) in ids}
+        self._last_listing = _now()
+        ids = frozenset[str](container.id for container in listing.containers)
+        self._started = {id: at for id, at in self._started.items() if container_id(self._vm, id) in ids}
         facts: list[Fact] = [Seen(engine)] if engine is not None else []
-        facts += [Seen(self._dated(container)) for container in kept]
+        facts += [Seen(self._dated(container)) for container in listing.containers]
         facts.append(Listed(Scope("container", self._vm), ids))
-        self._listener.listed(facts, listing.total - len(kept), listing.total)
-
-    def _bounded(self, listing: Listing) -> Sequence[Container]:
-        """Return as many of the listing's containers as one guest may keep in the inventory."""
-        room = self._settings.kept_bytes
-        kept = []
-        for container in listing.containers:
-            room -= weight(container)
-            if room < 0:
-                break
-            kept.append(container)
-        return kept
+        self._listener.listed(facts, listing.hidden, listing.total)
 
     def _note_starts(self, events: Iterable[EngineEvent]) -> None:
         for event in events:
@@ -114,12 +100,6 @@ class GuestWatcher:
         at = self._started.get(container.engine_id)
         return container if at is None or container.started is None else replace(container, started=at)
 
-    async def _pause_until(self, when: float) -> None:
-        await asyncio.sleep(max(0.0, when - asyncio.get_running_loop().time()))
 
-
-def weight(container: Container) -> int:
-    """Return about how many bytes of memory ``container`` takes."""
-    texts = (container.name, container.image, container.command, container.status)
-    labels = sum(len(key) + len(value) + 128 for key, value in container.labels.items())
-    return 900 + sum(map(len, texts)) + labels + 120 * len(container.ports)
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -21,10 +21,10 @@ SHORTEST_WAIT_SECONDS = 0.05
 class Listener(Protocol):
     """Who is told what a pool's watcher finds."""
 
-    def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+    async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """A complete listing: the pool is live from now on."""
 
-    def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+    async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """What changed since."""
 
 
@@ -40,13 +40,13 @@ class PoolWatcher:
     async def run(self) -> None:
         """Watch until cancelled. Raises `PoolError` when the pool can no longer be followed."""
         await self._client.open()
-        batch = await self._client.events(CLASSES, "", seconds=0.0)
+        batch = await self._client.events(CLASSES, "")
         facts = await self._taken(batch)
         if (pool := self._book.pool) is not None:
-            self._listener.listed([*facts, *self._book.listing()], pool, list(self._book.hosts))
+            await self._listener.listed([*facts, *self._book.listing()], pool, list(self._book.hosts))
         while True:
             batch = await self._client.events(CLASSES, batch.token, seconds=self._patience())
-            self._tell([*await self._taken(batch), *self._book.due(_now())])
+            await self._tell([*await self._taken(batch), *self._book.due(_now())])
 
     async def _taken(self, batch: EventBatch) -> list[Fact]:
         facts = self._book.take(batch.events, _now())
@@ -54,10 +54,10 @@ class PoolWatcher:
             facts += self._book.relist(name, await self._client.list_all(name), _now())
         return facts
 
-    def _tell(self, facts: Sequence[Fact]) -> None:
+    async def _tell(self, facts: Sequence[Fact]) -> None:
         pool = self._book.pool
         if facts and pool is not None:
-            self._listener.changed(facts, pool, list(self._book.hosts))
+            await self._listener.changed(facts, pool, list(self._book.hosts))
 
     def _patience(self) -> float:
         """How long the pool may keep us waiting: until a vanished key counts as gone, at most the setting."""

@@ -1,7 +1,7 @@
 """What watchers and operations ask of one engine, in the words of the model."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -86,14 +86,22 @@ class EngineClient:
 
     async def container(self, engine_id: str) -> Container | None:
         """Read one container by its id; None when there is none. Cheaper than inspecting it, and the same record."""
-        filters = _filters(id=[engine_id])
+        return (await self.containers_by_id([engine_id])).get(engine_id)
+
+    async def containers_by_id(self, engine_ids: Sequence[str]) -> dict[str, Container]:
+        """Read some containers in one request; those that do not exist are missing. Keys are the ids as asked, which
+        very old engines shorten.
+        """
+        filters = _filters(id=list(engine_ids))
         answer = await self._answer(f"{self._version}/containers/json?all=1&filters={filters}")
         if answer.status == NOT_FOUND:
-            return None
+            return {}
         if answer.cut:
-            raise invalid("it says too much of one container")
-        found = (record for record in self._read(answer) if record.engine_id.startswith(engine_id))
-        return next(found, None)
+            raise invalid("it says too much of a few containers")
+        records = self._read(answer)
+        by_id = {record.engine_id: record for record in records}
+        shortened = {asked: record for asked in engine_ids for record in records if record.engine_id.startswith(asked)}
+        return {asked: by_id.get(asked) or shortened[asked] for asked in engine_ids if asked in shortened}
 
     async def inspect(self, engine_id: str) -> bytes:
         """Return everything the engine knows of a container, as the JSON it sent; untrusted, but bounded."""

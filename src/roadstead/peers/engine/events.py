@@ -94,6 +94,20 @@ class EventStream:
                 raise self._error
             await self._wait()
 
+    async def take(self, seconds: float) -> list[EngineEvent] | Flood:
+        """Wait up to ``seconds`` and return all events that have come by then: none, some, or a `Flood`."""
+        try:
+            async with asyncio.timeout(max(0.0, seconds)):
+                first = await anext(self)
+        except TimeoutError:
+            return []
+        if isinstance(first, Flood):
+            self._waiting.clear()
+            return first
+        events = [first, *self._waiting]
+        self._waiting.clear()
+        return events
+
     def data_received(self, data: bytes) -> None:
         """Take what the engine says."""
         if self._error is not None:

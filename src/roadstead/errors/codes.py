@@ -171,6 +171,9 @@ POOLS = {
         "The pool account may not call {call}.",
         "Give the account the role pool-operator.",
     ),
+    "pool-session-lost": Code(
+        503, "The pool at {address} ended our session.", "It is being opened again; nothing needs to be done."
+    ),
     "pool-sign-in-failed": Code(
         401,
         "The pool at {address} refuses the user {user}.",

@@ -4,15 +4,16 @@ How a watcher uses it::
 
     client = XapiClient(address, settings.pool)
     try:
-        await client.open()                                  # signs in on the master, wherever it is
+        await client.open()  # signs in on the master, wherever it is
         token = ""
         while True:
             batch = await client.events(("pool", "host", "vm", "vm_guest_metrics"), token)
-            ...                                              # batch.events, batch.counts
+            ...  # batch.events, batch.counts
             token = batch.token
-    except PoolError: ...                                    # open() again, and start from the empty token
+    except PoolError:
+        ...  # open() again, and start from the empty token
     finally:
-        await client.close()                                 # signs out
+        await client.close()  # signs out
 
 After *any* error of `XapiClient.events` the next call takes the empty token, and what it returns is a full listing
 (every living object as ``add``). A token of a former session is refused with ``pool-session-lost``, because a pool
@@ -104,13 +105,13 @@ class XapiClient:
         """
         return await self._session.call(method, params, seconds or self._settings.call_seconds)
 
-    async def events(self, classes: Iterable[str], token: str, seconds: float | None = None) -> messages.EventBatch:
-        """Wait for changes of ``classes`` (lower case) since ``token``; an empty batch when there were none for
-        ``seconds`` (default: setting ``event_seconds``).
+    async def events(self, classes: Iterable[str], token: str, *, seconds: float | None = None) -> messages.EventBatch:
+        """Return changes of ``classes`` (lower case) since ``token``, waiting for the first one up to ``seconds``
+        (default: setting ``event_seconds``); the batch may be empty.
 
         The empty token lists everything. See the module for what an error means.
         """
-        wait = self._settings.event_seconds if seconds is None else seconds
+        wait = self._settings.event_seconds if seconds is None else max(0.0, seconds)
         return await self._session.events(tuple(classes), token, wait)
 
     async def list_all(self, cls: str) -> dict[str, messages.Snapshot]:
@@ -172,8 +173,9 @@ class XapiClient:
         return await writes.add_key(self.call, "pool", ref, key, value)
 
     async def create_secret(self, value: str, marks: Mapping[str, str]) -> str:
-        """Keep ``value`` in the pool and return the secret's uuid. ``marks`` (see `messages.POOL_MARK`) say whose it is:
-        without one nobody could ever tell that it may be collected.
+        """Keep ``value`` in the pool and return the secret's uuid.
+
+        ``marks`` (see `messages.POOL_MARK`) say whose it is: without one nobody could tell that it may be collected.
         """
         ref = await self.call("secret.create", {"value": value, "other_config": dict(marks)})
         return str(await self.call("secret.get_uuid", ref))

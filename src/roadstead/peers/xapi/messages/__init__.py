@@ -1,0 +1,73 @@
+"""What crosses the wire to a pool, as pure functions: calls and answers (`rpc`), objects (`records`), keys (`keys`).
+
+Foreign data is read tolerantly: fields that are missing or of another type read as their empty value, unknown ones are
+ignored, unknown enumeration values become `UNKNOWN`. XAPI's versions differ in exactly these ways.
+"""
+
+from roadstead.peers.xapi.messages.keys import (
+    FORMER_PRIVATE_KEY_SECRET,
+    FORMER_PUBLIC_KEY_SECRET,
+    HOST_KEY,
+    MONITOR,
+    POOL_MARK,
+    PRIVATE_KEY_SECRET,
+    PUBLIC_KEY_SECRET,
+    VM_KEYS,
+    VM_MARK,
+)
+from roadstead.peers.xapi.messages.records import (
+    Snapshot,
+    addresses,
+    host_fingerprints,
+    host_record,
+    host_version,
+    is_real_vm,
+    pool_record,
+    reference,
+    string,
+    string_map,
+    vm_record,
+)
+from roadstead.peers.xapi.messages.rpc import (
+    BODY_BYTES,
+    CLASSES,
+    Answer,
+    Event,
+    EventBatch,
+    Failure,
+    decode_answer,
+    decode_events,
+    encode_call,
+)
+
+__all__ = [
+    "BODY_BYTES",
+    "CLASSES",
+    "FORMER_PRIVATE_KEY_SECRET",
+    "FORMER_PUBLIC_KEY_SECRET",
+    "HOST_KEY",
+    "MONITOR",
+    "POOL_MARK",
+    "PRIVATE_KEY_SECRET",
+    "PUBLIC_KEY_SECRET",
+    "VM_KEYS",
+    "VM_MARK",
+    "Answer",
+    "Event",
+    "EventBatch",
+    "Failure",
+    "Snapshot",
+    "addresses",
+    "decode_answer",
+    "decode_events",
+    "encode_call",
+    "host_fingerprints",
+    "host_record",
+    "host_version",
+    "is_real_vm",
+    "pool_record",
+    "reference",
+    "string",
+    "string_map",
+    "vm_record",
+]

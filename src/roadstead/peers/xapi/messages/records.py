@@ -1,0 +1,169 @@
+"""A pool's objects as our records: what we read of XAPI's pool, host, VM, guest metrics and certificate.
+
+A *snapshot* is one object's record as XAPI sends it. References are joined by whoever holds all objects (the pool's
+watcher): the functions here take what they refer to as arguments.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from roadstead.kit import text
+from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
+from roadstead.peers.xapi.messages.keys import VM_KEYS
+
+Snapshot = Mapping[str, Any]
+"""One object's record as XAPI sends it."""
+
+TEXT_BYTES = 4096
+"""What is kept of a name, a tag or a key's value."""
+ADDRESS_BYTES = 64
+"""What is kept of one announced address: an IPv6 address has 39 characters, longer ones are none."""
+ADDRESSES = 256
+"""How many announced addresses of one VM are kept."""
+TAGS = 256
+"""How many tags of one VM are kept."""
+
+_NULL = "OpaqueRef:NULL"
+_ADDRESS_KEY = re.compile(r"([0-9]{1,4})/(?:(ip)|(ipv4|ipv6)/([0-9]{1,4}))", re.ASCII)
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+def string(snapshot: Snapshot, field: str) -> str:
+    """Return a string field, cut to `TEXT_BYTES`; empty when it is missing or no string."""
+    value = snapshot.get(field)
+    return text.cut(value, TEXT_BYTES) if isinstance(value, str) else ""
+
+
+def string_map(snapshot: Snapshot, field: str) -> dict[str, str]:
+    """Return a map field with those of its entries that are strings, uncut; empty when it is missing."""
+    value = snapshot.get(field)
+    if not isinstance(value, dict):
+        return {}
+    return {key: member for key, member in value.items() if isinstance(member, str)}
+
+
+def reference(snapshot: Snapshot, field: str) -> str | None:
+    """Return a reference field, or None when it is missing or refers to nothing."""
+    value = snapshot.get(field)
+    return value if isinstance(value, str) and value not in {"", _NULL} else None
+
+
+def pool_record(
+    snapshot: Snapshot, *, url: str, master: HostId | None, version: str, fallback_name: str, as_of: datetime
+) -> Pool:
+    """Return the pool; ``fallback_name`` (its master's) stands in for a name that nobody gave it."""
+    name = string(snapshot, "name_label") or fallback_name
+    return Pool(
+        id=PoolId(string(snapshot, "uuid")), name=name, url=url, master=master, version=version, live=True, as_of=as_of
+    )
+
+
+def host_record(snapshot: Snapshot, *, pool: PoolId, as_of: datetime) -> Host:
+    """Return the host."""
+    return Host(
+        id=HostId(string(snapshot, "uuid")),
+        pool=pool,
+        name=string(snapshot, "name_label") or string(snapshot, "hostname"),
+        address=string(snapshot, "address"),
+        enabled=snapshot.get("enabled") is not False,
+        as_of=as_of,
+    )
+
+
+def host_version(snapshot: Snapshot) -> str:
+    """Return product and version of a host as people say them (``XCP-ng 8.3.0``), or xapi's own version."""
+    software = string_map(snapshot, "software_version")
+    product = " ".join(filter(None, (software.get("product_brand"), software.get("product_version"))))
+    return text.cut(product or f"xapi {software.get('xapi_build', '')}".strip(), TEXT_BYTES)
+
+
+def is_real_vm(snapshot: Snapshot) -> bool:
+    """Whether a VM object is a VM that people mean: no template, no snapshot (a template, too), no control domain."""
+    return not any(snapshot.get(field) is True for field in ("is_a_template", "is_a_snapshot", "is_control_domain"))
+
+
+def vm_record(
+    snapshot: Snapshot, *, pool: PoolId, host: HostId | None, guest_metrics: Snapshot | None, as_of: datetime
+) -> Vm:
+    """Return the VM. Addresses count only while it runs: XAPI keeps the last ones readable until the next start."""
+    power = _power(snapshot)
+    running = power is PowerState.RUNNING
+    return Vm(
+        id=VmId(string(snapshot, "uuid")),
+        pool=pool,
+        name=string(snapshot, "name_label"),
+        host=host,
+        power=power,
+        addresses=addresses(guest_metrics) if running and guest_metrics is not None else (),
+        tags=_tags(snapshot),
+        settings=_settings(snapshot),
+        as_of=as_of,
+    )
+
+
+def addresses(guest_metrics: Snapshot) -> tuple[str, ...]:
+    """Return what the guest tools announce in ``networks``: IPv4, then IPv6, each in the order of the VIFs' devices.
+
+    Keys are ``<device>/ip`` (repeats the first IPv4) and ``<device>/ipv4/<n>``, ``<device>/ipv6/<n>``; the values are
+    free text of the guest, of which only length and number are bounded here.
+    """
+    announced = string_map(guest_metrics, "networks")
+    found = sorted(_placed(announced))
+    unique = dict.fromkeys(value for *_, value in found)
+    return tuple(unique)[:ADDRESSES]
+
+
+def host_fingerprints(certificates: Mapping[str, Snapshot], hosts: Mapping[str, Snapshot]) -> dict[str, str]:
+    """Return the SHA-256 fingerprint (hexadecimal, lower case) of each host's server certificate, by host address.
+
+    ``certificates`` and ``hosts`` are all objects of their class by reference. A certificate of ``type`` ``host`` is
+    what the host shows its clients; servers that know no types have no others.
+    """
+    found = {}
+    for certificate in certificates.values():
+        host = hosts.get(reference(certificate, "host") or "")
+        address = string(host, "address") if host is not None else ""
+        digest = _fingerprint(certificate)
+        if address and digest and certificate.get("type", "host") == "host":
+            found[address] = digest
+    return found
+
+
+def _fingerprint(certificate: Snapshot) -> str:
+    for field in ("fingerprint_sha256", "fingerprint"):
+        digest = string(certificate, field).replace(":", "").lower()
+        if _FINGERPRINT.fullmatch(digest):
+            return digest
+    return ""
+
+
+def _power(snapshot: Snapshot) -> PowerState:
+    try:
+        return PowerState(string(snapshot, "power_state"))
+    except ValueError:
+        return PowerState.UNKNOWN
+
+
+def _tags(snapshot: Snapshot) -> tuple[str, ...]:
+    tags = snapshot.get("tags")
+    if not isinstance(tags, list):
+        return ()
+    return tuple(text.cut(tag, TEXT_BYTES) for tag in tags[:TAGS] if isinstance(tag, str))
+
+
+def _settings(snapshot: Snapshot) -> dict[str, str]:
+    config = string_map(snapshot, "other_config")
+    return {key: text.cut(config[key], TEXT_BYTES) for key in VM_KEYS if key in config}
+
+
+def _placed(announced: Mapping[str, str]) -> Iterator[tuple[bool, int, int, str]]:
+    """Yield each announced address after its place: IPv6 or not, device, index."""
+    for key, value in announced.items():
+        match = _ADDRESS_KEY.fullmatch(key)
+        if match is None or not value or len(value) > ADDRESS_BYTES:
+            continue
+        device, plain, family, index = match.groups()
+        is_ipv6 = family == "ipv6" or (plain is not None and ":" in value)
+        yield is_ipv6, int(device), -1 if plain else int(index), value

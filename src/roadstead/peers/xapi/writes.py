@@ -1,0 +1,76 @@
+"""Writes of ``other_config``, one key at a time.
+
+XAPI has no compare-and-set, and whoever writes a whole map back undoes what others wrote meanwhile. Adding and removing
+single keys loses nothing (measured with concurrent writers); an update is a removal and an addition, between which
+readers see the key absent.
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+from roadstead.errors import InputError, PoolError
+
+ATTEMPTS = 4
+"""How often a key that others write at the same time is written before we give up."""
+
+SECOND_HALF_SECONDS = 5.0
+"""How long the addition after a removal may still take when we are told to stop: a key must not be lost by that."""
+
+_DUPLICATE = "MAP_DUPLICATE_KEY"
+
+
+class Call(Protocol):
+    """`XapiClient.call`."""
+
+    async def __call__(self, method: str, *params: Any, seconds: float | None = None) -> Any:
+        """Call ``method`` and return its result."""
+
+
+async def add_key(call: Call, cls: str, ref: str, key: str, value: str) -> bool:
+    """Add ``key`` to the ``other_config`` of an object of class ``cls``; return False when it was there already."""
+    try:
+        await call(f"{cls}.add_to_other_config", ref, _named(key), value)
+    except PoolError as error:
+        if error.fields.get("xapi") == _DUPLICATE:
+            return False
+        raise
+    return True
+
+
+async def set_key(call: Call, cls: str, ref: str, key: str, value: str | None) -> None:
+    """Make ``key`` be ``value``, or absent when that is None; writes nothing when it is so already.
+
+    Of two who write the same key at the same time the later one wins. Raises `PoolError`.
+    """
+    if value is None:
+        await call(f"{cls}.remove_from_other_config", ref, _named(key))
+        return
+    for _ in range(ATTEMPTS):
+        if await _current(call, cls, ref, key) == value or await add_key(call, cls, ref, key, value):
+            return
+        await call(f"{cls}.remove_from_other_config", ref, key)
+        if await _add_again(call, cls, ref, key, value):
+            return
+    raise PoolError(
+        "pool-call-failed", call=f"{cls}.add_to_other_config", reason=f"others write {key}", xapi=_DUPLICATE
+    )
+
+
+async def _current(call: Call, cls: str, ref: str, key: str) -> str | None:
+    config = await call(f"{cls}.get_other_config", ref)
+    return config.get(key) if isinstance(config, dict) else None
+
+
+async def _add_again(call: Call, cls: str, ref: str, key: str, value: str) -> bool:
+    try:
+        return await add_key(call, cls, ref, key, value)
+    except asyncio.CancelledError:
+        async with asyncio.timeout(SECOND_HALF_SECONDS):
+            await add_key(call, cls, ref, key, value)
+        raise
+
+
+def _named(key: str) -> str:
+    if not key:
+        raise InputError("field-invalid", field="key", reason="it is empty")
+    return key

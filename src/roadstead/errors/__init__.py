@@ -20,7 +20,7 @@ codes exist, with their cause, remedy and HTTP status, stands in :mod:`roadstead
 never contains the text of its cause: the log prints the chain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadstead.errors.codes import CODES, Code
@@ -68,11 +68,17 @@ class RoadsteadError(Exception):
 
 
 class InputError(RoadsteadError):
-    """What the caller gave is wrong; nothing was changed."""
+    """What the caller gave is wrong; nothing was changed. ``candidates`` are names that may have been meant."""
+
+    def __init__(self, code: str, *, candidates: Sequence[str] | str = (), **fields: object) -> None:
+        self.candidates = tuple(map(tame, [candidates] if isinstance(candidates, str) else candidates))
+        if self.candidates:
+            fields["candidates"] = ", ".join(self.candidates)
+        super().__init__(code, **fields)
 
 
 class NotFoundError(InputError):
-    """A name or id that nothing answers to."""
+    """A name or id that nothing answers to; ``candidates`` are the nearest that exist."""
 
 
 class AmbiguousError(InputError):

@@ -1,0 +1,197 @@
+"""What people type, and what it names."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.errors import AmbiguousError, NotFoundError
+from roadstead.inventory import names
+from tests.unit.inventory_views import samples
+
+A = "aaaa1111-0000-4000-8000-000000000001"
+B = "aaaa2222-0000-4000-8000-000000000002"
+C = "cccc3333-0000-4000-8000-000000000003"
+
+WORLD = samples.store(
+    samples.pool("pool-1", "Rack 1"),
+    samples.pool("pool-2", "Rack 2"),
+    samples.host("host-1", "north"),
+    samples.vm(A, "web-1"),
+    samples.vm(B, "Büro Süd"),
+    samples.vm(C, "Web-1", pool="pool-2"),
+    *[samples.link(vm) for vm in (A, B, C)],
+    samples.container(A, 0xABCD, "shop"),
+    samples.container(A, 0xABC1, "cache"),
+    samples.container(B, 0xEEEE, "shop"),
+    samples.container(C, 0xFFFF, "only"),
+    samples.container(C, 0xABCE, "[odd]*"),
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "id"),
+    [
+        (A, A),
+        (A.upper(), A),
+        ("web-1", A),
+        ("Web-1", C),
+        ("büro süd", B),
+        ("Bu\u0308ro Su\u0308d", B),
+        ("aaaa2", B),
+        ("cccc", C),
+        ("Bü*", B),
+        (" web-1 ", A),
+    ],
+)
+def test_vm_is_found(typed: str, id: str) -> None:
+    """An id, the exact name, the name in another case or spelling, the beginning of an id, or a glob names a VM."""
+    assert names.find_vm(WORLD, typed).id == id
+
+
+@pytest.mark.parametrize(("typed", "candidates"), [("WEB-1", ("Web-1", "web-1")), ("aaaa", ("Büro Süd", "web-1"))])
+def test_ambiguous_vm_lists_candidates(typed: str, candidates: tuple[str, ...]) -> None:
+    """A name that several VMs answer to is refused with what to type instead."""
+    with pytest.raises(AmbiguousError) as caught:
+        names.find_vm(WORLD, typed)
+
+    assert caught.value.candidates == candidates
+    assert caught.value.fields["count"] == "2"
+
+
+def test_a_glob_may_name_several_vms_only_where_several_are_meant() -> None:
+    """`find_vms` takes a glob for many; `find_vm` calls it ambiguous."""
+    assert {vm.id for vm in names.find_vms(WORLD, "web*")} == {A, C}
+    with pytest.raises(AmbiguousError):
+        names.find_vm(WORLD, "web*")
+
+
+def test_unknown_vm_suggests_the_nearest() -> None:
+    """A slip is answered with the nearest name."""
+    with pytest.raises(NotFoundError) as caught:
+        names.find_vm(WORLD, "buro süd")
+
+    assert (caught.value.code, caught.value.candidates) == ("no-such-vm", ("Büro Süd",))
+    with pytest.raises(NotFoundError) as caught:
+        names.find_vm(WORLD, "aaa")
+    assert caught.value.fields["name"] == "aaa"
+
+
+def test_pools_and_hosts_are_found_alike() -> None:
+    """Pools and hosts are named by id, name or glob, and refused under their own code."""
+    assert names.find_pool(WORLD, "rack 2").id == "pool-2"
+    assert names.find_host(WORLD, "n*").id == "host-1"
+    with pytest.raises(NotFoundError, match="No pool"):
+        names.find_pool(WORLD, "nowhere")
+    with pytest.raises(NotFoundError, match="No host"):
+        names.find_host(WORLD, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        (["cache"], ["cache"]),
+        (["ONLY"], ["only"]),
+        (["abcd"], ["shop"]),
+        (["web-1/shop"], ["shop"]),
+        (["Web-1/only"], ["only"]),
+        (["büro süd/shop"], ["shop"]),
+        (["aaaa2/shop"], ["shop"]),
+        ([f"{A}/{'abcd'.ljust(64, '0')}"], ["shop"]),
+        ([f"{A}/abcd"], ["shop"]),
+        (["web-1/*"], ["shop", "cache"]),
+        (["*/shop"], ["shop", "shop"]),
+        (["sh*"], ["shop", "shop"]),
+        (["cache", "abc1", "only"], ["cache", "only"]),
+        (["Web-1/[odd]*"], ["[odd]*"]),
+        (["/cache"], ["cache"]),
+    ],
+)
+def test_containers_are_found(typed: list[str], found: list[str]) -> None:
+    """A name, ``vm/container``, the beginning of an id or a glob in either part; each container once."""
+    assert [container.name for container in names.find_containers(WORLD, typed)] == found
+
+
+@pytest.mark.parametrize(
+    ("typed", "candidates"),
+    [("shop", ("Büro Süd/shop", "web-1/shop")), ("abc1", None), ("web-1/abc", None), ("*/abc", None)],
+)
+def test_ambiguous_container(typed: str, candidates: tuple[str, ...] | None) -> None:
+    """The same name in several VMs is refused with ``vm/container`` of each; too short an id names nothing."""
+    if candidates is not None:
+        with pytest.raises(AmbiguousError) as caught:
+            names.find_containers(WORLD, [typed])
+        assert caught.value.candidates == candidates
+    elif typed == "abc1":
+        assert len(names.find_containers(WORLD, [typed])) == 1
+    else:
+        with pytest.raises(NotFoundError):
+            names.find_containers(WORLD, [typed])
+
+
+def test_candidates_that_read_alike_are_shown_by_id() -> None:
+    """Where ``vm/container`` is the same for two, their ids are what to type."""
+    store = samples.store(
+        samples.vm(A, "web"),
+        samples.vm(B, "web"),
+        samples.link(A),
+        samples.link(B),
+        samples.container(A, 1, "shop"),
+        samples.container(B, 2, "shop"),
+    )
+    with pytest.raises(AmbiguousError) as caught:
+        names.find_containers(store, ["web/shop"])
+
+    assert caught.value.candidates == tuple(container.id for container in store.containers())
+    assert caught.value.fields["name"] == "web/shop"
+
+
+def test_many_candidates_are_cut() -> None:
+    """At most twenty candidates are listed, and how many more there are."""
+    store = samples.store(
+        *[
+            record
+            for n in range(30)
+            for record in (samples.vm(f"vm-{n:02}", f"web-{n:02}"), samples.link(f"vm-{n:02}"))
+        ],
+        *[samples.container(f"vm-{n:02}", n) for n in range(30)],
+    )
+    with pytest.raises(AmbiguousError) as caught:
+        names.find_containers(store, ["shop"])
+
+    assert len(caught.value.candidates) == names.CANDIDATES + 1
+    assert caught.value.candidates[-1] == "and 10 more"
+
+
+def test_unknown_container_names_the_part_that_is_wrong() -> None:
+    """A wrong VM part is reported as a VM, a wrong container part as a container, with a suggestion."""
+    with pytest.raises(NotFoundError) as caught:
+        names.find_containers(WORLD, ["nowhere/shop"])
+    assert caught.value.code == "no-such-vm"
+    with pytest.raises(NotFoundError) as caught:
+        names.find_containers(WORLD, ["web-1/chop"])
+    assert (caught.value.code, caught.value.candidates) == ("no-such-container", ("web-1/shop",))
+
+
+def test_suggestions_are_not_sought_among_too_many() -> None:
+    """Comparing with a whole fleet would hold the loop."""
+    known = {f"web-{n}" for n in range(names.COMPARED_NAMES + 1)}
+
+    assert names.nearest("web-", known) == []
+    assert names.nearest("wep-1", {"web-1", "other"}) == ["web-1"]
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_found_or_refused(text: str) -> None:
+    """Whatever is typed, the answer is containers or one of the two refusals."""
+    with contextlib.suppress(NotFoundError, AmbiguousError):
+        assert names.find_containers(WORLD, [text])
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda text: text.strip() == text and text))
+def test_the_exact_name_always_wins(name: str) -> None:
+    """A VM's own name names it, whatever characters it has."""
+    store = samples.store(samples.vm(A, name), samples.vm(B, "x" * 21))
+
+    assert names.find_vm(store, name).id == A

@@ -5,49 +5,31 @@ An operation only asks the engines; what it changes comes back as an observed fa
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from roadstead.errors import ConflictError, InputError, LinkError, NotFoundError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, NotFoundError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
-from roadstead.model import ACTIONS, ContainerId, Operation, Result, Vm, VmId, split_container_id
+from roadstead.model import ACTIONS, ContainerId, Operation, Result, VmId, split_container_id
 from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import ServerSettings
 
 PARALLEL_TARGETS = 64
 PARALLEL_PER_GUEST = 4
 """Each takes a channel of its own, and an SSH server gives ten (``MaxSessions``) unless told otherwise."""
-Finished = Callable[[Operation], None]
 
 
-class Targets:
-    """What operations need to know of containers: whether one exists, its VM, and that VM's engine."""
+class Targets(Protocol):
+    """What operations need to know of containers."""
 
-    def __init__(
-        self,
-        exists: Callable[[ContainerId], bool],
-        vm: Callable[[VmId], Vm | None],
-        engine: Callable[[VmId], EngineClient | None],
-    ) -> None:
-        self.exists = exists
-        self.vm = vm
-        self._engine = engine
+    def exists(self, container: ContainerId) -> bool:
+        """Whether there is such a container."""
 
-    def engine(self, container: ContainerId) -> EngineClient:
-        """Return the engine that runs ``container``.
-
-        Raises `ConflictError` ``vm-off``, or `LinkError` with the VM's problem when it cannot be reached now.
-        """
-        vm_id, _ = split_container_id(container)
-        engine, vm = self._engine(vm_id), self.vm(vm_id)
-        if engine is not None:
-            return engine
-        if vm is not None and not vm.running:
-            raise ConflictError("vm-off", vm=vm.name)
-        raise LinkError("vm-not-live", vm=vm.name if vm else vm_id)
+    def engine(self, vm: VmId) -> EngineClient:
+        """Return the engine of a VM. Raises `ConflictError` or `LinkError` when it cannot be reached now."""
 
 
 class Operations:
@@ -153,8 +135,8 @@ class Operations:
         self._put(id, place, result)
 
     async def _act(self, action: str, container: ContainerId) -> None:
-        _, engine_id = split_container_id(container)
-        await self._targets.engine(container).act(action, engine_id)
+        vm, engine_id = split_container_id(container)
+        await self._targets.engine(vm).act(action, engine_id)
 
     def _put(self, id: str, place: int, result: Result) -> None:
         operation = self._operations[id]

@@ -19,6 +19,8 @@ from roadstead.plan.pins import HOST_KEY
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
 
+Tell = Callable[[Sequence[Fact]], None]
+"""Where facts go: into the inventory."""
 SYNC_DELAY_SECONDS = 2.0
 """How long writes that must survive a failover are collected before the pool's database is synchronised."""
 
@@ -27,8 +29,7 @@ SYNC_DELAY_SECONDS = 2.0
 class PoolEvents:
     """Whom a pool's keeper tells."""
 
-    tell: Callable[[Sequence[Fact]], None]
-    """Facts for the inventory."""
+    tell: Tell
     adopt: Callable[[PoolId, Mapping[VmId, str]], Awaitable[None]]
     """The pins of a pool whose first listing has come, before the listing is told."""
     learned: Callable[[Pool, PoolAddress], Awaitable[None]]

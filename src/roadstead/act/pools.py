@@ -1,0 +1,265 @@
+"""The pools that Roadstead is signed in to: kept in the database, tried before they are accepted, changed while it runs."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from typing import Any
+
+from msgspec import Struct
+
+from roadstead.act.keys import KeyPair
+from roadstead.act.memory import Memories
+from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
+from roadstead.errors import ConflictError, InputError, NotFoundError, RoadsteadError
+from roadstead.kit import clocks, tasks
+from roadstead.model import Gone, Pool, PoolId
+from roadstead.peers.database.client import Database, StoredPool
+from roadstead.peers.xapi.client import XapiClient
+from roadstead.peers.xapi.messages import string
+from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, Trust, fetch_fingerprint, parse_fingerprint, parse_url
+from roadstead.plan.addresses import Network, Rules
+from roadstead.settings.schema import PoolSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolChange:
+    """What an operator says of a pool; None leaves a field as it is (or, for a new pool, empty)."""
+
+    url: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    fingerprint: str | None = None
+    ca_pem: str | None = None
+    accept_new: bool = False
+    """Trust whatever certificate the server shows now."""
+    admit: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One step of a test: what was tried, how it went, and how long it took."""
+
+    step: str
+    ok: bool
+    seconds: float
+    message: str = ""
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """What a server shows before anything is sent to it."""
+
+    url: str
+    address: str
+    fingerprint: str
+
+
+class Pools:
+    """The pools' keepers, and the commands that change which there are."""
+
+    def __init__(self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell) -> None:
+        self._database = database
+        self._memories = memories
+        self._settings = settings
+        self._tell = tell
+        self._stored: dict[PoolId, StoredPool] = {}
+        self._rules: dict[PoolId, Rules] = {}
+        self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._changing = asyncio.Lock()
+        self.keepers: dict[PoolId, PoolKeeper] = {}
+
+    async def run(self) -> None:
+        """Own the pools' tasks until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            for stored in await self._database.pools():
+                self._start(stored)
+            await asyncio.Event().wait()
+
+    def stored(self, pool: PoolId) -> StoredPool:
+        """Return what is stored of a pool. Raises `NotFoundError` ``no-such-pool``."""
+        if pool not in self._stored:
+            raise NotFoundError("no-such-pool", name=pool)
+        return self._stored[pool]
+
+    def keeper(self, pool: PoolId) -> PoolKeeper:
+        """Return the keeper of a pool. Raises `NotFoundError` ``no-such-pool``."""
+        self.stored(pool)
+        return self.keepers[pool]
+
+    def rules(self, pool: PoolId) -> Rules:
+        """Return which addresses of the pool's guests the operator allows."""
+        return self._rules.get(pool, Rules())
+
+    # ---- commands
+
+    async def probe(self, url: str) -> Probe:
+        """Return the certificate that the server at ``url`` shows; nothing is sent to it."""
+        endpoint = parse_url(url)
+        fingerprint = await fetch_fingerprint(url, self._settings.connect_seconds)
+        return Probe(url=url, address=endpoint.shown, fingerprint=fingerprint)
+
+    async def add(self, change: PoolChange) -> Pool:
+        """Sign in to a pool, and keep it once that worked; return its record.
+
+        Raises `InputError` that names the field, `ConflictError` ``fingerprint-needed`` or ``pool-exists``, and
+        `PoolError` with what the pool said; then nothing was kept.
+        """
+        admit, only = networks("admit", change.admit), networks("only", change.only)
+        missing = [name for name in ("url", "user", "password") if not getattr(change, name)]
+        if missing:
+            raise InputError("field-invalid", field=missing[0], reason="it is missing")
+        url = change.url or ""
+        trust = await self._trust(url, change)
+        address = PoolAddress(url, change.user or "", change.password or "", trust)
+        async with self._changing:
+            address, record = await self._tried(address)
+            if record.id in self._stored:
+                raise ConflictError("pool-exists", name=record.name)
+            stored = _stored(record, address, admit, only)
+            await self._database.add_pool(stored)
+            self._start(stored)
+        return self.keepers[stored.id].record
+
+    async def change(self, pool: PoolId, change: PoolChange) -> Pool:
+        """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
+        old = self.stored(pool)
+        admit = networks("admit", change.admit) if change.admit is not None else old.admit
+        only = networks("only", change.only) if change.only is not None else old.only
+        async with self._changing:
+            address = await self._changed_address(old, change)
+            if address != old.address:
+                address, record = await self._tried(address)
+                if record.id != pool:
+                    raise InputError("field-invalid", field="url", reason=f"another pool answers there, {record.name}")
+            stored = replace(old, address=address, admit=admit, only=only)
+            await self._database.update_pool(stored)
+            await self._stop(pool)
+            self._start(stored)
+        return self.keepers[pool].record
+
+    async def remove(self, pool: PoolId) -> None:
+        """Sign out of a pool and forget it, with all that is known of it here. In the pool nothing is changed."""
+        self.stored(pool)
+        async with self._changing:
+            await self._database.remove_pool(pool)
+            await self._stop(pool)
+            self._memories.forget_pool(pool)
+            del self._stored[pool], self._rules[pool]
+        self._tell([Gone("pool", pool)])
+
+    async def test(self, pool: PoolId) -> list[Step]:
+        """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
+        client = XapiClient(self.stored(pool).address, self._settings)
+        steps: list[Step] = []
+        try:
+            for name, action in (
+                ("sign in", client.open),
+                ("read the pool", client.pool),
+                ("read its secrets", lambda: client.call("secret.get_all")),
+                ("read its hosts", lambda: client.list_all("host")),
+            ):
+                steps.append(await _timed(name, action))
+                if not steps[-1].ok:
+                    break
+        finally:
+            await client.close()
+        return steps
+
+    async def key(self, pool: PoolId) -> KeyPair:
+        """Return the pool's SSH key pair, made on first need."""
+        return await self.keeper(pool).keys.pair()
+
+    def statistics(self) -> Mapping[str, int]:
+        """How many pools there are, and how many of them are live."""
+        return {"pools": len(self.keepers), "live": sum(keeper.record.live for keeper in self.keepers.values())}
+
+    # ---- pieces
+
+    async def _trust(self, url: str, change: PoolChange) -> Trust:
+        if change.ca_pem:
+            return Trust(ca_pem=change.ca_pem)
+        if change.fingerprint:
+            return Trust(fingerprints={URL_HOST: parse_fingerprint(change.fingerprint)})
+        probe = await self.probe(url)
+        if not change.accept_new:
+            raise ConflictError("fingerprint-needed", address=probe.address, shown=probe.fingerprint)
+        return Trust(fingerprints={URL_HOST: probe.fingerprint})
+
+    async def _changed_address(self, old: StoredPool, change: PoolChange) -> PoolAddress:
+        address = old.address
+        url = change.url or address.url
+        if change.ca_pem or change.fingerprint or change.accept_new:
+            address = replace(address, trust=await self._trust(url, change))
+        elif change.url and parse_url(change.url).host != parse_url(address.url).host:
+            address = replace(address, trust=await self._trust(url, change))
+        given = {name: value for name in ("user", "password") if (value := getattr(change, name))}
+        return replace(address, url=url, **given)
+
+    async def _tried(self, address: PoolAddress) -> tuple[PoolAddress, Pool]:
+        """Sign in and read what the pool is; return it with what was learned of its members."""
+        client = XapiClient(address, self._settings)
+        try:
+            await client.open()
+            _, snapshot = await client.pool()
+            address = await client.learn_members()
+        finally:
+            await client.close()
+        id = PoolId(string(snapshot, "uuid"))
+        name = string(snapshot, "name_label") or parse_url(address.url).host
+        return address, Pool(id=id, name=name, url=address.url, as_of=clocks.now())
+
+    def _start(self, stored: StoredPool) -> None:
+        if self._group is None:
+            raise ConflictError("shutting-down")
+        record = Pool(id=stored.id, name=stored.name, url=stored.address.url, as_of=clocks.now())
+        client = XapiClient(replace(stored.address, name=stored.name), self._settings)
+        events = PoolEvents(self._tell, self._memories.adopt, self._learned)
+        keeper = PoolKeeper(record, client, events, self._settings)
+        self._stored[stored.id] = stored
+        self._rules[stored.id] = Rules(_parsed(stored.admit), _parsed(stored.only))
+        self.keepers[stored.id] = keeper
+        self._tasks[stored.id] = tasks.spawn(self._group, keeper.run(), f"pool {stored.name}")
+
+    async def _stop(self, pool: PoolId) -> None:
+        await tasks.stop(self._tasks.pop(pool))
+        del self.keepers[pool]
+
+    async def _learned(self, pool: Pool, address: PoolAddress) -> None:
+        stored = self._stored.get(pool.id)
+        if stored is None:
+            return
+        known = replace(stored, name=pool.name, address=replace(address, name=""))
+        if known != stored:
+            self._stored[pool.id] = known
+            await self._database.update_pool(known)
+
+
+def networks(name: str, texts: Sequence[str] | None) -> tuple[str, ...]:
+    """Return networks in their one spelling. Raises `InputError` ``network-invalid``."""
+    found = []
+    for text in texts or ():
+        try:
+            found.append(str(ip_network(text.strip())))
+        except ValueError as error:
+            raise InputError("network-invalid", field=name, value=text) from error
+    return tuple(dict.fromkeys(found))
+
+
+def _parsed(texts: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(text) for text in texts)
+
+
+def _stored(record: Pool, address: PoolAddress, admit: tuple[str, ...], only: tuple[str, ...]) -> StoredPool:
+    return StoredPool(id=record.id, name=record.name, address=address, admit=admit, only=only)
+
+
+async def _timed(name: str, action: Callable[[], Awaitable[object]]) -> Step:
+    began = time.monotonic()
+    try:
+        await action()
+    except RoadsteadError as error:
+        return Step(step=name, ok=False, seconds=time.monotonic() - began, message=str(error))
+    return Step(step=name, ok=True, seconds=time.monotonic() - began)

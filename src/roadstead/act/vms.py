@@ -1,0 +1,178 @@
+"""What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
+
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from roadstead.act.links import Links
+from roadstead.act.memory import Memories
+from roadstead.act.pools import Pools
+from roadstead.act.ways import SshWays
+from roadstead.errors import ConflictError, LinkError, NotFoundError
+from roadstead.model import LOCAL_POOL, Container, ContainerId, Problem, Snapshot, Vm, VmId, split_container_id
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links import hostkeys
+from roadstead.plan import pins
+from roadstead.plan.links import standing
+
+MONITOR = "xscontainer-monitor"
+_CONFIRMABLE = frozenset(
+    {"host-key-changed", "host-key-type-gone", "host-key-forgotten", "host-key-shared", "address-claimed-twice"}
+)
+
+
+class HostKey(Struct, frozen=True, kw_only=True):
+    """A host key as people compare it."""
+
+    type: str
+    fingerprint: str
+
+
+class HostKeys(Struct, frozen=True, kw_only=True):
+    """The remembered host key of a VM, the one that it showed last, and how the two stand."""
+
+    vm: VmId
+    name: str
+    pinned: HostKey | None
+    shown: HostKey | None
+    state: str
+    """``pinned``, ``none``, or the code of the problem that waits for the operator."""
+
+
+class Why(Struct, frozen=True, kw_only=True):
+    """How a VM stands, and what that is known from."""
+
+    vm: VmId
+    name: str
+    state: str
+    problem: Problem | None
+    facts: list[tuple[str, str]]
+
+
+class Inventory(Snapshot, Protocol):
+    """The part of the inventory that commands read."""
+
+    def container(self, container: ContainerId) -> Container | None:
+        """The container of this id, or None."""
+
+
+class Vms:
+    """The commands on VMs. All raise `NotFoundError` ``no-such-vm``."""
+
+    def __init__(self, snapshot: Inventory, pools: Pools, links: Links, ways: SshWays, memories: Memories) -> None:
+        self._snapshot = snapshot
+        self._pools = pools
+        self._links = links
+        self._ways = ways
+        self._memories = memories
+
+    async def enable(self, vm: VmId) -> None:
+        """Enable container management; the pool keeps it, and what follows is observed. A try is made at once."""
+        await self._write(vm, MONITOR, "True")
+        self._links.try_now(vm)
+
+    async def disable(self, vm: VmId) -> None:
+        """Disable container management: the link ends and the VM's containers go."""
+        await self._write(vm, MONITOR, "False")
+
+    def host_keys(self, vm_id: VmId) -> HostKeys:
+        """Return the remembered and the shown host key."""
+        vm = self._vm(vm_id)
+        pinned = vm.settings.get(pins.HOST_KEY) or self._memories.of(vm).last
+        shown = self._ways.shown.get(vm_id)
+        problem = _problem(vm)
+        state = problem.code if problem and problem.code in _CONFIRMABLE else "pinned" if pinned else "none"
+        return HostKeys(vm=vm_id, name=vm.name, pinned=_described(pinned), shown=_described(shown), state=state)
+
+    async def confirm_host_key(self, vm_id: VmId) -> HostKeys:
+        """Accept the key that the VM showed, and go on.
+
+        Raises `ConflictError` ``nothing-to-confirm`` when nothing waits for it.
+        """
+        vm = self._vm(vm_id)
+        problem = _problem(vm)
+        if problem is None or problem.code not in _CONFIRMABLE:
+            raise ConflictError("nothing-to-confirm", vm=vm.name)
+        shown = self._ways.shown.get(vm_id) if problem.code != "address-claimed-twice" else None
+        self._memories.consent(vm_id, shown or pins.ANY_KEY)
+        self._links.try_now(vm_id)
+        return self.host_keys(vm_id)
+
+    async def forget_host_key(self, vm_id: VmId) -> HostKeys:
+        """Forget the remembered key, here and in the pool: the next contact is a first contact."""
+        await self._write(vm_id, pins.HOST_KEY, None)
+        await self._memories.forget_pin(vm_id)
+        self._memories.consent(vm_id, pins.ANY_KEY)
+        self._links.try_now(vm_id)
+        return self.host_keys(vm_id)
+
+    def why(self, vm_id: VmId) -> Why:
+        """Tell how a VM stands; one that is not live is tried at once."""
+        vm = self._vm(vm_id)
+        self._links.try_now(vm_id)
+        state = vm.link.state if vm.link is not None else standing(vm)
+        return Why(vm=vm_id, name=vm.name, state=state, problem=_problem(vm), facts=self._facts(vm))
+
+    def exists(self, container: ContainerId) -> bool:
+        """Whether there is such a container."""
+        return self._snapshot.container(container) is not None
+
+    async def inspect(self, container: ContainerId) -> bytes:
+        """Return everything the engine knows of a container, as JSON. Raises `LinkError` ``vm-not-live``."""
+        vm_id, engine_id = split_container_id(container)
+        return await self.engine(vm_id).inspect(engine_id)
+
+    def engine(self, vm_id: VmId) -> EngineClient:
+        """Return the engine of a VM that is live. Raises `ConflictError` or `LinkError` when it is not."""
+        vm, engine = self._vm(vm_id), self._links.engine(vm_id)
+        if engine is not None:
+            return engine
+        if not vm.enabled:
+            raise ConflictError("vm-not-enabled", vm=vm.name)
+        if not vm.running:
+            raise ConflictError("vm-off", vm=vm.name)
+        raise LinkError("vm-not-live", vm=vm.name)
+
+    # ---- pieces
+
+    def _vm(self, vm_id: VmId) -> Vm:
+        vm = self._snapshot.vms.get(vm_id)
+        if vm is None:
+            raise NotFoundError("no-such-vm", name=vm_id)
+        return vm
+
+    async def _write(self, vm_id: VmId, key: str, value: str | None) -> None:
+        vm = self._vm(vm_id)
+        if vm.pool == LOCAL_POOL:
+            raise ConflictError("vm-not-in-a-pool", vm=vm.name)
+        await self._pools.keeper(vm.pool).write_key(vm_id, key, value)
+
+    def _facts(self, vm: Vm) -> list[tuple[str, str]]:
+        link = vm.link
+        rows: list[tuple[str, object]] = [
+            ("pool", vm.pool_name),
+            ("host", vm.host_name),
+            ("power", vm.power.value),
+            ("enabled", "yes" if vm.enabled else "no"),
+            ("announced addresses", ", ".join(vm.addresses)),
+            *((key, value) for key, value in sorted(vm.settings.items()) if key not in {MONITOR, pins.HOST_KEY}),
+            ("address", link.address if link else ""),
+            ("relay", link.relay if link else ""),
+            ("host key shown", link.host_key if link else ""),
+            ("last heard", link.heard.isoformat(timespec="seconds") if link and link.heard else ""),
+            ("engine", f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else ""),
+        ]
+        return [(name, str(value)) for name, value in rows if value]
+
+
+def _problem(vm: Vm) -> Problem | None:
+    return vm.link.problem if vm.link is not None else None
+
+
+def _described(key: str | None) -> HostKey | None:
+    if not key:
+        return None
+    return HostKey(type=hostkeys.key_type(key), fingerprint=hostkeys.fingerprint(key))
+
+

@@ -1,0 +1,112 @@
+"""How guests are connected: the plan's record becomes a handshake, and what it taught becomes a pin."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from roadstead.act.guest import Opened
+from roadstead.act.memory import Memories
+from roadstead.act.pool import PoolKeeper
+from roadstead.errors import LinkError, PoolError
+from roadstead.kit.gates import Gate
+from roadstead.kit.net import is_own
+from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical
+from roadstead.peers.links.ssh import SshTarget, open_ssh
+from roadstead.peers.links.unix import open_unix
+from roadstead.plan import links, pins
+from roadstead.plan.access import Defaults
+from roadstead.plan.addresses import Rules
+from roadstead.settings.schema import LinkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Limits on what all guests together may have under way."""
+
+    connect: Gate
+    login: Gate
+
+
+@dataclass(slots=True)
+class SshWays:
+    """Opens guests of pools over SSH."""
+
+    snapshot: Snapshot
+    pools: Mapping[PoolId, PoolKeeper]
+    rules: Callable[[PoolId], Rules]
+    """What the operator allows of a pool's addresses."""
+    memories: Memories
+    settings: LinkSettings
+    gates: Gates
+    shown: dict[VmId, str] = field(default_factory=dict)
+    """The host key (base64 blob) that each guest showed last, accepted or not."""
+
+    async def open(self, vm_id: VmId) -> Opened:
+        """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
+        vm = self.snapshot.vms.get(vm_id)
+        keeper = self.pools.get(vm.pool) if vm is not None else None
+        if vm is None or keeper is None:
+            raise LinkError("link-lost", vm=vm_id)
+        wanted = links.wanted(vm, self.snapshot, self._circumstances(vm, keeper))
+        pair = await keeper.keys.pair()
+        try:
+            link = await open_ssh(self._target(wanted), pair.private, settings=self.settings, gates=self.gates)
+        except LinkError as error:
+            if error.code == "key-rejected":
+                keeper.keys.forget()
+            raise self._named(pins.explain(error, wanted.pin), vm) from error
+        self.shown[vm_id] = link.host_key
+        self.memories.note_winner(vm_id, link.address)
+        await self._settle(vm, keeper, link.host_key)
+        return Opened(link, link.fingerprint)
+
+    def _target(self, wanted: links.Wanted) -> SshTarget:
+        return SshTarget(
+            user=wanted.access.user,
+            port=wanted.access.port,
+            addresses=wanted.addresses,
+            socket=wanted.access.socket,
+            pin=wanted.pin.key,
+            is_foreign=lambda key: not wanted.shared_allowed and links.is_foreign(key, wanted.vm, self.snapshot),
+            note_shown=lambda key: self.shown.__setitem__(wanted.vm, key),
+        )
+
+    def _circumstances(self, vm: Vm, keeper: PoolKeeper) -> links.Circumstances:
+        rules = self.rules(vm.pool)
+        given = vm.settings.get("roadstead-address")
+        texts = [*vm.addresses, given] if given else vm.addresses
+        own = {address for text in texts if (address := canonical(text)) and is_own(address)}
+        return links.Circumstances(
+            defaults=Defaults(self.settings.user, self.settings.engine_socket),
+            rules=Rules(rules.admit, rules.only, frozenset(keeper.host_addresses | own), self.settings.addresses),
+            memory=self.memories.of(vm),
+            winner=self.memories.winner(vm.id),
+        )
+
+    async def _settle(self, vm: Vm, keeper: PoolKeeper, key: str) -> None:
+        """The sign-in worked under ``key``: it is remembered, here and in the pool."""
+        if (pin := pins.pin_after(vm, key)) is not None:
+            try:
+                await keeper.write_pin(vm.id, pin)
+            except PoolError as error:
+                if error.code == "pool-not-permitted":
+                    raise
+        await self.memories.remember_pin(vm.id, vm.pool, key)
+
+    def _named(self, error: LinkError, vm: Vm) -> LinkError:
+        """Return ``error`` with the names that its texts speak of."""
+        fields = {"vm": vm.name, "pool": vm.pool_name, **error.fields}
+        if error.code == "host-key-shared":
+            owners = self.snapshot.pinned(self.shown.get(vm.id, "")) - {vm.id}
+            fields["others"] = ", ".join(sorted(self.snapshot.vms[owner].name for owner in owners))
+        return LinkError(error.code, **fields)
+
+
+class UnixWays:
+    """Opens engines on this machine, each by the path of its socket."""
+
+    def __init__(self, paths: Mapping[VmId, str]) -> None:
+        self._paths = paths
+
+    async def open(self, vm: VmId) -> Opened:
+        """Connect the engine that stands in for ``vm``. Raises `EngineError` with the reason."""
+        return Opened(await open_unix(self._paths[vm]))

@@ -231,6 +231,16 @@ RUNNING = {
     "host-header-rejected": Code(403, "The Host header names another server.", "Use http://127.0.0.1:PORT/."),
     "internal": Code(500, "Roadstead made a mistake; its log tells more.", "Please report it with the log's lines."),
     "key-file-unusable": Code(500, "The key file {path} cannot be used: {reason}.", "Restore it from a backup."),
+    "lab-address-unusable": Code(
+        500, "The lab cannot listen on {address}: {reason}.", "Choose another port with --port."
+    ),
+    "lab-gone": Code(503, "No lab runs on the state folder {path}.", "Start one with `roadstead lab --state {path}`."),
+    "lab-state-taken": Code(
+        409, "Another lab uses the state folder {path}.", "Stop it, or choose another with --state."
+    ),
+    "lab-vm-without-guest": Code(
+        409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
+    ),
     "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
     "server-answer-invalid": Code(502, "What answers at {address} is no Roadstead server.", "Check --server."),
     "server-gone": Code(503, "No Roadstead server answers at {address}.", "Start one with `roadstead serve`."),

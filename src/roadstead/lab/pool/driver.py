@@ -1,0 +1,193 @@
+"""What an operator of the lab does to VMs by hand: make, start, stop, move, rename, destroy them, by name or uuid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from roadstead.errors import AmbiguousError, ConflictError, InputError, NotFoundError
+from roadstead.lab.pool import vm_calls
+from roadstead.lab.pool.core import Core
+from roadstead.lab.pool.database import Record
+from roadstead.lab.pool.failures import Failure
+from roadstead.lab.pool.machines import Machines
+from roadstead.lab.pool.state import Machine
+
+SSH_PORT = 22
+
+
+def is_real(vm: Record) -> bool:
+    """Whether a VM's record is that of a VM, not of a template, a snapshot or a control domain."""
+    return not (vm["is_a_template"] or vm["is_a_snapshot"] or vm["is_control_domain"])
+
+
+@contextmanager
+def _refusals(call: str) -> Iterator[None]:
+    """The pool's refusals as errors that say what was refused."""
+    try:
+        yield
+    except Failure as failure:
+        reason = " ".join((failure.code, *failure.params[1:]))
+        raise ConflictError("pool-call-failed", call=call, reason=reason) from failure
+
+
+@dataclass(frozen=True, slots=True)
+class NewVm:
+    """How a new VM is to be.  With `addresses` it is a guest that somebody else made; without, the lab makes one."""
+
+    name: str
+    containers: int = 20
+    enabled: bool = True
+    addresses: tuple[str, ...] | None = None
+    user: str = ""
+    running: bool = True
+
+
+class VmDriver:
+    """Acts on the VMs of one pool.  `core` and `machines` are there once the pool has started."""
+
+    core: Core
+    machines: Machines
+
+    def find(self, name: str) -> str:
+        """The reference of the one real VM with this name or uuid."""
+        found = [
+            (ref, str(record["uuid"]))
+            for ref, record in self.core.database.all("VM")
+            if name in (record["name_label"], record["uuid"]) and is_real(record)
+        ]
+        if not found:
+            raise NotFoundError("no-such-vm", name=name)
+        if len(found) > 1:
+            candidates = ", ".join(uuid for _, uuid in found)
+            raise AmbiguousError("ambiguous-name", name=name, count=len(found), kind="VM", candidates=candidates)
+        return found[0][0]
+
+    def uuid_of(self, name: str) -> str:
+        """The uuid of the one real VM with this name or uuid."""
+        return str(self.core.vm(self.find(name))["uuid"])
+
+    async def create_vm(
+        self,
+        name: str,
+        *,
+        containers: int = 20,
+        enabled: bool = True,
+        addresses: tuple[str, ...] | None = None,
+        user: str = "",
+        running: bool = True,
+    ) -> str:
+        """Make a VM, and start it.  Returns its uuid when it has booted and announces its addresses."""
+        return await self.make_vm(NewVm(name, containers, enabled, addresses, user, running))
+
+    async def make_vm(self, wanted: NewVm, *, wait: bool = True) -> str:
+        """Make the VM `wanted`; with `wait`, return only when it has booted.  Returns its uuid."""
+        ref = vm_calls.new_vm(self.core, {"name_label": wanted.name})
+        uuid = str(self.core.vm(ref)["uuid"])
+        number = self.machines.next_number() if wanted.addresses is None else 0
+        self.machines.known[uuid] = Machine(number, wanted.containers, wanted.addresses)
+        self.core.database.write("VM", ref, "other_config", await self._keys(uuid, wanted))
+        if wanted.running:
+            vm_calls.power_on(self.core, ref, vm_calls.choose_host(self.core))
+        if wanted.running and wait:
+            await self.machines.booted(ref)
+        return uuid
+
+    async def _keys(self, uuid: str, wanted: NewVm) -> dict[str, str]:
+        """The keys with which an operator would prepare the VM."""
+        guest = await self.machines.guest(uuid)
+        user = wanted.user or (guest.user if guest is not None else "")
+        keys = {"xscontainer-monitor": "True"} if wanted.enabled else {}
+        if user:
+            keys["xscontainer-username"] = user
+        if guest is not None and guest.port != SSH_PORT:
+            keys["roadstead-ssh-port"] = str(guest.port)
+        return keys
+
+    async def start_vm(self, name: str, host: int | None = None) -> None:
+        """Start a VM; return when it has booted."""
+        ref = self.find(name)
+        with _refusals("VM.start"):
+            vm_calls.require_free(self.core, ref, "start")
+            vm_calls.require_state(self.core, ref, "Halted")
+            chosen = self.host_ref(host) if host is not None else vm_calls.choose_host(self.core)
+            vm_calls.power_on(self.core, ref, chosen)
+        await self.machines.booted(ref)
+
+    async def stop_vm(self, name: str) -> None:
+        """Switch a VM off; return when nothing in it answers any more."""
+        ref = self.find(name)
+        with _refusals("VM.hard_shutdown"):
+            vm_calls.require_free(self.core, ref, "hard_shutdown")
+            vm_calls.require_state(self.core, ref, "Paused", "Suspended", "Running")
+            await vm_calls.power_off(self.core, ref)
+
+    async def migrate_vm(self, name: str, host: int | None = None) -> None:
+        """Move a running VM to the host of that number; to the next one when none is given."""
+        ref = self.find(name)
+        with _refusals("VM.pool_migrate"):
+            vm_calls.require_free(self.core, ref, "pool_migrate")
+            vm_calls.require_state(self.core, ref, "Running")
+            await vm_calls.move(self.core, ref, self._target(ref, host))
+
+    def _target(self, ref: str, host: int | None) -> str:
+        if host is not None:
+            return self.host_ref(host)
+        hosts = list(self.core.database.table("host").rows)
+        return hosts[(hosts.index(self.core.vm(ref)["resident_on"]) + 1) % len(hosts)]
+
+    def host_ref(self, number: int) -> str:
+        """The reference of the host of that number, from 1."""
+        hosts = list(self.core.database.table("host").rows)
+        if not 1 <= number <= len(hosts):
+            raise NotFoundError("no-such-host", name=str(number))
+        return hosts[number - 1]
+
+    def rename_vm(self, name: str, new: str) -> None:
+        """Give a VM another name."""
+        if not new:
+            raise InputError("field-invalid", field="VALUE", reason="the new name is missing")
+        self.core.database.write("VM", self.find(name), "name_label", new)
+
+    async def destroy_vm(self, name: str) -> None:
+        """Remove a VM, whatever its state."""
+        ref = self.find(name)
+        with _refusals("VM.destroy"):
+            vm_calls.require_free(self.core, ref, "destroy")
+            if self.core.vm(ref)["power_state"] != "Halted":
+                await vm_calls.power_off(self.core, ref)
+            await vm_calls.remove(self.core, ref)
+
+    def set_addresses(self, name: str, addresses: tuple[str, ...]) -> None:
+        """Let a VM announce these texts as its addresses, whatever its guest has."""
+        ref = self.find(name)
+        uuid = str(self.core.vm(ref)["uuid"])
+        machine = self.machines.known.setdefault(uuid, Machine())
+        machine.addresses = addresses
+        if self.core.vm(ref)["power_state"] == "Running":
+            self.machines.announce(ref, addresses)
+
+    async def new_host_key(self, name: str) -> None:
+        """Give a VM's guest another SSH host key."""
+        guest = await self.machines.guest(self.uuid_of(name))
+        if guest is None:
+            raise ConflictError("lab-vm-without-guest", vm=name)
+        await guest.new_host_key()
+
+    async def truth(self) -> dict[str, dict[str, object]]:
+        """What the guests themselves know: VM uuid → its name, whether it runs, and its containers."""
+        told: dict[str, dict[str, object]] = {}
+        for uuid in tuple(self.machines.known):
+            record = self.core.vm(self.core.database.by_uuid("VM", uuid))
+            guest = await self.machines.guest(uuid)
+            running = record["power_state"] == "Running"
+            containers = await guest.truth() if guest is not None and running else []
+            told[uuid] = {"name": record["name_label"], "running": running, "containers": containers}
+        return told
+
+    def decorate(self) -> None:
+        """Give the first VM a snapshot, so that clients must tell the two apart."""
+        real = [ref for ref, record in self.core.database.all("VM") if is_real(record)]
+        if real:
+            vm_calls.new_snapshot(self.core, real[0], f"{self.core.vm(real[0])['name_label']} before the upgrade")

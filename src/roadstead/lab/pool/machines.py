@@ -1,0 +1,209 @@
+"""The insides of the VMs: boots and stops the guests, and says what guest tools would say of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from roadstead.errors import RoadsteadError
+from roadstead.kit import tasks
+from roadstead.kit.gates import Gate
+from roadstead.lab.guests import Guest, GuestMaker
+from roadstead.lab.pool import values
+from roadstead.lab.pool.database import Change, Database
+from roadstead.lab.pool.network_calls import mac
+from roadstead.lab.pool.state import Machine
+
+_LOG = logging.getLogger(__name__)
+
+BOOTS_AT_ONCE = 8
+AUTHORISED_KEYS = ("xscontainer-public-secret-uuid", "roadstead-old-public-secret-uuid")
+"""The keys of `pool.other_config` that name the secrets with the pool's public keys."""
+
+_TOOLS: dict[str, object] = {
+    "os_version": {
+        "name": "Debian GNU/Linux 12 (bookworm)",
+        "uname": "6.1.0-lab-amd64",
+        "distro": "debian",
+        "major": "12",
+        "minor": "0",
+    },
+    "PV_drivers_version": {"major": "8", "minor": "4", "micro": "0", "build": "1"},
+    "PV_drivers_up_to_date": True,
+    "PV_drivers_detected": True,
+    "other": {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1"},
+    "live": True,
+}
+
+
+def networks(addresses: Iterable[str]) -> dict[str, str]:
+    """`VM_guest_metrics.networks` of a VM with these addresses, one for each network card."""
+    announced: dict[str, str] = {}
+    for device, address in enumerate(addresses):
+        if ":" in address:
+            announced[f"{device}/ipv6/0"] = address
+        else:
+            announced |= {f"{device}/ip": address, f"{device}/ipv4/0": address}
+    return announced
+
+
+class Machines:
+    """All VMs' insides.  Owned by a task group that outlives it."""
+
+    def __init__(self, database: Database, maker: GuestMaker | None, group: asyncio.TaskGroup) -> None:
+        self.known: dict[str, Machine] = {}
+        """By the VM's uuid."""
+        self._highest = 0
+        self._database = database
+        self._maker = maker
+        self._group = group
+        self._guests: dict[str, Guest] = {}
+        self._boots: dict[str, asyncio.Task[None]] = {}
+        self._gate = Gate(BOOTS_AT_ONCE)
+        self._keys: tuple[str, ...] = ()
+        self._keys_changed = True
+        self._authorising = asyncio.Lock()
+        database.listeners.append(self._note)
+
+    def _note(self, change: Change) -> None:
+        if change.kind in ("pool", "secret"):
+            self._keys_changed = True
+
+    # What the pool's calls use.
+
+    def has_tools(self, vm: str) -> bool:
+        """Whether guest tools run in this VM (uuid)."""
+        return vm in self.known
+
+    def boot(self, vm: str) -> None:
+        """Boot what is inside the VM (reference); its addresses are announced when it is up."""
+        record = self._database.get("VM", vm)
+        fresh = self._database.create("VM_guest_metrics", {"last_updated": values.now()})
+        old = str(record["guest_metrics"])
+        self._database.write("VM", vm, "guest_metrics", fresh)
+        if old in self._database.table("VM_guest_metrics").rows:
+            self._database.destroy("VM_guest_metrics", old)
+        if record["uuid"] in self.known:
+            name = f"boot of {record['name_label']}"
+            self._boots[vm] = tasks.spawn(self._group, self._boot(vm, str(record["uuid"])), name)
+
+    async def halt(self, vm: str) -> None:
+        """Stop what is inside the VM (reference)."""
+        boot = self._boots.pop(vm, None)
+        if boot is not None:
+            await tasks.stop(boot)
+        guest = self._guests.get(str(self._database.get("VM", vm)["uuid"]))
+        if guest is not None:
+            await guest.stop()
+
+    async def remove(self, vm: str) -> None:
+        """Forget the inside of a destroyed VM (uuid)."""
+        self.known.pop(vm, None)
+        guest = self._guests.pop(vm, None)
+        if guest is not None:
+            await guest.destroy()
+
+    def copied(self, source: str, copy: str) -> None:
+        """Give a clone (uuid) a guest of its own, as `source` has one."""
+        machine = self.known.get(source)
+        if machine is not None:
+            self.known[copy] = Machine(self.next_number() if machine.number else 0, machine.containers)
+
+    async def settle_keys(self) -> None:
+        """Authorise the pool's public keys in every guest, when they have changed."""
+        if not self._keys_changed or self._maker is None:
+            return
+        async with self._authorising:
+            self._keys_changed = False
+            keys = tuple(self._public_keys())
+            if keys != self._keys:
+                await self._maker.authorize(keys)
+                self._keys = keys
+
+    def _public_keys(self) -> Iterable[str]:
+        config = next(record["other_config"] for _, record in self._database.all("pool"))
+        secrets = self._database.table("secret")
+        for name in AUTHORISED_KEYS:
+            ref = secrets.by_uuid.get(config.get(name, ""))
+            if ref is not None:
+                yield str(secrets.rows[ref].record["value"]).strip()
+
+    # What the lab's own commands use.
+
+    def restore(self, known: dict[str, Machine]) -> None:
+        """Remember what an earlier run knew."""
+        self.known = known
+        self._highest = max((machine.number for machine in known.values()), default=0)
+
+    def next_number(self) -> int:
+        """A number that no guest has."""
+        self._highest += 1
+        return self._highest
+
+    async def guest(self, vm: str) -> Guest | None:
+        """The guest that the lab made for the VM (uuid); made now when it is not there yet."""
+        machine = self.known.get(vm)
+        if self._maker is None or machine is None or not machine.number:
+            return None
+        if vm not in self._guests:
+            name = str(self._database.get("VM", self._database.by_uuid("VM", vm))["name_label"])
+            self._guests[vm] = await self._maker.make(name, machine.number, machine.containers)
+        return self._guests[vm]
+
+    async def booted(self, *vms: str) -> None:
+        """Wait until these VMs (references; all, when none is named) have booted."""
+        boots = [task for vm, task in self._boots.items() if not vms or vm in vms]
+        await asyncio.gather(*boots, return_exceptions=True)
+
+    async def boot_running(self) -> None:
+        """Boot the inside of every VM that runs already: the lab was started again, not the VMs."""
+        running = [
+            (vm, str(record["uuid"]))
+            for vm, record in self._database.all("VM")
+            if record["power_state"] in ("Running", "Paused") and record["uuid"] in self.known
+        ]
+        for vm, uuid in running:
+            self._boots[vm] = tasks.spawn(self._group, self._boot(vm, uuid), f"boot of {uuid}")
+        await self.booted()
+
+    def announce(self, vm: str, addresses: tuple[str, ...]) -> None:
+        """Say what the guest tools of a VM (reference) say: it runs, with these addresses."""
+        metrics = str(self._database.get("VM", vm)["guest_metrics"])
+        if metrics not in self._database.table("VM_guest_metrics").rows:
+            return
+        self._need_cards(vm, len(addresses))
+        told = {**_TOOLS, "networks": networks(addresses), "last_updated": values.now()}
+        self._database.update("VM_guest_metrics", metrics, told)
+
+    async def close(self) -> None:
+        """Stop every guest; they are kept for the next start."""
+        await tasks.stop(*self._boots.values())
+        self._boots.clear()
+        if self._maker is not None:
+            await self._maker.close()
+
+    async def _boot(self, vm: str, uuid: str) -> None:
+        machine = self.known[uuid]
+        addresses: tuple[str, ...] = ()
+        async with self._gate():
+            try:
+                guest = await self.guest(uuid)
+                if guest is not None:
+                    await guest.start()
+                    addresses = guest.addresses
+            except (OSError, RoadsteadError) as error:
+                _LOG.warning("the guest of VM %s does not boot: %s", uuid, error)
+        self.announce(vm, addresses if machine.addresses is None else machine.addresses)
+        self._boots.pop(vm, None)
+
+    def _need_cards(self, vm: str, wanted: int) -> None:
+        """Give a VM as many network cards as it has addresses."""
+        network = next(
+            ref
+            for ref, record in self._database.all("network")
+            if "is_host_internal_management_network" not in record["other_config"]
+        )
+        for device in range(len(self._database.get("VM", vm)["VIFs"]), wanted):
+            card = {"device": str(device), "network": network, "VM": vm, "MAC": mac(), "currently_attached": True}
+            self._database.create("VIF", card)

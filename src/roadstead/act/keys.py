@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from roadstead.errors import LinkError
 from roadstead.model import PoolId
-from roadstead.peers.links import poolkeys
-from roadstead.peers.links.poolkeys import PoolKey
+from roadstead.peers.links import keys
+from roadstead.peers.links.keys import PoolKey
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import (
     FORMER_PRIVATE_KEY_SECRET,
@@ -65,10 +65,7 @@ class PoolKeys:
         return KeyPair(tuple(private), (await self._value(named[1])).strip())
 
     async def _load(self, secret: str) -> PoolKey:
-        try:
-            return await poolkeys.load_pool_key(await self._value(secret))
-        except ValueError as error:
-            raise LinkError("pool-key-missing", pool=self._pool) from error
+        return await keys.load_pool_key(await self._value(secret))
 
     async def _value(self, uuid: str) -> str:
         secret = await self._client.read_secret(uuid)
@@ -78,7 +75,7 @@ class PoolKeys:
 
     async def _make(self) -> KeyPair:
         """Make a pair and put it into the pool; whoever was faster wins."""
-        private, public = await poolkeys.generate_pool_key()
+        private, public = await keys.generate_pool_key()
         marks = {POOL_MARK: self._pool}
         secrets = {
             PRIVATE_KEY_SECRET: await self._client.create_secret(private, marks),
@@ -91,4 +88,4 @@ class PoolKeys:
         for key, secret in secrets.items():
             await self._client.set_pool_key(key, secret)
         await self._client.sync_database()
-        return KeyPair((await poolkeys.load_pool_key(private),), public.strip())
+        return KeyPair((await keys.load_pool_key(private),), public.strip())

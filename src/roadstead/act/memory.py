@@ -1,29 +1,82 @@
-"""What we remember of VMs beside the pool: last pins (kept in the database), consents and last winners (kept here).
+"""What we remember of VMs beside the pool: last pins and which VMs a pool key opens (kept in the database), consents
+and last winners (kept here).
 
-The database is only written; all reading is from memory, so that planning never waits.
+All reading is from memory, so that planning never waits; what is to be kept is written in batches, because a fleet that
+is met for the first time would otherwise wait for thousands of single writes.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
+from roadstead.errors import PeerError
 from roadstead.model import PoolId, Vm, VmId
 from roadstead.peers.database.client import Database
 from roadstead.plan.pins import Memory
 
+BATCH_SECONDS = 0.25
+RETRY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A VM was reached: under which host key (base64 blob), and with which pool key (its fingerprint)."""
+
+    pool: PoolId
+    host_key: str
+    pool_key: str = ""
+
 
 class Memories:
-    """Last pins, consents and winners of all VMs."""
+    """Last pins, keyed VMs, consents and winners of all VMs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._last: dict[VmId, str] = {}
+        self._keyed: set[tuple[VmId, str]] = set()
         self._consents: dict[VmId, str] = {}
         self._winners: dict[VmId, str] = {}
         self._adopted: set[PoolId] = set()
+        self._unwritten: dict[VmId, Met] = {}
+        self._news = asyncio.Event()
 
     async def load(self) -> None:
-        """Read the last pins once, at the start; the pools of the database were adopted by an earlier run."""
+        """Read what was kept, once, at the start; the pools of the database were adopted by an earlier run."""
         self._last = {pin.vm: pin.key for pin in await self._database.pins()}
-        self._adopted = {pool.id for pool in await self._database.pools()}
+        pools = await self._database.pools()
+        self._adopted = {pool.id for pool in pools}
+        for pool in pools:
+            self._keyed |= {(keyed.vm, keyed.key) for keyed in await self._database.keyed_vms(pool.id)}
+
+    async def run(self) -> None:
+        """Write what is to be kept, in batches, until cancelled; then write what is left."""
+        try:
+            while True:
+                await self._news.wait()
+                await asyncio.sleep(BATCH_SECONDS)
+                self._news.clear()
+                try:
+                    await self.flush()
+                except PeerError:
+                    self._news.set()
+                    await asyncio.sleep(RETRY_SECONDS)
+        finally:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is to be kept now. Raises `PeerError` ``state-unusable``; nothing is forgotten then."""
+        batch = dict(self._unwritten)
+        pins: defaultdict[PoolId, dict[VmId, str]] = defaultdict(dict)
+        for vm, met in batch.items():
+            pins[met.pool][vm] = met.host_key
+        for pool, of_pool in pins.items():
+            await self._database.remember_pins(pool, of_pool)
+        for vm, met in batch.items():
+            if met.pool_key and (vm, met.pool_key) not in self._keyed:
+                await self._database.remember_keyed_vm(met.pool, vm, met.pool_key)
+                self._keyed.add((vm, met.pool_key))
+        self._unwritten = {vm: met for vm, met in self._unwritten.items() if batch.get(vm) is not met}
 
     def of(self, vm: Vm) -> Memory:
         """What planning is told of ``vm``."""
@@ -31,31 +84,31 @@ class Memories:
             last=self._last.get(vm.id), pool_known=vm.pool in self._adopted, consent=self._consents.get(vm.id)
         )
 
-    async def adopt(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
-        """A pool is listed for the first time: its pins are taken as they stand. From then on a pin that comes with a
-        new VM may be a copy.
+    def adopt(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
+        """A pool is listed: the first time its pins are taken as they stand. From then on a pin that comes with a new
+        VM may be a copy.
         """
         if pool in self._adopted:
             return
         self._adopted.add(pool)
-        self._last.update(pins)
         for vm, key in pins.items():
-            await self._database.remember_pin(vm, pool, key)
+            self._keep(vm, Met(pool, key))
 
     def forget_pool(self, pool: PoolId) -> None:
         """The pool was removed: when it is added again, its pins are taken as they then stand."""
         self._adopted.discard(pool)
+        self._unwritten = {vm: met for vm, met in self._unwritten.items() if met.pool != pool}
 
-    async def remember_pin(self, vm: VmId, pool: PoolId, key: str) -> None:
-        """``vm`` was reached under the host key ``key``: that settles whatever was open about it."""
+    def met(self, vm: VmId, met: Met) -> None:
+        """``vm`` was reached: that settles whatever was open about its host key."""
         self._consents.pop(vm, None)
-        if self._last.get(vm) != key:
-            self._last[vm] = key
-            await self._database.remember_pin(vm, pool, key)
+        if self._last.get(vm) != met.host_key or (met.pool_key and (vm, met.pool_key) not in self._keyed):
+            self._keep(vm, met)
 
     async def forget_pin(self, vm: VmId) -> None:
         """The next contact with ``vm`` is a first contact."""
         self._consents.pop(vm, None)
+        self._unwritten.pop(vm, None)
         if self._last.pop(vm, None) is not None:
             await self._database.forget_pin(vm)
 
@@ -70,3 +123,8 @@ class Memories:
     def note_winner(self, vm: VmId, address: str) -> None:
         """``vm`` was reached under ``address``."""
         self._winners[vm] = address
+
+    def _keep(self, vm: VmId, met: Met) -> None:
+        self._last[vm] = met.host_key
+        self._unwritten[vm] = met
+        self._news.set()

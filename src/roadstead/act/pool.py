@@ -30,7 +30,7 @@ class PoolEvents:
     """Whom a pool's keeper tells."""
 
     tell: Tell
-    adopt: Callable[[PoolId, Mapping[VmId, str]], Awaitable[None]]
+    adopt: Callable[[PoolId, Mapping[VmId, str]], None]
     """The pins of a pool whose first listing has come, before the listing is told."""
     learned: Callable[[Pool, PoolAddress], Awaitable[None]]
     """The pool's name, or what is known of its hosts and their certificates, changed: to be stored."""
@@ -109,7 +109,7 @@ class PoolKeeper:
 
     async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """A complete listing came: the pool is live."""
-        await self._events.adopt(self.id, _pins(facts))
+        self._events.adopt(self.id, _pins(facts))
         self._healthy()
         await self.changed(facts, pool, hosts)
 

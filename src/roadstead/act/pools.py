@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
@@ -118,7 +118,8 @@ class Pools:
             address, record = await self._tried(address)
             if record.id in self._stored:
                 raise ConflictError("pool-exists", name=record.name)
-            stored = _stored(record, address, admit, only)
+            unreached = StoredPool(id=record.id, name=record.name, url=url, user="", password="", added=clocks.now())
+            stored = structs.replace(_reached(unreached, address), admit=admit, only=only)
             await self._database.add_pool(stored)
             self._start(stored)
         return self.keepers[stored.id].record
@@ -130,11 +131,11 @@ class Pools:
         only = networks("only", change.only) if change.only is not None else old.only
         async with self._changing:
             address = await self._changed_address(old, change)
-            if address != old.address:
+            if address != _address(old):
                 address, record = await self._tried(address)
                 if record.id != pool:
                     raise InputError("field-invalid", field="url", reason=f"another pool answers there, {record.name}")
-            stored = replace(old, address=address, admit=admit, only=only)
+            stored = structs.replace(_reached(old, address), admit=admit, only=only)
             await self._database.update_pool(stored)
             await self._stop(pool)
             self._start(stored)
@@ -152,7 +153,7 @@ class Pools:
 
     async def test(self, pool: PoolId) -> list[Step]:
         """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
-        client = XapiClient(self.stored(pool).address, self._settings)
+        client = XapiClient(_address(self.stored(pool)), self._settings)
         steps: list[Step] = []
         try:
             for name, action in (
@@ -189,14 +190,14 @@ class Pools:
         return Trust(fingerprints={URL_HOST: probe.fingerprint})
 
     async def _changed_address(self, old: StoredPool, change: PoolChange) -> PoolAddress:
-        address = old.address
+        address = _address(old)
         url = change.url or address.url
         if change.ca_pem or change.fingerprint or change.accept_new:
             address = replace(address, trust=await self._trust(url, change))
         elif change.url and parse_url(change.url).host != parse_url(address.url).host:
             address = replace(address, trust=await self._trust(url, change))
-        given = {name: value for name in ("user", "password") if (value := getattr(change, name))}
-        return replace(address, url=url, **given)
+        user, password = change.user or address.user, change.password or address.password
+        return replace(address, url=url, user=user, password=password)
 
     async def _tried(self, address: PoolAddress) -> tuple[PoolAddress, Pool]:
         """Sign in and read what the pool is; return it with what was learned of its members."""
@@ -214,8 +215,8 @@ class Pools:
     def _start(self, stored: StoredPool) -> None:
         if self._group is None:
             raise ConflictError("shutting-down")
-        record = Pool(id=stored.id, name=stored.name, url=stored.address.url, as_of=clocks.now())
-        client = XapiClient(replace(stored.address, name=stored.name), self._settings)
+        record = Pool(id=stored.id, name=stored.name, url=stored.url, as_of=clocks.now())
+        client = XapiClient(_address(stored), self._settings)
         events = PoolEvents(self._tell, self._memories.adopt, self._learned)
         keeper = PoolKeeper(record, client, events, self._settings)
         self._stored[stored.id] = stored
@@ -231,7 +232,7 @@ class Pools:
         stored = self._stored.get(pool.id)
         if stored is None:
             return
-        known = replace(stored, name=pool.name, address=replace(address, name=""))
+        known = structs.replace(_reached(stored, address), name=pool.name)
         if known != stored:
             self._stored[pool.id] = known
             await self._database.update_pool(known)
@@ -252,8 +253,23 @@ def _parsed(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
-def _stored(record: Pool, address: PoolAddress, admit: tuple[str, ...], only: tuple[str, ...]) -> StoredPool:
-    return StoredPool(id=record.id, name=record.name, address=address, admit=admit, only=only)
+def _address(stored: StoredPool) -> PoolAddress:
+    """How a stored pool is reached."""
+    trust = Trust(ca_pem=stored.ca_pem, fingerprints=stored.fingerprints)
+    return PoolAddress(stored.url, stored.user, stored.password, trust, stored.members, stored.name)
+
+
+def _reached(stored: StoredPool, address: PoolAddress) -> StoredPool:
+    """Return ``stored`` with how it is reached replaced."""
+    return structs.replace(
+        stored,
+        url=address.url,
+        user=address.user,
+        password=address.password,
+        ca_pem=address.trust.ca_pem,
+        fingerprints=dict(address.trust.fingerprints),
+        members=address.members,
+    )
 
 
 async def _timed(name: str, action: Callable[[], Awaitable[object]]) -> Step:

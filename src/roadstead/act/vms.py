@@ -12,7 +12,7 @@ from roadstead.act.ways import SshWays
 from roadstead.errors import ConflictError, LinkError, NotFoundError
 from roadstead.model import LOCAL_POOL, Container, ContainerId, Problem, Snapshot, Vm, VmId, split_container_id
 from roadstead.peers.engine.client import EngineClient
-from roadstead.peers.links import hostkeys
+from roadstead.peers.links import messages
 from roadstead.plan import pins
 from roadstead.plan.links import standing
 
@@ -173,6 +173,9 @@ def _problem(vm: Vm) -> Problem | None:
 def _described(key: str | None) -> HostKey | None:
     if not key:
         return None
-    return HostKey(type=hostkeys.key_type(key), fingerprint=hostkeys.fingerprint(key))
+    kind = messages.key_type(key)
+    if kind is None:
+        return HostKey(type="unreadable", fingerprint="")
+    return HostKey(type=kind, fingerprint=messages.fingerprint(key))
 
 

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from roadstead.act.guest import Opened
-from roadstead.act.memory import Memories
+from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import LinkError, PoolError
 from roadstead.kit.gates import Gate
 from roadstead.kit.net import is_own
 from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical
+from roadstead.peers.links import messages
 from roadstead.peers.links.ssh import SshTarget, open_ssh
 from roadstead.peers.links.unix import open_unix
 from roadstead.plan import links, pins
@@ -56,7 +57,7 @@ class SshWays:
             raise self._named(pins.explain(error, wanted.pin), vm) from error
         self.shown[vm_id] = link.host_key
         self.memories.note_winner(vm_id, link.address)
-        await self._settle(vm, keeper, link.host_key)
+        await self._settle(vm, keeper, link.host_key, pair.public.split()[1])
         return Opened(link, link.fingerprint)
 
     def _target(self, wanted: links.Wanted) -> SshTarget:
@@ -82,7 +83,7 @@ class SshWays:
             winner=self.memories.winner(vm.id),
         )
 
-    async def _settle(self, vm: Vm, keeper: PoolKeeper, key: str) -> None:
+    async def _settle(self, vm: Vm, keeper: PoolKeeper, key: str, public_key: str) -> None:
         """The sign-in worked under ``key``: it is remembered, here and in the pool."""
         if (pin := pins.pin_after(vm, key)) is not None:
             try:
@@ -90,7 +91,7 @@ class SshWays:
             except PoolError as error:
                 if error.code == "pool-not-permitted":
                     raise
-        await self.memories.remember_pin(vm.id, vm.pool, key)
+        self.memories.met(vm.id, Met(vm.pool, key, messages.fingerprint(public_key)))
 
     def _named(self, error: LinkError, vm: Vm) -> LinkError:
         """Return ``error`` with the names that its texts speak of."""

@@ -1,0 +1,94 @@
+"""Everything between the peers and the API, connected: facts flow into the store, changes out of it."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from roadstead.act.commands import Commands
+from roadstead.act.guest import Opened, Services
+from roadstead.act.links import Links
+from roadstead.act.memory import Memories
+from roadstead.act.operations import Operations
+from roadstead.act.pools import Pools
+from roadstead.act.vms import Vms
+from roadstead.act.ways import Gates, SshWays, UnixWays
+from roadstead.inventory.feed import Feed
+from roadstead.inventory.store import Store
+from roadstead.kit import clocks, tasks
+from roadstead.kit.gates import Budget, Gate
+from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PowerState, Seen, Vm, VmId
+from roadstead.peers.database.client import Database
+from roadstead.settings.schema import Settings
+
+
+class Core:
+    """The working parts of one server. ``engines`` are the paths of engine sockets on this machine."""
+
+    def __init__(self, settings: Settings, database: Database, engines: Sequence[Path] = ()) -> None:
+        # Numbers begin at the present time, so that a reader who knew an earlier run is told to list again.
+        first = int(time.time() * 1000)
+        self.store = Store(first)
+        self.feed = Feed(settings.server.feed_changes, first)
+        self._local = {VmId(f"local-{number}"): str(path) for number, path in enumerate(engines, 1)}
+        self._memories = Memories(database)
+        pools = Pools(database, self._memories, settings.pool, self.tell)
+        gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
+        self._ssh = SshWays(self.store, pools.keepers, pools.rules, self._memories, settings.link, gates)
+        self._unix = UnixWays(self._local)
+        services = Services(settings, Budget(settings.engine.in_flight_bytes), self.tell)
+        self.links = Links(self.store, self._open, services)
+        vms = Vms(self.store, pools, self.links, self._ssh, self._memories)
+        self.commands = Commands(pools, vms, Operations(vms, settings.server))
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._memories.load()
+        async with asyncio.TaskGroup() as group:
+            tasks.spawn(group, self._memories.run(), "memories")
+            tasks.spawn(group, self.links.run(), "links")
+            tasks.spawn(group, self.commands.operations.run(), "operations")
+            tasks.spawn(group, self.commands.pools.run(), "pools")
+            self.tell(_local_facts(self._local))
+
+    def tell(self, facts: Sequence[Fact]) -> None:
+        """Take in facts: the inventory changes, readers hear of it, and links follow."""
+        changes = self.store.apply(*facts)
+        self.feed.publish(changes)
+        for change in changes:
+            if change.kind == "vm":
+                self.links.consider(VmId(change.id))
+
+    def statistics(self) -> Mapping[str, Mapping[str, int]]:
+        """How much of everything there is."""
+        return {
+            "inventory": self.store.statistics(),
+            "pools": self.commands.pools.statistics(),
+            "links": self.links.statistics(),
+        }
+
+    async def _open(self, vm: VmId) -> Opened:
+        return await (self._unix if vm in self._local else self._ssh).open(vm)
+
+
+def _local_facts(engines: Mapping[VmId, str]) -> list[Fact]:
+    """The facts that make engines on this machine look like VMs of a pool."""
+    if not engines:
+        return []
+    now = clocks.now()
+    facts: list[Fact] = [
+        Seen(Pool(id=LOCAL_POOL, name="local", master=LOCAL_HOST, live=True, as_of=now)),
+        Seen(Host(id=LOCAL_HOST, pool=LOCAL_POOL, name="local", as_of=now)),
+    ]
+    for id in engines:
+        vm = Vm(
+            id=id,
+            pool=LOCAL_POOL,
+            name=id,
+            host=LOCAL_HOST,
+            power=PowerState.RUNNING,
+            settings={"xscontainer-monitor": "True"},
+            as_of=now,
+        )
+        facts.append(Seen(vm))
+    return facts

@@ -1,0 +1,67 @@
+"""The process itself: open files, garbage collection, logging."""
+
+import asyncio
+import gc
+import logging
+import resource
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from roadstead.settings.schema import RuntimeSettings
+
+FILES_NEEDED = 4096
+YOUNG_THRESHOLD = 50_000
+QUIET_SECONDS = 20.0
+GROWTH = 1.1
+NEVER = 1_000_000
+
+
+def raise_file_limit() -> str | None:
+    """Raise the soft limit of open files to the hard one; return a warning when that is too low for many guests."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard >= FILES_NEEDED or hard == resource.RLIM_INFINITY:
+        return None
+    return f"only {hard} files can be open: enough for about {hard // 2} guests; raise the hard limit (ulimit -Hn)"
+
+
+async def tend_garbage(guests: Callable[[], int]) -> None:
+    """Keep the collector from stopping the loop: a full collection takes 0.9 s with 10,000 guests.
+
+    Young objects are collected as always. Old ones only here: whenever the number of live guests has grown and then
+    stood still for a while, what has gathered is collected once and set apart (``gc.freeze``), so that later
+    collections never walk it again.
+    """
+    gc.set_threshold(YOUNG_THRESHOLD, 50, NEVER)
+    settled, last = 0, -1
+    while True:
+        await asyncio.sleep(QUIET_SECONDS)
+        live = guests()
+        if live == last and live > settled * GROWTH:
+            gc.collect()
+            gc.freeze()
+            settled = live
+        last = live
+
+
+def start_logging(settings: RuntimeSettings) -> None:
+    """Log to standard error: lines for people on a terminal, JSON otherwise (or as the settings say)."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    level = getattr(logging, settings.log_level.upper())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.getLogger("asyncssh").setLevel(logging.CRITICAL)

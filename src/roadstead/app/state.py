@@ -1,0 +1,47 @@
+"""The state folder: made for its owner alone, and held by one server at a time."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from roadstead.errors import StartError
+
+TOKEN_BYTES = 32
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[Path]:
+    """Make the state folder (0700) and hold its lock for the length of the block.
+
+    Raises `StartError` ``state-taken`` when another server holds it, ``state-unusable`` when it cannot be used.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError("state-unusable", path=folder, reason=os.strerror(error.errno or 0).lower()) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StartError("state-taken", path=folder) from error
+    try:
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def token(folder: Path) -> str:
+    """Return the bearer token of the state folder, made on first need (0600)."""
+    path = folder / "token"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    made = secrets.token_urlsafe(TOKEN_BYTES)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(made + "\n")
+    return made

@@ -68,12 +68,14 @@ class RoadsteadError(Exception):
 
 
 class InputError(RoadsteadError):
-    """What the caller gave is wrong; nothing was changed. ``candidates`` are names that may have been meant."""
+    """What the caller gave is wrong; nothing was changed. ``candidates`` are names that may have been meant,
+    ``more`` says how many there are besides.
+    """
 
-    def __init__(self, code: str, *, candidates: Sequence[str] | str = (), **fields: object) -> None:
+    def __init__(self, code: str, *, candidates: Sequence[str] | str = (), more: int = 0, **fields: object) -> None:
         self.candidates = tuple(map(tame, [candidates] if isinstance(candidates, str) else candidates))
         if self.candidates:
-            fields["candidates"] = ", ".join(self.candidates)
+            fields["candidates"] = ", ".join([*self.candidates, *([f"and {more} more"] if more else [])])
         super().__init__(code, **fields)
 
 

@@ -184,8 +184,7 @@ def nearest(name: str, known: set[str]) -> list[str]:
 
 def ambiguous(kind: str, name: str, candidates: Sequence[str]) -> AmbiguousError:
     """Return the error that ``name`` names several things of ``kind``, listing the first `CANDIDATES` of them."""
-    listed = sorted(candidates)[:CANDIDATES]
-    more = len(candidates) - len(listed)
-    if more:
-        listed.append(f"and {more} more")
-    return AmbiguousError("ambiguous-name", name=name, kind=kind, count=len(candidates), candidates=listed)
+    listed, count = sorted(candidates)[:CANDIDATES], len(candidates)
+    return AmbiguousError(
+        "ambiguous-name", name=name, kind=kind, count=count, candidates=listed, more=count - len(listed)
+    )

@@ -28,6 +28,7 @@ from roadstead.model import (
 )
 
 RUNNING = "running"
+_NOTHING: Mapping[ContainerId, Container] = {}
 
 
 class Inventory(Protocol):
@@ -121,6 +122,23 @@ class PoolBranch(Pool, frozen=True, kw_only=True, gc=False):
 _VM_FIELDS = Vm.__struct_fields__
 
 
+class Moment:
+    """A copy of what an inventory holds now, for an answer that takes several turns of the loop to write.
+
+    Only the tables are copied, for the records never change.
+    """
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.pools = dict(inventory.pools)
+        self.hosts = dict(inventory.hosts)
+        self.vms = dict(inventory.vms)
+        self._containers = {vm: dict(held) for vm in self.vms if (held := inventory.containers_of(vm))}
+
+    def containers_of(self, vm: VmId) -> Mapping[ContainerId, Container]:
+        """The containers of one VM by id."""
+        return self._containers.get(vm, _NOTHING)
+
+
 # ---- how a VM stands
 
 
@@ -151,6 +169,11 @@ def vm_problem(vm: Vm) -> Problem | None:
 def vm_view(vm: Vm, containers: Collection[Container]) -> VmView:
     """Return ``vm`` as readers see it; ``containers`` are all of its containers."""
     return VmView(**_shown(vm), containers=counts(containers))
+
+
+def vm_shown(vm: Vm) -> VmShown:
+    """Return ``vm`` as readers see it, without its containers."""
+    return VmShown(**_shown(vm))
 
 
 def _shown(vm: Vm) -> dict[str, Any]:
@@ -204,7 +227,7 @@ class Tree:
         self.pools: tuple[Pool, ...] = tuple(sorted(inventory.pools.values(), key=_by_name))
         self._hosts: defaultdict[PoolId, list[Host]] = defaultdict(list)
         self._vms: defaultdict[tuple[PoolId, HostId | None], list[Vm]] = defaultdict(list)
-        self._containers = {vm: tuple(inventory.containers_of(vm).values()) for vm in inventory.vms}
+        self._moment = Moment(inventory)
         for host in sorted(inventory.hosts.values(), key=_by_name):
             self._hosts[host.pool].append(host)
         for vm in sorted(inventory.vms.values(), key=_by_name):
@@ -217,7 +240,7 @@ class Tree:
     def vms(self, pool: PoolId, host: HostId | None) -> Iterator[VmBranch]:
         """The VMs of ``pool`` on ``host`` (None: on no host that is known), by name, with their containers."""
         for vm in self._vms.get((pool, host), ()):
-            containers = self._containers[vm.id]
+            containers = self._moment.containers_of(vm.id).values()
             ordered = tuple(sorted(containers, key=_by_name))
             yield VmBranch(**_shown(vm), counts=counts(containers), containers=ordered)
 

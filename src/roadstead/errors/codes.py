@@ -241,6 +241,11 @@ RUNNING = {
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),
+    "lab-guest-failed": Code(
+        500,
+        "The lab's guest {guest} could not be made or started: {reason}.",
+        "Look at sshd.log and dockerd.log in its folder below the lab's state, or use --guests simulated.",
+    ),
     "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
     "server-answer-invalid": Code(502, "What answers at {address} is no Roadstead server.", "Check --server."),
     "server-gone": Code(503, "No Roadstead server answers at {address}.", "Start one with `roadstead serve`."),

@@ -1,0 +1,197 @@
+"""A real guest as the lab's pool sees it: the `Guest` protocol, and the faults that tests ask for.
+
+The machine below blocks, so everything runs in the maker's threads, one thing at a time for each guest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TypeVar
+
+from roadstead.errors import StartError
+from roadstead.lab.guests.real import workload
+from roadstead.lab.guests.real.dockerd import Dockerd
+from roadstead.lab.guests.real.machine import KEY_TYPES, PLAIN_KEY, SSH_PORT, USER, Machine
+
+SSHD_NAMES = ("sshd", "sshd-session", "sshd-auth")
+DOCKER_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class RealGuest:
+    """A VM's inside with namespaces, an sshd and a dockerd of its own."""
+
+    def __init__(self, machine: Machine, recipes: Iterable[workload.Recipe], threads: Executor) -> None:
+        self.name = machine.name
+        self.machine = machine
+        self.port = SSH_PORT
+        self.user = USER
+        self.key_options = PLAIN_KEY
+        """What stands before each key in authorized_keys; see `PLAIN_KEY` and `RESTRICTED_KEY`."""
+        self._keys: tuple[str, ...] = ()
+        self._recipes = tuple(recipes)
+        self._threads = threads
+        self._lock = threading.Lock()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its one address."""
+        return (self.machine.wire.guest,)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is booted."""
+        return self.machine.is_on
+
+    @property
+    def engine(self) -> Dockerd:
+        """Its engine, asked from outside in blocking calls; only while it is on."""
+        return self.machine.engine
+
+    @property
+    def engine_socket(self) -> Path:
+        """Its engine's socket as seen from outside; another path after each boot."""
+        return self.machine.engine.path
+
+    @property
+    def folder(self) -> Path:
+        """Where it keeps its host keys, its logs and its engine's data."""
+        return self.machine.folder
+
+    async def start(self) -> None:
+        """Boot; on the first boot its containers are made. Raises `StartError` ``lab-guest-failed``."""
+        await self._run(self._start)
+
+    async def stop(self) -> None:
+        """Power off at once."""
+        await self._run(self.machine.power_off)
+
+    async def destroy(self) -> None:
+        """Power off and remove all that it kept; its address is free again."""
+        await self._run(self._destroy)
+
+    async def release(self) -> None:
+        """Power off and free its address; what it kept stays."""
+        await self._run(self._release)
+
+    async def new_host_key(self) -> None:
+        """Give it other host keys of every type, and end the connections that it has."""
+        await self._run(self._new_host_key)
+
+    async def truth(self) -> list[dict[str, object]]:
+        """Its containers as its engine lists them; none while it is off."""
+        return await self._run(self._truth)
+
+    async def authorize(self, public_keys: tuple[str, ...]) -> None:
+        """Let the owners of these keys in, and nobody else."""
+        self._keys = public_keys
+        await self._run(self._write_keys)
+
+    async def add(self, *recipes: workload.Recipe) -> None:
+        """Make further containers."""
+        await self._run(lambda: workload.install(self.engine, recipes))
+
+    async def docker(self, *words: str) -> str:
+        """Run Docker's own command on its engine, as somebody inside would, and return what it prints."""
+        return await self._run(lambda: self._docker(*words))
+
+    async def cut(self) -> None:
+        """Cut its network: packets are lost, nothing is told."""
+        await self._run(lambda: self.machine.wire.set(self.name, up=False))
+
+    async def restore(self) -> None:
+        """Undo `cut`."""
+        await self._run(lambda: self.machine.wire.set(self.name, up=True))
+
+    async def kill_sshd(self) -> None:
+        """Kill its SSH server and every connection."""
+        await self._run(lambda: self.machine.kill(*SSHD_NAMES))
+
+    async def start_sshd(self, *options: str, key_types: tuple[str, ...] = KEY_TYPES) -> None:
+        """Start its SSH server anew, with further lines of sshd_config and with host keys of these types only."""
+        await self._run(lambda: self._start_sshd(options, key_types))
+
+    async def kill_engine(self) -> None:
+        """Kill its dockerd; its socket stays and nobody answers. Running containers go on."""
+        await self._run(lambda: self.machine.kill("dockerd"))
+
+    async def start_engine(self) -> None:
+        """Start its dockerd again."""
+        await self._run(self.machine.start_engine)
+
+    def change(self, choose: Callable[[list[str]], str]) -> None:
+        """Pause one of its running containers, or let a paused one go on; ``choose`` picks it. Blocks."""
+        with self._lock:
+            if not self.is_on:
+                return
+            states = {entry["Id"]: entry["State"] for entry in self.engine.containers()}
+            able = [each for each, state in states.items() if state in {"running", "paused"}]
+            if able:
+                chosen = choose(able)
+                self.engine.act("pause" if states[chosen] == "running" else "unpause", chosen)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        def alone() -> T:
+            with self._lock:
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, alone)
+
+    def _start(self) -> None:
+        if self.is_on:
+            return
+        try:
+            self.machine.boot()
+            self._write_keys()
+            self.machine.start_engine()
+            workload.install(self.engine, self._recipes)
+            self.machine.start_sshd()
+        except StartError:
+            self.machine.power_off()
+            raise
+
+    def _start_sshd(self, options: tuple[str, ...], key_types: tuple[str, ...]) -> None:
+        self.machine.kill(*SSHD_NAMES)
+        self.machine.start_sshd(key_types, options)
+
+    def _new_host_key(self) -> None:
+        self.machine.make_host_keys(anew=True)
+        if self.is_on:
+            self._start_sshd((), KEY_TYPES)
+
+    def _write_keys(self) -> None:
+        if self.is_on:
+            self.machine.authorize([f"{self.key_options} {key}".strip() for key in self._keys])
+
+    def _truth(self) -> list[dict[str, object]]:
+        if not self.is_on:
+            return []
+        return [
+            {"id": entry["Id"], "name": entry["Names"][0].removeprefix("/"), "state": entry["State"]}
+            for entry in self.engine.containers()
+        ]
+
+    def _release(self) -> None:
+        self.machine.power_off()
+        self.machine.wire.release()
+
+    def _destroy(self) -> None:
+        self._release()
+        shutil.rmtree(self.folder)
+
+    def _docker(self, *words: str) -> str:
+        command = ("docker", "--host", f"unix://{self.engine_socket}", *words)
+        try:
+            done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=DOCKER_SECONDS)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise StartError("lab-guest-failed", guest=self.name, reason="the docker command did not run") from error
+        if done.returncode:
+            raise StartError("lab-guest-failed", guest=self.name, reason=done.stderr)
+        return done.stdout

@@ -1,0 +1,244 @@
+"""One real guest as a machine: its namespaces, its sshd, its dockerd, and what can be done to them from outside.
+
+Everything in here blocks and knows no event loop; `guest` runs it in threads.  A machine is begun by ``unshare`` and
+ends when the pipe to its first process is closed.  ``ip netns exec`` is not used: it mounts another `/sys`, and the
+engine would not find its control groups.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from roadstead.errors import StartError
+from roadstead.lab.guests.real import cgroups, commands, inside
+from roadstead.lab.guests.real.dockerd import Dockerd
+from roadstead.lab.guests.real.network import Wire
+
+USER = "core"
+USER_NUMBER = 61999
+DOCKER_GROUP_NUMBER = 61998
+HOME = f"/run/home/{USER}"
+AUTHORIZED_KEYS = "run/roadstead/authorized_keys"
+SSH_PORT = 22
+KEY_TYPES = ("ed25519", "ecdsa", "rsa")
+ENGINE_SOCKET = "/var/run/docker.sock"
+
+BOOT_SECONDS = 10.0
+SSH_SECONDS = 10.0
+ENGINE_SECONDS = 40.0
+END_SECONDS = 10.0
+
+PLAIN_KEY = ""
+"""A line of authorized_keys without options, as it always was."""
+RESTRICTED_KEY = (
+    f'restrict,port-forwarding,permitopen="[{ENGINE_SOCKET}]:*",permitlisten="localhost:1",'
+    'command="/usr/bin/docker system dial-stdio"'
+)
+"""The options that leave a key the engine's socket and nothing else."""
+
+SSHD_CONFIG = f"""\
+Port {SSH_PORT}
+ListenAddress 0.0.0.0
+AuthorizedKeysFile /{AUTHORIZED_KEYS}
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+UsePAM no
+UseDNS no
+PrintMotd no
+LogLevel VERBOSE
+PidFile /run/sshd.pid
+Subsystem sftp internal-sftp
+"""
+ENGINE_OPTIONS = (
+    "--exec-root=/run/docker",
+    "--pidfile=/run/docker.pid",
+    f"--host=unix://{ENGINE_SOCKET}",
+    "--exec-opt=native.cgroupdriver=cgroupfs",
+    "--iptables=false",
+    "--ip6tables=false",
+    "--ip-masq=false",
+    "--bip=192.168.213.1/24",
+    # Containers outlive a killed dockerd and are found again, as on hosts that are run with care.
+    "--live-restore",
+    "--log-level=warn",
+)
+
+
+class Machine:
+    """The guest behind one wire, with what it keeps in ``folder``."""
+
+    def __init__(self, name: str, folder: Path, wire: Wire) -> None:
+        self.name = name
+        self.folder = folder
+        self.wire = wire
+        self._cgroup = cgroups.name_of(wire.name)
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._first = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether its namespaces are there."""
+        return self._supervisor is not None
+
+    @property
+    def root(self) -> Path:
+        """The guest's file system as seen from outside; only while it is on."""
+        return Path(f"/proc/{self._first}/root")
+
+    @property
+    def engine(self) -> Dockerd:
+        """Its engine, asked from outside; only while it is on."""
+        return Dockerd(self.name, self.root / "run/docker.sock")
+
+    def boot(self) -> None:
+        """Make the namespaces and lay the wire; nothing runs inside yet."""
+        cgroups.release(self._cgroup)
+        self._write_accounts()
+        settings = {
+            "hostname": self.name,
+            "etc": str(self.folder / "etc"),
+            "home": HOME,
+            "uid": USER_NUMBER,
+            "cgroup": self._cgroup,
+        }
+        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc", "--propagation", "private")
+        first = (sys.executable, "-I", "-S", inside.__file__, json.dumps(settings))
+        self._supervisor = subprocess.Popen(
+            ["unshare", *spaces, "--", *first],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self.folder / "boot.log").open("wb"),
+            # Ctrl-C in the terminal is for the lab, which ends its guests in order.
+            start_new_session=True,
+        )
+        if not self._supervisor.stdout or self._supervisor.stdout.readline() != b"ready\n":
+            raise self._failed("its namespaces could not be made", "boot.log")
+        self._first = int(Path(f"/proc/{self._supervisor.pid}/task/{self._supervisor.pid}/children").read_text())
+        self.wire.plug(self.name, self._first)
+
+    def power_off(self) -> None:
+        """End everything inside at once; what it keeps in its folder stays."""
+        if self._supervisor is None:
+            return
+        try:
+            self._supervisor.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            inside.thaw(self._cgroup)
+            os.kill(self._first, signal.SIGKILL)
+            self._supervisor.communicate(timeout=END_SECONDS)
+        self._supervisor = None
+        self.wire.unplug()
+        cgroups.release(self._cgroup)
+
+    def authorize(self, lines: list[str]) -> None:
+        """Write the file of authorized keys."""
+        path = self.root / AUTHORIZED_KEYS
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        path.chmod(0o644)
+
+    def make_host_keys(self, *, anew: bool = False) -> None:
+        """Make a host key of every type, where there is none or when all are to be others."""
+        for kind in KEY_TYPES:
+            path = self.folder / f"ssh_host_{kind}_key"
+            if anew:
+                path.unlink(missing_ok=True)
+            if not path.exists():
+                size = ("-b", "2048") if kind == "rsa" else ()
+                commands.run(
+                    self.name, "ssh-keygen", "-q", "-t", kind, *size, "-N", "", "-C", self.name, "-f", str(path)
+                )
+
+    def start_sshd(self, key_types: tuple[str, ...] = KEY_TYPES, options: tuple[str, ...] = ()) -> None:
+        """Start the SSH server with host keys of these types and further lines of sshd_config; wait until it answers."""
+        keys = [f"HostKey {self.folder}/ssh_host_{kind}_key" for kind in key_types]
+        config = self.folder / "sshd_config"
+        # The first value of an option counts in sshd_config: the further lines win.
+        config.write_text("\n".join([*options, *keys, SSHD_CONFIG]), encoding="utf-8")
+        self._inside("/usr/sbin/sshd", "-f", str(config), "-E", str(self.folder / "sshd.log"))
+        if not commands.wait_until(self._ssh_answers, SSH_SECONDS):
+            raise self._failed("its SSH server does not answer", "sshd.log")
+
+    def start_engine(self) -> None:
+        """Start dockerd and wait until it answers."""
+        (self.root / "run/docker.pid").unlink(missing_ok=True)
+        command = ("dockerd", f"--data-root={self.folder}/docker", f"--cgroup-parent=/{self._cgroup}", *ENGINE_OPTIONS)
+        self._inside("sh", "-c", 'log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 &', "sh", self._log, *command)
+        if not commands.wait_until(self.engine.answers, ENGINE_SECONDS):
+            raise self._failed("its engine does not answer", "dockerd.log")
+
+    def kill(self, *names: str) -> None:
+        """Kill the processes inside with these names, and wait until they are gone."""
+        for pid in self.processes(*names):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        commands.wait_until(lambda: not self.processes(*names), END_SECONDS)
+
+    def processes(self, *names: str) -> list[int]:
+        """The processes inside that have one of these names, numbered as outside."""
+        space = _space(self._first)
+        return [pid for pid in _all_processes() if _facts(pid) in {(space, name) for name in names}]
+
+    def _inside(self, *command: str) -> None:
+        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
+        # sshd starts in the background by itself and keeps no pipe of ours; the shell of dockerd does neither.
+        commands.run(self.name, "nsenter", "--target", str(self._first), *spaces, "--", *command)
+
+    def _ssh_answers(self) -> bool:
+        try:
+            with socket.create_connection((self.wire.guest, SSH_PORT), timeout=1) as connection:
+                return connection.recv(4) == b"SSH-"
+        except OSError:
+            return False
+
+    @property
+    def _log(self) -> str:
+        return str(self.folder / "dockerd.log")
+
+    def _failed(self, reason: str, log: str) -> StartError:
+        text = (self.folder / log).read_text(errors="replace") if (self.folder / log).exists() else ""
+        last = text.strip().splitlines()[-1:] or [""]
+        self.power_off()
+        return StartError("lab-guest-failed", guest=self.name, reason=f"{reason}: {last[0]}")
+
+    def _write_accounts(self) -> None:
+        """Write the accounts that the guest sees: the machine's, and one of the guest's own in the docker group."""
+        etc = self.folder / "etc"
+        etc.mkdir(parents=True, exist_ok=True)
+        users = _without("/etc/passwd", USER)
+        groups = _without("/etc/group", USER, "docker")
+        users.append(f"{USER}:x:{USER_NUMBER}:{USER_NUMBER}:Roadstead lab:{HOME}:/bin/bash")
+        groups += [f"{USER}:x:{USER_NUMBER}:", f"docker:x:{DOCKER_GROUP_NUMBER}:{USER}"]
+        # Nobody's password is copied; a locked account could not sign in by key.
+        shadow = [f"{line.split(':')[0]}:*:20000::::::" for line in users]
+        for name, lines in (("passwd", users), ("group", groups), ("shadow", shadow)):
+            (etc / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _without(path: str, *names: str) -> list[str]:
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line.split(":")[0] not in names]
+
+
+def _all_processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _facts(pid: int) -> tuple[str, str]:
+    """The process namespace and the name of a process; empty when it has ended."""
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        return _space(pid), name
+    except OSError:
+        return "", ""
+
+
+def _space(pid: int) -> str:
+    return str(Path(f"/proc/{pid}/ns/pid").readlink())

@@ -1,0 +1,108 @@
+"""The network of real guests: one point-to-point pair of interfaces and one /30 for each guest.
+
+Several labs and test runs share a machine, so a /30 is taken only while a lock on its file is held: the kernel lets
+go of the lock when its holder dies, however it dies.
+"""
+
+import fcntl
+import ipaddress
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roadstead.errors import StartError
+from roadstead.lab.guests.real import commands
+
+LOCKS = Path("/run/roadstead-lab")
+PREFIX_BITS = 30
+BLOCK = 4
+
+
+@dataclass
+class Wire:
+    """A reserved /30: the machine's end and the guest's end of one wire."""
+
+    network: ipaddress.IPv4Network
+    _lock: int = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The interface on the machine's side, unique by its address."""
+        return f"rs{int(self.network.network_address):08x}"
+
+    @property
+    def host(self) -> str:
+        """The machine's own address on it."""
+        return str(self.network[1])
+
+    @property
+    def guest(self) -> str:
+        """The guest's address."""
+        return str(self.network[2])
+
+    def place_in(self, network: ipaddress.IPv4Network) -> int:
+        """Which of the /30 of ``network`` it is, from 0."""
+        return (int(self.network.network_address) - int(network.network_address)) // BLOCK
+
+    def plug(self, guest: str, pid: int) -> None:
+        """Lay the wire into the network namespace of process ``pid``."""
+        self.unplug()
+        commands.run(guest, "ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        commands.run(guest, "ip", "address", "add", f"{self.host}/{PREFIX_BITS}", "dev", self.name)
+        inside = ("nsenter", "--target", str(pid), "--net", "ip")
+        commands.run(guest, *inside, "address", "add", f"{self.guest}/{PREFIX_BITS}", "dev", "eth0")
+        commands.run(guest, *inside, "link", "set", "eth0", "up")
+        self.set(guest, up=True)
+
+    def set(self, guest: str, *, up: bool) -> None:
+        """Connect or cut the wire; addresses stay."""
+        commands.run(guest, "ip", "link", "set", self.name, "up" if up else "down")
+
+    def unplug(self) -> None:
+        """Remove the wire, if it is there."""
+        if Path("/sys/class/net", self.name).exists():
+            commands.succeeds("ip", "link", "delete", self.name)
+
+    def release(self) -> None:
+        """Give the /30 back to whoever asks next."""
+        self.unplug()
+        (LOCKS / self.name).unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def reserve(network: ipaddress.IPv4Network, preferred: int) -> Wire:
+    """Reserve a /30 of ``network``: number ``preferred`` when it is free, else the next free one.
+
+    Raises `StartError` ``lab-guest-failed`` when all are taken.
+    """
+    LOCKS.mkdir(mode=0o755, exist_ok=True)
+    for candidate in _candidates(network, preferred):
+        lock = os.open(LOCKS / Wire(candidate, -1).name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        wire = Wire(candidate, lock)
+        if _locked(wire, lock) and not _used_by_others(wire):
+            return wire
+        os.close(lock)
+    raise StartError("lab-guest-failed", guest=str(network), reason="every address of the network is taken")
+
+
+def _candidates(network: ipaddress.IPv4Network, preferred: int) -> Iterator[ipaddress.IPv4Network]:
+    count = 2 ** (PREFIX_BITS - network.prefixlen)
+    first = int(network.network_address)
+    for offset in range(count):
+        yield ipaddress.IPv4Network((first + BLOCK * ((preferred + offset) % count), PREFIX_BITS))
+
+
+def _locked(wire: Wire, lock: int) -> bool:
+    """Lock the file; one that its last holder removed in the meantime does not count."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(lock).st_ino == (LOCKS / wire.name).stat().st_ino
+    except OSError:
+        return False
+
+
+def _used_by_others(wire: Wire) -> bool:
+    """Whether an interface that is not ours has an address in this /30."""
+    lines = commands.run(wire.guest, "ip", "-oneline", "-4", "address", "show", "to", str(wire.network)).splitlines()
+    return any(wire.name not in line for line in lines)

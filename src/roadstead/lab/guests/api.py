@@ -17,8 +17,6 @@ from roadstead.lab.guests.refusals import Refusal
 
 GRACE_SECONDS = 10.0
 """How long a container may take to obey SIGTERM when the client names no time (Docker's default)."""
-SAMPLE_SECONDS = 1.0
-"""How long a statistic with two samples takes on Docker."""
 
 _VERSIONED = re.compile(r"/v(\d+\.\d+)(/.*)")
 _CONTAINER = re.compile(r"/containers/([^/]+)(?:/([a-z]+))?")
@@ -375,7 +373,7 @@ def _stats(call: Call, container: Container) -> None:
 
     waits = container.is_running and not profile.podman and (profile.one_shot_waits or not one_shot)
     if waits:
-        call.engine.later(SAMPLE_SECONDS, answer)
+        call.engine.later(call.engine.sample_seconds, answer)
     else:
         answer()
 

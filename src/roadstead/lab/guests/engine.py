@@ -19,6 +19,8 @@ OBEY_SECONDS = 0.01
 """How long a container takes to end itself after SIGTERM."""
 RESTART_SECONDS = 0.1
 """How long an engine waits before it starts a crashed container again."""
+SAMPLE_SECONDS = 1.0
+"""How long a statistic with two samples takes on Docker."""
 KILLED_EXIT_CODE = 137
 STOPPED_EXIT_CODE = 0
 
@@ -43,6 +45,7 @@ class Engine:
         self.clock = clock
         self.network_id = containers.make_id(chance)
         self.network = ("bridge", "bridge")
+        self.sample_seconds = SAMPLE_SECONDS
         self._last_ns = 0
         self._timers: set[asyncio.TimerHandle] = set()
 

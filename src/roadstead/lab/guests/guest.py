@@ -30,14 +30,22 @@ class Abortable(Protocol):
 class Lot:
     """What the guests of one maker share: who may sign in (a change counts for all at once), and their host keys."""
 
-    def __init__(self, user: str, host_keys: keys.KeyFile) -> None:
+    def __init__(self, user: str, host_keys: keys.KeyFile, key_path: Path | None = None) -> None:
         self.user = user
         self.host_keys = host_keys
+        self._key_path = key_path
         self.keys: frozenset[bytes] = frozenset()
 
     def authorize(self, public_keys: Iterable[str]) -> None:
         """Let in the owners of these lines and nobody else; raises asyncssh.KeyImportError for a line that is none."""
         self.keys = frozenset(asyncssh.import_public_key(line).public_data for line in public_keys)
+
+    async def renew(self, number: int) -> None:
+        """Give a guest another host key, for ever where the keys are kept in a file."""
+        known = self.host_keys.generations
+        known[str(number)] = known.get(str(number), 0) + 1
+        if self._key_path is not None:
+            await asyncio.to_thread(keys.save, self._key_path, self.host_keys)
 
 
 class SimulatedGuest:
@@ -106,7 +114,6 @@ class SimulatedGuest:
             server.close()
         self.cut()
         self.engine.shut_down()
-        await asyncio.sleep(0)
 
     async def destroy(self) -> None:
         """Stop, and forget the containers."""
@@ -115,10 +122,8 @@ class SimulatedGuest:
 
     async def new_host_key(self) -> None:
         """Show another host key from the next connection on."""
-        known = self.lot.host_keys.generations
-        known[str(self.number)] = known.get(str(self.number), 0) + 1
+        await self.lot.renew(self.number)
         self._options = None
-        await asyncio.sleep(0)
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""

@@ -33,6 +33,7 @@ def load(path: Path) -> KeyFile:
     """Read the file, or make it (mode 0600)."""
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=KeyFile)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = KeyFile(secrets.token_hex(32))
     save(path, made)
     return made

@@ -18,6 +18,7 @@ Record = dict[str, object]
 NEVER = "0001-01-01T00:00:00Z"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 MEMORY_BYTES = 4 * 1024**3
+BUILD_TIME = "2026-01-01T00:00:00.000000000+00:00"
 USED_BYTES = 64 * 1024**2
 
 
@@ -226,19 +227,17 @@ def version(profile: profiles.Profile) -> Record:
     """`/version`."""
     api, min_api = profiles.show_version(profile.api), profiles.show_version(profile.min_api)
     name = "Podman Engine" if profile.podman else "Engine"
-    details = {"ApiVersion": api, "MinAPIVersion": min_api, "Os": "linux", "Arch": "amd64"}
+    build = {"GitCommit": "0000000", "GoVersion": "go1.24", "KernelVersion": "6.1.0", "BuildTime": BUILD_TIME}
+    details = {"ApiVersion": api, "MinAPIVersion": min_api, "Os": "linux", "Arch": "amd64", **build}
     return {
         "Platform": {"Name": ""},
         "Components": [{"Name": name, "Version": profile.version, "Details": details}],
         "Version": profile.version,
         "ApiVersion": api,
         "MinAPIVersion": min_api,
-        "GitCommit": "0000000",
-        "GoVersion": "go1.24",
         "Os": "linux",
         "Arch": "amd64",
-        "KernelVersion": "6.1.0",
-        "BuildTime": "2026-01-01T00:00:00.000000000+00:00",
+        **build,
     }
 
 

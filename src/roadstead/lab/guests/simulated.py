@@ -6,11 +6,13 @@ Up to 2,000 guests live in this process.  Beyond that, and when processes are as
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from roadstead.lab.guests import containers, engine, events, keys, profiles
+from roadstead.lab.guests import containers, engine, events, fleet, keys, profiles
 from roadstead.lab.guests.churn import Churn
 from roadstead.lab.guests.guest import Lot, SimulatedGuest
 
@@ -19,6 +21,8 @@ NETWORK = "127.89.0.0/16"
 KEY_FILE = "guest-host-keys.json"
 DEFAULT_PORT = 2222
 DEFAULT_USER = "core"
+SPREAD_SECONDS = 0.2
+"""The rate is spread over the processes this long after a guest was made, once for all that were made meanwhile."""
 FLEET_HISTORY_EVENTS = 64
 """Events that each guest of a fleet keeps: fewer than a real engine, for the memory of thousands."""
 
@@ -63,6 +67,108 @@ class LocalGuests:
         self.set_rate(0)
         for guest in self._list:
             await guest.stop()
+
+
+class SimulatedGuests:
+    """A `GuestMaker`; with `processes`, all guests live in that many children, else only those beyond 2,000 do."""
+
+    def __init__(
+        self,
+        state: Path,
+        rate: float = 0.0,
+        seed: int = 0,
+        *,
+        base_port: int = DEFAULT_PORT,
+        profile: str = profiles.DEFAULT_PROFILE,
+        processes: int | None = None,
+    ) -> None:
+        self._key_path = state / KEY_FILE
+        self._rate = rate
+        self._seed = seed
+        self._port = base_port
+        self._profile = profile
+        self._processes = processes
+        self._authorized: tuple[str, ...] = ()
+        self._local: LocalGuests | None = None
+        self._children: dict[int, fleet.Child] = {}
+        self._opening = asyncio.Lock()
+        self._spreading: asyncio.TimerHandle | None = None
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The network of all simulated guests."""
+        return (NETWORK,)
+
+    async def make(self, name: str, number: int, containers: int) -> SimulatedGuest | fleet.DistantGuest:
+        """Guest `number`, not started."""
+        async with self._opening:
+            local = await self._open()
+            child = await self._child_for(number, local)
+        self._spread_soon()
+        if child is None:
+            return local.make(name, number, containers)
+        await child.order(fleet.Make(name, number, containers))
+        child.guests += 1
+        return fleet.DistantGuest(name, number, (address(number), self._port), local.lot, child)
+
+    async def authorize(self, public_keys: tuple[str, ...]) -> None:
+        """Let the owners of these keys in to every guest, and nobody else."""
+        self._authorized = public_keys
+        if self._local is not None:
+            self._local.lot.authorize(public_keys)
+        for child in self._children.values():
+            await child.order(fleet.Authorize(public_keys))
+
+    async def set_rate(self, events_per_second: float) -> None:
+        """Container events per second, all guests together."""
+        self._rate = events_per_second
+        self._spread()
+
+    async def close(self) -> None:
+        """Stop every guest; the host keys stay for the next start."""
+        if self._spreading is not None:
+            self._spreading.cancel()
+        if self._local is not None:
+            await self._local.close()
+        for child in self._children.values():
+            await child.close()
+        self._children.clear()
+
+    def _spread_soon(self) -> None:
+        if self._spreading is None:
+            self._spreading = asyncio.get_running_loop().call_later(SPREAD_SECONDS, self._spread)
+
+    def _spread(self) -> None:
+        """Give each process its share of the rate, by how many guests it has."""
+        if self._spreading is not None:
+            self._spreading.cancel()
+            self._spreading = None
+        here = len(self._local.guests) if self._local is not None else 0
+        total = here + sum(child.guests for child in self._children.values())
+        each = self._rate / total if total else 0.0
+        if self._local is not None:
+            self._local.set_rate(each * here)
+        for child in self._children.values():
+            child.set_rate(each * child.guests)
+
+    async def _open(self) -> LocalGuests:
+        if self._local is None:
+            host_keys = await asyncio.to_thread(keys.load, self._key_path)
+            lot = Lot(DEFAULT_USER, host_keys, self._key_path)
+            lot.authorize(self._authorized)
+            self._local = LocalGuests(lot, seed=self._seed, port=self._port, profile=self._profile)
+        return self._local
+
+    async def _child_for(self, number: int, local: LocalGuests) -> fleet.Child | None:
+        shard = number % self._processes + 1 if self._processes else (number - 1) // GUESTS_PER_PROCESS
+        if shard == 0:
+            return None
+        if shard not in self._children:
+            setup = fleet.Setup(DEFAULT_USER, local.lot.host_keys, self._seed, self._port, self._profile)
+            child = await fleet.Child.spawn(setup)
+            await child.order(fleet.Authorize(self._authorized))
+            self._children[shard] = child
+        return self._children[shard]
 
 
 def lone_guest(

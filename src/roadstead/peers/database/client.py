@@ -1,0 +1,266 @@
+"""What the rest of Roadstead reads from and writes to its own database.
+
+Use::
+
+    database = await Database.open(state / "roadstead.db", state / "secret.key")
+    for pool in await database.pools():
+        ...
+    await database.close()
+
+Every call may raise `PeerError` ``state-unusable`` (disk full, file gone, server away).
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from alembic.script import ScriptDirectory
+from msgspec import Struct
+from sqlalchemy import URL, Delete, delete, event, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from roadstead.errors import ConflictError, NotFoundError, StartError
+from roadstead.kit import clocks
+from roadstead.model import PoolId, VmId
+from roadstead.peers.database import faults, places
+from roadstead.peers.database.migrations import load_scripts, migrate
+from roadstead.peers.database.tables import Base, KeyedVmRow, PinRow, PoolRow
+from roadstead.peers.database.vault import Vault, open_vault
+
+BUSY_SECONDS = 10.0
+"""How long a write waits for another program (a backup) that has the database locked."""
+
+
+class StoredPool(Struct, frozen=True, kw_only=True):
+    """A pool that the operator added, with what is needed to reach it. The password never shows in a repr."""
+
+    id: PoolId
+    name: str
+    url: str
+    user: str
+    password: str
+    ca_pem: str = ""
+    """The operator's CA file, as PEM; empty when certificates are pinned."""
+    fingerprints: dict[str, str] = {}
+    """SHA-256 of each host's certificate by the host's address; the key "" is the host of the URL."""
+    members: tuple[str, ...] = ()
+    """Addresses of all hosts as last known."""
+    admit: tuple[str, ...] = ()
+    """Networks whose addresses may be used although they are of a kind that may not."""
+    only: tuple[str, ...] = ()
+    """When not empty: no guest outside of these networks is contacted."""
+    added: datetime
+
+    def __repr__(self) -> str:
+        return f"StoredPool(id={self.id!r}, name={self.name!r}, url={self.url!r}, user={self.user!r})"
+
+
+class Pin(Struct, frozen=True):
+    """The SSH host key (base64 blob) under which a VM was last reached, and since when it is known."""
+
+    vm: VmId
+    pool: PoolId
+    key: str
+    since: datetime
+
+
+class KeyedVm(Struct, frozen=True):
+    """A VM which the pool key with this fingerprint was put into, or which it opened."""
+
+    pool: PoolId
+    vm: VmId
+    key: str
+    since: datetime
+
+
+class Database:
+    """The open database. Made by `open`."""
+
+    def __init__(self, engine: AsyncEngine, path: str, vault: Vault) -> None:
+        self._engine = engine
+        self._path = path
+        self._vault = vault
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+    @classmethod
+    async def open(cls, where: str | Path, key_file: Path) -> Self:
+        """Open (and make, or bring up to date) the database: the path of an SQLite file, or a URL.
+
+        Raises `StartError` ``state-unusable`` or ``key-file-unusable``.
+        """
+        url = places.url_of(where)
+        path = places.shown(url)
+        with faults.border(path, StartError):
+            engine, scripts = await asyncio.to_thread(_prepared, url)
+            try:
+                is_used = await _brought_up_to_date(engine, scripts)
+                vault = await asyncio.to_thread(open_vault, key_file, make=not is_used)
+                database = cls(engine, path, vault)
+                await database.pools()
+            except BaseException:
+                await engine.dispose()
+                raise
+        return database
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._engine.dispose()
+
+    def __repr__(self) -> str:
+        return f"<Database {self._path}>"
+
+    async def pools(self) -> tuple[StoredPool, ...]:
+        """Return all pools by name. Raises `StartError` ``key-file-unusable``."""
+        async with self._session() as session:
+            rows = await session.scalars(select(PoolRow).order_by(PoolRow.name))
+            return tuple(self._pool(row) for row in rows)
+
+    async def add_pool(self, pool: StoredPool) -> None:
+        """Keep a new pool. Raises `ConflictError` ``pool-exists`` when its id or its name is taken."""
+        async with self._session() as session:
+            session.add(PoolRow(id=pool.id, **self._columns(pool)))
+            await _commit_named(session, pool.name)
+
+    async def update_pool(self, pool: StoredPool) -> None:
+        """Replace what is kept of a pool. Raises `NotFoundError` ``no-such-pool``, `ConflictError` ``pool-exists``."""
+        async with self._session() as session:
+            row = await session.get(PoolRow, pool.id)
+            if row is None:
+                raise NotFoundError("no-such-pool", name=pool.name)
+            for column, value in self._columns(pool).items():
+                setattr(row, column, value)
+            await _commit_named(session, pool.name)
+
+    async def remove_pool(self, pool: PoolId) -> None:
+        """Forget a pool, its password and its pins. Which VMs its key was put into stays known: it still opens them."""
+        async with self._session() as session:
+            await session.execute(delete(PoolRow).where(PoolRow.id == pool))
+            await session.execute(delete(PinRow).where(PinRow.pool == pool))
+            await session.commit()
+
+    async def pins(self) -> tuple[Pin, ...]:
+        """Return the last pins of all VMs."""
+        async with self._session() as session:
+            rows = await session.scalars(select(PinRow))
+            return tuple(Pin(VmId(row.vm), PoolId(row.pool), row.key, row.since) for row in rows)
+
+    async def remember_pin(self, vm: VmId, pool: PoolId, key: str) -> None:
+        """Keep ``key`` as the host key of ``vm``, instead of any other."""
+        await self.remember_pins(pool, {vm: key})
+
+    async def remember_pins(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
+        """Keep the host keys of several VMs at once."""
+        await self._merge(*(PinRow(vm=vm, pool=pool, key=key, since=clocks.now()) for vm, key in pins.items()))
+
+    async def forget_pin(self, vm: VmId) -> None:
+        """Forget the host key of ``vm``."""
+        await self._execute(delete(PinRow).where(PinRow.vm == vm))
+
+    async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:
+        """Return the VMs that keys of ``pool`` open, as far as we know."""
+        async with self._session() as session:
+            rows = await session.scalars(select(KeyedVmRow).where(KeyedVmRow.pool == pool).order_by(KeyedVmRow.since))
+            return tuple(KeyedVm(PoolId(row.pool), VmId(row.vm), row.key, row.since) for row in rows)
+
+    async def remember_keyed_vm(self, pool: PoolId, vm: VmId, key: str) -> None:
+        """Keep that ``key`` (its fingerprint) of ``pool`` opens ``vm``."""
+        async with self._session() as session:
+            if await session.get(KeyedVmRow, (pool, vm, key)) is None:
+                await session.merge(KeyedVmRow(pool=pool, vm=vm, key=key, since=clocks.now()))
+                await session.commit()
+
+    async def forget_keyed_vm(self, pool: PoolId, vm: VmId, key: str) -> None:
+        """Forget it: the key was removed from ``vm``, or is no longer anybody's."""
+        chosen = (KeyedVmRow.pool == pool) & (KeyedVmRow.vm == vm) & (KeyedVmRow.key == key)
+        await self._execute(delete(KeyedVmRow).where(chosen))
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[AsyncSession]:
+        with faults.border(self._path):
+            async with self._sessions() as session:
+                yield session
+
+    async def _merge(self, *rows: Base) -> None:
+        async with self._session() as session:
+            for row in rows:
+                await session.merge(row)
+            await session.commit()
+
+    async def _execute(self, statement: Delete) -> None:
+        async with self._session() as session:
+            await session.execute(statement)
+            await session.commit()
+
+    def _columns(self, pool: StoredPool) -> dict[str, Any]:
+        return {
+            "name": pool.name,
+            "url": pool.url,
+            "user": pool.user,
+            "password": self._vault.seal(pool.password, *_password_of(pool.id)),
+            "ca_pem": pool.ca_pem,
+            "fingerprints": dict(pool.fingerprints),
+            "members": list(pool.members),
+            "admit": list(pool.admit),
+            "only": list(pool.only),
+            "added": pool.added,
+        }
+
+    def _pool(self, row: PoolRow) -> StoredPool:
+        return StoredPool(
+            id=PoolId(row.id),
+            name=row.name,
+            url=row.url,
+            user=row.user,
+            password=self._vault.open(row.password, *_password_of(row.id)),
+            ca_pem=row.ca_pem,
+            fingerprints=row.fingerprints,
+            members=tuple(row.members),
+            admit=tuple(row.admit),
+            only=tuple(row.only),
+            added=row.added,
+        )
+
+
+def _password_of(pool: str) -> tuple[str, str, str]:
+    return PoolRow.__tablename__, pool, "password"
+
+
+async def _commit_named(session: AsyncSession, name: str) -> None:
+    try:
+        await session.commit()
+    except IntegrityError as error:
+        raise ConflictError("pool-exists", name=name) from error
+
+
+def _prepared(url: URL) -> tuple[AsyncEngine, ScriptDirectory]:
+    """Return everything whose making reads files; blocks."""
+    places.prepare(url)
+    return _engine(url), load_scripts()
+
+
+async def _brought_up_to_date(engine: AsyncEngine, scripts: ScriptDirectory) -> bool:
+    """Bring the tables up to date; return whether anything was sealed: else a missing key may be made anew."""
+    async with engine.begin() as connection:
+        await connection.run_sync(migrate, scripts)
+        return (await connection.execute(select(PoolRow.id).limit(1))).first() is not None
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if not url.drivername.startswith("sqlite"):
+        return create_async_engine(url)
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine.sync_engine, "connect", _tune)
+    return engine
+
+
+def _tune(connection: Any, _record: object) -> None:
+    """Set up one SQLite connection: with a log, so that a backup never stops us; every commit reaches the disk."""
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={math.ceil(BUSY_SECONDS * 1000)}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

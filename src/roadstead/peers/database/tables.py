@@ -1,0 +1,74 @@
+"""The tables, in SQL that SQLite and PostgreSQL read alike.
+
+Every change here needs a migration in ``migrations/versions``; a test compares the two.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, LargeBinary, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware time in UTC, also where the database (SQLite) knows no zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Write it in UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """Read it as UTC."""
+        if not isinstance(value, datetime):
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+
+class PoolRow(Base):
+    """A pool that the operator added."""
+
+    __tablename__ = "pools"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    """The pool's XAPI uuid."""
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    url: Mapped[str] = mapped_column(Text)
+    user: Mapped[str] = mapped_column("user_name", Text)
+    password: Mapped[bytes] = mapped_column(LargeBinary)
+    """Sealed by the vault."""
+    ca_pem: Mapped[str] = mapped_column(Text)
+    fingerprints: Mapped[dict[str, str]] = mapped_column(JSON)
+    members: Mapped[list[str]] = mapped_column(JSON)
+    admit: Mapped[list[str]] = mapped_column(JSON)
+    only: Mapped[list[str]] = mapped_column("only_networks", JSON)
+    added: Mapped[datetime] = mapped_column(Moment)
+
+
+class PinRow(Base):
+    """The host key under which a VM was last reached."""
+
+    __tablename__ = "last_pins"
+
+    vm: Mapped[str] = mapped_column(String(36), primary_key=True)
+    pool: Mapped[str] = mapped_column(String(36), index=True)
+    key: Mapped[str] = mapped_column("host_key", Text)
+    since: Mapped[datetime] = mapped_column(Moment)
+
+
+class KeyedVmRow(Base):
+    """A VM which a pool key was put into, or which it opened."""
+
+    __tablename__ = "keyed_vms"
+
+    pool: Mapped[str] = mapped_column(String(36), primary_key=True)
+    vm: Mapped[str] = mapped_column(String(36), primary_key=True)
+    key: Mapped[str] = mapped_column("key_fingerprint", String(64), primary_key=True)
+    since: Mapped[datetime] = mapped_column(Moment)

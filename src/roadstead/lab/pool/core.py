@@ -28,7 +28,7 @@ class Insides(Protocol):
         """The VM (reference) is being stopped: when it returns, nothing inside answers."""
 
     async def remove(self, vm: str) -> None:
-        """The VM (uuid) was destroyed."""
+        """The VM (uuid) is about to be destroyed: remove what is inside."""
 
     def copied(self, source: str, copy: str) -> None:
         """The VM `copy` (uuid) was cloned from `source` (uuid): it has the same inside."""

@@ -11,10 +11,10 @@ from roadstead.lab.pool import vm_calls
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Record
 from roadstead.lab.pool.failures import Failure
-from roadstead.lab.pool.machines import Machines
+from roadstead.lab.pool.machines import USER_KEY, Machines
 from roadstead.lab.pool.state import Machine
 
-SSH_PORT = 22
+MONITOR_KEY = "xscontainer-monitor"
 
 
 def is_real(vm: Record) -> bool:
@@ -50,19 +50,20 @@ class VmDriver:
     core: Core
     machines: Machines
 
+    def find_all(self, name: str) -> list[str]:
+        """The references of all real VMs with this name or uuid."""
+        vms = self.core.database.all("VM")
+        return [ref for ref, vm in vms if name in (vm["name_label"], vm["uuid"]) and is_real(vm)]
+
     def find(self, name: str) -> str:
         """The reference of the one real VM with this name or uuid."""
-        found = [
-            (ref, str(record["uuid"]))
-            for ref, record in self.core.database.all("VM")
-            if name in (record["name_label"], record["uuid"]) and is_real(record)
-        ]
+        found = self.find_all(name)
         if not found:
             raise NotFoundError("no-such-vm", name=name)
         if len(found) > 1:
-            candidates = ", ".join(uuid for _, uuid in found)
+            candidates = ", ".join(str(self.core.vm(ref)["uuid"]) for ref in found)
             raise AmbiguousError("ambiguous-name", name=name, count=len(found), kind="VM", candidates=candidates)
-        return found[0][0]
+        return found[0]
 
     def uuid_of(self, name: str) -> str:
         """The uuid of the one real VM with this name or uuid."""
@@ -87,23 +88,15 @@ class VmDriver:
         uuid = str(self.core.vm(ref)["uuid"])
         number = self.machines.next_number() if wanted.addresses is None else 0
         self.machines.known[uuid] = Machine(number, wanted.containers, wanted.addresses)
-        self.core.database.write("VM", ref, "other_config", await self._keys(uuid, wanted))
+        keys = {MONITOR_KEY: "True"} if wanted.enabled else {}
+        if wanted.user:
+            keys[USER_KEY] = wanted.user
+        self.core.database.write("VM", ref, "other_config", keys)
         if wanted.running:
             vm_calls.power_on(self.core, ref, vm_calls.choose_host(self.core))
         if wanted.running and wait:
             await self.machines.booted(ref)
         return uuid
-
-    async def _keys(self, uuid: str, wanted: NewVm) -> dict[str, str]:
-        """The keys with which an operator would prepare the VM."""
-        guest = await self.machines.guest(uuid)
-        user = wanted.user or (guest.user if guest is not None else "")
-        keys = {"xscontainer-monitor": "True"} if wanted.enabled else {}
-        if user:
-            keys["xscontainer-username"] = user
-        if guest is not None and guest.port != SSH_PORT:
-            keys["roadstead-ssh-port"] = str(guest.port)
-        return keys
 
     async def start_vm(self, name: str, host: int | None = None) -> None:
         """Start a VM; return when it has booted."""
@@ -144,6 +137,18 @@ class VmDriver:
             raise NotFoundError("no-such-host", name=str(number))
         return hosts[number - 1]
 
+    def host_number(self, ref: str) -> int | None:
+        """The number of a host; None for the reference of none."""
+        hosts = list(self.core.database.table("host").rows)
+        return hosts.index(ref) + 1 if ref in hosts else None
+
+    def announced(self, name: str) -> list[str]:
+        """The addresses that a VM's guest tools announce, in their order."""
+        metrics = self.core.vm(self.find(name))["guest_metrics"]
+        rows = self.core.database.table("VM_guest_metrics").rows
+        told = rows[metrics].record["networks"] if metrics in rows else {}
+        return [address for key, address in told.items() if not key.endswith("/ip")]
+
     def rename_vm(self, name: str, new: str) -> None:
         """Give a VM another name."""
         if not new:
@@ -167,6 +172,11 @@ class VmDriver:
         machine.addresses = addresses
         if self.core.vm(ref)["power_state"] == "Running":
             self.machines.announce(ref, addresses)
+
+    def set_user(self, name: str, user: str) -> None:
+        """Set the key that names a VM's account."""
+        ref = self.find(name)
+        self.core.database.write("VM", ref, "other_config", {**self.core.vm(ref)["other_config"], USER_KEY: user})
 
     async def new_host_key(self, name: str) -> None:
         """Give a VM's guest another SSH host key."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
 
 from roadstead.errors import RoadsteadError
@@ -20,6 +21,10 @@ _LOG = logging.getLogger(__name__)
 BOOTS_AT_ONCE = 8
 AUTHORISED_KEYS = ("xscontainer-public-secret-uuid", "roadstead-old-public-secret-uuid")
 """The keys of `pool.other_config` that name the secrets with the pool's public keys."""
+
+SSH_PORT = 22
+USER_KEY = "xscontainer-username"
+PORT_KEY = "roadstead-ssh-port"
 
 _TOOLS: dict[str, object] = {
     "os_version": {
@@ -59,6 +64,7 @@ class Machines:
         self._maker = maker
         self._group = group
         self._guests: dict[str, Guest] = {}
+        self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._boots: dict[str, asyncio.Task[None]] = {}
         self._gate = Gate(BOOTS_AT_ONCE)
         self._keys: tuple[str, ...] = ()
@@ -98,11 +104,12 @@ class Machines:
             await guest.stop()
 
     async def remove(self, vm: str) -> None:
-        """Forget the inside of a destroyed VM (uuid)."""
-        self.known.pop(vm, None)
-        guest = self._guests.pop(vm, None)
+        """Remove the inside of a VM (uuid) that is about to be destroyed."""
+        guest = await self.guest(vm)
         if guest is not None:
             await guest.destroy()
+        for known in (self.known, self._guests, self._making):
+            known.pop(vm, None)
 
     def copied(self, source: str, copy: str) -> None:
         """Give a clone (uuid) a guest of its own, as `source` has one."""
@@ -146,10 +153,11 @@ class Machines:
         machine = self.known.get(vm)
         if self._maker is None or machine is None or not machine.number:
             return None
-        if vm not in self._guests:
-            name = str(self._database.get("VM", self._database.by_uuid("VM", vm))["name_label"])
-            self._guests[vm] = await self._maker.make(name, machine.number, machine.containers)
-        return self._guests[vm]
+        async with self._making[vm]:
+            if vm not in self._guests:
+                name = str(self._database.get("VM", self._database.by_uuid("VM", vm))["name_label"])
+                self._guests[vm] = await self._maker.make(name, machine.number, machine.containers)
+            return self._guests[vm]
 
     async def booted(self, *vms: str) -> None:
         """Wait until these VMs (references; all, when none is named) have booted."""
@@ -192,10 +200,31 @@ class Machines:
                 if guest is not None:
                     await guest.start()
                     addresses = guest.addresses
+                    self._prepare(vm, machine, guest)
             except (OSError, RoadsteadError) as error:
                 _LOG.warning("the guest of VM %s does not boot: %s", uuid, error)
         self.announce(vm, addresses if machine.addresses is None else machine.addresses)
         self._boots.pop(vm, None)
+
+    def _prepare(self, vm: str, machine: Machine, guest: Guest) -> None:
+        """Set the VM's keys once, as an operator who prepares this kind of guest; others may change them."""
+        if (machine.user, machine.port) == (guest.user, guest.port):
+            return
+        machine.user, machine.port = guest.user, guest.port
+        keys = {**self._database.get("VM", vm)["other_config"], USER_KEY: guest.user, PORT_KEY: str(guest.port)}
+        if guest.port == SSH_PORT:
+            del keys[PORT_KEY]
+        self._database.write("VM", vm, "other_config", keys)
+
+    async def set_rate(self, events_per_second: float) -> None:
+        """How many changes a second the containers of all guests make by themselves."""
+        if self._maker is not None:
+            await self._maker.set_rate(events_per_second)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks of the guests that the lab makes."""
+        return self._maker.networks if self._maker is not None else ()
 
     def _need_cards(self, vm: str, wanted: int) -> None:
         """Give a VM as many network cards as it has addresses."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,18 @@ FLUSH_S = 60.0
 
 SWITCH_S = 0.05
 """A change of master that a call asked for begins this long after the call was answered."""
+
+
+@asynccontextmanager
+async def _group() -> AsyncIterator[asyncio.TaskGroup]:
+    """The owner of the pool's tasks; a single failure leaves it as itself, so that callers can name it."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        if len(failures.exceptions) > 1:
+            raise
+        raise failures.exceptions[0] from failures.exceptions[0].__cause__
 
 
 class LabPool(VmDriver):
@@ -83,7 +95,7 @@ class LabPool(VmDriver):
             await asyncio.to_thread(self.folder.open)
             stack.callback(self.folder.close)
             self.password = await asyncio.to_thread(self.folder.password)
-            group = await stack.enter_async_context(asyncio.TaskGroup())
+            group = await stack.enter_async_context(_group())
             await self._fill(group)
             stack.push_async_callback(self.save)
             stack.push_async_callback(self.machines.close)

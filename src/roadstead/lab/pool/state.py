@@ -33,6 +33,9 @@ class Machine:
     containers: int = 0
     addresses: tuple[str, ...] | None = None
     """What is announced instead of the guest's own addresses."""
+    user: str = ""
+    port: int = 0
+    """The guest's account and port for which the VM's keys were set last."""
 
 
 @dataclass(slots=True)
@@ -67,10 +70,23 @@ class Folder:
         """The key and certificate of the host `number`, from 1."""
         return self.path / f"host-{number}.pem"
 
-    def open(self) -> None:
-        """Make the folder (0700) and hold it; StartError when it is unusable or another lab holds it."""
+    @property
+    def guests(self) -> Path:
+        """Where guests keep what they need."""
+        return self.path / "guests"
+
+    def make(self) -> None:
+        """Make the folder (0700) and the guests' own in it; StartError when that cannot be."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.guests.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StartError("state-unusable", path=self.path, reason=error.strerror) from error
+
+    def open(self) -> None:
+        """Make the folder and hold it; StartError when it is unusable or another lab holds it."""
+        self.make()
+        try:
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StartError("state-unusable", path=self.path, reason=error.strerror) from error

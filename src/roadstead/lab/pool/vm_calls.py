@@ -105,6 +105,7 @@ async def move(core: Core, ref: str, host: str) -> None:
 
 async def remove(core: Core, ref: str) -> None:
     """Destroy a halted VM with all that belongs to it alone."""
+    await _during(core, ref, "destroy", core.insides.remove(str(core.vm(ref)["uuid"])))
     vm = core.vm(ref)
     for vif in vm["VIFs"]:
         core.database.destroy("VIF", vif)
@@ -114,7 +115,6 @@ async def remove(core: Core, ref: str) -> None:
     for snapshot in vm["snapshots"]:
         core.database.write("VM", snapshot, "snapshot_of", values.NULL)
     core.database.destroy("VM", ref)
-    await core.insides.remove(str(vm["uuid"]))
 
 
 def _start(call: Call, ref: str, paused: bool, force: bool) -> object:  # noqa: ARG001, FBT001 - XAPI's arguments

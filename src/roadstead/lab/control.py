@@ -1,0 +1,299 @@
+"""The lab's control socket: what `roadstead lab do`, tests and benchmarks ask of a running lab.
+
+One request a connection: a line of JSON `{"verb", "vm", "value"}`, answered by one line, `{"result": …}` or
+`{"code": …, "fields": …}`.  The socket lies in the state folder, which is its owner's alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from roadstead.errors import (
+    CODES,
+    AmbiguousError,
+    ConflictError,
+    InputError,
+    NotFoundError,
+    RoadsteadError,
+    StartError,
+)
+from roadstead.kit import tasks
+from roadstead.lab.pool.failures import Failure
+from roadstead.lab.pool.http import Mood
+from roadstead.lab.pool.schema import SCHEMAS
+from roadstead.lab.pool.server import LabPool
+from roadstead.lab.pool.state import Folder
+
+REQUEST_S = 10.0
+REQUEST_BYTES = 64 * 1024
+ANSWER_S = 120.0
+ANSWER_BYTES = 256 * 1024 * 1024
+"""`truth` of 10,000 VMs is tens of megabytes."""
+
+SOCKET_PATH_BYTES = 107
+"""Longer paths do not fit into a Unix socket's address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked: a verb, the VM (or host) that it is about, and its value."""
+
+    verb: str
+    vm: str = ""
+    value: str | None = None
+
+    def number(self) -> float:
+        """The VM's place as a number: for verbs that are about no VM."""
+        return _number("VM", self.vm)
+
+    def host(self) -> int | None:
+        """The value as a host's number; None when there is none."""
+        return None if self.value is None else int(_number("VALUE", self.value))
+
+
+def _number(field: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError("field-invalid", field=field, reason=f"{text} is not a number") from None
+
+
+Run = Callable[[LabPool, Order], object | Awaitable[object]]
+
+
+async def _start(pool: LabPool, order: Order) -> object:
+    await pool.start_vm(order.vm, order.host())
+    return _shown(pool, order.vm)
+
+
+async def _stop(pool: LabPool, order: Order) -> object:
+    await pool.stop_vm(order.vm)
+    return _shown(pool, order.vm)
+
+
+async def _migrate(pool: LabPool, order: Order) -> object:
+    await pool.migrate_vm(order.vm, order.host())
+    return _shown(pool, order.vm)
+
+
+def _rename(pool: LabPool, order: Order) -> object:
+    uuid = pool.uuid_of(order.vm)
+    pool.rename_vm(order.vm, order.value or "")
+    return _shown(pool, uuid)
+
+
+async def _create(pool: LabPool, order: Order) -> object:
+    if not order.vm:
+        raise InputError("field-invalid", field="VM", reason="the name is missing")
+    containers = int(_number("VALUE", order.value)) if order.value else 20
+    return _shown(pool, await pool.create_vm(order.vm, containers=containers))
+
+
+async def _destroy(pool: LabPool, order: Order) -> object:
+    shown = _shown(pool, order.vm)
+    await pool.destroy_vm(order.vm)
+    return {**shown, "state": "destroyed"}
+
+
+def _address(pool: LabPool, order: Order) -> object:
+    pool.set_addresses(order.vm, tuple(filter(None, (order.value or "").split(","))))
+    return _shown(pool, order.vm)
+
+
+async def _truth(pool: LabPool, _: Order) -> object:
+    return await pool.truth()
+
+
+async def _host_key(pool: LabPool, order: Order) -> object:
+    await pool.new_host_key(order.vm)
+    return _shown(pool, order.vm)
+
+
+async def _rate(pool: LabPool, order: Order) -> object:
+    await pool.machines.set_rate(order.number())
+    return {"rate": order.number()}
+
+
+async def _master(pool: LabPool, order: Order) -> object:
+    await pool.move_master(int(order.number()), lost=order.value == "lost")
+    return {"url": pool.url, "fingerprint": pool.fingerprint}
+
+
+async def _restart(pool: LabPool, order: Order) -> object:
+    await pool.restart(crash=order.value == "crash")
+    return {"url": pool.url}
+
+
+def _sessions(pool: LabPool, _: Order) -> object:
+    ended = pool.core.sessions.originators()
+    pool.end_sessions()
+    return {"ended": ended}
+
+
+async def _certificate(pool: LabPool, order: Order) -> object:
+    host = int(order.number())
+    pool.host_ref(host)
+    await pool.change_certificate(host)
+    return {"fingerprint": pool.fingerprints[host - 1]}
+
+
+def _mood(pool: LabPool, order: Order) -> object:
+    known = [mood.value for mood in Mood]
+    if order.vm not in known:
+        raise InputError("field-invalid", field="mood", reason=f"{order.vm} is not one of {', '.join(known)}")
+    host = order.host()
+    if host is not None:
+        pool.host_ref(host)
+    pool.set_mood(Mood(order.vm), host)
+    return {"mood": order.vm, "host": host}
+
+
+async def _host(pool: LabPool, order: Order) -> object:
+    host = int(order.number())
+    pool.host_ref(host)
+    if order.value not in ("up", "down"):
+        raise InputError("field-invalid", field="VALUE", reason="a host can be up or down")
+    await (pool.revive_host(host) if order.value == "up" else pool.kill_host(host))
+    return {"host": host, "state": order.value}
+
+
+def _lose_deletions(pool: LabPool, order: Order) -> object:
+    if order.vm not in SCHEMAS:
+        raise InputError("field-invalid", field="class", reason=f"there is no class {order.vm}")
+    pool.lose_deletions(order.vm)
+    return {"class": order.vm}
+
+
+VERBS: dict[str, Run] = {
+    "start": _start,
+    "stop": _stop,
+    "migrate": _migrate,
+    "rename": _rename,
+    "create": _create,
+    "destroy": _destroy,
+    "address": _address,
+    "truth": _truth,
+    "host-key": _host_key,
+    "rate": _rate,
+    "master": _master,
+    "restart": _restart,
+    "sessions": _sessions,
+    "certificate": _certificate,
+    "mood": _mood,
+    "host": _host,
+    "lose-deletions": _lose_deletions,
+}
+"""Every verb.  In the place of the VM, `master`, `certificate` and `host` take a host's number, `rate` events a second,
+`mood` a word of `Mood`, `lose-deletions` a class of XAPI."""
+
+
+def _shown(pool: LabPool, name: str) -> dict[str, object]:
+    """One VM as answers show it."""
+    vm = pool.core.vm(pool.find(name))
+    return {
+        "uuid": vm["uuid"],
+        "name": vm["name_label"],
+        "state": vm["power_state"].lower(),
+        "host": pool.host_number(str(vm["resident_on"])),
+        "addresses": pool.announced(name),
+    }
+
+
+@asynccontextmanager
+async def listening(pool: LabPool) -> AsyncIterator[None]:
+    """Answer orders for `pool` for the length of the block."""
+    path = pool.folder.socket
+    if len(str(path).encode()) > SOCKET_PATH_BYTES:
+        raise StartError("state-unusable", path=pool.folder.path, reason="its path is too long for a socket")
+    async with asyncio.TaskGroup() as group:
+        running: set[asyncio.Task[None]] = set()
+
+        def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = tasks.spawn(group, _converse(pool, reader, writer), "lab order")
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        # A socket that a killed lab left is ours: the folder's lock is held.
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+        server = await asyncio.start_unix_server(begin, path, limit=REQUEST_BYTES)
+        await asyncio.to_thread(path.chmod, 0o600)
+        try:
+            yield
+        finally:
+            server.close()
+            await tasks.stop(*running)
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+async def _converse(pool: LabPool, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, EOFError, ValueError, TimeoutError):
+        async with asyncio.timeout(REQUEST_S):
+            line = await reader.readline()
+        writer.write(msgspec.json.encode(await _outcome(pool, line)) + b"\n")
+        await writer.drain()
+    writer.close()
+
+
+async def _outcome(pool: LabPool, line: bytes) -> dict[str, object]:
+    try:
+        order = msgspec.json.decode(line, type=Order)
+        return {"result": await obey(pool, order)}
+    except msgspec.MsgspecError as error:
+        return {"code": "field-invalid", "fields": {"field": "order", "reason": str(error)}}
+    except RoadsteadError as error:
+        return {"code": error.code, "fields": error.fields}
+    except Failure as failure:
+        return {"code": "pool-call-failed", "fields": {"call": "the order", "reason": failure.code}}
+
+
+async def obey(pool: LabPool, order: Order) -> object:
+    """Do what is asked; `RoadsteadError` when that cannot be."""
+    run = VERBS.get(order.verb)
+    if run is None:
+        raise InputError("action-unknown", action=order.verb, known=", ".join(VERBS))
+    result = run(pool, order)
+    return await result if inspect.isawaitable(result) else result
+
+
+async def ask(state: Path, order: Order) -> dict[str, Any]:
+    """Send an order to the lab that runs on the folder `state`; its answer, or its error."""
+    path = Folder(state).socket
+    try:
+        reader, writer = await asyncio.open_unix_connection(path, limit=ANSWER_BYTES)
+    except OSError as error:
+        raise ConflictError("lab-gone", path=state) from error
+    try:
+        writer.write(msgspec.json.encode(order) + b"\n")
+        async with asyncio.timeout(ANSWER_S):
+            line = await reader.readline()
+    except (OSError, TimeoutError) as error:
+        raise ConflictError("lab-gone", path=state) from error
+    finally:
+        writer.close()
+    return _judged(state, line)
+
+
+def _judged(state: Path, line: bytes) -> dict[str, Any]:
+    if not line:
+        raise ConflictError("lab-gone", path=state)
+    answer = msgspec.json.decode(line, type=dict[str, Any])
+    if "code" not in answer:
+        return dict(answer["result"])
+    code = answer["code"]
+    if code == "ambiguous-name":
+        raise AmbiguousError(code, **answer["fields"])
+    kind = _KINDS.get(CODES[code].status, ConflictError)
+    raise kind(code, **answer["fields"])
+
+
+_KINDS: dict[int, type[RoadsteadError]] = {404: NotFoundError, 422: InputError}
+"""The errors that an answer stands for, by the status of its code."""

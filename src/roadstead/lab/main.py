@@ -1,0 +1,183 @@
+"""`roadstead lab`: a pool with guests that runs until it is stopped, and orders to a lab that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from roadstead.errors import InputError
+from roadstead.lab import control
+from roadstead.lab.guests import GuestMaker
+from roadstead.lab.guests.real import RealGuests
+from roadstead.lab.guests.simulated import SimulatedGuests
+from roadstead.lab.pool import contents
+from roadstead.lab.pool.driver import NewVm
+from roadstead.lab.pool.server import LabPool
+from roadstead.lab.pool.state import Folder
+
+PORT = 8443
+NETWORK = "10.213.0.0/16"
+
+_FILES_OF_ONE_GUEST = 6
+_FILES_BESIDES = 1024
+_GUESTS_IN_THIS_PROCESS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class LabOptions:
+    """The options of `roadstead lab`, named like them."""
+
+    state: Path
+    hosts: int = 3
+    vms: int = 5
+    containers: int = 20
+    guests: Literal["simulated", "real", "none"] = "simulated"
+    rate: float = 0.0
+    """Changes a second that containers make by themselves, all guests together."""
+    port: int = PORT
+    seed: int = 0
+    vm: tuple[str, ...] = field(default=())
+    """VMs of somebody else: `NAME=ADDRESS[,ADDRESS…][@USER]`."""
+    network: str = NETWORK
+    """Where real guests get their addresses from."""
+    json: bool = False
+    """Whether the caller prints `LabReady.line`; nothing here depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabReady:
+    """What one needs to use a lab that is ready."""
+
+    url: str
+    fingerprint: str
+    """SHA-256 of the master's certificate, pairs of digits with colons between."""
+    user: str
+    password_file: Path
+    state: Path
+    admit: tuple[str, ...]
+    """The networks of its guests, for `pool add --admit`."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the operator should read, for example that the limit of open files is too low."""
+
+    @property
+    def line(self) -> str:
+        """The one line that `--json` prints."""
+        told = {
+            "url": self.url,
+            "fingerprint": self.fingerprint,
+            "user": self.user,
+            "password_file": str(self.password_file),
+            "state": str(self.state),
+            "admit": list(self.admit),
+        }
+        return json.dumps(told)
+
+
+async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> None:
+    """Run a lab until cancelled; `ready` is called once, when all VMs have booted.
+
+    The state folder decides what the pool is: hosts and VMs of an earlier run are there again, and `vms` only adds
+    what is missing.  `InputError` for options that make no sense, `StartError` when the lab cannot begin.
+    """
+    extra = tuple(_parse_vm(text) for text in _checked(options).vm)
+    notes = _raise_open_files(options)
+    state = _absolute(options.state)
+    maker = await asyncio.to_thread(_guest_maker, options, state)
+    async with LabPool(state, hosts=options.hosts, port=options.port, guests=maker, seed=options.seed) as pool:
+        await _populate(pool, options, extra)
+        await pool.machines.set_rate(options.rate)
+        async with control.listening(pool):
+            ready(
+                LabReady(
+                    url=pool.url,
+                    fingerprint=pool.fingerprint,
+                    user=pool.user,
+                    password_file=pool.folder.password_file,
+                    state=state,
+                    admit=pool.machines.networks,
+                    notes=notes,
+                )
+            )
+            await asyncio.get_running_loop().create_future()
+
+
+async def lab_do(state: Path, verb: str, vm: str = "", value: str | None = None) -> dict[str, object]:
+    """Act on the lab that runs on the folder `state`; returns what came of it.
+
+    `InputError` for an unknown verb, VM, host or value; `ConflictError` when the pool refuses or no lab runs there.
+    """
+    return await control.ask(_absolute(state), control.Order(verb, vm, value))
+
+
+def _absolute(path: Path) -> Path:
+    return path.absolute()
+
+
+def _checked(options: LabOptions) -> LabOptions:
+    for name, least, most in (("hosts", 1, 64), ("vms", 0, 50_000), ("containers", 0, 4096), ("port", 0, 65535)):
+        value = getattr(options, name)
+        if not least <= value <= most:
+            raise InputError("field-invalid", field=f"--{name}", reason=f"{value} is not between {least} and {most}")
+    if not 0 <= options.rate < float("inf"):
+        raise InputError("field-invalid", field="--rate", reason=f"{options.rate} is not a rate")
+    return options
+
+
+def _parse_vm(text: str) -> NewVm:
+    name, _, rest = text.partition("=")
+    listed, _, user = rest.partition("@")
+    addresses = tuple(filter(None, (address.strip() for address in listed.split(","))))
+    if not name or not addresses:
+        raise InputError("field-invalid", field="--vm", reason=f"{text} is not NAME=ADDRESS[,ADDRESS…][@USER]")
+    return NewVm(name, 0, enabled=False, addresses=addresses, user=user)
+
+
+def _guest_maker(options: LabOptions, state: Path) -> GuestMaker | None:
+    if options.guests == "none":
+        return None
+    folder = Folder(state)
+    folder.make()
+    if options.guests == "real":
+        return RealGuests(folder.guests, options.network)
+    return SimulatedGuests(folder.guests, options.rate, options.seed)
+
+
+async def _populate(pool: LabPool, options: LabOptions, extra: tuple[NewVm, ...]) -> None:
+    """Make the VMs that are missing, and let those of others announce what was asked for."""
+    missing = max(0, options.vms - pool.seeded_vms)
+    for name in contents.names(missing, pool.seeded_vms + 1):
+        await pool.make_vm(NewVm(name, options.containers), wait=False)
+    pool.seeded_vms += missing
+    if pool.is_new:
+        pool.decorate()
+    for wanted in extra:
+        await _adopt(pool, wanted)
+    await pool.machines.booted()
+    await pool.save()
+
+
+async def _adopt(pool: LabPool, wanted: NewVm) -> None:
+    refs = pool.find_all(wanted.name)
+    if not refs:
+        await pool.make_vm(wanted, wait=False)
+        return
+    pool.set_addresses(wanted.name, wanted.addresses or ())
+    if wanted.user:
+        pool.set_user(wanted.name, wanted.user)
+    if pool.core.vm(refs[0])["power_state"] == "Halted":
+        await pool.start_vm(wanted.name)
+
+
+def _raise_open_files(options: LabOptions) -> tuple[str, ...]:
+    """Raise the limit of open files as far as allowed; a sentence when that may not be enough."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    wanted = _FILES_BESIDES + _FILES_OF_ONE_GUEST * min(options.vms, _GUESTS_IN_THIS_PROCESS)
+    if hard == resource.RLIM_INFINITY or hard >= wanted:
+        return ()
+    return (f"The lab may open {hard} files, but {options.vms} VMs need about {wanted}: raise `ulimit -Hn`.",)

@@ -1,0 +1,87 @@
+"""What goes wrong on the way to a guest, as our errors: made here, at the border, and weighed against each other."""
+
+import os
+from collections.abc import Sequence
+
+import asyncssh
+
+from roadstead.errors import LinkError
+from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard
+
+CONNECTING = "connecting"
+GREETING = "waiting for the SSH server's greeting"
+SIGNING_IN = "signing in"
+
+_RANK = (
+    "key-rejected",
+    "ssh-refuses-us",
+    f"timed-out {SIGNING_IN}",
+    f"timed-out {GREETING}",
+    "host-key-forgotten",
+    "host-key-type-gone",
+    "host-key-changed",
+    "host-key-shared",
+    "ssh-failed",
+    "refused",
+    f"timed-out {CONNECTING}",
+    "unreachable",
+)
+"""Of several addresses' failures the one that says most about the guest. A guest that answered but did not show its
+host key may be the right one, so it goes before what another answer's wrong key says."""
+
+
+def dial_fault(error: OSError, address: str, port: int) -> LinkError:
+    """Return the error for an address that could not be connected to."""
+    if isinstance(error, TimeoutError):
+        return timed_out(CONNECTING, address)
+    if isinstance(error, ConnectionRefusedError):
+        return LinkError("refused", addresses=address, port=port)
+    reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
+    return LinkError("unreachable", addresses=address, reason=reason)
+
+
+def timed_out(step: str, address: str) -> LinkError:
+    """Return the error for an address that did not answer in time while we did ``step``."""
+    return LinkError("timed-out", addresses=address, step=step)
+
+
+def login_fault(error: Exception, overheard: Overheard, wanted: Sequence[str], user: str) -> LinkError:
+    """Return the error for a handshake or sign-in that failed with ``error``.
+
+    ``wanted`` are the types of host keys that we would have taken: one when there is a pin.
+    """
+    if isinstance(error, asyncssh.PermissionDenied):
+        return LinkError("key-rejected", user=user)
+    if not overheard.banner:
+        return LinkError("ssh-refuses-us")
+    if overheard.offered and not _common(overheard.offered, wanted):
+        if len(wanted) == 1 and not _sha1_only(overheard.offered, wanted):
+            return LinkError("host-key-type-gone", type=wanted[0])
+        return LinkError("ssh-failed", reason="it offers no host key with today's signatures")
+    if isinstance(error, asyncssh.DisconnectError) and not isinstance(error, asyncssh.ConnectionLost):
+        return LinkError("ssh-failed", reason=error.reason)
+    return LinkError("ssh-failed", reason="the connection was closed during the handshake")
+
+
+def _common(offered: Sequence[str], wanted: Sequence[str]) -> bool:
+    return any(name in offered for kind in wanted for name in HOST_KEY_ALGORITHMS.get(kind, ()))
+
+
+def _sha1_only(offered: Sequence[str], wanted: Sequence[str]) -> bool:
+    """A server older than OpenSSH 7.2 still has its RSA key, but signs with SHA-1 only."""
+    return "ssh-rsa" in wanted and "ssh-rsa" in offered
+
+
+def verdict(failures: Sequence[tuple[str, LinkError]]) -> LinkError:
+    """Return the one error that tells best why none of several addresses led to the guest."""
+    worst = min((error for _, error in failures), key=_rank)
+    same = [address for address, error in failures if _rank(error) == _rank(worst)]
+    fields = {**worst.fields, "addresses": ", ".join(same)} if "addresses" in worst.fields else worst.fields
+    told = LinkError(worst.code, **fields)
+    told.__cause__ = worst.__cause__
+    return told
+
+
+def _rank(error: LinkError) -> int:
+    name = f"{error.code} {error.fields['step']}" if error.code == "timed-out" else error.code
+    return _RANK.index(name) if name in _RANK else -1

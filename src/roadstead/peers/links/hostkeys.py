@@ -1,0 +1,92 @@
+"""Whose address it is, the host key decides: trust on first use, and a pin from then on.
+
+asyncssh is told which types of key to negotiate (with a pin: its type only) and asks us about every key that it is
+shown, before it signs in. Its own lists of known hosts stay empty, so that there is one judge and not two.
+"""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+
+import asyncssh
+
+from roadstead.errors import LinkError
+from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, encoded, fingerprint, key_type
+
+_SHA2_SIGNATURES = {b"rsa-sha2-256", b"rsa-sha2-512"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What is known about host keys when a guest is called; keys are base64 of their blobs, as in ``other_config``."""
+
+    pin: str | None = None
+    """This VM's own; None at first contact."""
+    last_pin: str | None = None
+    """The one that was remembered elsewhere, when `pin` vanished: only that key is taken."""
+    foreign: Container[str] = frozenset()
+    """Keys pinned for other running VMs; a mapping gives their VMs' names."""
+    shared_allowed: bool = False
+    """Whether an operator said that this VM may share another's key."""
+
+    def types(self) -> tuple[str, ...]:
+        """Return the types of keys to negotiate. Raises `LinkError` ``setting-invalid`` when the pin is no key."""
+        if self.pin is None:
+            return tuple(HOST_KEY_ALGORITHMS)
+        kind = key_type(self.pin)
+        if kind is None:
+            raise LinkError("setting-invalid", key="xscontainer-sshhostkey", reason="it is no public key")
+        if kind not in HOST_KEY_ALGORITHMS:
+            raise LinkError("host-key-type-gone", type=kind)
+        return (kind,)
+
+    def judged(self, shown: str) -> LinkError | None:
+        """Return why the key ``shown`` is not taken, None when it is."""
+        if self.pin is not None:
+            return self._compared(shown, self.pin)
+        if shown in self.foreign and not self.shared_allowed:
+            return LinkError("host-key-shared", shown=fingerprint(shown), others=self._owner(shown))
+        if self.last_pin is not None and shown != self.last_pin:
+            return LinkError("host-key-forgotten", shown=fingerprint(shown), pinned=_named(self.last_pin))
+        return None
+
+    def _compared(self, shown: str, pin: str) -> LinkError | None:
+        if shown == pin:
+            return None
+        if shown in self.foreign:
+            # Another VM answers at an address that this one announces too: that says nothing about this one.
+            return LinkError("unreachable", addresses="", reason=f"{self._owner(shown)} answers there")
+        return LinkError("host-key-changed", shown=fingerprint(shown), pinned=_named(pin))
+
+    def _owner(self, shown: str) -> str:
+        return str(self.foreign[shown]) if isinstance(self.foreign, Mapping) else "another VM"
+
+
+@dataclass(slots=True)
+class Refusals:
+    """Host keys whose server refused our sign-in in this race: the same guest is not asked again by another address."""
+
+    keys: dict[str, LinkError] = field(default_factory=dict)
+
+
+class HostKeyJudge(asyncssh.SSHClient):
+    """Judges the host key of one connection; `fault` says why it was refused."""
+
+    def __init__(self, pins: Pins, refusals: Refusals) -> None:
+        self._pins = pins
+        self._refusals = refusals
+        self.shown = ""
+        """The key that the server showed (base64 of its blob)."""
+        self.fault: LinkError | None = None
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Say whether to go on; called by asyncssh before the sign-in."""
+        if key.algorithm == b"ssh-rsa":
+            # A signature names its algorithm once more; asyncssh would take SHA-1 here whatever was negotiated.
+            key.all_sig_algorithms = _SHA2_SIGNATURES
+        self.shown = encoded(key.public_data)
+        self.fault = self._pins.judged(self.shown) or self._refusals.keys.get(self.shown)
+        return self.fault is None
+
+
+def _named(blob: str) -> str:
+    return fingerprint(blob) if key_type(blob) else "not a key"

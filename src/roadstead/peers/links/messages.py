@@ -1,0 +1,206 @@
+"""Pure codecs of the guest link: pins, what a server says in the clear, and the one question asked of a guest's shell.
+
+Sources: RFC 4253 §4.2 (version exchange), §7.1 (key exchange init), §6.6 (public key blobs); OpenSSH's ``PROTOCOL``.
+"""
+
+import base64
+import binascii
+import hashlib
+from enum import StrEnum
+
+HOST_KEY_ALGORITHMS: dict[str, tuple[str, ...]] = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+"""Types of host keys in the order in which we want them, and the signatures each may make: never SHA-1."""
+HTTP = b"HTTP/1."
+"""How every answer of an engine begins."""
+NOISE_BYTES = 2**16
+"""How much a shell may print before it."""
+MARK = "roadstead-relay:"
+"""What the answer to `question` begins with, on a line of its own."""
+
+_KEX_INIT = 20
+_PACKET_BYTES = 35000
+"""RFC 4253 §6.1: what an implementation must be able to take."""
+_BANNER_BYTES = 2**14
+
+
+def fingerprint(blob: str) -> str:
+    """Return the SHA-256 fingerprint of a public key (base64 of its blob), in OpenSSH's form ``SHA256:…``."""
+    digest = hashlib.sha256(base64.b64decode(blob)).digest()
+    return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
+
+
+def key_type(blob: str) -> str | None:
+    """Return the type that a public key (base64 of its blob) names, or None when it is no public key."""
+    try:
+        raw = base64.b64decode(blob, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    name, rest = _string(raw)
+    return name.decode("ascii") if name and rest and name.isascii() and name.decode().isprintable() else None
+
+
+def encoded(blob: bytes) -> str:
+    """Return a public key's blob as it stands in ``xscontainer-sshhostkey``."""
+    return base64.b64encode(blob).decode("ascii")
+
+
+class Overheard:
+    """What an SSH server says before encryption begins: its banner, and the host keys it offers.
+
+    Fed with the first bytes of a connection; `over` once there is nothing more to learn.
+    """
+
+    __slots__ = ("_data", "banner", "offered", "over")
+
+    def __init__(self) -> None:
+        self._data = b""
+        self.banner = ""
+        """The version line; empty until it came."""
+        self.offered: tuple[str, ...] = ()
+        """Names of the host key algorithms; empty until they came."""
+        self.over = False
+
+    def feed(self, data: bytes) -> None:
+        """Take some bytes; never raises."""
+        self._data += data
+        if not self.banner:
+            self._read_banner()
+        if self.banner:
+            self._read_packet()
+        if self.over:
+            self._data = b""
+
+    def _read_banner(self) -> None:
+        """Lines before the version line are allowed (RFC 4253 §4.2)."""
+        while not self.banner and b"\n" in self._data:
+            line, _, self._data = self._data.partition(b"\n")
+            if line.startswith(b"SSH-"):
+                self.banner = line.rstrip(b"\r").decode("ascii", "replace")
+        self.over = not self.banner and len(self._data) > _BANNER_BYTES
+
+    def _read_packet(self) -> None:
+        length = int.from_bytes(self._data[:4], "big")
+        if length > _PACKET_BYTES:
+            self.over = True
+        elif length and len(self._data) >= 4 + length:
+            self.over = True
+            self.offered = _offered(self._data[5 : 4 + length])
+
+
+def _offered(payload: bytes) -> tuple[str, ...]:
+    """The second name list of a key exchange init: 1 byte type, 16 bytes cookie, list of exchanges, list of keys."""
+    if payload[:1] != bytes([_KEX_INIT]):
+        return ()
+    _, rest = _string(payload[17:])
+    names, _ = _string(rest)
+    return tuple(names.decode("ascii", "replace").split(",")) if names else ()
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    """Split off an SSH string; both parts are empty when there is none."""
+    length = int.from_bytes(data[:4], "big")
+    if len(data) < 4 + length:
+        return b"", b""
+    return data[4 : 4 + length], data[4 + length :]
+
+
+class Finding(StrEnum):
+    """What stands between us and the engine, as a shell in the guest sees it."""
+
+    ABSENT = "absent"
+    """There is no socket."""
+    DENIED = "denied"
+    """The user may not open it."""
+    DEAD = "dead"
+    """Nobody listens on it."""
+    RELAY = "relay"
+    """It is fine, and the docker command can stand in for forwarding."""
+    NO_RELAY = "no-relay"
+    """It is fine, but nothing can stand in for forwarding."""
+    FORCED = "forced"
+    """The key runs a relay whatever is asked."""
+    UNKNOWN = "unknown"
+    """The key allows no command."""
+
+
+def question(socket: str) -> str:
+    """Return the command that finds out what stands between us and the engine's ``socket``.
+
+    One ``sh -c``, whatever the login shell is. ``/proc/net/unix`` lists listening sockets (flags 00010000) by the
+    path they were bound to, which may be the one a link leads to. ``socket`` is quoted, whatever it holds.
+    """
+    script = (
+        f'p={_quoted(socket)}; r=$(readlink -f "$p" 2>/dev/null || echo "$p"); '
+        'if [ ! -S "$p" ]; then a=absent; '
+        'elif [ ! -r "$p" ] || [ ! -w "$p" ]; then a=denied; '
+        'elif [ -r /proc/net/unix ] && ! grep -F -e " $p" -e " $r" /proc/net/unix | grep -q " 00010000 "; then a=dead; '
+        "elif command -v docker >/dev/null 2>&1; then a=relay; "
+        "else a=no-relay; fi; "
+        f'echo; echo {MARK}"$a"'
+    )
+    return f"exec sh -c {_quoted(script)}"
+
+
+def dial_command(socket: str, default_socket: str) -> str:
+    """Return the command that relays a stream to the engine's ``socket``.
+
+    For the default one it is exactly what lines in ``authorized_keys`` and sudoers name.
+    """
+    if socket == default_socket:
+        return "docker system dial-stdio"
+    return f"docker -H {_quoted('unix://' + socket)} system dial-stdio"
+
+
+def finding(output: bytes, errors: bytes) -> Finding:
+    """Return what the answer to `question` says. A key with a forced relay answers as the engine, or complains."""
+    for line in output.splitlines():
+        if line.startswith(MARK.encode()):
+            said = line[len(MARK) :].decode("ascii", "replace").strip()
+            return Finding(said) if said in set(Finding) else Finding.UNKNOWN
+    if HTTP in output:
+        return Finding.FORCED
+    return complaint(errors) or Finding.UNKNOWN
+
+
+def complaint(errors: bytes) -> Finding | None:
+    """Return what the docker command's own words on its error stream mean, None when they are not known."""
+    if b"permission denied" in errors:
+        return Finding.DENIED
+    if b"Cannot connect to the Docker daemon" in errors:
+        return Finding.DEAD
+    return None
+
+
+class Quiet:
+    """Leaves out what a shell prints before the engine's first answer, within `NOISE_BYTES`."""
+
+    __slots__ = ("_held", "heard", "too_much")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self.heard = False
+        """Whether the engine has begun to answer; from then on everything passes."""
+        self.too_much = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what of ``data`` (and of what was held back) is the engine's."""
+        if self.heard:
+            return data
+        self._held += data
+        start = self._held.find(HTTP)
+        if start >= 0:
+            self.heard = True
+            answer, self._held = self._held[start:], b""
+            return answer
+        self.too_much = len(self._held) > NOISE_BYTES
+        return b""
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,255 @@
+"""How one stream to the engine is opened over an SSH connection: forwarding to its socket, or a command in its stead.
+
+Forwarding (``direct-streamlocal@openssh.com``) needs no shell, no session and no program in the guest; where it is
+forbidden, ``docker system dial-stdio`` does the same. Which one works is found out once for each link.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import asyncssh
+from asyncssh.channel import SSHChannel
+
+from roadstead.errors import EngineError, LinkError, PeerError
+from roadstead.kit.streams import Receiver, Stream
+from roadstead.peers.links.messages import (
+    HTTP,
+    NOISE_BYTES,
+    Finding,
+    Quiet,
+    complaint,
+    dial_command,
+    finding,
+    question,
+)
+
+STREAMLOCAL = "streamlocal"
+DIAL_STDIO = "dial-stdio"
+WINDOW_BYTES = 2**19
+"""What a guest may send on one stream before we have taken it: the bound of asyncssh's buffer."""
+PACKET_BYTES = 2**15
+QUESTION_SECONDS = 10.0
+LATE_SECONDS = 30.0
+"""How long a channel whose opening was given up may take to open, to be closed then."""
+COMPLAINT_BYTES = 4096
+_PING = b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n"
+
+
+class SessionStream:
+    """A channel: asyncssh's session on one side, a `Stream` on the other."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver: Receiver | None = receiver
+        self._channel: SSHChannel[bytes] | None = None
+
+    def connection_made(self, chan: SSHChannel[bytes]) -> None:
+        """Called by asyncssh."""
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Called by asyncssh."""
+        if self._receiver is not None:
+            self._receiver.data_received(data)
+
+    def eof_received(self) -> bool:
+        """Called by asyncssh: the engine hung up. Nothing is half-closed, so that is the end in both directions."""
+        self._end(None)
+        self.abort()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncssh."""
+        self._channel = None
+        self._end(LinkError("link-lost") if exc is not None else None)
+
+    def write(self, data: bytes) -> None:
+        """See `Stream`."""
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(data)
+
+    def pause_reading(self) -> None:
+        """See `Stream`."""
+        if self._channel is not None:
+            self._channel.pause_reading()
+
+    def resume_reading(self) -> None:
+        """See `Stream`."""
+        if self._channel is not None:
+            self._channel.resume_reading()
+
+    def abort(self) -> None:
+        """See `Stream`."""
+        if self._channel is not None:
+            self._channel.abort()
+
+    def _end(self, error: Exception | None) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.stream_ended(error)
+
+
+class ForwardedStream(SessionStream, asyncssh.SSHUNIXSession[bytes]):
+    """A channel that is forwarded to the socket."""
+
+
+class CommandStream(SessionStream, asyncssh.SSHClientSession[bytes]):
+    """A command that relays. What a shell prints before the engine's first answer is left out."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        super().__init__(receiver)
+        self._quiet = Quiet()
+        self._errors = b""
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Called by asyncssh; errors have a type of their own."""
+        if datatype is not None:
+            self._errors = (self._errors + data)[:COMPLAINT_BYTES]
+            return
+        answer = self._quiet.feed(data)
+        if self._quiet.too_much:
+            self._end(EngineError("engine-answer-invalid", reason="it is not HTTP"))
+            self.abort()
+        elif answer:
+            super().data_received(answer, None)
+
+    def _end(self, error: Exception | None) -> None:
+        """A command that ended before the engine said anything did not relay; its complaint says why."""
+        if error is None and not self._quiet.heard:
+            error = EngineError("engine-down" if complaint(self._errors) else "no-relay")
+        super()._end(error)
+
+
+class Listener:
+    """The receiver of the one question: keeps a bounded beginning of what was said."""
+
+    def __init__(self) -> None:
+        self.output = b""
+        self.errors = b""
+        self.answered = asyncio.Event()
+
+    def take(self, data: bytes, *, is_error: bool) -> None:
+        """Keep ``data``; what is too much, or settles the question, ends the wait."""
+        if is_error:
+            self.errors = (self.errors + data)[:COMPLAINT_BYTES]
+            return
+        self.output = (self.output + data)[:NOISE_BYTES]
+        if HTTP in self.output or len(self.output) == NOISE_BYTES:
+            self.answered.set()
+
+
+class QuestionSession(asyncssh.SSHClientSession[bytes]):
+    """The session of the one question."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Called by asyncssh."""
+        self._listener.take(data, is_error=datatype is not None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncssh."""
+        self._listener.answered.set()
+
+
+class Relays:
+    """Opens streams to the engine's socket over one connection, by whichever way works there."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, user: str, socket: str, default_socket: str) -> None:
+        self._connection = connection
+        self._user = user
+        self._socket = socket
+        self._command = dial_command(socket, default_socket)
+        self._choosing = asyncio.Lock()
+        self.chosen = ""
+        """`STREAMLOCAL` or `DIAL_STDIO`; empty until the first stream was open."""
+
+    async def open(self, receiver: Receiver) -> Stream:
+        """Open a stream.
+
+        Raises `EngineError` ``no-engine-socket``, ``engine-socket-denied``, ``engine-down``, ``no-relay`` or
+        ``engine-unreachable``, and `LinkError` ``link-lost`` or ``ssh-failed``.
+        """
+        if self.chosen == STREAMLOCAL:
+            return await self._forward_or_explain(receiver)
+        if self.chosen == DIAL_STDIO:
+            return await self._dial(receiver)
+        async with self._choosing:
+            if self.chosen:
+                return await self.open(receiver)
+            return await self._choose(receiver)
+
+    async def _choose(self, receiver: Receiver) -> Stream:
+        try:
+            stream = await self._forward(receiver)
+        except asyncssh.ChannelOpenError:
+            found = await self._ask()
+            if found not in {Finding.RELAY, Finding.FORCED}:
+                raise self._meant(found) from None
+            stream = await self._dial(receiver)
+            self.chosen = DIAL_STDIO
+        else:
+            self.chosen = STREAMLOCAL
+        return stream
+
+    async def _forward_or_explain(self, receiver: Receiver) -> Stream:
+        try:
+            return await self._forward(receiver)
+        except asyncssh.ChannelOpenError as error:
+            found = await self._ask()
+            # Forwarding has worked before: a refusal now means that nobody listens.
+            refused = found in {Finding.RELAY, Finding.FORCED, Finding.NO_RELAY, Finding.UNKNOWN}
+            raise EngineError("engine-down") if refused else self._meant(found) from error
+
+    async def _forward(self, receiver: Receiver) -> Stream:
+        channel = self._connection.create_unix_channel(window=WINDOW_BYTES, max_pktsize=PACKET_BYTES)
+        try:
+            session = await channel.connect(lambda: ForwardedStream(receiver), self._socket)
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(LATE_SECONDS, channel.abort)
+            raise
+        return cast("ForwardedStream", session)
+
+    async def _dial(self, receiver: Receiver) -> Stream:
+        try:
+            _, session = await self._session(self._command, lambda: CommandStream(receiver))
+        except asyncssh.ChannelOpenError as error:
+            raise LinkError("ssh-failed", reason="it opens no further session (MaxSessions)") from error
+        return cast("CommandStream", session)
+
+    async def _ask(self) -> Finding:
+        """Ask the guest's shell what stands in the way; a forced relay is recognised by the engine's answer."""
+        listener = Listener()
+        try:
+            async with asyncio.timeout(QUESTION_SECONDS):
+                channel, _ = await self._session(question(self._socket), lambda: QuestionSession(listener))
+                channel.write(_PING)
+                await listener.answered.wait()
+                channel.abort()
+        except TimeoutError:
+            return Finding.UNKNOWN
+        except asyncssh.ChannelOpenError:
+            return Finding.UNKNOWN
+        return finding(listener.output, listener.errors)
+
+    async def _session(
+        self, command: str, factory: Callable[[], asyncssh.SSHClientSession[bytes]]
+    ) -> tuple[asyncssh.SSHClientChannel[bytes], asyncssh.SSHClientSession[bytes]]:
+        return await self._connection.create_session(
+            factory,
+            command,
+            request_pty=False,
+            encoding=None,
+            window=WINDOW_BYTES,
+            max_pktsize=PACKET_BYTES,
+        )
+
+    def _meant(self, found: Finding) -> PeerError:
+        codes = {
+            Finding.ABSENT: "no-engine-socket",
+            Finding.DENIED: "engine-socket-denied",
+            Finding.DEAD: "engine-down",
+            Finding.NO_RELAY: "no-relay",
+        }
+        return EngineError(codes.get(found, "engine-unreachable"), socket=self._socket, user=self._user)

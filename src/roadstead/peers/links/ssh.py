@@ -1,0 +1,308 @@
+"""The link to a guest: one SSH connection that stays, with streams to the engine's socket in it.
+
+Nothing of the operator's own takes part: no configuration files, no agent, no default keys, no passwords. TCP_QUICKACK
+is set on every read, because sshd leaves Nagle's algorithm on for a connection that only forwards, and our kernel's
+delayed acknowledgement would then add 40 ms to every list.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import asyncssh
+
+from roadstead.errors import LinkError
+from roadstead.kit import clocks
+from roadstead.kit.gates import Gate
+from roadstead.kit.streams import Receiver, Stream
+from roadstead.peers.links import faults
+from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
+from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint
+from roadstead.peers.links.race import Race
+from roadstead.peers.links.relays import Relays
+from roadstead.settings.schema import LinkSettings
+
+EXCHANGES = (
+    "mlkem768x25519-sha256",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group14-sha256",
+)
+CIPHERS = (
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes256-ctr",
+)
+"""The fastest first: OpenSSH's own order begins with chacha20, which costs us twice as much."""
+MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp256")
+"""What our own key may sign with; never SHA-1."""
+CLIENT_VERSION = "Roadstead"
+FEED_BYTES = 2**15
+"""asyncssh copies what is left of its input for every packet, so it gets no more than this at once."""
+GREETED_SECONDS = 2.0
+"""How long one address's handshake may take before the next one's begins beside it."""
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+_FIXED: dict[str, Any] = {
+    "config": None,
+    "tunnel": None,
+    "proxy_command": None,
+    "agent_path": None,
+    "agent_identities": None,
+    "agent_forwarding": False,
+    "pkcs11_provider": None,
+    "client_certs": [],
+    "client_host_keysign": False,
+    "gss_host": None,
+    "gss_auth": False,
+    "gss_kex": False,
+    "password": None,
+    "preferred_auth": ["publickey"],
+    "host_based_auth": False,
+    "kbdint_auth": False,
+    "password_auth": False,
+    "x11_forwarding": False,
+    "x509_trusted_certs": None,
+    "x509_trusted_cert_paths": [],
+    "known_hosts": ([], [], []),
+    "client_version": CLIENT_VERSION,
+    "kex_algs": list(EXCHANGES),
+    "encryption_algs": list(CIPHERS),
+    "mac_algs": list(MACS),
+    "signature_algs": list(SIGNATURES),
+    "compression_algs": None,
+    "env": None,
+    "send_env": None,
+    "login_timeout": 0,
+}
+"""What is the same for every guest. The limit on the sign-in is ours, so that it can name the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class SshTarget:
+    """One guest to call."""
+
+    user: str
+    port: int
+    addresses: tuple[str, ...]
+    """IP addresses that may be used, in the order in which they are tried."""
+    socket: str
+    """Path of the engine's socket in the guest."""
+    pins: Pins = field(default_factory=Pins)
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Limits on how many guests are called at once, shared by all of them."""
+
+    connects: Gate
+    logins: Gate
+
+
+class GuestConnection(asyncssh.SSHClientConnection):
+    """asyncssh's connection, which hurries the guest on and notes when it was heard and what it said in the clear."""
+
+    heard = 0.0
+    overheard: Overheard | None = None
+    _socket: socket.socket | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._socket = transport.get_extra_info("socket")
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        """Called by asyncio."""
+        self.heard = time.time()
+        if _QUICKACK is not None and self._socket is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        if self.overheard is not None:
+            self.overheard.feed(data)
+        if len(data) <= FEED_BYTES:
+            super().data_received(data, datatype)
+            return
+        for start in range(0, len(data), FEED_BYTES):
+            super().data_received(data[start : start + FEED_BYTES], datatype)
+
+
+class SshLink:
+    """A `Link` over one SSH connection."""
+
+    def __init__(self, connection: GuestConnection, address: str, host_key: str, relays: Relays) -> None:
+        self._connection = connection
+        self._relays = relays
+        self._closing = False
+        self.address = address
+        self.host_key = host_key
+        """The key that the guest showed, as it is pinned: base64 of its blob."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The host key's fingerprint, ``SHA256:…``."""
+        return fingerprint(self.host_key)
+
+    @property
+    def relay(self) -> str:
+        """How streams are opened; empty until the first one was."""
+        return self._relays.chosen
+
+    @property
+    def heard(self) -> datetime:
+        """When the last byte came from the guest."""
+        return clocks.at(self._connection.heard) or clocks.now()
+
+    async def open(self, receiver: Receiver) -> Stream:
+        """Open a stream to the engine. Raises what `Relays.open` does, and `LinkError` ``link-lost``."""
+        try:
+            return await self._relays.open(receiver)
+        except (asyncssh.Error, OSError) as error:
+            raise LinkError("link-lost") from error
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection has ended."""
+        await self._connection.wait_closed()
+
+    def close(self) -> None:
+        """End the connection and all its streams."""
+        self._closing = True
+        self._connection.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection lives."""
+        return not self._closing and not self._connection.is_closed()
+
+
+async def open_ssh(
+    target: SshTarget, keys: Sequence[asyncssh.SSHKey], *, settings: LinkSettings, gates: Gates
+) -> SshLink:
+    """Call the guest at all its addresses and return the link to the first one that is it.
+
+    Raises `LinkError`: ``unreachable``, ``refused``, ``timed-out``, ``ssh-refuses-us``, ``ssh-failed``,
+    ``key-rejected``, ``host-key-changed``, ``host-key-type-gone``, ``host-key-shared``, ``host-key-forgotten``,
+    ``setting-invalid``.
+    """
+    caller = _Caller(target, keys, settings, gates)
+    race = Race(target.addresses[: settings.addresses], caller.call, SshLink.close, caller.is_final)
+    return await race.run(settings.stagger_seconds)
+
+
+class _Caller:
+    """One try to reach a guest: its addresses are dialled side by side, but handshakes take turns."""
+
+    def __init__(
+        self, target: SshTarget, keys: Sequence[asyncssh.SSHKey], settings: LinkSettings, gates: Gates
+    ) -> None:
+        self._target = target
+        self._keys = keys
+        self._settings = settings
+        self._gates = gates
+        self._types = target.pins.types()
+        self._refusals = Refusals()
+        self._turn = asyncio.Lock()
+
+    def is_final(self, error: LinkError) -> bool:
+        """Whether a failure speaks for the guest itself: its pinned key was shown, and it refused ours."""
+        return error.code == "key-rejected" and self._target.pins.pin is not None
+
+    async def call(self, address: str) -> SshLink:
+        """Reach the guest at one address. Raises `LinkError`.
+
+        A place among the connects is kept until the sign-in may begin, so that no server holds more than those few
+        connections of ours that have not signed in.
+        """
+        admission = AsyncExitStack()
+        async with self._gates.connects():
+            sock = await self._dial(address)
+            try:
+                await self._admit(admission)
+            except BaseException:
+                sock.close()
+                await admission.aclose()
+                raise
+        async with admission:
+            return await self._sign_in(sock, address)
+
+    async def _dial(self, address: str) -> socket.socket:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            async with asyncio.timeout(self._settings.connect_seconds):
+                await asyncio.get_running_loop().sock_connect(sock, (address, self._target.port))
+        except OSError as error:
+            sock.close()
+            raise faults.dial_fault(error, address, self._target.port) from error
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _admit(self, admission: AsyncExitStack) -> None:
+        """Take turns with the other addresses of this guest, but do not wait long for one that says nothing."""
+        try:
+            async with asyncio.timeout(GREETED_SECONDS):
+                await self._turn.acquire()
+            admission.callback(self._turn.release)
+        except TimeoutError:
+            pass
+        await admission.enter_async_context(self._gates.logins())
+
+    async def _sign_in(self, sock: socket.socket, address: str) -> SshLink:
+        loop = asyncio.get_running_loop()
+        judge = HostKeyJudge(self._target.pins, self._refusals)
+        options = self._options(judge, address)
+        options.waiter = loop.create_future()
+        connection = GuestConnection(loop, options, wait="auth")
+        connection.overheard = Overheard()
+        try:
+            async with asyncio.timeout(self._settings.login_seconds):
+                await loop.create_connection(lambda: connection, sock=sock)
+                await options.waiter
+        except Exception as error:
+            raise self._fault(error, judge, connection.overheard, address) from error
+        finally:
+            if not options.waiter.done() or options.waiter.cancelled() or options.waiter.exception():
+                connection.abort()
+        return self._linked(connection, address, judge.shown)
+
+    def _fault(self, error: Exception, judge: HostKeyJudge, overheard: Overheard, address: str) -> LinkError:
+        if judge.fault is not None:
+            return judge.fault
+        if isinstance(error, TimeoutError):
+            return faults.timed_out(faults.SIGNING_IN if overheard.banner else faults.GREETING, address)
+        fault = faults.login_fault(error, overheard, self._types, self._target.user)
+        if fault.code == "key-rejected":
+            self._refusals.keys[judge.shown] = fault
+        return fault
+
+    def _linked(self, connection: GuestConnection, address: str, host_key: str) -> SshLink:
+        connection.overheard = None
+        relays = Relays(connection, self._target.user, self._target.socket, self._settings.engine_socket)
+        return SshLink(connection, address, host_key, relays)
+
+    def _options(self, judge: HostKeyJudge, address: str) -> asyncssh.SSHClientConnectionOptions:
+        """Everything that asyncssh would otherwise take from the operator's account is named here."""
+        return asyncssh.SSHClientConnectionOptions(
+            client_factory=lambda: judge,
+            host=address,
+            port=self._target.port,
+            username=self._target.user,
+            client_keys=list(self._keys),
+            server_host_key_algs=[name for kind in self._types for name in HOST_KEY_ALGORITHMS[kind]],
+            keepalive_interval=self._settings.keepalive_seconds,
+            keepalive_count_max=self._settings.keepalive_count,
+            **_FIXED,
+        )

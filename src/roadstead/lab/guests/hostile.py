@@ -18,7 +18,7 @@ from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Reply
 from roadstead.lab.guests.misbehaviour import Layer, of_layer
 
-DRIP_SECONDS = 0.05
+DRIP_SECONDS = 0.02
 PIECE_BYTES = 64 * 1024
 LARGE_BODY_BYTES = 64 * 1024 * 1024
 MANY_CONTAINERS = 100_000

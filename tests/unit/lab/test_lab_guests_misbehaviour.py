@@ -1,0 +1,467 @@
+"""Every misbehaviour of the table really happens, and only where it says."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+
+from roadstead.lab.guests import hostile
+from roadstead.lab.guests.guest import SimulatedGuest
+from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
+from roadstead.lab.guests.simulated import lone_guest
+from tests.unit.lab.guests_support import KEY_LINE, connect
+
+SOCKET = "/var/run/docker.sock"
+WAIT_SECONDS = 0.05
+"""How long something that must not happen is waited for."""
+
+
+def of(*layers: Layer) -> list[str]:
+    """The names of these layers."""
+    return [name for name, trait in MISBEHAVIOURS.items() if trait.layer in layers]
+
+
+@pytest.fixture
+async def guest() -> AsyncIterator[SimulatedGuest]:
+    """A running guest with three containers."""
+    async with lone_guest("hostile", public_keys=[KEY_LINE]) as made:
+        yield made
+
+
+class Raw:
+    """A plain connection to the engine's socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def ask(self, path: str) -> None:
+        """Send a request."""
+        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: e\r\n\r\n".encode())
+
+    async def head(self) -> bytes:
+        """The head of the answer."""
+        return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def body(self) -> bytes:
+        """The body of the answer, whatever its coding."""
+        head = (await self.head()).decode()
+        if "chunked" not in head:
+            length = int(head.split("Content-Length: ")[1].split("\r\n")[0])
+            return await self.reader.readexactly(length)
+        content = b""
+        while piece := await self.chunk():
+            content += piece
+        return content
+
+    async def chunk(self) -> bytes:
+        """One chunk."""
+        length = int(await self.reader.readline(), 16)
+        return (await self.reader.readexactly(length + 2))[:-2]
+
+    async def says_nothing(self) -> bool:
+        """Whether nothing comes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self.reader.readexactly(1)
+                return False
+        return True
+
+
+@contextlib.asynccontextmanager
+async def raw(guest: SimulatedGuest, folder: Path) -> AsyncIterator[Raw]:
+    """A plain connection to the engine of `guest`."""
+    server = await guest.serve_unix(folder / "raw.sock")
+    reader, writer = await asyncio.open_unix_connection(folder / "raw.sock", limit=4 * hostile.LARGE_BODY_BYTES)
+    try:
+        yield Raw(reader, writer)
+    finally:
+        server.close()
+        guest.cut()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_a_name_that_is_not_in_the_table_is_an_error(guest: SimulatedGuest) -> None:
+    """A misspelt misbehaviour must not pass for good behaviour."""
+    with pytest.raises(KeyError, match="no-such-thing"):
+        await guest.misbehave("no-such-thing")
+
+
+# Before the connection is SSH
+
+
+async def _closes(reader: asyncio.StreamReader) -> bool:
+    return await reader.read() == b""
+
+
+async def _says_nothing(reader: asyncio.StreamReader) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WAIT_SECONDS):
+            await reader.read(1)
+            return False
+    return True
+
+
+async def _babbles(reader: asyncio.StreamReader) -> bool:
+    lines = [await reader.readline() for _ in range(20)]
+    return not any(line.startswith(b"SSH-") for line in lines)
+
+
+CONNECTS: dict[str, Callable[[asyncio.StreamReader], Awaitable[bool]]] = {
+    "close-before-banner": _closes,
+    "banner-never-comes": _says_nothing,
+    "banner-garbage": _babbles,
+}
+
+
+@pytest.mark.parametrize("name", of(Layer.CONNECT))
+async def test_connections_go_wrong_before_the_banner(guest: SimulatedGuest, name: str) -> None:
+    """What a TCP client sees in place of a banner; afterwards, well-behaved again, it is the banner."""
+    for is_bad in (True, False):
+        await guest.misbehave(*([name] if is_bad else []))
+        reader, writer = await asyncio.open_connection(guest.addresses[0], guest.port)
+        if is_bad:
+            assert await CONNECTS[name](reader)
+        else:
+            assert (await reader.readline()).startswith(b"SSH-2.0-")
+        writer.close()
+        await writer.wait_closed()
+
+
+# Signing in and host keys
+
+
+async def test_a_sign_in_that_never_ends_is_not_answered(guest: SimulatedGuest) -> None:
+    """The client is left waiting after it offered its key."""
+    await guest.misbehave("sign-in-never-ends")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5 * WAIT_SECONDS):
+            await connect(guest)
+
+
+async def test_a_rejected_key_opens_nothing(guest: SimulatedGuest) -> None:
+    """The right key is refused."""
+    await guest.misbehave("key-rejected")
+
+    with pytest.raises(asyncssh.PermissionDenied):
+        await connect(guest)
+
+
+async def shown_keys(guest: SimulatedGuest) -> set[str]:
+    """The host keys that clients of each algorithm are shown."""
+    found = set()
+    for algorithm in ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-256"):
+        with contextlib.suppress(asyncssh.KeyExchangeFailed):
+            key = await asyncssh.get_server_host_key(
+                guest.addresses[0], guest.port, server_host_key_algs=[algorithm], config=None
+            )
+            if key is not None:
+                found.add(key.export_public_key().decode())
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("", {"ssh-ed25519"}),
+        ("host-key-ecdsa-only", {"ecdsa-sha2-nistp256"}),
+        ("host-key-all-types", {"ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"}),
+    ],
+)
+async def test_guests_have_the_host_keys_they_should(guest: SimulatedGuest, name: str, kinds: set[str]) -> None:
+    """Which types are offered can be chosen, and they are the same ones each time."""
+    await guest.misbehave(*([name] if name else []))
+
+    first, second = await shown_keys(guest), await shown_keys(guest)
+
+    assert kinds == {key.split()[0] for key in first}
+    assert first == second
+
+
+async def test_a_host_key_that_changes_is_another_each_time(guest: SimulatedGuest) -> None:
+    """Each connection is shown its own."""
+    await guest.misbehave("host-key-changes")
+
+    shown = [await asyncssh.get_server_host_key(guest.addresses[0], guest.port, config=None) for _ in range(3)]
+
+    assert len({key.public_data for key in shown if key is not None}) == 3
+
+
+async def test_guests_can_share_a_host_key(guest: SimulatedGuest) -> None:
+    """Two guests of one maker with this trait show the same key, others their own."""
+    other = SimulatedGuest("other", 2, ("127.0.0.1", 0), lone_guest("o").engine, guest.lot)
+    assert guest.host_key() != other.host_key()
+
+    await guest.misbehave("host-key-shared")
+    await other.misbehave("host-key-shared")
+
+    assert guest.host_key() == other.host_key()
+
+
+# Reaching the engine
+
+
+async def streamlocal(connection: asyncssh.SSHClientConnection) -> str:
+    """What a client is told about the socket."""
+    try:
+        _, writer = await connection.open_unix_connection(SOCKET)
+    except asyncssh.ChannelOpenError as refused:
+        return f"{refused.code} {refused.reason}"
+    writer.close()
+    return "open"
+
+
+async def dial(connection: asyncssh.SSHClientConnection) -> str:
+    """What a client is told by the relay: its first line, or how it ended."""
+    try:
+        process = await connection.create_process("docker system dial-stdio", encoding=None)
+    except asyncssh.ChannelOpenError as refused:
+        return f"{refused.code} {refused.reason}"
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n")
+    line = await process.stdout.readline()
+    if line:
+        process.close()
+        return str(line.decode().strip())
+    result = await process.wait()
+    error = result.stderr or b""
+    return f"{result.exit_status} {error.decode().strip() if isinstance(error, bytes) else error.strip()}"
+
+
+OK = "HTTP/1.1 200 OK"
+REFUSED = "2 open failed"
+DIAL = "1 failed to open the raw stream connection: dial unix /var/run/docker.sock: connect: "
+
+
+@pytest.mark.parametrize(
+    ("name", "by_socket", "by_command"),
+    [
+        ("streamlocal-forbidden", REFUSED, OK),
+        ("exec-forbidden", "open", REFUSED),
+        ("dial-stdio-missing", "open", "127 sh: 1: docker: not found"),
+        ("exec-noise", "open", "Welcome to a simulated guest."),
+        ("no-socket", REFUSED, DIAL + "no such file or directory"),
+        ("socket-denied", REFUSED, DIAL + "permission denied"),
+        ("engine-down", REFUSED, DIAL + "connection refused"),
+    ],
+)
+async def test_ways_to_the_engine_fail_as_told(
+    guest: SimulatedGuest, name: str, by_socket: str, by_command: str
+) -> None:
+    """By streamlocal all reasons look alike, by a command each has its own words; it can change while connected."""
+    async with connect(guest) as connection:
+        assert (await streamlocal(connection), await dial(connection)) == ("open", OK)
+        await guest.misbehave(name)
+        assert (await streamlocal(connection), await dial(connection)) == (by_socket, by_command)
+        await guest.misbehave()
+        assert (await streamlocal(connection), await dial(connection)) == ("open", OK)
+
+
+async def test_an_engine_that_goes_down_cuts_its_streams(guest: SimulatedGuest) -> None:
+    """Open streams end, the SSH connection stays."""
+    async with connect(guest) as connection:
+        reader, writer = await connection.open_unix_connection(SOCKET)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: e\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+
+        await guest.misbehave("engine-down")
+
+        assert await reader.read() == b""
+        assert guest.statistics() == {"connections": 1, "streams": 0}
+
+
+# Every answer of the engine
+
+
+async def _no_answer(client: Raw) -> None:
+    assert await client.says_nothing()
+
+
+async def _drips(client: Raw) -> None:
+    assert len(await client.reader.read(100)) == 1
+    assert await client.reader.readline() == b"TTP/1.1 200 OK\r\n"
+
+
+async def _is_no_http(client: Raw) -> None:
+    assert not (await client.reader.read()).startswith(b"HTTP/")
+
+
+async def _never_ends_its_head(client: Raw) -> None:
+    head = await client.reader.readexactly(1024 * 1024)
+    assert b"\r\n\r\n" not in head
+
+
+async def _never_ends_a_line(client: Raw) -> None:
+    await client.reader.readuntil(b"X-Lab: ")
+    assert b"\n" not in await client.reader.readexactly(1024 * 1024)
+
+
+async def _is_cut(client: Raw) -> None:
+    assert b"Content-Length: 1000" in await client.head()
+    assert len(await client.reader.read()) < 1000
+
+
+async def _is_an_error(client: Raw) -> None:
+    assert (await client.head()).startswith(b"HTTP/1.1 500 ")
+
+
+async def _is_too_old(client: Raw) -> None:
+    assert (await client.head()).startswith(b"HTTP/1.1 400 ")
+
+
+ANSWERS: dict[str, Callable[[Raw], Awaitable[None]]] = {
+    "silence": _no_answer,
+    "drip": _drips,
+    "garbage": _is_no_http,
+    "endless-headers": _never_ends_its_head,
+    "endless-header-line": _never_ends_a_line,
+    "cut-answers": _is_cut,
+    "server-errors": _is_an_error,
+    "old-api": _is_too_old,
+}
+
+
+@pytest.mark.parametrize("name", of(Layer.ENGINE))
+async def test_every_answer_goes_wrong(guest: SimulatedGuest, tmp_path: Path, name: str) -> None:
+    """What a client sees in place of an answer."""
+    await guest.misbehave(name)
+    async with raw(guest, tmp_path) as client:
+        client.ask("/v1.24/version")
+        await ANSWERS[name](client)
+
+
+# Lists
+
+
+def _entries(body: bytes) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = json.loads(body)
+    return entries
+
+
+def _fails(body: bytes) -> bool:
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    return False
+
+
+LISTS: dict[str, Callable[[bytes], bool]] = {
+    "invalid-json": _fails,
+    "not-a-list": lambda body: isinstance(json.loads(body), dict),
+    "large-body": lambda body: len(body) == hostile.LARGE_BODY_BYTES and json.loads(body) == [],
+    "many-containers": lambda body: len({entry["Id"] for entry in _entries(body)}) == 500,
+    "deep-nesting": _fails,
+    "invalid-utf8": lambda body: b"\xff" in body and _fails(body),
+    "wrong-types": lambda body: all(entry["Names"] == 5 for entry in _entries(body)),
+    "duplicate-keys": lambda body: body.count(b'"State":') == 6 and len(_entries(body)) == 3,
+    "duplicate-ids": lambda body: len(_entries(body)) == 2 * len({entry["Id"] for entry in _entries(body)}) == 6,
+    "markup-names": lambda body: all("<script>" in entry["Names"][0] for entry in _entries(body)),
+    "terminal-names": lambda body: all("\x1b[2J" in entry["Names"][0] for entry in _entries(body)),
+    "huge-names": lambda body: all(len(entry["Names"][0]) > hostile.HUGE_NAME_BYTES for entry in _entries(body)),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in of(Layer.LIST) if name != "endless-list"])
+async def test_lists_go_wrong_and_other_answers_do_not(guest: SimulatedGuest, tmp_path: Path, name: str) -> None:
+    """What a client gets as a list; `/version` stays in order."""
+    await guest.misbehave(name)
+    async with raw(guest, tmp_path) as client:
+        client.ask("/v1.41/containers/json?all=1&limit=500")
+        assert LISTS[name](await client.body())
+        client.ask("/version")
+        assert json.loads(await client.body())["Version"]
+
+
+async def test_a_list_can_go_on_for_ever(guest: SimulatedGuest, tmp_path: Path) -> None:
+    """More and more containers come, in chunks that are each in order."""
+    await guest.misbehave("endless-list")
+    async with raw(guest, tmp_path) as client:
+        client.ask("/v1.41/containers/json?all=1")
+        await client.head()
+        assert await client.chunk() == b"["
+        entries = [json.loads((await client.chunk()).rstrip(b",")) for _ in range(500)]
+
+    assert len({entry["Id"] for entry in entries}) == 500
+
+
+# Events
+
+
+async def _strangers(client: Raw, guest: SimulatedGuest) -> None:
+    for _ in range(3):
+        assert json.loads(await client.chunk())["Actor"]["ID"] not in guest.engine.containers
+
+
+async def _floods(client: Raw, guest: SimulatedGuest) -> None:
+    lines = b"".join([await client.chunk() for _ in range(100)]).splitlines()
+    assert len(lines) == 10_000
+    assert json.loads(lines[0])["id"] in guest.engine.containers
+
+
+async def _is_no_json(client: Raw, _guest: SimulatedGuest) -> None:
+    assert _fails(await client.chunk())
+
+
+async def _is_huge(client: Raw, _guest: SimulatedGuest) -> None:
+    assert len(json.loads(await client.chunk())["Actor"]["ID"]) == hostile.HUGE_NAME_BYTES
+
+
+async def _has_wrong_types(client: Raw, _guest: SimulatedGuest) -> None:
+    assert json.loads(await client.chunk())["Type"] == 1
+    assert json.loads(await client.chunk()) == []
+
+
+async def _ends_at_once(client: Raw, _guest: SimulatedGuest) -> None:
+    assert await client.reader.read() == b""
+
+
+EVENTS: dict[str, Callable[[Raw, SimulatedGuest], Awaitable[None]]] = {
+    "unknown-containers": _strangers,
+    "event-flood": _floods,
+    "event-garbage": _is_no_json,
+    "event-huge": _is_huge,
+    "event-wrong-types": _has_wrong_types,
+    "events-cut": _ends_at_once,
+}
+
+
+@pytest.mark.parametrize("name", of(Layer.EVENTS))
+async def test_events_go_wrong_and_lists_do_not(guest: SimulatedGuest, tmp_path: Path, name: str) -> None:
+    """What a client gets as events, while the list stays in order."""
+    await guest.misbehave(name)
+    async with raw(guest, tmp_path) as client:
+        client.ask("/v1.41/containers/json?all=1")
+        assert len(_entries(await client.body())) == 3
+        client.ask("/v1.41/events")
+        await client.head()
+        await EVENTS[name](client, guest)
+
+
+async def test_endless_answers_wait_for_the_client(tmp_path: Path) -> None:
+    """A client that does not read makes the guest stop sending, so hostile guests cost no memory."""
+    made = itertools.count()
+    guest = lone_guest("flood", clock=lambda: next(made))
+    await guest.misbehave("event-flood")
+    async with raw(guest, tmp_path) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.ask("/v1.41/events")
+        async with asyncio.timeout(10):
+            while not any(stream.is_paused for stream in guest._streams):  # noqa: SLF001 - the guest's own ends
+                await asyncio.sleep(0)
+        before = next(made)
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+        assert next(made) == before + 1

@@ -104,11 +104,11 @@ class RealGuest:
 
     async def cut(self) -> None:
         """Cut its network: packets are lost, nothing is told."""
-        await self._run(lambda: self.machine.wire.set(self.name, up=False))
+        await self._run(lambda: self.machine.set_wire(up=False))
 
     async def restore(self) -> None:
         """Undo `cut`."""
-        await self._run(lambda: self.machine.wire.set(self.name, up=True))
+        await self._run(lambda: self.machine.set_wire(up=True))
 
     async def kill_sshd(self) -> None:
         """Kill its SSH server and every connection."""

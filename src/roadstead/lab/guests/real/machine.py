@@ -109,17 +109,18 @@ class Machine:
         }
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc", "--propagation", "private")
         first = (sys.executable, "-I", "-S", inside.__file__, json.dumps(settings))
-        self._supervisor = subprocess.Popen(
-            ["unshare", *spaces, "--", *first],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "boot.log").open("wb"),
-            # Ctrl-C in the terminal is for the lab, which ends its guests in order.
-            start_new_session=True,
-        )
+        with (self.folder / "boot.log").open("wb") as log:
+            self._supervisor = subprocess.Popen(
+                ["unshare", *spaces, "--", *first],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                # Ctrl-C in the terminal is for the lab, which ends its guests in order.
+                start_new_session=True,
+            )
         if not self._supervisor.stdout or self._supervisor.stdout.readline() != b"ready\n":
             raise self._failed("its namespaces could not be made", "boot.log")
-        self._first = int(Path(f"/proc/{self._supervisor.pid}/task/{self._supervisor.pid}/children").read_text())
+        self._first = _only_child(self._supervisor.pid)
         self.wire.plug(self.name, self._first)
 
     def power_off(self) -> None:
@@ -135,6 +136,10 @@ class Machine:
         self._supervisor = None
         self.wire.unplug()
         cgroups.release(self._cgroup)
+
+    def set_wire(self, *, up: bool) -> None:
+        """Connect the guest to its network, or cut it off."""
+        self.wire.set(self.name, self._first, up=up)
 
     def authorize(self, lines: list[str]) -> None:
         """Write the file of authorized keys."""
@@ -155,7 +160,7 @@ class Machine:
                 )
 
     def start_sshd(self, key_types: tuple[str, ...] = KEY_TYPES, options: tuple[str, ...] = ()) -> None:
-        """Start the SSH server with host keys of these types and further lines of sshd_config; wait until it answers."""
+        """Start the SSH server with host keys of these types and further lines of sshd_config, and wait for it."""
         keys = [f"HostKey {self.folder}/ssh_host_{kind}_key" for kind in key_types]
         config = self.folder / "sshd_config"
         # The first value of an option counts in sshd_config: the further lines win.
@@ -225,6 +230,10 @@ class Machine:
 def _without(path: str, *names: str) -> list[str]:
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.split(":")[0] not in names]
+
+
+def _only_child(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii"))
 
 
 def _all_processes() -> list[int]:

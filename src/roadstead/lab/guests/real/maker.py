@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from roadstead.errors import StartError
-from roadstead.lab.guests.real import commands, network, workload
+from roadstead.lab.guests.real import cgroups, commands, network, workload
 from roadstead.lab.guests.real.guest import RealGuest
 from roadstead.lab.guests.real.machine import PLAIN_KEY, Machine
 
@@ -101,6 +101,8 @@ class RealGuests:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _machine(self, name: str, number: int) -> Machine:
+        for wire in network.abandoned():
+            cgroups.release(cgroups.name_of(wire))
         folder = self._state / str(number)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         machine = Machine(name, folder, network.reserve(self._network, _last_place(folder, number - 1)))

@@ -1,7 +1,8 @@
 """The network of real guests: one point-to-point pair of interfaces and one /30 for each guest.
 
 Several labs and test runs share a machine, so a /30 is taken only while a lock on its file is held: the kernel lets
-go of the lock when its holder dies, however it dies.
+go of the lock when its holder dies, however it dies.  While it is held, a route says that nothing is there: what is
+meant for a guest that is off must not leave the machine by its default route.
 """
 
 import fcntl
@@ -17,6 +18,8 @@ from roadstead.lab.guests.real import commands
 LOCKS = Path("/run/roadstead-lab")
 PREFIX_BITS = 30
 BLOCK = 4
+LAST_METRIC = "4294967295"
+"""The route that says "nothing there" counts only while the wire's own route is not there."""
 
 
 @dataclass
@@ -50,14 +53,13 @@ class Wire:
         self.unplug()
         commands.run(guest, "ip", "link", "add", self.name, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
         commands.run(guest, "ip", "address", "add", f"{self.host}/{PREFIX_BITS}", "dev", self.name)
-        inside = ("nsenter", "--target", str(pid), "--net", "ip")
-        commands.run(guest, *inside, "address", "add", f"{self.guest}/{PREFIX_BITS}", "dev", "eth0")
-        commands.run(guest, *inside, "link", "set", "eth0", "up")
-        self.set(guest, up=True)
+        commands.run(guest, "ip", "link", "set", self.name, "up")
+        commands.run(guest, *_inside(pid), "address", "add", f"{self.guest}/{PREFIX_BITS}", "dev", "eth0")
+        self.set(guest, pid, up=True)
 
-    def set(self, guest: str, *, up: bool) -> None:
-        """Connect or cut the wire; addresses stay."""
-        commands.run(guest, "ip", "link", "set", self.name, "up" if up else "down")
+    def set(self, guest: str, pid: int, *, up: bool) -> None:
+        """Connect or cut the wire at the guest's end, so that the machine keeps its route and packets are lost."""
+        commands.run(guest, *_inside(pid), "link", "set", "eth0", "up" if up else "down")
 
     def unplug(self) -> None:
         """Remove the wire, if it is there."""
@@ -67,6 +69,7 @@ class Wire:
     def release(self) -> None:
         """Give the /30 back to whoever asks next."""
         self.unplug()
+        _open(self.network)
         (LOCKS / self.name).unlink(missing_ok=True)
         os.close(self._lock)
 
@@ -81,9 +84,35 @@ def reserve(network: ipaddress.IPv4Network, preferred: int) -> Wire:
         lock = os.open(LOCKS / Wire(candidate, -1).name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         wire = Wire(candidate, lock)
         if _locked(wire, lock) and not _used_by_others(wire):
+            commands.run(wire.guest, "ip", "route", "replace", *_nothing_there(candidate))
             return wire
         os.close(lock)
     raise StartError("lab-guest-failed", guest=str(network), reason="every address of the network is taken")
+
+
+def abandoned() -> list[str]:
+    """The names of wires whose holder was killed; they are locked by nobody and forgotten hereby."""
+    found = []
+    for path in LOCKS.glob("rs????????"):
+        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        if _holds(lock):
+            _open(ipaddress.IPv4Network((int(path.name.removeprefix("rs"), 16), PREFIX_BITS)))
+            path.unlink(missing_ok=True)
+            found.append(path.name)
+        os.close(lock)
+    return found
+
+
+def _inside(pid: int) -> tuple[str, ...]:
+    return ("nsenter", "--target", str(pid), "--net", "ip")
+
+
+def _nothing_there(network: ipaddress.IPv4Network) -> tuple[str, ...]:
+    return ("unreachable", str(network), "metric", LAST_METRIC)
+
+
+def _open(network: ipaddress.IPv4Network) -> None:
+    commands.succeeds("ip", "route", "delete", *_nothing_there(network))
 
 
 def _candidates(network: ipaddress.IPv4Network, preferred: int) -> Iterator[ipaddress.IPv4Network]:
@@ -96,10 +125,17 @@ def _candidates(network: ipaddress.IPv4Network, preferred: int) -> Iterator[ipad
 def _locked(wire: Wire, lock: int) -> bool:
     """Lock the file; one that its last holder removed in the meantime does not count."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.fstat(lock).st_ino == (LOCKS / wire.name).stat().st_ino
-    except OSError:
+        return _holds(lock) and os.fstat(lock).st_ino == (LOCKS / wire.name).stat().st_ino
+    except FileNotFoundError:
         return False
+
+
+def _holds(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _used_by_others(wire: Wire) -> bool:

@@ -80,10 +80,10 @@ class Vms:
         """Return the remembered and the shown host key."""
         vm = self._vm(vm_id)
         pinned = vm.settings.get(pins.HOST_KEY) or self._memories.of(vm).last
-        shown = self._ways.shown.get(vm_id)
+        shown = self._ways.shown.get(vm_id, "")
         problem = _problem(vm)
         state = problem.code if problem and problem.code in _CONFIRMABLE else "pinned" if pinned else "none"
-        return HostKeys(vm=vm_id, name=vm.name, pinned=_described(pinned), shown=_described(shown), state=state)
+        return HostKeys(vm=vm_id, name=vm.name, pinned=_described(pinned), shown=_named(shown), state=state)
 
     async def confirm_host_key(self, vm_id: VmId) -> HostKeys:
         """Accept the key that the VM showed, and go on.
@@ -168,6 +168,11 @@ class Vms:
 
 def _problem(vm: Vm) -> Problem | None:
     return vm.link.problem if vm.link is not None else None
+
+
+def _named(text: str) -> HostKey | None:
+    kind, _, fingerprint = text.partition(" ")
+    return HostKey(type=kind, fingerprint=fingerprint) if fingerprint else None
 
 
 def _described(key: str | None) -> HostKey | None:

@@ -1,17 +1,17 @@
 """How guests are connected: the plan's record becomes a handshake, and what it taught becomes a pin."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from roadstead.act.guest import Opened
 from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import LinkError, PoolError
-from roadstead.kit.gates import Gate
 from roadstead.kit.net import is_own
 from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical
 from roadstead.peers.links import messages
-from roadstead.peers.links.ssh import SshTarget, open_ssh
+from roadstead.peers.links.hostkeys import Pins, named
+from roadstead.peers.links.ssh import Gates, SshTarget, open_ssh
 from roadstead.peers.links.unix import open_unix
 from roadstead.plan import links, pins
 from roadstead.plan.access import Defaults
@@ -19,12 +19,24 @@ from roadstead.plan.addresses import Rules
 from roadstead.settings.schema import LinkSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """Limits on what all guests together may have under way."""
+class Owners(Mapping[str, str]):
+    """The host keys (base64 blobs) remembered for other running VMs than ``vm``, each with the names of those VMs."""
 
-    connect: Gate
-    login: Gate
+    def __init__(self, vm: VmId, snapshot: Snapshot) -> None:
+        self._vm = vm
+        self._snapshot = snapshot
+
+    def __getitem__(self, key: str) -> str:
+        owners = self._snapshot.pinned(key) - {self._vm}
+        if not owners:
+            raise KeyError(key)
+        return ", ".join(sorted(self._snapshot.vms[owner].name for owner in owners))
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("these keys are asked for one by one")
+
+    def __len__(self) -> int:
+        raise TypeError("these keys are asked for one by one")
 
 
 @dataclass(slots=True)
@@ -39,7 +51,7 @@ class SshWays:
     settings: LinkSettings
     gates: Gates
     shown: dict[VmId, str] = field(default_factory=dict)
-    """The host key (base64 blob) that each guest showed last, accepted or not."""
+    """The host key (``<type> <fingerprint>``) that each guest showed last, accepted or not."""
 
     async def open(self, vm_id: VmId) -> Opened:
         """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
@@ -54,8 +66,11 @@ class SshWays:
         except LinkError as error:
             if error.code == "key-rejected":
                 keeper.keys.forget()
-            raise self._named(pins.explain(error, wanted.pin), vm) from error
-        self.shown[vm_id] = link.host_key
+            if "shown" in error.fields:
+                self.shown[vm_id] = f"{error.fields['type']} {error.fields['shown']}"
+            told = pins.explain(error, wanted.pin)
+            raise LinkError(told.code, **{"vm": vm.name, "pool": vm.pool_name, **told.fields}) from error
+        self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
         await self._settle(vm, keeper, link.host_key, pair.public.split()[1])
         return Opened(link, link.fingerprint)
@@ -66,9 +81,12 @@ class SshWays:
             port=wanted.access.port,
             addresses=wanted.addresses,
             socket=wanted.access.socket,
-            pin=wanted.pin.key,
-            is_foreign=lambda key: not wanted.shared_allowed and links.is_foreign(key, wanted.vm, self.snapshot),
-            note_shown=lambda key: self.shown.__setitem__(wanted.vm, key),
+            pins=Pins(
+                pin=wanted.pin.key,
+                confirmed=wanted.pin.confirmed,
+                foreign=Owners(wanted.vm, self.snapshot),
+                shared_allowed=wanted.shared_allowed,
+            ),
         )
 
     def _circumstances(self, vm: Vm, keeper: PoolKeeper) -> links.Circumstances:
@@ -92,14 +110,6 @@ class SshWays:
                 if error.code == "pool-not-permitted":
                     raise
         self.memories.met(vm.id, Met(vm.pool, key, messages.fingerprint(public_key)))
-
-    def _named(self, error: LinkError, vm: Vm) -> LinkError:
-        """Return ``error`` with the names that its texts speak of."""
-        fields = {"vm": vm.name, "pool": vm.pool_name, **error.fields}
-        if error.code == "host-key-shared":
-            owners = self.snapshot.pinned(self.shown.get(vm.id, "")) - {vm.id}
-            fields["others"] = ", ".join(sorted(self.snapshot.vms[owner].name for owner in owners))
-        return LinkError(error.code, **fields)
 
 
 class UnixWays:

@@ -12,13 +12,14 @@ from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
 from roadstead.act.pools import Pools
 from roadstead.act.vms import Vms
-from roadstead.act.ways import Gates, SshWays, UnixWays
+from roadstead.act.ways import SshWays, UnixWays
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Budget, Gate
 from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PowerState, Seen, Vm, VmId
 from roadstead.peers.database.client import Database
+from roadstead.peers.links.ssh import Gates
 from roadstead.settings.schema import Settings
 
 

@@ -193,6 +193,8 @@ INPUT = {
     "action-unknown": Code(422, "There is no action {action}.", "Use one of: {known}."),
     "address-invalid": Code(422, "{value} is not a pool address.", "Write it as https://HOST or https://HOST:PORT."),
     "ambiguous-name": Code(409, "{name} names {count} {kind}s: {candidates}.", "Name one of them more exactly."),
+    "body-incomplete": Code(408, "The request's body did not arrive in time.", "Send it again."),
+    "body-too-large": Code(413, "The request's body is larger than {limit} bytes.", "Send less at once."),
     "confirmation-needed": Code(
         409, "This touches {count} {kind}s: {candidates}.", "Say so with --yes, or name fewer."
     ),
@@ -211,6 +213,9 @@ INPUT = {
         "The server at {address} shows the certificate {shown}, which nobody has confirmed.",
         "Compare it with the one on the host's console, then repeat with --fingerprint {shown}.",
     ),
+    "method-unknown": Code(
+        405, "{method} cannot be used at {path}.", "The API is described at /api/v1/openapi.json."
+    ),
     "network-invalid": Code(422, "{value} is not a network.", "Write it as 10.0.0.0/16 or fd00::/8."),
     "no-such-container": Code(404, "No container is called {name}.", "`roadstead ps` lists them all."),
     "no-such-host": Code(404, "No host is called {name}.", "`roadstead vms` shows the hosts."),
@@ -228,6 +233,7 @@ INPUT = {
 
 RUNNING = {
     "credentials-rejected": Code(401, "The token is missing or wrong.", "Read it from the file {path}."),
+    "demo-failed": Code(500, "The {name} did not start.", "Its complaints stand in {path}."),
     "host-header-rejected": Code(403, "The Host header names another server.", "Use http://127.0.0.1:PORT/."),
     "internal": Code(500, "Roadstead made a mistake; its log tells more.", "Please report it with the log's lines."),
     "key-file-unusable": Code(500, "The key file {path} cannot be used: {reason}.", "Restore it from a backup."),
@@ -246,6 +252,7 @@ RUNNING = {
         "The lab's guest {guest} could not be made or started: {reason}.",
         "Look at sshd.log and dockerd.log in its folder below the lab's state, or use --guests simulated.",
     ),
+    "permission-needed": Code(403, "This needs the permission {permission}.", "Ask somebody who may grant it."),
     "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
     "server-answer-invalid": Code(502, "What answers at {address} is no Roadstead server.", "Check --server."),
     "server-gone": Code(503, "No Roadstead server answers at {address}.", "Start one with `roadstead serve`."),
@@ -255,10 +262,13 @@ RUNNING = {
     "settings-invalid": Code(500, "The setting {field} is not valid: {reason}.", "Correct it in {path}."),
     "settings-unreadable": Code(500, "The settings file {path} cannot be read: {reason}.", "Correct or remove it."),
     "shutting-down": Code(503, "The server is stopping.", "Try again when it runs."),
+    "socket-taken": Code(409, "Another server listens on {path}.", "Stop it, or choose another with --socket."),
+    "socket-unusable": Code(500, "The socket {path} cannot be used: {reason}.", "Choose another with --socket."),
     "state-taken": Code(
         409, "Another Roadstead server uses the state folder {path}.", "Stop it, or choose another with --state."
     ),
     "state-unusable": Code(500, "The state folder {path} cannot be used: {reason}.", "Choose another with --state."),
+    "too-many-readers": Code(503, "{limit} streams of changes are open already.", "Close one, then try again."),
 }
 
 CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **INPUT, **RUNNING}

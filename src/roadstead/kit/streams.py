@@ -42,10 +42,13 @@ class Stream(Protocol):
 class Link(Protocol):
     """A kept way to one engine."""
 
-    address: str
-    """Where it leads, for people: an IP address or a path."""
-    relay: str
-    """How streams are opened: ``streamlocal``, ``dial-stdio`` or ``unix``."""
+    @property
+    def address(self) -> str:
+        """Where it leads, for people: an IP address or a path."""
+
+    @property
+    def relay(self) -> str:
+        """How streams are opened: ``streamlocal``, ``dial-stdio`` or ``unix``; empty before the first one was."""
 
     @property
     def heard(self) -> datetime:

@@ -51,8 +51,3 @@ def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     if pin.key is None and not confirmed:
         usable = addresses.unclaimed(vm, usable, snapshot)
     return Wanted(vm.id, access, usable, pin, shared_allowed=confirmed)
-
-
-def is_foreign(key: str, vm: VmId, snapshot: Snapshot) -> bool:
-    """Whether the host key ``key`` (base64 blob) is remembered for another running VM than ``vm``."""
-    return bool(snapshot.pinned(key) - {vm})

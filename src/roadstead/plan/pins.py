@@ -30,6 +30,8 @@ class Pin:
 
     standing: Standing
     key: str | None = None
+    confirmed: str | None = None
+    """The one key (``<type> <fingerprint>``) that the operator said yes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,17 @@ class Memory:
     last: str | None = None
     pool_known: bool = False
     consent: str | None = None
-    """The key (base64 blob) that the operator confirmed for it, or ``*`` for whichever key it shows first."""
+    """The key (``<type> <fingerprint>``) that the operator confirmed for it, or `ANY_KEY`."""
 
 
 ANY_KEY = "*"
+"""The consent to whichever key the VM shows next."""
 
 
 def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
     """Return what the guest is held to in the next handshake."""
     if memory.consent is not None:
-        return Pin(Standing.NONE) if memory.consent == ANY_KEY else Pin(Standing.PINNED, memory.consent)
+        return Pin(Standing.NONE, confirmed=None if memory.consent == ANY_KEY else memory.consent)
     key = vm.settings.get(HOST_KEY)
     if key:
         return Pin(Standing.NONE) if _is_copy(vm, key, memory, snapshot) else Pin(Standing.PINNED, key)

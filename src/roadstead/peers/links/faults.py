@@ -17,7 +17,6 @@ _RANK = (
     "ssh-refuses-us",
     f"timed-out {SIGNING_IN}",
     f"timed-out {GREETING}",
-    "host-key-forgotten",
     "host-key-type-gone",
     "host-key-changed",
     "host-key-shared",

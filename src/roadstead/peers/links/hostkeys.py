@@ -21,8 +21,8 @@ class Pins:
 
     pin: str | None = None
     """This VM's own; None at first contact."""
-    last_pin: str | None = None
-    """The one that was remembered elsewhere, when `pin` vanished: only that key is taken."""
+    confirmed: str | None = None
+    """The key that an operator said yes to, as `named`: only that one is taken, whatever else is known."""
     foreign: Container[str] = frozenset()
     """Keys pinned for other running VMs; a mapping gives their VMs' names."""
     shared_allowed: bool = False
@@ -30,6 +30,8 @@ class Pins:
 
     def types(self) -> tuple[str, ...]:
         """Return the types of keys to negotiate. Raises `LinkError` ``setting-invalid`` when the pin is no key."""
+        if self.confirmed is not None:
+            return (self.confirmed.partition(" ")[0],)
         if self.pin is None:
             return tuple(HOST_KEY_ALGORITHMS)
         kind = key_type(self.pin)
@@ -41,12 +43,12 @@ class Pins:
 
     def judged(self, shown: str) -> LinkError | None:
         """Return why the key ``shown`` is not taken, None when it is."""
+        if self.confirmed is not None:
+            return None if named(shown) == self.confirmed else _changed(shown, self.confirmed.partition(" ")[2])
         if self.pin is not None:
             return self._compared(shown, self.pin)
         if shown in self.foreign and not self.shared_allowed:
-            return LinkError("host-key-shared", shown=fingerprint(shown), others=self._owner(shown))
-        if self.last_pin is not None and shown != self.last_pin:
-            return LinkError("host-key-forgotten", shown=fingerprint(shown), pinned=_named(self.last_pin))
+            return LinkError("host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=self._owner(shown))
         return None
 
     def _compared(self, shown: str, pin: str) -> LinkError | None:
@@ -55,7 +57,7 @@ class Pins:
         if shown in self.foreign:
             # Another VM answers at an address that this one announces too: that says nothing about this one.
             return LinkError("unreachable", addresses="", reason=f"{self._owner(shown)} answers there")
-        return LinkError("host-key-changed", shown=fingerprint(shown), pinned=_named(pin))
+        return _changed(shown, fingerprint(pin))
 
     def _owner(self, shown: str) -> str:
         return str(self.foreign[shown]) if isinstance(self.foreign, Mapping) else "another VM"
@@ -88,5 +90,10 @@ class HostKeyJudge(asyncssh.SSHClient):
         return self.fault is None
 
 
-def _named(blob: str) -> str:
-    return fingerprint(blob) if key_type(blob) else "not a key"
+def named(blob: str) -> str:
+    """Return how people and consents name a host key: its type and its fingerprint."""
+    return f"{key_type(blob)} {fingerprint(blob)}"
+
+
+def _changed(shown: str, pinned: str) -> LinkError:
+    return LinkError("host-key-changed", type=key_type(shown), shown=fingerprint(shown), pinned=pinned)

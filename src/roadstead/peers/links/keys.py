@@ -14,6 +14,9 @@ PUBLIC_EXPONENT = 65537
 COMMENT = "xscontainer"
 """As the old pack's keys have it; operators find the line in ``authorized_keys`` by it."""
 
+PoolKey = asyncssh.SSHKey
+"""A private key that opens guests."""
+
 _switch = threading.Lock()
 
 

@@ -5,6 +5,7 @@ import getpass
 from typing import cast
 
 from roadstead.errors import EngineError
+from roadstead.kit import clocks
 from roadstead.kit.streams import Receiver, Stream
 
 CONNECT_SECONDS = 5.0
@@ -14,27 +15,28 @@ CONNECT_SECONDS = 5.0
 class UnixStream(asyncio.Protocol):
     """One connection to the socket: asyncio's protocol on one side, a `Stream` on the other."""
 
-    __slots__ = ("_receiver", "_siblings", "_transport")
+    __slots__ = ("_link", "_receiver", "_transport")
 
     _transport: asyncio.Transport
 
-    def __init__(self, receiver: Receiver, siblings: "set[UnixStream]") -> None:
+    def __init__(self, receiver: Receiver, link: "UnixLink") -> None:
         self._receiver: Receiver | None = receiver
-        self._siblings = siblings
+        self._link = link
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._transport = cast("asyncio.Transport", transport)
-        self._siblings.add(self)
+        self._link.streams.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
+        self._link.heard = clocks.now()
         if self._receiver is not None:
             self._receiver.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
-        self._siblings.discard(self)
+        self._link.streams.discard(self)
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.stream_ended(exc)
@@ -67,7 +69,9 @@ class UnixLink:
     def __init__(self, path: str) -> None:
         self.address = path
         self._closed = asyncio.Event()
-        self._streams: set[UnixStream] = set()
+        self.streams: set[UnixStream] = set()
+        self.heard = clocks.now()
+        """When the engine last said something."""
 
     async def open(self, receiver: Receiver) -> Stream:
         """Connect once more.
@@ -77,7 +81,7 @@ class UnixLink:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 loop = asyncio.get_running_loop()
-                _, stream = await loop.create_unix_connection(lambda: UnixStream(receiver, self._streams), self.address)
+                _, stream = await loop.create_unix_connection(lambda: UnixStream(receiver, self), self.address)
         except TimeoutError as error:
             raise EngineError("engine-timed-out", seconds=f"{CONNECT_SECONDS:g}") from error
         except OSError as error:
@@ -91,7 +95,7 @@ class UnixLink:
     def close(self) -> None:
         """End the link and its streams."""
         self._closed.set()
-        for stream in tuple(self._streams):
+        for stream in tuple(self.streams):
             stream.abort()
 
     @property

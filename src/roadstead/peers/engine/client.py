@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from roadstead.errors import EngineError
 from roadstead.kit import clocks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link
@@ -74,12 +73,10 @@ class EngineClient:
         limit = self._settings.containers
         while True:
             answer = await self._answer(f"{self._version}/containers/json?all=1&limit={limit}")
-            if not answer.cut:
+            if not answer.cut or limit == 1:
                 break
-            if limit == 1:
-                raise EngineError("engine-too-large", hidden="all", total="all")
             limit //= 2
-        listed = self._kept(self._read(answer))
+        listed = self._kept([] if answer.cut else self._read(answer))
         if limit == self._settings.containers and listed.total < limit:
             return listed
         return await self._counted(listed)

@@ -48,7 +48,9 @@ class Pins:
         if self.pin is not None:
             return self._compared(shown, self.pin)
         if shown in self.foreign and not self.shared_allowed:
-            return LinkError("host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=self._owner(shown))
+            return LinkError(
+                "host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=self._owner(shown)
+            )
         return None
 
     def _compared(self, shown: str, pin: str) -> LinkError | None:

@@ -224,13 +224,16 @@ class Relays:
         try:
             async with asyncio.timeout(QUESTION_SECONDS):
                 channel, _ = await self._session(question(self._socket), lambda: QuestionSession(listener))
-                channel.write(_PING)
+        except (TimeoutError, asyncssh.ChannelOpenError):
+            return Finding.UNKNOWN
+        try:
+            channel.write(_PING)
+            async with asyncio.timeout(QUESTION_SECONDS):
                 await listener.answered.wait()
-                channel.abort()
-        except TimeoutError:
+        except (TimeoutError, OSError):
             return Finding.UNKNOWN
-        except asyncssh.ChannelOpenError:
-            return Finding.UNKNOWN
+        finally:
+            channel.abort()
         return finding(listener.output, listener.errors)
 
     async def _session(

@@ -17,6 +17,7 @@ from roadstead.kit import clocks, text
 from roadstead.model import Container, Port, VmId, container_id
 from roadstead.peers.engine.messages.guarded import check_depth, clean, fitted, invalid, tolerant
 
+LAST_PORT = 65535
 PARTS = 1024
 """How many ports, and how many labels, are kept of one container."""
 LABEL_SHARE = 16
@@ -130,7 +131,7 @@ def container(vm: VmId, entry: Entry, as_of: datetime, text_bytes: int) -> Conta
         state=state,
         health=_health(entry, status),
         status=status,
-        ports=tuple(_port(port) for port in (entry.ports or ())[:PARTS]),
+        ports=tuple(_port(port) for port in (entry.ports or ())[:PARTS] if _is_port(port)),
         labels=_labels(entry.labels, text_bytes),
         created=clocks.at(entry.created) if entry.created > 0 else None,
         started=started(status, as_of),
@@ -184,6 +185,10 @@ def _health(entry: Entry, status: str) -> str:
         return sys.intern(said)
     found = _HEALTH.search(status) if "(" in status else None
     return sys.intern(found[1]) if found else ""
+
+
+def _is_port(entry: PortEntry) -> bool:
+    return 0 <= entry.private <= LAST_PORT and 0 <= entry.public <= LAST_PORT
 
 
 def _port(entry: PortEntry) -> Port:

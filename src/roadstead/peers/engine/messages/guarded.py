@@ -12,6 +12,9 @@ import msgspec
 
 from roadstead.errors import EngineError
 
+NUMBER_DIGITS = 20
+"""A longer number is none that an engine means."""
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
@@ -53,9 +56,13 @@ def tolerant(data: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None)
+        return json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_int=_number)
     except (ValueError, RecursionError) as error:
         raise invalid("it is not JSON") from error
+
+
+def _number(text: str) -> int | None:
+    return int(text) if len(text) <= NUMBER_DIGITS else None
 
 
 def clean(text: str) -> str:

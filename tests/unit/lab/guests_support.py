@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import asyncssh
 
+from roadstead.lab import guests
 from roadstead.lab.guests.guest import SimulatedGuest
 
 RECORDINGS = Path(__file__).parents[2] / "data" / "engine"
@@ -33,7 +34,7 @@ async def engine_client(guest: SimulatedGuest, folder: Path) -> AsyncIterator[ai
         guest.cut()
 
 
-def connect(guest: SimulatedGuest, **options: Any) -> Any:
+def connect(guest: guests.Guest, **options: Any) -> Any:
     """Asyncssh's client on the guest, with nothing of the machine's own settings."""
     chosen: dict[str, Any] = {
         "username": guest.user,

@@ -229,6 +229,28 @@ async def test_only_the_newest_events_are_kept(guest: SimulatedGuest) -> None:
     assert len(guest.engine.log.past(0, None, {})) == 256
 
 
+async def test_a_slow_reader_loses_events_without_a_word(guest: SimulatedGuest, tmp_path: Path) -> None:
+    """What a client does not read in time is dropped beyond a bound; the stream goes on with what comes later."""
+    container = one(guest, "running")
+    server = await guest.serve_unix(tmp_path / "raw.sock")
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "raw.sock")
+    writer.write(b"GET /events HTTP/1.1\r\nHost: e\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+
+    for _ in range(5000):
+        guest.engine.emit(container, "top")
+    async with asyncio.timeout(10):
+        received = b""
+        while b"end-of-test" not in received:
+            received += await reader.read(2**20)
+            guest.engine.emit(container, "end-of-test")
+
+    assert 1024 <= received.count(b'"Action":"top"') < 3000
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+
+
 async def test_a_crash_is_followed_by_a_start(guest: SimulatedGuest) -> None:
     """A restart policy shows as `restarting`, then as running with a higher count."""
     container = one(guest, "running")

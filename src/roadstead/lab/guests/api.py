@@ -18,6 +18,9 @@ from roadstead.lab.guests.refusals import Refusal
 GRACE_SECONDS = 10.0
 """How long a container may take to obey SIGTERM when the client names no time (Docker's default)."""
 
+UNREAD_EVENTS = 1024
+"""How many events a reader may be behind before it loses some (Docker's bound)."""
+
 _VERSIONED = re.compile(r"/v(\d+\.\d+)(/.*)")
 _CONTAINER = re.compile(r"/containers/([^/]+)(?:/([a-z]+))?")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
@@ -202,22 +205,33 @@ def listing(call: Call) -> list[records.Record]:
     return [records.list_entry(call.engine, container, call.api, size=size) for container in shown]
 
 
+class _Delivery:
+    """Events on their way to one reader; one that does not read loses what is beyond a bound, and is not told."""
+
+    __slots__ = ("_call", "_unread")
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._unread = 0
+
+    def deliver(self, event: events.Event) -> None:
+        """Send `event`, or drop it."""
+        self._unread = self._unread + 1 if self._call.reply.is_slow else 0
+        if self._unread <= UNREAD_EVENTS:
+            self._call.reply.write(events.render(event, self._call.engine.profile, self._call.api))
+
+
 def _events(call: Call) -> None:
     engine, reply = call.engine, call.reply
     filters = queries.filters(call.query.get("filters", ""))
     since_ns, until_ns = (queries.moment(call.query.get(name, "")) for name in ("since", "until"))
 
-    def deliver(event: events.Event) -> None:
-        # An engine drops events for a reader that does not read, and tells nobody.
-        if not reply.is_slow:
-            reply.write(events.render(event, engine.profile, call.api))
-
-    feed = events.Feed(filters, deliver)
+    feed = events.Feed(filters, _Delivery(call).deliver)
     is_new = engine.profile.api >= profiles.NEW_EVENTS and call.api >= profiles.NEW_EVENTS
     reply.open(call.headers("application/jsonl" if is_new else _JSON), lambda: engine.log.unsubscribe(feed))
     if since_ns is not None:
         for event in engine.log.past(since_ns, until_ns, filters):
-            deliver(event)
+            feed.deliver(event)
     left_seconds = None if until_ns is None else (until_ns - engine.clock()) / 10**9
     if left_seconds is not None and left_seconds <= 0:
         reply.end()

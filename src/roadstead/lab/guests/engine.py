@@ -55,6 +55,11 @@ class Engine:
 
     # Looking
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to happen: a stop, a restart, a sample."""
+        return bool(self._timers)
+
     def find(self, reference: str) -> Container | None:
         """By id, name, or unambiguous beginning of an id."""
         found = self.containers.get(reference)

@@ -60,6 +60,12 @@ class Links:
         if guest is not None and guest.engine is None:
             guest.try_now(politely=False)
 
+    def reconnect(self, vm: VmId) -> None:
+        """Open the link to a guest anew: what it was opened under no longer holds."""
+        guest = self._guests.get(vm)
+        if guest is not None:
+            guest.reconnect()
+
     def statistics(self) -> Mapping[str, int]:
         """How many keepers there are, and how many of their guests are live."""
         live = sum(guest.engine is not None for guest in self._guests.values())

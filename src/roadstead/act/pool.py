@@ -50,6 +50,7 @@ class PoolKeeper:
         self._healthy: Healthy = lambda: None
         self._wake = asyncio.Event()
         self._unsynced = asyncio.Event()
+        self._settled = asyncio.Event()
 
     @property
     def record(self) -> Pool:
@@ -60,6 +61,11 @@ class PoolKeeper:
     def host_addresses(self) -> frozenset[str]:
         """Canonical addresses of the pool's hosts: never a guest's."""
         return self._addresses
+
+    async def wait_settled(self) -> Pool:
+        """Wait until the first try has ended, one way or the other; return the pool as it then is."""
+        await self._settled.wait()
+        return self._record
 
     def try_now(self) -> None:
         """Try a pool that is lost at once."""
@@ -119,6 +125,7 @@ class PoolKeeper:
         addresses = frozenset(text for host in hosts if (text := canonical(host.address)))
         moved, self._addresses = addresses != self._addresses, addresses
         self._events.tell(facts)
+        self._settled.set()
         if moved or renamed:
             await self._events.learned(pool, await self.client.learn_members())
 
@@ -128,6 +135,7 @@ class PoolKeeper:
         """The pool is lost, for this reason: what is known of it is as of now."""
         problem = Problem(error.code, error.cause, error.remedy, clocks.now())
         self._say(replace(self._record, live=False, problem=problem, as_of=self._last_heard()))
+        self._settled.set()
 
     def ended(self) -> None:
         """The pool works again; `listed` says so with what was found."""

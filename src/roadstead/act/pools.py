@@ -122,7 +122,7 @@ class Pools:
             stored = structs.replace(_reached(unreached, address), admit=admit, only=only)
             await self._database.add_pool(stored)
             self._start(stored)
-        return self.keepers[stored.id].record
+        return await self.keepers[stored.id].wait_settled()
 
     async def change(self, pool: PoolId, change: PoolChange) -> Pool:
         """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
@@ -139,7 +139,7 @@ class Pools:
             await self._database.update_pool(stored)
             await self._stop(pool)
             self._start(stored)
-        return self.keepers[pool].record
+        return await self.keepers[pool].wait_settled()
 
     async def remove(self, pool: PoolId) -> None:
         """Sign out of a pool and forget it, with all that is known of it here. In the pool nothing is changed."""

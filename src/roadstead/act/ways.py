@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from roadstead.act.guest import Opened
 from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
-from roadstead.errors import LinkError, PoolError
+from roadstead.errors import LinkError
 from roadstead.kit.net import is_own
 from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical
 from roadstead.peers.links import messages
@@ -50,6 +50,8 @@ class SshWays:
     memories: Memories
     settings: LinkSettings
     gates: Gates
+    signed_in: Callable[[VmId], None]
+    """Told of each guest that was reached, when its key is remembered."""
     shown: dict[VmId, str] = field(default_factory=dict)
     """The host key (``<type> <fingerprint>``) that each guest showed last, accepted or not."""
 
@@ -72,7 +74,8 @@ class SshWays:
             raise LinkError(told.code, **{"vm": vm.name, "pool": vm.pool_name, **told.fields}) from error
         self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
-        await self._settle(vm, keeper, link.host_key, pair.public.split()[1])
+        self.memories.met(vm_id, Met(vm.pool, link.host_key, messages.fingerprint(pair.public.split()[1])))
+        self.signed_in(vm_id)
         return Opened(link, link.fingerprint)
 
     def _target(self, wanted: links.Wanted) -> SshTarget:
@@ -100,16 +103,6 @@ class SshWays:
             memory=self.memories.of(vm),
             winner=self.memories.winner(vm.id),
         )
-
-    async def _settle(self, vm: Vm, keeper: PoolKeeper, key: str, public_key: str) -> None:
-        """The sign-in worked under ``key``: it is remembered, here and in the pool."""
-        if (pin := pins.pin_after(vm, key)) is not None:
-            try:
-                await keeper.write_pin(vm.id, pin)
-            except PoolError as error:
-                if error.code == "pool-not-permitted":
-                    raise
-        self.memories.met(vm.id, Met(vm.pool, key, messages.fingerprint(public_key)))
 
 
 class UnixWays:

@@ -10,6 +10,7 @@ from roadstead.act.guest import Opened, Services
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
+from roadstead.act.pinning import PinWriter
 from roadstead.act.pools import Pools
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
@@ -35,7 +36,10 @@ class Core:
         self._memories = Memories(database)
         pools = Pools(database, self._memories, settings.pool, self.tell)
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
-        self._ssh = SshWays(self.store, pools.keepers, pools.rules, self._memories, settings.link, gates)
+        self._pins = PinWriter(self.store, pools.keepers, self._memories, lambda vm: self.links.reconnect(vm))
+        self._ssh = SshWays(
+            self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
+        )
         self._unix = UnixWays(self._local)
         services = Services(settings, Budget(settings.engine.in_flight_bytes), self.tell)
         self.links = Links(self.store, self._open, services)
@@ -47,6 +51,7 @@ class Core:
         await self._memories.load()
         async with asyncio.TaskGroup() as group:
             tasks.spawn(group, self._memories.run(), "memories")
+            tasks.spawn(group, self._pins.run(), "pins")
             tasks.spawn(group, self.links.run(), "links")
             tasks.spawn(group, self.commands.operations.run(), "operations")
             tasks.spawn(group, self.commands.pools.run(), "pools")
@@ -59,6 +64,7 @@ class Core:
         for change in changes:
             if change.kind == "vm":
                 self.links.consider(VmId(change.id))
+                self._pins.consider(VmId(change.id))
 
     def statistics(self) -> Mapping[str, Mapping[str, int]]:
         """How much of everything there is."""

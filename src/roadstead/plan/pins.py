@@ -60,11 +60,6 @@ def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
     return Pin(Standing.NONE)
 
 
-def pin_after(vm: Vm, shown: str) -> str | None:
-    """Return the key to write into the pool after a sign-in under host key ``shown``, or None when it stands there."""
-    return None if vm.settings.get(HOST_KEY) == shown else shown
-
-
 def explain(error: LinkError, pin: Pin) -> LinkError:
     """Return ``error`` as it reads for a pin that vanished: there is nothing to compare with but our own memory."""
     if error.code in {"host-key-changed", "host-key-type-gone"} and pin.standing is Standing.VANISHED:

@@ -103,9 +103,11 @@ class Verifier:
 
     def __init__(self, address: PoolAddress) -> None:
         """Raises `InputError` ``field-invalid`` for a CA file that holds no certificate."""
-        self._address = address
+        self._name = address.name
         self._home = parse_url(address.url).host
         self._context = _verifying(address.trust.ca_pem) if address.trust.ca_pem else None
+        # Made once: a connection is used again only for the very object with which its certificate was checked.
+        self._pins = {host: aiohttp.Fingerprint(bytes.fromhex(pin)) for host, pin in address.trust.fingerprints.items()}
 
     def check_for(self, endpoint: Endpoint) -> ssl.SSLContext | aiohttp.Fingerprint:
         """Return what the certificate of ``endpoint`` is checked with.
@@ -115,16 +117,12 @@ class Verifier:
         """
         if self._context is not None:
             return self._context
-        digest = self._pinned(endpoint.host)
-        if digest is None:
-            raise faults.untrusted(endpoint.shown, self._address.name, "nobody has confirmed its fingerprint")
-        return aiohttp.Fingerprint(bytes.fromhex(digest))
-
-    def _pinned(self, host: str) -> str | None:
-        pins = self._address.trust.fingerprints
-        if host == self._home and URL_HOST in pins:
-            return pins[URL_HOST]
-        return pins.get(host)
+        pin = self._pins.get(endpoint.host)
+        if endpoint.host == self._home:
+            pin = self._pins.get(URL_HOST, pin)
+        if pin is None:
+            raise faults.untrusted(endpoint.shown, self._name, "nobody has confirmed its fingerprint")
+        return pin
 
 
 async def fetch_fingerprint(url: str, seconds: float) -> str:

@@ -35,6 +35,7 @@ class PinWriter:
         self._reconnect = reconnect
         self._queue: WorkQueue[VmId] = WorkQueue()
         self._signed_in: set[VmId] = set()
+        self._written: dict[VmId, str] = {}
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -54,8 +55,10 @@ class PinWriter:
             return
         pin, last = vm.settings.get(pins.HOST_KEY), self._memories.of(vm).last
         if last is None or pin == last:
-            return
-        if pin is None:
+            self._written.pop(vm_id, None)
+        elif self._written.get(vm_id) == last:
+            return  # what we wrote has not come back to us yet
+        elif pin is None:
             self._queue.add(vm_id)
         else:
             self._reconnect(vm_id)
@@ -77,4 +80,5 @@ class PinWriter:
             last, pin = self._memories.of(vm).last, vm.settings.get(pins.HOST_KEY)
             if last is not None and pin != last and (pin is None or vm_id in self._signed_in):
                 await keeper.write_pin(vm_id, last)
+                self._written[vm_id] = last
         self._signed_in.discard(vm_id)

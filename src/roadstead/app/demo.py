@@ -1,0 +1,180 @@
+"""``roadstead demo``: a lab pool, a server and a live table in one terminal, for the first five minutes.
+
+The lab and the server are processes of their own, as they would be in earnest; they die with this one, whatever ends
+it. What they complain of stands in ``lab.log`` and ``server.log`` of the state folder.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadstead.errors import StartError
+
+STOP_SECONDS = 60
+"""Real guests have engines and containers to stop."""
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
+_PROGRAM = "from roadstead.app.main import main; main()"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """What the demonstration shows."""
+
+    state: Path
+    guests: str
+    """``real`` or ``simulated``."""
+    hosts: int
+    vms: int
+    containers: int
+    rate: float
+    port: int
+    """Of the pool."""
+    api_port: int
+
+
+def run_demo(options: DemoOptions) -> int:
+    """Show the demonstration until Ctrl-C; return the exit code. Raises `StartError` when a part does not start."""
+    signal.signal(signal.SIGTERM, _leave)
+    options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    server_state = options.state / "server"
+    server = f"unix:{server_state / 'roadstead.sock'}"
+    words = ["serve", "--json", "--state", str(server_state), "--port", str(options.api_port)]
+    with _started("lab", _lab_words(options), options.state / "lab.log") as lab:
+        with _started("server", words, options.state / "server.log") as ready:
+            _add_pool(server, lab)
+            _say(_hints(server, ready["url"], options))
+            return _show(server)
+
+
+class _Child:
+    """One of our processes. Its complaints are shown until it is ready, and kept in a file."""
+
+    def __init__(self, name: str, words: Sequence[str], log: Path) -> None:
+        self._name = name
+        self._log = log
+        self._is_ready = False
+        self._process = subprocess.Popen(
+            _command(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only calls prctl and setpgid
+        )
+        threading.Thread(target=self._copy_complaints, daemon=True).start()
+
+    def wait_ready(self) -> dict[str, Any]:
+        """Return what the process says of itself once it works. Raises `StartError` ``demo-failed``."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self._is_ready = True
+        if not line:
+            raise StartError("demo-failed", name=self._name, path=self._log)
+        ready: dict[str, Any] = json.loads(line)
+        return ready
+
+    def end(self) -> None:
+        """End the process in order, or by force when it does not come to an end."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _copy_complaints(self) -> None:
+        assert self._process.stderr is not None
+        with self._log.open("w") as file:
+            for line in self._process.stderr:
+                file.write(line)
+                file.flush()
+                if not self._is_ready:
+                    sys.stderr.write(line)
+
+
+@contextmanager
+def _started(name: str, words: Sequence[str], log: Path) -> Iterator[dict[str, Any]]:
+    """Run ``roadstead`` with ``words`` for the length of the block, which begins when it is ready."""
+    child = _Child(name, words, log)
+    try:
+        yield child.wait_ready()
+    finally:
+        _say(f"Stopping the {name} …")
+        child.end()
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-c", _PROGRAM, *words]
+
+
+def _die_with_parent() -> None:
+    """In the child: end when the parent does, and leave Ctrl-C to the parent, which ends the children in order."""
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
+    os.setpgid(0, 0)
+
+
+def _lab_words(options: DemoOptions) -> list[str]:
+    given = {
+        "state": options.state / "pool",
+        "guests": options.guests,
+        "hosts": options.hosts,
+        "vms": options.vms,
+        "containers": options.containers,
+        "rate": options.rate,
+        "port": options.port,
+    }
+    return ["lab", "--json", *(word for name, value in given.items() for word in (f"--{name}", str(value)))]
+
+
+def _add_pool(server: str, lab: dict[str, Any]) -> None:
+    """Make the lab's pool known to the server, unless an earlier run did."""
+    asked = subprocess.run(
+        _command(["--server", server, "pool", "list", "--format", "json"]), stdout=subprocess.PIPE, check=True
+    )
+    if any(pool["url"] == lab["url"] for pool in json.loads(asked.stdout)):
+        return
+    words = ["pool", "add", lab["url"], "--user", lab["user"], "--password-file", lab["password_file"]]
+    words += ["--fingerprint", lab["fingerprint"]]
+    for network in lab["admit"]:
+        words += ["--admit", network]
+    subprocess.run(_command(["--server", server, *words]), stdout=subprocess.DEVNULL, check=True)
+
+
+def _show(server: str) -> int:
+    """Show the live table until Ctrl-C, which is its alone."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+    return subprocess.run(_command(["--server", server, "ps", "--watch"]), check=False).returncode
+
+
+def _hints(server: str, url: str, options: DemoOptions) -> str:
+    program = Path(sys.executable).with_name("roadstead")
+    with suppress(ValueError):
+        program = program.relative_to(Path.cwd())
+    return f"""
+The lab pool has {options.vms} VMs with {options.guests} guests on {options.hosts} hosts. Try in another terminal, in this folder:
+
+  export ROADSTEAD_SERVER={server}
+  {program} ps                      every container of every VM
+  {program} stop web-1/NAME         stop one (start, restart, pause, unpause)
+  {program} vms                     the VMs; `{program} why VM` tells what is wrong with one
+  {program} lab do --state {options.state / "pool"} stop web-1
+
+The API is at {url}api/v1/ (token: {options.state / "server" / "token"}). Ctrl-C ends it all.
+"""
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

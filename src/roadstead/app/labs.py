@@ -1,0 +1,63 @@
+"""``roadstead lab`` from the command line: what it prints, and how it ends."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from roadstead.app.starting import run as run_to_end
+from roadstead.lab.guests.real import RealGuests
+from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
+
+
+def run(options: LabOptions) -> None:
+    """Run a lab until Ctrl-C or SIGTERM."""
+    _say(f"Starting a pool with {options.vms} VMs and {options.guests} guests …")
+    run_to_end(_until_signal(options))
+
+
+def do(state: Path, verb: str, vm: str, value: str | None) -> None:
+    """Act on a running lab and print what came of it."""
+    done = asyncio.run(lab_do(state, verb, vm, value))
+    if done:
+        print(json.dumps(done, indent=2))
+
+
+def guest_kind(asked: str) -> str:
+    """Return ``real`` or ``simulated``, and say which and why when that was left open."""
+    if asked != "auto":
+        return asked
+    reason = RealGuests.available()
+    _say("Using real guests." if reason is None else f"Using simulated guests: {reason}")
+    return "real" if reason is None else "simulated"
+
+
+async def _until_signal(options: LabOptions) -> None:
+    loop = asyncio.get_running_loop()
+    lab = asyncio.current_task()
+    assert lab is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lab.cancel)
+    try:
+        await run_lab(options, ready=lambda told: _tell(told, options))
+    except asyncio.CancelledError:
+        _say("The lab has stopped.")
+
+
+def _tell(ready: LabReady, options: LabOptions) -> None:
+    for note in ready.notes:
+        _say(note)
+    if options.json:
+        print(ready.line, flush=True)
+        return
+    admit = " ".join(f"--admit {network}" for network in ready.admit)
+    print(f"""The lab is ready. Make it known to a server with:
+
+  roadstead pool add {ready.url} --user {ready.user} --password-file {ready.password_file} {admit} --fingerprint {ready.fingerprint}
+
+Ctrl-C ends it.""", flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

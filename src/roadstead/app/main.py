@@ -1,0 +1,155 @@
+"""The console script ``roadstead``: the commands of `cli`, and those that start something.
+
+Whatever is slow to import is imported inside the command that needs it: most invocations only ask a running server.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from roadstead.cli.main import app, run
+from roadstead.settings import places
+
+STARTING = "Start something"
+GuestKind = Literal["simulated", "real", "none"]
+Hosts = Annotated[int, typer.Option(help="How many hosts the pool has.")]
+PoolPort = Annotated[int, typer.Option(help="The port on which all hosts of the pool answer.")]
+Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that containers make by themselves, in all.")]
+
+lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")
+app.add_typer(lab, name="lab", rich_help_panel=STARTING)
+
+
+def main() -> None:
+    """Run the command line."""
+    run()
+
+
+@app.command(rich_help_panel=STARTING)
+def serve(  # noqa: PLR0913 - one parameter for each option
+    state: Annotated[Path | None, typer.Option(help="The state folder.", show_default=False)] = None,
+    socket: Annotated[Path | None, typer.Option(help="The local socket to listen on.", show_default=False)] = None,
+    port: Annotated[int, typer.Option(help="The port to listen on, on 127.0.0.1.", max=65535)] = places.DEFAULT_PORT,
+    loopback: Annotated[bool, typer.Option(help="Listen on 127.0.0.1 besides the local socket.")] = True,
+    engine: Annotated[
+        list[str] | None, typer.Option(metavar="unix:PATH", help="Watch an engine of this machine, too; repeatable.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="The settings file.", show_default=False)] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when clients can connect.")] = False,
+) -> None:
+    """Run the server that the other commands ask.
+
+    \b
+    Examples:
+      roadstead serve
+      roadstead serve --engine unix:/var/run/docker.sock      also the containers of this machine
+    """
+    from roadstead.app import process, starting
+
+    settings = starting.settings(config)
+    process.start_logging(settings.runtime)
+    chosen = starting.serve_options(state, socket, port if loopback else None, engine or [])
+    starting.run_server(chosen, settings, as_json=json)
+
+
+@lab.callback()
+def lab_run(  # noqa: PLR0913 - one parameter for each option
+    ctx: typer.Context,
+    state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
+    hosts: Hosts = 3,
+    vms: Annotated[int, typer.Option(help="How many VMs the pool has.")] = 5,
+    containers: Annotated[int, typer.Option(help="How many containers each VM has.")] = 20,
+    guests: Annotated[GuestKind, typer.Option(help="What is inside the VMs; real ones need root.")] = "simulated",
+    rate: Rate = 0.0,
+    port: PoolPort = 8443,
+    seed: Annotated[int, typer.Option(help="Another seed gives other containers.")] = 0,
+    vm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
+    ] = None,
+    network: Annotated[str, typer.Option(help="Where real guests get their addresses from.")] = "10.213.0.0/16",
+    json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when the lab is ready.")] = False,
+) -> None:
+    """Run an XAPI-compatible pool with VMs and guests, for trying, showing, testing and measuring.
+
+    \b
+    Examples:
+      roadstead lab --vms 50 --rate 10
+      roadstead lab --guests none --vm mine=192.0.2.7@admin
+      roadstead lab do stop web-1                             act on the running lab
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from roadstead.app import labs
+    from roadstead.lab.main import LabOptions
+
+    chosen = LabOptions(
+        state=state,
+        hosts=hosts,
+        vms=vms,
+        containers=containers,
+        guests=guests,
+        rate=rate,
+        port=port,
+        seed=seed,
+        vm=tuple(vm or ()),
+        network=network,
+        json=json,
+    )
+    labs.run(chosen)
+
+
+@lab.command("do")
+def lab_do(
+    verb: Annotated[str, typer.Argument(help="start, stop, migrate, rename, create, destroy, address, …")],
+    vm: Annotated[str, typer.Argument(metavar="VM", show_default=False)] = "",
+    value: Annotated[str | None, typer.Argument(show_default=False)] = None,
+    state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
+) -> None:
+    """Act on a running lab: on its VMs, or on the pool itself.
+
+    \b
+    Examples:
+      roadstead lab do stop web-1
+      roadstead lab do migrate web-1 lab-host-2
+      roadstead lab do address web-1 127.89.0.77
+    """
+    from roadstead.app import labs
+
+    labs.do(state, verb, vm, value)
+
+
+@app.command(rich_help_panel=STARTING)
+def demo(  # noqa: PLR0913 - one parameter for each option
+    state: Annotated[Path, typer.Option(help="Where it keeps everything.")] = Path(".lab"),
+    guests: Annotated[
+        Literal["auto", "real", "simulated"], typer.Option(help="What is inside the VMs; auto: real where possible.")
+    ] = "auto",
+    hosts: Hosts = 3,
+    vms: Annotated[int | None, typer.Option(help="How many VMs.", show_default="3 real or 5 simulated")] = None,
+    containers: Annotated[
+        int | None, typer.Option(help="How many containers each VM has.", show_default="5 real or 8 simulated")
+    ] = None,
+    rate: Rate = 0.5,
+    port: PoolPort = 8443,
+    api_port: Annotated[int, typer.Option(help="The port of Roadstead's API.")] = places.DEFAULT_PORT,
+) -> None:
+    """Show Roadstead at work on a pool of its own: a lab, a server and a live table, until Ctrl-C."""
+    from roadstead.app import labs
+    from roadstead.app.demo import DemoOptions, run_demo
+
+    kind = labs.guest_kind(guests)
+    is_real = kind == "real"
+    options = DemoOptions(
+        state=state.absolute(),
+        guests=kind,
+        hosts=hosts,
+        vms=vms or (3 if is_real else 5),
+        containers=containers or (5 if is_real else 8),
+        rate=rate,
+        port=port,
+        api_port=api_port,
+    )
+    sys.exit(run_demo(options))

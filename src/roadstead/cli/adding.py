@@ -1,0 +1,172 @@
+"""How pools are made known and changed: first the certificate, then the password, then everything at once.
+
+The server tries what it is given before it accepts it, so a wrong password or address changes nothing.
+"""
+
+import getpass
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from roadstead.cli import client, failures, output, session, words
+from roadstead.cli.views import Pool, Probe
+from roadstead.errors import InputError, PoolError
+from roadstead.kit.text import terminal_clean
+
+DEFAULT_USER = "root"
+FILE_BYTES = 1 << 20
+"""A password or a certificate that is longer is none."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How the pool's certificate is to be verified."""
+
+    fingerprint: str | None = None
+    ca_file: Path | None = None
+    accept_new: bool = False
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """Who signs in, and where the password is; None asks for it."""
+
+    user: str | None = None
+    password_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Networks:
+    """In which networks guests may have their addresses."""
+
+    admit: list[str] = field(default_factory=list)
+    only: list[str] = field(default_factory=list)
+    drop: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is to be changed of a pool besides its networks."""
+
+    url: str | None
+    sign_in: SignIn
+    trust: Trust
+
+
+def add(connected: client.Client, url: str, trust: Trust, sign_in: SignIn, networks: Networks) -> None:
+    """Make the pool at ``url`` known."""
+    trusted = _trusted(connected, url, trust)
+    user = sign_in.user or _asked_user()
+    password = _password(sign_in.password_file, user)
+    body = {"url": url, "user": user, "password": password, "admit": networks.admit, "only": networks.only, **trusted}
+    pool = connected.post(Pool, "/pools", body)
+    output.result(
+        pool.name, f"added: {words.counted(pool.vms, 'VM')}, {pool.managed} managed; `roadstead vms` lists them"
+    )
+
+
+def change(connected: client.Client, name: str, wanted: Changes, networks: Networks) -> None:
+    """Change what is ``wanted`` of the pool called ``name``; a new user needs a password, too."""
+    path = f"/pools/{client.part(name)}"
+    known = connected.get(Pool, path)
+    body: dict[str, Any] = {}
+    if wanted.url is not None:
+        body["url"] = wanted.url
+    if wanted.sign_in.user is not None or wanted.sign_in.password_file is not None:
+        user = wanted.sign_in.user or known.user
+        body |= {"user": user, "password": _password(wanted.sign_in.password_file, user)}
+    if wanted.trust.ca_file is not None:
+        body["ca_pem"] = _text_of(wanted.trust.ca_file)
+    elif wanted.trust.fingerprint is not None:
+        body["fingerprint"] = wanted.trust.fingerprint
+    body |= _networks(known, networks)
+    if not body:
+        raise InputError("field-invalid", field="pool set", reason="nothing was named that is to be changed")
+    output.result(connected.patch(Pool, path, body).name, "changed")
+
+
+def remove(connected: client.Client, name: str, *, yes: bool) -> None:
+    """Forget the pool called ``name``."""
+    path = f"/pools/{client.part(name)}"
+    pool = connected.get(Pool, path)
+    if not yes:
+        refusal = InputError("confirmation-needed", count=1, kind="pool", candidates=pool.name)
+        question = f"Forget the pool {terminal_clean(pool.name)} and its password ({pool.vms} VMs are shown no more)?"
+        if not session.agreed(question, refusal=refusal):
+            failures.stop()
+    connected.delete(path)
+    output.result(pool.name, "removed")
+
+
+def _networks(known: Pool, networks: Networks) -> dict[str, list[str]]:
+    body = {}
+    if networks.admit or networks.drop:
+        body["admit"] = _merged(known.admit, networks.admit, networks.drop)
+    if networks.only or networks.drop:
+        body["only"] = _merged(known.only, networks.only, networks.drop)
+    return body
+
+
+def _merged(old: tuple[str, ...], more: list[str], less: list[str]) -> list[str]:
+    return [network for network in dict.fromkeys([*old, *more]) if network not in less]
+
+
+def _trusted(connected: client.Client, url: str, trust: Trust) -> dict[str, str]:
+    """Return what the server is to verify the certificate by; ask a person when nothing was given."""
+    if trust.ca_file is not None:
+        return {"ca_pem": _text_of(trust.ca_file)}
+    probe = connected.post(Probe, "/pools/probe", {"url": url})
+    shown = terminal_clean(probe.fingerprint)
+    if trust.fingerprint is not None:
+        if _digits(trust.fingerprint) != _digits(probe.fingerprint):
+            reason = f"it shows the fingerprint {shown}, not the given one"
+            raise PoolError("pool-certificate-untrusted", address=probe.address or url, reason=reason)
+        return {"fingerprint": probe.fingerprint}
+    address = terminal_clean(probe.address or url)
+    print(f"The server at {address} shows a certificate with the SHA-256 fingerprint\n  {shown}", file=sys.stderr)
+    refusal = InputError("fingerprint-needed", address=address, shown=shown)
+    if not trust.accept_new and not session.agreed("Is this the pool's own?", refusal=refusal):
+        failures.stop()
+    return {"fingerprint": probe.fingerprint}
+
+
+def _digits(fingerprint: str) -> str:
+    return fingerprint.replace(":", "").replace(" ", "").lower()
+
+
+def _asked_user() -> str:
+    if not output.is_asked():
+        return DEFAULT_USER
+    print(f"User [{DEFAULT_USER}]: ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() or DEFAULT_USER
+
+
+def _password(source: str | None, user: str) -> str:
+    if source == "-":
+        return _first_line(sys.stdin.readline(FILE_BYTES), "standard input")
+    if source is not None:
+        return _first_line(_text_of(Path(source)), source)
+    if not output.is_asked():
+        raise InputError(
+            "field-invalid", field="--password-file", reason="without a terminal nobody can type a password"
+        )
+    return getpass.getpass(f"Password of {terminal_clean(user)}: ")
+
+
+def _first_line(text: str, source: str) -> str:
+    # Whoever writes a password into a file leaves a newline after it, which is no part of it.
+    password = text.split("\n", 1)[0].removesuffix("\r")
+    if not password:
+        raise InputError("file-unreadable", path=source, reason="there is no password in it")
+    return password
+
+
+def _text_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_BYTES).decode()
+    except OSError as error:
+        raise InputError("file-unreadable", path=path, reason=error.strerror or "it cannot be opened") from error
+    except UnicodeDecodeError as error:
+        raise InputError("file-unreadable", path=path, reason="it is not text") from error

@@ -1,0 +1,51 @@
+"""Names for the shell's Tab key: asked of the server with little patience, and silent about every failure."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+import typer
+
+from roadstead.cli import client, session
+
+PATIENCE_SECONDS = 1.0
+OFFERED = 200
+"""More names than this help nobody at a prompt."""
+
+
+def containers(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer containers whose name begins like ``incomplete``; ``vm/container`` once a slash was typed."""
+    rows = _answer(ctx, "/containers/match", {"name": _begins(incomplete)})
+    if "/" in incomplete:
+        return _offered(f"{row.get('vm_name')}/{row.get('name')}" for row in rows)
+    return _offered(row.get("name") for row in rows)
+
+
+def vms(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer VMs whose name begins like ``incomplete``."""
+    rows = _answer(ctx, "/vms", {"fields": "name"})
+    return _offered(row.get("name") for row in rows if str(row.get("name")).startswith(incomplete))
+
+
+def pools(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the pools that are known."""
+    rows = _answer(ctx, "/pools", {})
+    return _offered(row.get("name") for row in rows if str(row.get("name")).startswith(incomplete))
+
+
+def _answer(ctx: typer.Context, path: str, query: client.Query) -> list[dict[str, Any]]:
+    # While a line is completed the root command's callback does not run, so its options are read from its context.
+    given = ctx.find_root().params
+    with suppress(Exception):
+        chosen = session.Session(given.get("server"), given.get("token_file")).client(PATIENCE_SECONDS)
+        return chosen.get(list[dict[str, Any]], path, query)
+    return []
+
+
+def _begins(incomplete: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in incomplete) + "*"
+
+
+def _offered(names: Iterable[Any]) -> list[str]:
+    usable = (name for name in names if isinstance(name, str) and name.isprintable() and name)
+    return sorted(dict.fromkeys(usable))[:OFFERED]

@@ -1,0 +1,62 @@
+"""What a failure says to people and to scripts: one or two sentences on stderr, and the exit code of its kind."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+from roadstead.cli import client
+from roadstead.errors import RoadsteadError
+from roadstead.kit.text import terminal_clean
+
+OK, FAILED, USAGE, NOT_FOUND, SOME_FAILED, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+"""The exit codes that scripts rely on."""
+_WRONG_INPUT = 422
+_NO_SERVER = {"server-gone", "server-answer-invalid", "server-socket-denied", "shutting-down"}
+_SHOWN_CANDIDATES, _SHOWN_SUGGESTIONS = 20, 3
+
+
+def exit_code(code: str, status: int) -> int:
+    """Return the exit code for an error's ``code`` and HTTP ``status``."""
+    if code in _NO_SERVER:
+        return NO_SERVER
+    if code == "ambiguous-name" or (code.startswith("no-such-") and code != "no-such-page"):
+        return NOT_FOUND
+    if status == _WRONG_INPUT or code == "confirmation-needed":
+        return USAGE
+    return FAILED
+
+
+def told(error: client.Refused | RoadsteadError) -> int:
+    """Say on stderr what happened and what to do, and return the exit code."""
+    for line in sentences(error):
+        print(terminal_clean(line), file=sys.stderr)
+    return exit_code(error.code, error.status)
+
+
+def leave(worked: list[bool]) -> None:
+    """End the command by what became of its targets: all well, some failed, all failed."""
+    if not all(worked):
+        raise typer.Exit(SOME_FAILED if any(worked) else FAILED)
+
+
+def stop() -> NoReturn:
+    """End the command because the answer to its question was no; nothing was changed."""
+    print("Nothing was changed.", file=sys.stderr)
+    raise typer.Exit(FAILED)
+
+
+def sentences(error: client.Refused | RoadsteadError) -> list[str]:
+    """Return the lines that tell ``error``: its cause, what may have been meant instead, its remedy."""
+    lines = [f"Error: {error.cause}"]
+    if isinstance(error, client.Refused):
+        if error.candidates and "name" in error.fields:
+            lines = [f"Error: {error.fields['name']} names {_count(error)} {error.fields.get('kind', 'thing')}s:"]
+        lines += [f"  {candidate}" for candidate in error.candidates[:_SHOWN_CANDIDATES]]
+        if error.suggestions:
+            lines.append(f"Did you mean {' or '.join(error.suggestions[:_SHOWN_SUGGESTIONS])}?")
+    return [*lines, *filter(None, [error.remedy])]
+
+
+def _count(error: client.Refused) -> str:
+    return str(error.fields.get("count") or len(error.candidates))

@@ -1,0 +1,68 @@
+"""The frame around every command: help in sections, and one place where failures become sentences and exit codes."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from roadstead.cli import client, failures
+from roadstead.errors import RoadsteadError
+
+OTHER = "Roadstead itself"
+"""The section of commands that name none."""
+
+
+class Commands(TyperGroup):
+    """The root of the commands; those of one ``rich_help_panel`` stand in one section of the help."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was typed; whatever it raises ends as a sentence, never as a stack trace."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (RoadsteadError, client.Refused) as error:
+            raise typer.Exit(failures.told(error)) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(failures.INTERRUPTED) from None
+        except BrokenPipeError:
+            _stop_writing()
+            raise typer.Exit(failures.OK) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug") or _is_usage(error):
+                raise
+            print(f"Error: Roadstead made a mistake ({type(error).__name__}).", file=sys.stderr)
+            print("Please report it with what `roadstead --debug …` prints.", file=sys.stderr)
+            raise typer.Exit(failures.FAILED) from error
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, section by section."""
+        for title, rows in self._sections(ctx):
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+    def _sections(self, ctx: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                title = getattr(command, "rich_help_panel", None)
+                row = (name, command.get_short_help_str(limit=64))
+                sections.setdefault(title if isinstance(title, str) else OTHER, []).append(row)
+        yield from sorted(sections.items(), key=lambda section: section[0] == OTHER)
+
+
+def _is_usage(error: Exception) -> bool:
+    return isinstance(error, typer.TyperException)
+
+
+def _stop_writing() -> None:
+    """Send what is still buffered nowhere: the reader of our pipe has seen enough."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

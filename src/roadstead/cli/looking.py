@@ -1,0 +1,81 @@
+"""`roadstead inspect`, `roadstead events` and `roadstead version`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from roadstead.cli import client, options, output, session
+from roadstead.errors import ServerError
+
+
+def inspect(ctx: typer.Context, names: options.ContainerNames) -> None:
+    """Print all that the engine knows of containers, as JSON.
+
+    It is a list, like that of `docker inspect`.
+
+    Examples:
+      roadstead inspect web1/nginx
+      roadstead inspect web1/nginx | jq '.[0].NetworkSettings.Ports'
+    """
+    import msgspec
+
+    from roadstead.cli.views import Match
+
+    connected = session.connect(ctx)
+    found = connected.get(list[Match], "/containers/match", {"name": names})
+    told = [connected.get(Any, f"/containers/{_path(match.id)}/inspect") for match in found]
+    output.write_json(msgspec.json.encode(told))
+
+
+def events(ctx: typer.Context, filters: options.Filters = None, format: options.EventFormat = "text") -> None:
+    """Tell live, in plain words, what happens.
+
+    Of every container and every VM, until Ctrl-C; with a filter, of the containers that match it. `--format json`
+    prints each change as the API sends it, one in a line.
+
+    Examples:
+      roadstead events
+      roadstead events -f vm:web1
+      roadstead events --format json | jq -c '[.op, .record.name, .record.state]'
+    """
+    from roadstead.cli import happenings
+
+    query = options.query(filters)
+    try:
+        if format == "json":
+            happenings.tell_json(session.connect(ctx), query, "container,vm" if query is None else "container")
+        happenings.tell(session.connect(ctx), query, with_vms=query is None)
+    except KeyboardInterrupt:
+        return
+
+
+def version(ctx: typer.Context) -> None:
+    """Print the versions of this program and of the server.
+
+    Examples:
+      roadstead version
+    """
+    output.write(_versions(session.connect(ctx)))
+
+
+def _versions(connected: client.Client) -> Iterator[str]:
+    from importlib.metadata import version as installed
+
+    from roadstead.cli import words
+    from roadstead.cli.views import Health
+
+    yield f"roadstead  {installed('roadstead')}"
+    try:
+        health = connected.get(Health, "/health")
+    except ServerError:
+        yield f"server     none at {connected.server}"
+        return
+    yield f"server     {health.version} at {connected.server}, up {words.span(health.uptime_seconds)}"
+    counts = ((health.pools, "pool"), (health.vms, "VM"), (health.containers, "container"))
+    yield "           " + ", ".join(words.counted(number, noun) for number, noun in counts)
+
+
+def _path(container: str) -> str:
+    vm, _, engine_id = container.partition("/")
+    return f"{client.part(vm)}/{client.part(engine_id)}"

@@ -1,0 +1,123 @@
+"""What is done to VMs: management switched on and off, host keys judged, silence explained."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from roadstead.cli import client, failures, names, output, session, table, words
+from roadstead.cli.views import HostKey, Key, Vm, Why
+from roadstead.errors import InputError, RoadsteadError
+from roadstead.kit.text import terminal_clean
+
+SHOWN_NAMES = 10
+
+
+def set_enabled(connected: client.Client, given: list[str], verb: str, *, yes: bool) -> None:
+    """Enable or disable the VMs that were named."""
+
+    def change(vm: Vm) -> str:
+        connected.post(Vm, f"/vms/{client.part(vm.id)}/{verb}")
+        return f"{verb}d"
+
+    failures.leave(each(confirmed(names.vms(connected, given), verb, yes=yes), change))
+
+
+def confirmed(vms: list[Vm], verb: str, *, yes: bool, always: bool = False) -> list[Vm]:
+    """Return ``vms`` when that many may be touched; ask when it is more than one, or ``always``."""
+    if yes or (len(vms) == 1 and not always):
+        return vms
+    listed = words.listed((terminal_clean(vm.name) for vm in vms), SHOWN_NAMES)
+    refusal = InputError("confirmation-needed", count=len(vms), kind="VM", candidates=listed)
+    if not session.agreed(f"{verb.capitalize()} {words.counted(len(vms), 'VM')} ({listed})?", refusal=refusal):
+        failures.stop()
+    return vms
+
+
+def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:
+    """Do ``change`` to each of ``vms`` and print a line for it; what fails stops nothing. Return what worked."""
+    worked = []
+    for vm in vms:
+        try:
+            line, ok = change(vm), True
+        except (client.Refused, RoadsteadError) as error:
+            if failures.exit_code(error.code, error.status) == failures.NO_SERVER:
+                raise
+            line, ok = f"{error.cause} {error.remedy}".strip(), False
+        output.result(vm.name, line, ok=ok)
+        worked.append(ok)
+    return worked
+
+
+def explain(connected: client.Client, name: str) -> None:
+    """Print what stands between us and a VM, what to do about it, and what is known."""
+    told = connected.get(Why, f"/vms/{client.part(name)}/why")
+    output.write([f"{output.bold(terminal_clean(told.name))}: {_coloured(told.state)}"])
+    if told.problem is not None:
+        since = words.age(told.problem.since, datetime.now(UTC))
+        facts = [
+            ("Problem", f"{told.problem.code}, since {since}" if told.problem.since else told.problem.code),
+            ("Cause", told.problem.cause),
+            ("Remedy", told.problem.remedy),
+        ]
+        output.write(["", *map(terminal_clean, pairs(facts))])
+    if told.facts:
+        output.write(["", *map(terminal_clean, pairs(told.facts))])
+
+
+def show_keys(connected: client.Client, given: list[str]) -> None:
+    """Print the host keys of VMs: the remembered one and the one that the VM shows."""
+    found = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
+    made = [
+        table.Column("VM", [vm.name for vm, _ in found]),
+        table.Column("STATE", [key.state for _, key in found]),
+        table.Column("REMEMBERED", [_fingerprint(key.pinned) for _, key in found], least=20),
+        table.Column("SHOWN", [_fingerprint(key.shown) for _, key in found], least=20),
+    ]
+    output.write(table.lines(made, None))
+
+
+def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> None:
+    """Take the host keys that VMs show as theirs, after one question."""
+    keys = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
+    # A pattern names VMs about which nothing is in doubt; they are no part of the question.
+    doubtful = [(vm, key) for vm, key in keys if key.state != "pinned"] or keys
+    for vm, key in doubtful if not yes else ():
+        output.result(vm.name, f"{key.state}, shows {_fingerprint(key.shown)}, remembered {_fingerprint(key.pinned)}")
+
+    def change(vm: Vm) -> str:
+        return f"remembered {_fingerprint(connected.post(HostKey, _path(vm) + '/confirm').pinned)}"
+
+    chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)
+    failures.leave(each(chosen, change))
+
+
+def forget_keys(connected: client.Client, given: list[str], *, yes: bool) -> None:
+    """Forget the remembered host keys of VMs, after one question."""
+
+    def change(vm: Vm) -> str:
+        connected.delete(_path(vm))
+        return "forgotten; the next contact is the first again"
+
+    found = confirmed(names.vms(connected, given), "forget the host keys of", yes=yes, always=True)
+    failures.leave(each(found, change))
+
+
+def pairs(facts: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[str]:
+    """Return lines of names and values, the values below each other."""
+    widest = max(len(name) for name, _ in facts)
+    return [f"  {name:<{widest}}  {value}" for name, value in facts]
+
+
+def _key(connected: client.Client, vm: Vm) -> HostKey:
+    return connected.get(HostKey, _path(vm))
+
+
+def _path(vm: Vm) -> str:
+    return f"/vms/{client.part(vm.id)}/hostkey"
+
+
+def _fingerprint(key: Key | None) -> str:
+    return f"{key.fingerprint} ({key.type})" if key is not None else "none"
+
+
+def _coloured(state: str) -> str:
+    return output.paint_state(state) if output.is_coloured() else state

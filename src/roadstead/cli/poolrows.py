@@ -1,0 +1,81 @@
+"""What is shown of pools: their list, the steps of their test, their key."""
+
+from collections.abc import Sequence
+
+import typer
+
+from roadstead.cli import client, failures, output, table
+from roadstead.cli.views import Pool, PoolKey, PoolTest
+from roadstead.kit.text import terminal_clean
+
+_HOW_TO = """
+How to put it into a VM, as a user there who is in the group `docker`:
+  1. append the line above to ~/.ssh/authorized_keys (the folder 0700, the file 0600);
+  2. tell which user that is, if it is not the one that the settings name:
+     xe vm-param-set uuid=… other-config:xscontainer-username=USER
+  3. roadstead enable VM
+`roadstead why VM` says what is still missing."""
+
+
+def write(waiting: client.Waiting) -> None:
+    """Print the pools that the server answers with."""
+    found = sorted(waiting.read(list[Pool]), key=lambda pool: pool.name)
+    output.write(table.lines(columns(found), output.room()))
+
+
+def columns(pools: Sequence[Pool]) -> list[table.Column]:
+    """Return the columns that show ``pools``."""
+    return [
+        table.Column("NAME", [pool.name for pool in pools], least=10),
+        table.Column("STATE", [_state(pool) for pool in pools], paint=output.state_painter()),
+        table.Column("URL", [pool.url or "-" for pool in pools], least=12),
+        table.Column("USER", [pool.user or "-" for pool in pools]),
+        table.Column("VMS", [str(pool.vms) for pool in pools], least=4),
+        table.Column("MANAGED", [str(pool.managed) for pool in pools], least=7),
+        table.Column("RUNNING", [str(pool.running) for pool in pools], least=7),
+        table.Column("CERTIFICATE", [_certificate(pool) for pool in pools]),
+        table.Column("ADMIT", [",".join(pool.admit) or "-" for pool in pools]),
+        table.Column("ONLY", [",".join(pool.only) or "-" for pool in pools]),
+        table.Column("PROBLEM", [pool.problem.code if pool.problem else "-" for pool in pools], least=10),
+    ]
+
+
+def test(connected: client.Client, pool: str) -> None:
+    """Print each step of a pool's test as it was; fail when one did."""
+    told = connected.post(PoolTest, f"/pools/{client.part(pool)}/test")
+    for step in told.steps:
+        mark = "ok" if step.ok else "FAILED"
+        output.write([terminal_clean(f"{mark:<6}  {step.step} ({step.seconds:.2f} s)  {step.message}".rstrip())])
+    if not told.ok:
+        raise typer.Exit(failures.FAILED)
+
+
+def show_key(connected: client.Client, pool: str) -> None:
+    """Print a pool's key: all about it for people, its line alone for a pipe."""
+    told = connected.get(PoolKey, f"/pools/{client.part(pool)}/key")
+    if not output.is_terminal():
+        output.write([terminal_clean(told.line)])
+        return
+    output.write(
+        [
+            output.bold(f"Public key of the pool {terminal_clean(told.pool)}")
+            + f"  {terminal_clean(told.fingerprint)}",
+            terminal_clean(told.public_key.strip()),
+            "",
+            output.bold("Line for authorized_keys"),
+            terminal_clean(told.line.strip()),
+            _HOW_TO,
+        ]
+    )
+
+
+def _state(pool: Pool) -> str:
+    if pool.problem is not None:
+        return "broken"
+    return "live" if pool.live else "connecting"
+
+
+def _certificate(pool: Pool) -> str:
+    if pool.certificate is None:
+        return "-"
+    return pool.certificate.fingerprint or pool.certificate.kind

@@ -1,0 +1,145 @@
+"""`roadstead pool`: which hypervisor pools are known, and how they are signed in to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roadstead.cli import helping, options, output, session
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make pools known, change, test and remove them.")
+key = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The SSH key with which a pool's VMs are opened.")
+app.add_typer(key, name="key")
+
+User = Annotated[
+    str | None,
+    typer.Option(
+        "--user", "-u", metavar="NAME", help="The account to sign in with; asked for on a terminal, otherwise root."
+    ),
+]
+PasswordFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Read the password from this file; `-` is standard input.")
+]
+Fingerprint = Annotated[
+    str | None, typer.Option(metavar="SHA256", help="Trust the certificate that has this SHA-256 fingerprint.")
+]
+CaFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Trust certificates of this authority (PEM).")]
+Admit = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NETWORK", help="Guests may have addresses here although they would be refused; repeatable."),
+]
+Only = Annotated[
+    list[str] | None, typer.Option(metavar="NETWORK", help="Guests are reached in these networks only; repeatable.")
+]
+
+
+@helping.command(app)
+def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    ctx: typer.Context,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", show_default=False, help="https://HOST of any host of the pool.")
+    ],
+    user: User = None,
+    password_file: PasswordFile = None,
+    fingerprint: Fingerprint = None,
+    ca_file: CaFile = None,
+    accept_new: Annotated[bool, typer.Option("--accept-new", help="Trust whatever certificate is shown now.")] = False,
+    admit: Admit = None,
+    only: Only = None,
+) -> None:
+    """Make a pool known: its certificate is shown and confirmed before any password is asked for or sent.
+
+    Examples:
+      roadstead pool add https://pool.example.net
+      roadstead pool add https://10.0.0.5 --user rs --password-file rs.pw --ca-file ca.pem
+      pass show pool | roadstead pool add https://10.0.0.5 --password-file - --accept-new
+    """
+    from roadstead.cli import adding
+
+    trust = adding.Trust(fingerprint, ca_file, accept_new)
+    sign_in = adding.SignIn(user, password_file)
+    adding.add(session.connect(ctx), url, trust, sign_in, adding.Networks(admit or [], only or []))
+
+
+@helping.command(app, "set")
+def change(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    ctx: typer.Context,
+    pool: options.PoolName,
+    url: Annotated[str | None, typer.Option(metavar="URL", help="Another address of the pool.")] = None,
+    user: User = None,
+    password_file: PasswordFile = None,
+    fingerprint: Fingerprint = None,
+    ca_file: CaFile = None,
+    admit: Admit = None,
+    only: Only = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NETWORK", help="Neither admit nor hold to this network any more; repeatable."),
+    ] = None,
+) -> None:
+    """Change how a pool is signed in to and which networks its guests may use. What is not named stays.
+
+    Examples:
+      roadstead pool set lab --admit 127.89.0.0/16
+      roadstead pool set lab --user rs
+      roadstead pool set lab --fingerprint 4F:2A:…
+    """
+    from roadstead.cli import adding
+
+    wanted = adding.Changes(url, adding.SignIn(user, password_file), adding.Trust(fingerprint, ca_file))
+    adding.change(session.connect(ctx), pool, wanted, adding.Networks(admit or [], only or [], drop or []))
+
+
+@helping.command(app, "list")
+def show_all(ctx: typer.Context, format: options.Format = "table") -> None:
+    """List the pools that are known.
+
+    Examples:
+      roadstead pool list
+    """
+    waiting = session.connect(ctx).ask("/pools")
+    if format == "json":
+        output.write_json(waiting.raw())
+        return
+    from roadstead.cli import poolrows
+
+    poolrows.write(waiting)
+
+
+@helping.command(app)
+def remove(ctx: typer.Context, pool: options.PoolName, yes: options.Yes = False) -> None:
+    """Forget a pool and its password. Its VMs, and what is written in its own database, stay as they are.
+
+    Examples:
+      roadstead pool remove lab
+    """
+    from roadstead.cli import adding
+
+    adding.remove(session.connect(ctx), pool, yes=yes)
+
+
+@helping.command(app)
+def test(ctx: typer.Context, pool: options.PoolName) -> None:
+    """Try a pool step by step: address, certificate, sign-in, rights.
+
+    Examples:
+      roadstead pool test lab
+    """
+    from roadstead.cli import poolrows
+
+    poolrows.test(session.connect(ctx), pool)
+
+
+@helping.command(key, "show")
+def show_key(ctx: typer.Context, pool: options.PoolName) -> None:
+    """Print a pool's public key and its line for authorized_keys; the key is made on first need.
+
+    On a terminal it also tells how to put the line into a VM; piped, it prints the line alone.
+
+    Examples:
+      roadstead pool key show lab
+      roadstead pool key show lab | ssh core@web1 'cat >> .ssh/authorized_keys'
+    """
+    from roadstead.cli import poolrows
+
+    poolrows.show_key(session.connect(ctx), pool)

@@ -1,0 +1,73 @@
+"""`roadstead ps`: every container of every VM, in the time that Docker needs for one VM.
+
+It asks for the fields that it prints, and imports what reads the answer while the server is writing it.
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from roadstead.cli import options, output, session
+
+SHOWN = "name,vm_name,image,state,health,ports,created,started,exit_code,as_of,stale"
+WIDE = SHOWN + ",id,command"
+BY_NAME = "vm_name,name"
+
+
+def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    ctx: typer.Context,
+    filters: options.Filters = None,
+    format: Annotated[
+        options.ListFormat, typer.Option("--format", help="A table, one with more columns, or JSON for programs.")
+    ] = "table",
+    fields: Annotated[
+        str | None, typer.Option("--fields", metavar="FIELD,…", help="Show these fields of the record instead.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing, live, until Ctrl-C.")] = False,
+    sort: options.Sort = None,
+    no_trunc: options.NoTrunc = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the ids alone.")] = False,
+) -> None:
+    """List the containers of all VMs, in every state.
+
+    A container whose VM cannot be heard is shown as "unknown (was running)", with the time as of which that is.
+
+    Examples:
+      roadstead ps
+      roadstead ps --watch -f state:running -f image:nginx
+      roadstead ps -f vm:web* --format json --fields name,vm_name,state
+      roadstead stop $(roadstead ps -q -f label:tier=test)
+    """
+    connected = session.connect(ctx)
+    if watch:
+        from roadstead.cli import watching
+
+        view = watching.View(options.query(filters), sort or BY_NAME, wide=format == "wide")
+        watching.watch(connected, view, as_json=format == "json")
+        return
+    wanted = "id" if quiet else fields or {"table": SHOWN, "wide": WIDE, "json": None}[format]
+    waiting = connected.ask("/containers", {"q": options.query(filters), "fields": with_sorting(wanted, sort)})
+    if format == "json" and sort is None:
+        output.write_json(waiting.raw())
+    elif format == "json" or fields or quiet:
+        from roadstead.cli import records
+
+        found = records.ordered(waiting.read(list[dict[str, Any]]), sort)
+        if format == "json":
+            records.write_json(found, wanted)
+        elif quiet:
+            output.write(row["id"] for row in found)
+        else:
+            records.write_table(found, fields or SHOWN, cut=not no_trunc)
+    else:
+        from roadstead.cli import rows
+
+        rows.write(waiting, sort or BY_NAME, wide=format == "wide", cut=not no_trunc)
+
+
+def with_sorting(fields: str | None, sort: str | None) -> str | None:
+    """Return the fields to ask for: those that are shown, and those that only the order needs."""
+    if fields is None or sort is None:
+        return fields
+    needed = [name.strip().removeprefix("-") for name in sort.split(",")]
+    return ",".join(dict.fromkeys([*fields.split(","), *needed]))

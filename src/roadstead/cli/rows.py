@@ -1,0 +1,58 @@
+"""Containers as rows of a table: the columns of `ps`, of its live view, and of searches."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+from roadstead.cli import client, output, table, words
+from roadstead.cli.views import Container
+from roadstead.errors import InputError
+
+_ALIASES = {"vm": "vm_name"}
+
+
+def write(waiting: client.Waiting, sort: str, *, wide: bool, cut: bool) -> None:
+    """Print the containers that the server answers with."""
+    found = ordered(waiting.read(list[Container]), sort)
+    output.write(table.lines(columns(found, datetime.now(UTC), wide=wide), output.room() if cut else None))
+
+
+def columns(containers: Sequence[Container], now: datetime, *, wide: bool = False) -> list[table.Column]:
+    """Return the columns that show ``containers``, the most telling ones first."""
+    made = [
+        table.Column("NAME", [c.name for c in containers], least=10),
+        table.Column("VM", [c.vm_name for c in containers]),
+        table.Column("IMAGE", [c.image for c in containers]),
+        table.Column("STATE", [words.state(c) for c in containers], paint=output.state_painter()),
+        table.Column("STATUS", [words.status(c, now) for c in containers]),
+        table.Column("PORTS", [words.ports(c.ports) for c in containers], least=6),
+        table.Column("AGE", [words.age(c.created, now) for c in containers], least=6),
+    ]
+    if wide:
+        made.append(table.Column("ID", [c.id.rpartition("/")[2][:12] for c in containers], least=12))
+        made.append(table.Column("COMMAND", [c.command for c in containers]))
+    return made
+
+
+def ordered(containers: list[Container], sort: str) -> list[Container]:
+    """Return ``containers`` in the order that ``sort`` names; equals keep theirs. Raises `InputError`."""
+    if "-" not in sort and not {"created", "started", "exit_code", "as_of"} & set(sort.split(",")):
+        return sorted(containers, key=attrgetter(*(field(name) for name in sort.split(","))))
+    for term in reversed(sort.split(",")):
+        name = field(term.removeprefix("-"))
+        containers = sorted(containers, key=lambda c, name=name: _key(getattr(c, name)), reverse=term.startswith("-"))  # type: ignore[misc]
+    return containers
+
+
+def field(name: str) -> str:
+    """Return the record's field that ``name`` stands for. Raises `InputError` when there is none."""
+    found = _ALIASES.get(name.strip(), name.strip())
+    if found not in Container.__struct_fields__:
+        known = ", ".join(sorted(set(Container.__struct_fields__) - {"ports"}))
+        raise InputError("field-invalid", field="--sort", reason=f"there is no {name!r} among {known}")
+    return found
+
+
+def _key(value: Any) -> tuple[bool, Any]:
+    return value is None, value

@@ -1,0 +1,203 @@
+"""The API's answers as far as the command line looks at them.
+
+Every field has a default: an answer to ``fields=`` holds only some, and a newer server may leave some out.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+
+class Port(Struct, frozen=True, gc=False):
+    """One port of a container; ``public`` is 0 when it is not published."""
+
+    private: int = 0
+    type: str = "tcp"
+    public: int = 0
+    ip: str = ""
+
+
+class Container(Struct, frozen=True, kw_only=True, gc=False):
+    """A container's record."""
+
+    id: str = ""
+    name: str = ""
+    vm: str = ""
+    vm_name: str = ""
+    image: str = ""
+    command: str = ""
+    state: str = ""
+    health: str = ""
+    ports: tuple[Port, ...] = ()
+    created: datetime | None = None
+    started: datetime | None = None
+    exit_code: int | None = None
+    restarting: bool = False
+    as_of: datetime | None = None
+    stale: bool = False
+    problem: str = ""
+
+
+class Problem(Struct, frozen=True):
+    """Why something cannot be watched."""
+
+    code: str = ""
+    cause: str = ""
+    remedy: str = ""
+    since: datetime | None = None
+
+
+class Counts(Struct, frozen=True):
+    """How many containers a VM has; a stale one is not counted as running."""
+
+    total: int = 0
+    running: int = 0
+    stale: int = 0
+
+
+class Vm(Struct, frozen=True, kw_only=True):
+    """A VM as the API shows it."""
+
+    id: str = ""
+    name: str = ""
+    pool: str = ""
+    pool_name: str = ""
+    host: str | None = None
+    host_name: str = ""
+    power: str = ""
+    addresses: tuple[str, ...] = ()
+    enabled: bool = False
+    state: str = ""
+    stale: bool = False
+    address: str = ""
+    containers: Counts = Counts()
+    problem: Problem | None = None
+
+
+class Certificate(Struct, frozen=True):
+    """What a pool's certificate is verified by: ``fingerprint`` or ``ca``."""
+
+    kind: str = ""
+    fingerprint: str = ""
+
+
+class Pool(Struct, frozen=True, kw_only=True):
+    """A pool as the API shows it."""
+
+    id: str = ""
+    name: str = ""
+    url: str = ""
+    version: str = ""
+    live: bool = False
+    user: str = ""
+    certificate: Certificate | None = None
+    admit: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    vms: int = 0
+    managed: int = 0
+    running: int = 0
+    problem: Problem | None = None
+
+
+class Probe(Struct, frozen=True):
+    """What a pool's server shows before anybody signs in."""
+
+    url: str = ""
+    fingerprint: str = ""
+    address: str = ""
+
+
+class Step(Struct, frozen=True):
+    """One step of the test of a pool."""
+
+    step: str = ""
+    ok: bool = False
+    seconds: float = 0.0
+    message: str = ""
+
+
+class PoolTest(Struct, frozen=True):
+    """The test of a pool, step by step."""
+
+    ok: bool = False
+    steps: tuple[Step, ...] = ()
+
+
+class PoolKey(Struct, frozen=True, kw_only=True):
+    """A pool's public key, its line for ``authorized_keys``, and the VMs that it was put into."""
+
+    pool: str = ""
+    public_key: str = ""
+    fingerprint: str = ""
+    line: str = ""
+    vms: tuple[Any, ...] = ()
+
+
+class Why(Struct, frozen=True):
+    """What stands between us and a VM."""
+
+    vm: str = ""
+    name: str = ""
+    state: str = ""
+    problem: Problem | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+class Key(Struct, frozen=True):
+    """A host key by type and fingerprint."""
+
+    type: str = ""
+    fingerprint: str = ""
+
+
+class HostKey(Struct, frozen=True):
+    """A VM's SSH host key: the remembered one, the one it shows, and how these stand to each other."""
+
+    vm: str = ""
+    pinned: Key | None = None
+    shown: Key | None = None
+    state: str = ""
+
+
+class Match(Struct, frozen=True):
+    """A container that a name stands for."""
+
+    id: str = ""
+    name: str = ""
+    vm_name: str = ""
+
+
+class Result(Struct, frozen=True):
+    """What became of one target; ``ok`` is None while it is under way."""
+
+    target: str = ""
+    ok: bool | None = None
+    code: str = ""
+    message: str = ""
+
+
+class Operation(Struct, frozen=True):
+    """A command under way."""
+
+    id: str = ""
+    state: str = ""
+    results: tuple[Result, ...] = ()
+
+
+class Health(Struct, frozen=True):
+    """How the server is."""
+
+    version: str = ""
+    number: int = 0
+    uptime_seconds: float = 0.0
+    pools: int = 0
+    vms: int = 0
+    containers: int = 0
+
+
+class Found(Struct, frozen=True):
+    """Answer to a search."""
+
+    vms: tuple[Vm, ...] = ()
+    containers: tuple[Container, ...] = ()

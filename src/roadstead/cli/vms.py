@@ -1,0 +1,108 @@
+"""VMs: listed, shown in their tree, found by a search, enabled, disabled, and asked why they are silent."""
+
+from typing import Any
+
+import typer
+
+from roadstead.cli import options, output, session
+
+FIELDS = "name,pool_name,host_name,state,containers,address,problem"
+
+
+def vms(
+    ctx: typer.Context,
+    filters: options.Filters = None,
+    format: options.Format = "table",
+    sort: options.Sort = None,
+    no_trunc: options.NoTrunc = False,
+) -> None:
+    """List the VMs of all pools, and how each stands.
+
+    States: unmanaged (not enabled), off (not running), connecting, live, broken (`roadstead why VM` tells more).
+
+    Examples:
+      roadstead vms
+      roadstead vms -f state:broken
+      roadstead vms --format json
+    """
+    waiting = session.connect(ctx).ask("/vms", {"q": options.query(filters)})
+    if format == "json" and sort is None:
+        output.write_json(waiting.raw())
+        return
+    from roadstead.cli import records, vmrows
+
+    if format == "json":
+        records.write_json(records.ordered(waiting.read(list[dict[str, Any]]), sort), None)
+    else:
+        vmrows.write(waiting, sort or "pool_name,name", cut=not no_trunc)
+
+
+def search(ctx: typer.Context, terms: options.Terms, format: options.Format = "table") -> None:
+    """Find VMs and containers by text or by fields.
+
+    All pools are searched; every term must match.
+
+    Examples:
+      roadstead search nginx
+      roadstead search port:8080
+      roadstead search label:team=shop state:exited
+    """
+    waiting = session.connect(ctx).ask("/search", {"q": " ".join(terms)})
+    if format == "json":
+        output.write_json(waiting.raw())
+        return
+    from roadstead.cli import vmrows
+
+    vmrows.write_found(waiting)
+
+
+def tree(ctx: typer.Context) -> None:
+    """Show pools, hosts, VMs and containers as a tree.
+
+    Examples:
+      roadstead tree
+    """
+    waiting = session.connect(ctx).ask("/tree")
+    from roadstead.cli import branches
+
+    branches.write(waiting.read(list[dict[str, Any]]))
+
+
+def enable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False) -> None:
+    """Enable container management for VMs.
+
+    It is a property of the VM, kept in the pool's own database. It asks before it touches more than one VM.
+
+    Examples:
+      roadstead enable web1
+      roadstead enable 'web*' --yes
+    """
+    from roadstead.cli import managing
+
+    managing.set_enabled(session.connect(ctx), names, "enable", yes=yes)
+
+
+def disable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False) -> None:
+    """Disable container management for VMs.
+
+    Their containers run on; they are only not shown any more.
+
+    Examples:
+      roadstead disable web1
+    """
+    from roadstead.cli import managing
+
+    managing.set_enabled(session.connect(ctx), names, "disable", yes=yes)
+
+
+def why(ctx: typer.Context, name: options.VmName) -> None:
+    """Tell why a VM is not being watched, and what to do.
+
+    Asking also tries to reach the VM at once.
+
+    Examples:
+      roadstead why web1
+    """
+    from roadstead.cli import managing
+
+    managing.explain(session.connect(ctx), name)

@@ -70,6 +70,8 @@ def _limited(seconds: float, what: str) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _settled(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves child processes or, on its loop, tasks."""
+    if request.node.get_closest_marker("real"):
+        request.getfixturevalue("real_possible")
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         request.getfixturevalue("_tasks_end")
     before = _children()

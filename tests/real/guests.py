@@ -59,14 +59,19 @@ TakeGuests = Callable[[int], Awaitable[list[RealGuest]]]
 """The fixture `real_guests`: ``guests = await real_guests(2)``."""
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def real_set(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealSet]:
-    """This worker's real guests; without root the tests are skipped, but never in CI."""
+@pytest.fixture(scope="session")
+def real_possible() -> None:
+    """Skip where real guests cannot be had, but never in CI. Every test marked `real` asks for it."""
     reason = RealGuests.available()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def real_set(real_possible: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealSet]:
+    """This worker's real guests."""
     folder = tmp_path_factory.mktemp("real")
     private_key, public_key = make_key(folder / "key")
     maker = RealGuests(folder / "guests")

@@ -1,5 +1,6 @@
 """Runs Debian's own commands (ip, nsenter, ssh-keygen) with a limit, and says plainly what failed."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -8,12 +9,17 @@ from roadstead.errors import StartError
 
 COMMAND_SECONDS = 20.0
 POLL_SECONDS = 0.02
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+"""Where root's commands are, also for a root whose own PATH came from somebody else."""
+ENVIRONMENT = os.environ | {"PATH": PATH}
 
 
 def run(guest: str, *command: str) -> str:
     """Run a command for a guest and return its output. Raises `StartError` ``lab-guest-failed``."""
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=ENVIRONMENT
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StartError("lab-guest-failed", guest=guest, reason=f"{command[0]} did not run") from error
     if done.returncode:
@@ -25,7 +31,7 @@ def run(guest: str, *command: str) -> str:
 def succeeds(*command: str) -> bool:
     """Whether a command runs and ends well; its output does not matter."""
     try:
-        done = subprocess.run(command, check=False, capture_output=True, timeout=COMMAND_SECONDS)
+        done = subprocess.run(command, check=False, capture_output=True, timeout=COMMAND_SECONDS, env=ENVIRONMENT)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0

@@ -115,6 +115,7 @@ class Machine:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env=commands.ENVIRONMENT,
                 # Ctrl-C in the terminal is for the lab, which ends its guests in order.
                 start_new_session=True,
             )

@@ -48,7 +48,9 @@ class RealGuests:
         """Why real guests cannot be had on this machine, in one sentence; None when they can. Blocks for a moment."""
         if os.geteuid() != 0:
             return "Real guests need root."
-        missing = [package for command, package in COMMANDS.items() if shutil.which(command, path=_path()) is None]
+        missing = [
+            package for command, package in COMMANDS.items() if shutil.which(command, path=commands.PATH) is None
+        ]
         if missing:
             return f"Real guests need the Debian packages {' '.join(missing)}."
         if not commands.succeeds("unshare", "--mount", "--pid", "--fork", "--net", "--", *TRIAL):
@@ -145,7 +147,3 @@ def _last_place(folder: Path, default: int) -> int:
         return int((folder / "place").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return default
-
-
-def _path() -> str:
-    return os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])

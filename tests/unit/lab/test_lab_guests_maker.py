@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import random
+import signal
 import stat
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -133,6 +135,30 @@ async def test_a_child_that_cannot_do_it_says_why(tmp_path: Path, port: int) -> 
     await twin.close()
     await first.start()
     await maker.close()
+
+
+async def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, port: int) -> None:
+    """A lab that is killed leaves no guests behind."""
+    script = (
+        "import asyncio, pathlib, signal, os\n"
+        "from roadstead.lab.guests.simulated import SimulatedGuests\n"
+        "async def main():\n"
+        f"    maker = SimulatedGuests(pathlib.Path({str(tmp_path)!r}), base_port={port}, processes=1)\n"
+        "    await (await maker.make('vm', 1, 1)).start()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await parent.wait() == -signal.SIGKILL
+
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address(1), port)
+            except OSError:
+                break
+            writer.close()
+            await asyncio.sleep(0.01)
 
 
 def test_every_number_has_its_own_address() -> None:

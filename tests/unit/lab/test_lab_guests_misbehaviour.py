@@ -17,6 +17,7 @@ from roadstead.lab.guests import hostile
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 from roadstead.lab.guests.simulated import lone_guest
+from roadstead.peers.links import messages
 from tests.unit.lab.guests_support import KEY_LINE, connect
 
 SOCKET = "/var/run/docker.sock"
@@ -266,6 +267,37 @@ async def test_ways_to_the_engine_fail_as_told(
         assert (await streamlocal(connection), await dial(connection)) == (by_socket, by_command)
         await guest.misbehave()
         assert (await streamlocal(connection), await dial(connection)) == ("open", OK)
+
+
+@pytest.mark.parametrize(
+    ("name", "finding"),
+    [
+        ("no-socket", messages.Finding.ABSENT),
+        ("socket-denied", messages.Finding.DENIED),
+        ("engine-down", messages.Finding.DEAD),
+        ("dial-stdio-missing", messages.Finding.NO_RELAY),
+        ("streamlocal-forbidden", messages.Finding.RELAY),
+        ("exec-noise", messages.Finding.RELAY),
+    ],
+)
+async def test_the_question_of_the_link_is_answered(
+    guest: SimulatedGuest, name: str, finding: messages.Finding
+) -> None:
+    """A command tells the reasons apart that streamlocal has one word for."""
+    await guest.misbehave(name)
+    async with connect(guest) as connection:
+        result = await connection.run(messages.question(SOCKET), encoding=None)
+
+    assert finding == messages.finding(result.stdout, result.stderr)
+
+
+async def test_a_forced_command_relays_whatever_is_asked(guest: SimulatedGuest) -> None:
+    """With a restricted key every command is the relay, so the question reaches the engine."""
+    await guest.misbehave("command-forced")
+    async with connect(guest) as connection:
+        process = await connection.create_process(messages.question(SOCKET), encoding=None)
+        process.stdin.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n")
+        assert await process.stdout.readline() == b"HTTP/1.1 200 OK\r\n"
 
 
 async def test_an_engine_that_goes_down_cuts_its_streams(guest: SimulatedGuest) -> None:

@@ -14,6 +14,8 @@ from roadstead.lab.guests.guest import SimulatedGuest
 TICK_SECONDS = 0.01
 """Changes due within this time are made together, or timers would cost more than the changes."""
 GRACE_SECONDS = 1.0
+TRIES = 8
+"""Guests that are off are passed over this often before a change is left out."""
 
 Change = Callable[[Engine, Container], None]
 
@@ -63,10 +65,9 @@ class Churn:
 
     def change(self) -> int:
         """Change one container; how many events that makes (1 when there was none to change)."""
-        guest = self._chance.choice(self._guests) if self._guests else None
-        if guest is None or not guest.is_running or not guest.engine.containers:
+        engine = self._choose()
+        if engine is None:
             return 1
-        engine = guest.engine
         container = self._chance.choice(tuple(engine.containers.values()))
         if container.state == "running":
             weights = [weight for _, weight, _ in self._on_running]
@@ -78,6 +79,14 @@ class Churn:
         elif container.state in ("created", "exited"):
             engine.start(container)
         return 1
+
+    def _choose(self) -> Engine | None:
+        """The engine of a guest that runs and has containers; None when chance finds none in a few tries."""
+        for _ in range(TRIES if self._guests else 0):
+            guest = self._chance.choice(self._guests)
+            if guest.is_running and guest.engine.containers:
+                return guest.engine
+        return None
 
     def _rename(self, engine: Engine, container: Container) -> None:
         role = container.name.split("-")[0]

@@ -47,6 +47,7 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "streamlocal-forbidden": Trait(Layer.CHANNEL, "refuses direct-streamlocal; commands work"),
     "exec-forbidden": Trait(Layer.CHANNEL, "refuses commands; direct-streamlocal works"),
     "dial-stdio-missing": Trait(Layer.CHANNEL, "has no docker command (exit 127); direct-streamlocal works"),
+    "command-forced": Trait(Layer.CHANNEL, "runs the relay whatever command is asked for, as a restricted key does"),
     "exec-noise": Trait(Layer.CHANNEL, "prints text before the output of a command, as a .bashrc may"),
     "no-socket": Trait(Layer.CHANNEL, "has no socket at the path"),
     "socket-denied": Trait(Layer.CHANNEL, "has a socket that the login user may not open"),

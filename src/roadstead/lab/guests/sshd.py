@@ -14,6 +14,7 @@ import asyncssh
 
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.misbehaviour import Layer, of_layer
+from roadstead.peers.links import messages
 
 if TYPE_CHECKING:
     from roadstead.lab.guests.guest import SimulatedGuest
@@ -27,13 +28,24 @@ LOGIN_SECONDS = 120
 GARBAGE_SECONDS = 0.05
 NOISE = b"Welcome to a simulated guest.\n"
 
+NOT_FOUND = 127
+
 _DIAL_STDIO = frozenset(
     f"{sudo}{docker} system dial-stdio" for sudo in ("", "sudo -n ") for docker in ("docker", "/usr/bin/docker")
 )
+# The words and exit code of the docker command, seen with 20.10 and 28.2.
 _DIAL_FAILURES = {
     "no-socket": "no such file or directory",
     "socket-denied": "permission denied",
     "engine-down": "connection refused",
+}
+
+# There is no shell here to run the link's question in: what it would find is told.  Real guests run it.
+_FINDINGS = {
+    "no-socket": messages.Finding.ABSENT,
+    "socket-denied": messages.Finding.DENIED,
+    "engine-down": messages.Finding.DEAD,
+    "dial-stdio-missing": messages.Finding.NO_RELAY,
 }
 
 
@@ -224,19 +236,30 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
             return
         if "exec-noise" in self._guest.faults:
             channel.write(NOISE)
-        complaint, status = self._judge(str(channel.get_command() or ""))
-        if complaint:
+        command = str(channel.get_command() or "")
+        complaint, status = self._judge(command)
+        if command == messages.question(SOCKET_PATH) and "command-forced" not in self._guest.faults:
+            channel.write(f"\n{messages.MARK}{self._finding()}\n".encode())
+            channel.exit(0)
+        elif complaint:
             channel.write_stderr(complaint.encode() + b"\n")
             channel.exit(status)
         else:
             super().session_started()
 
     def _judge(self, command: str) -> tuple[str, int]:
-        if command not in _DIAL_STDIO:
-            return f"sh: 1: {command.split(' ', maxsplit=1)[0]}: not found", 127
+        """What a shell complains of and with which exit code; no complaint when the relay runs."""
+        if command not in _DIAL_STDIO and "command-forced" not in self._guest.faults:
+            return f"sh: 1: {command.split(' ', maxsplit=1)[0]}: not found", NOT_FOUND
         if "dial-stdio-missing" in self._guest.faults:
-            return "sh: 1: docker: not found", 127
+            return "sh: 1: docker: not found", NOT_FOUND
         for fault, reason in _DIAL_FAILURES.items():
             if fault in self._guest.faults:
                 return f"failed to open the raw stream connection: dial unix {SOCKET_PATH}: connect: {reason}", 1
         return "", 0
+
+    def _finding(self) -> messages.Finding:
+        for fault, finding in _FINDINGS.items():
+            if fault in self._guest.faults:
+                return finding
+        return messages.Finding.RELAY

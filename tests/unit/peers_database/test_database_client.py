@@ -97,26 +97,26 @@ async def test_password_cannot_be_moved_to_another_row(tmp_path: Path, database:
     assert caught.value.code == "key-file-unusable"
 
 
-async def test_names_and_ids_are_unique(database: Database) -> None:
-    """A second pool of the same name or id is refused by name, and changes nothing."""
+async def test_a_pool_is_kept_once(database: Database) -> None:
+    """A second pool of the same id is refused and changes nothing; names are the pools' own, and may be the same."""
     await database.add_pool(POOL)
 
-    for twin in (replace(OTHER, name="harbour"), replace(POOL, name="fresh")):
-        with pytest.raises(ConflictError) as caught:
-            await database.add_pool(twin)
-        assert caught.value.code == "pool-exists"
+    with pytest.raises(ConflictError) as caught:
+        await database.add_pool(replace(POOL, name="fresh"))
+    assert (caught.value.code, caught.value.fields["name"]) == ("pool-exists", "fresh")
     assert await database.pools() == (POOL,)
+
+    await database.add_pool(replace(OTHER, name=POOL.name))
+    assert {pool.id for pool in await database.pools()} == {POOL.id, OTHER.id}
 
 
 async def test_pool_can_be_changed(database: Database) -> None:
-    """An update replaces every field, keeps names unique, and names a pool that is not there."""
+    """An update replaces every field, and names a pool that is not there."""
     await database.add_pool(POOL)
     await database.add_pool(OTHER)
     changed = replace(POOL, password="new", fingerprints={}, members=("10.0.0.9",), admit=(), only=())
 
     await database.update_pool(changed)
-    with pytest.raises(ConflictError, match="other"):
-        await database.update_pool(replace(POOL, name="other"))
     with pytest.raises(NotFoundError, match="nowhere"):
         await database.update_pool(replace(POOL, id=PoolId("x"), name="nowhere"))
     assert await database.pools() == (changed, OTHER)

@@ -121,20 +121,23 @@ class Database:
             return tuple(self._pool(row) for row in rows)
 
     async def add_pool(self, pool: StoredPool) -> None:
-        """Keep a new pool. Raises `ConflictError` ``pool-exists`` when its id or its name is taken."""
+        """Keep a new pool. Raises `ConflictError` ``pool-exists`` when its id is known."""
         async with self._session() as session:
             session.add(PoolRow(id=pool.id, **self._columns(pool)))
-            await _commit_named(session, pool.name)
+            try:
+                await session.commit()
+            except IntegrityError as error:
+                raise ConflictError("pool-exists", name=pool.name) from error
 
     async def update_pool(self, pool: StoredPool) -> None:
-        """Replace what is kept of a pool. Raises `NotFoundError` ``no-such-pool``, `ConflictError` ``pool-exists``."""
+        """Replace what is kept of a pool. Raises `NotFoundError` ``no-such-pool``."""
         async with self._session() as session:
             row = await session.get(PoolRow, pool.id)
             if row is None:
                 raise NotFoundError("no-such-pool", name=pool.name)
             for column, value in self._columns(pool).items():
                 setattr(row, column, value)
-            await _commit_named(session, pool.name)
+            await session.commit()
 
     async def remove_pool(self, pool: PoolId) -> None:
         """Forget a pool, its password and its pins. Which VMs its key was put into stays known: it still opens them."""
@@ -228,13 +231,6 @@ class Database:
 
 def _password_of(pool: str) -> tuple[str, str, str]:
     return PoolRow.__tablename__, pool, "password"
-
-
-async def _commit_named(session: AsyncSession, name: str) -> None:
-    try:
-        await session.commit()
-    except IntegrityError as error:
-        raise ConflictError("pool-exists", name=name) from error
 
 
 def _prepared(url: URL) -> tuple[AsyncEngine, ScriptDirectory]:

@@ -39,7 +39,8 @@ class PoolRow(Base):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     """The pool's XAPI uuid."""
-    name: Mapped[str] = mapped_column(Text, unique=True)
+    name: Mapped[str] = mapped_column(Text)
+    """As the pool calls itself; two pools may have the same name."""
     url: Mapped[str] = mapped_column(Text)
     user: Mapped[str] = mapped_column("user_name", Text)
     password: Mapped[bytes] = mapped_column(LargeBinary)

@@ -12,7 +12,7 @@ def upgrade() -> None:
     op.create_table(
         "pools",
         sa.Column("id", sa.String(36), primary_key=True),
-        sa.Column("name", sa.Text(), nullable=False, unique=True),
+        sa.Column("name", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("user_name", sa.Text(), nullable=False),
         sa.Column("password", sa.LargeBinary(), nullable=False),

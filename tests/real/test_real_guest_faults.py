@@ -17,13 +17,16 @@ from tests.real.guests import TakeGuests
 
 pytestmark = pytest.mark.real
 
+LONELY_NETWORKS = ("10.213.254.0/28", "10.213.255.0/28")
+"""Where no other test's guest takes an address as soon as it is free."""
+
 PAUSED_GUEST = """
 import asyncio, sys
 from pathlib import Path
 from roadstead.lab.guests.real import RealGuests
 
 async def main():
-    maker = RealGuests(Path(sys.argv[1]))
+    maker = RealGuests(Path(sys.argv[1]), sys.argv[2])
     guest = await maker.make("doomed", 1, 5)
     await guest.start()
     print(guest.machine.wire.name, guest.machine.wire.guest, flush=True)
@@ -108,13 +111,13 @@ async def test_what_is_typed_in_a_guest_happens_there_alone(real_guests: TakeGue
 
 async def test_destroyed_guests_leave_nothing(tmp_path: Path) -> None:
     """After a guest is destroyed there is no interface, lock, control group, process or file of it."""
-    maker = RealGuests(tmp_path / "guests")
+    maker = RealGuests(tmp_path / "guests", LONELY_NETWORKS[0])
     guest = await maker.make("brief", 1, 5)
     await guest.start()
     machine = guest.machine
     assert machine.processes("dockerd")
 
-    await maker.forget(guest)
+    await guest.destroy()
 
     assert _leftovers(machine) == []
     await maker.close()
@@ -133,7 +136,7 @@ async def test_two_labs_share_no_address(tmp_path: Path) -> None:
 async def test_a_killed_lab_leaves_no_guest(tmp_path: Path) -> None:
     """When a lab is killed its guests end, paused containers too, and the next lab tidies up and finds the rest."""
     lab = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PAUSED_GUEST, str(tmp_path / "guests"), stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", PAUSED_GUEST, str(tmp_path / "guests"), LONELY_NETWORKS[1], stdout=asyncio.subprocess.PIPE
     )
     assert lab.stdout
     wire, address = (await lab.stdout.readline()).decode().split()
@@ -141,7 +144,7 @@ async def test_a_killed_lab_leaves_no_guest(tmp_path: Path) -> None:
     await lab.communicate()
 
     assert await _soon(lambda: not _guest_processes(tmp_path))
-    maker = RealGuests(tmp_path / "guests")
+    maker = RealGuests(tmp_path / "guests", LONELY_NETWORKS[1])
     guest = await maker.make("doomed", 1, 5)
     assert not list(CGROUPS.glob(f"*/roadstead-lab-{wire}"))
     assert guest.addresses == (address,)

@@ -94,11 +94,6 @@ class RealGuests:
         self._guests.clear()
         self._threads.shutdown(wait=False)
 
-    async def forget(self, guest: RealGuest) -> None:
-        """Destroy one guest."""
-        self._guests.remove(guest)
-        await guest.destroy()
-
     async def _run(self, work: partial[Machine]) -> Machine:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 

@@ -67,11 +67,14 @@ class Wire:
             commands.succeeds("ip", "link", "delete", self.name)
 
     def release(self) -> None:
-        """Give the /30 back to whoever asks next."""
+        """Give the /30 back to whoever asks next; once it is given back, nothing happens."""
+        if self._lock < 0:
+            return
         self.unplug()
         _open(self.network)
         (LOCKS / self.name).unlink(missing_ok=True)
         os.close(self._lock)
+        self._lock = -1
 
 
 def reserve(network: ipaddress.IPv4Network, preferred: int) -> Wire:

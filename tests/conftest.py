@@ -30,6 +30,11 @@ hypothesis.settings.register_profile("roadstead", deadline=None, derandomize=Tru
 hypothesis.settings.load_profile("roadstead")
 
 
+def pytest_configure() -> None:
+    """Say that the main thread has no loop: else pytest-asyncio makes one between tests, which nobody closes."""
+    asyncio.set_event_loop(None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the real tests of one file on one worker: they share its guests."""
     for item in items:

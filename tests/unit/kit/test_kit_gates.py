@@ -1,0 +1,141 @@
+"""Limits on what happens at once: never more, in order, and nothing is lost to a cancellation."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.kit.gates import Budget, Gate
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_a_gate_lets_in_as_many_as_it_is_wide() -> None:
+    """Ten holders of a gate of three need four rounds."""
+    gate = Gate(3)
+    inside = most = 0
+
+    async def hold() -> None:
+        nonlocal inside, most
+        async with gate():
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(1)
+            inside -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(hold())
+    assert most == 3
+    assert asyncio.get_running_loop().time() == 4
+
+
+async def test_waiters_at_a_gate_are_served_in_order() -> None:
+    """First come, first served."""
+    gate, served = Gate(1), []
+
+    async def hold(name: int) -> None:
+        async with gate():
+            served.append(name)
+            await asyncio.sleep(1)
+
+    async with asyncio.TaskGroup() as group:
+        for name in range(5):
+            group.create_task(hold(name))
+    assert served == list(range(5))
+
+
+async def test_a_gate_counts_who_waits() -> None:
+    """Waiting is visible, and ends with a cancellation as well."""
+    gate = Gate(1)
+    async with gate(), asyncio.TaskGroup() as group:
+        waiter = group.create_task(gate().__aenter__())
+        await asyncio.sleep(1)
+        assert repr(gate) == "<Gate of 1, 1 waiting>"
+        waiter.cancel()
+        await asyncio.sleep(1)
+        assert gate.waiting == 0
+    async with asyncio.timeout(1), gate():
+        pass
+
+
+async def test_a_failing_holder_gives_its_place_back() -> None:
+    """Errors inside do not narrow a gate."""
+    gate = Gate(1)
+    with pytest.raises(ValueError, match="mine"):
+        async with gate():
+            raise ValueError("mine")
+    async with asyncio.timeout(1), gate():
+        pass
+
+
+async def test_whoever_wants_more_than_is_left_waits() -> None:
+    """A budget is never overdrawn; what was given back goes to who waits."""
+    budget = Budget(10)
+    async with asyncio.TaskGroup() as group:
+        async with budget.hold(7):
+            entered = asyncio.Event()
+
+            async def hold() -> None:
+                async with budget.hold(4):
+                    entered.set()
+
+            group.create_task(hold())
+            await asyncio.sleep(5)
+            assert not entered.is_set()
+        async with asyncio.timeout(1):
+            await entered.wait()
+    assert budget.free == 10
+
+
+async def test_more_than_all_means_all() -> None:
+    """An amount above the total waits for everything instead of for ever."""
+    budget = Budget(10)
+    async with asyncio.timeout(1), budget.hold(1000):
+        assert budget.free == 0
+    assert budget.free == 10
+
+
+async def test_a_cancelled_waiter_hands_its_turn_on() -> None:
+    """Of two that wait, one is cancelled in the moment in which it could go on: the other goes on."""
+    budget = Budget(10)
+    done = []
+
+    async def hold(name: str) -> None:
+        async with budget.hold(10):
+            done.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        async with budget.hold(10):
+            first, _ = group.create_task(hold("first")), group.create_task(hold("second"))
+            await asyncio.sleep(1)
+        first.cancel()
+    assert done == ["second"]
+    assert budget.free == 10
+
+
+@given(
+    amounts=st.lists(st.tuples(st.integers(0, 15), st.floats(0, 3), st.booleans()), max_size=20),
+    total=st.integers(1, 10),
+)
+async def test_a_budget_is_kept_whatever_happens(amounts: list[tuple[int, float, bool]], total: int) -> None:
+    """Any mixture of sizes, times and cancellations: never overdrawn, everybody served, everything given back."""
+    budget = Budget(total)
+    served = 0
+
+    async def hold(amount: int, seconds: float) -> None:
+        nonlocal served
+        async with budget.hold(amount):
+            assert 0 <= budget.free <= total
+            served += 1
+            await asyncio.sleep(seconds)
+
+    async with asyncio.TaskGroup() as group:
+        for amount, seconds, cancelled in amounts:
+            task = group.create_task(hold(amount, seconds))
+            await asyncio.sleep(0.1)
+            if cancelled:
+                task.cancel()
+    assert budget.free == total
+    assert served >= sum(not cancelled for *_, cancelled in amounts)

@@ -1,0 +1,82 @@
+"""Foreign text, made harmless."""
+
+import unicodedata
+import xml.etree.ElementTree as ET
+from xml.sax.saxutils import escape
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.kit.text import cut, terminal_clean, xml_clean
+
+ANYTHING = st.text(st.characters(exclude_categories=()))
+"""Lone surrogates too."""
+REFUSED_BY_XAPI = ["\x00", "\x08", "\x0b", "\x0c", "\r", "\x1b", "\x1f", "\ufffe", "\uffff", "\ud800", "\udfff"]
+TAKEN_BY_XAPI = ["\t", "\n", " ", "~", "ä", "\ud7ff", "\ue000", "\ufffd", "\U00010000", "\U0010ffff", "日本", "🐳"]
+
+
+@pytest.mark.parametrize("character", REFUSED_BY_XAPI, ids=ascii)
+def test_what_bricks_a_pool_is_replaced(character: str) -> None:
+    """C0 controls, surrogates, U+FFFE and U+FFFF never reach XAPI's database."""
+    assert xml_clean(f"a{character}b") == "a\ufffdb"
+
+
+@pytest.mark.parametrize("text", TAKEN_BY_XAPI, ids=ascii)
+def test_what_xml_holds_stays(text: str) -> None:
+    """Tab, newline and every ordinary character pass unchanged."""
+    assert xml_clean(f"a{text}b") == f"a{text}b"
+
+
+@given(ANYTHING)
+def test_clean_text_can_be_put_into_xml_and_read_again(text: str) -> None:
+    """An XML parser reads back exactly what was cleaned, and cleaning it again changes nothing."""
+    clean = xml_clean(text)
+    read = ET.fromstring(f"<a>{escape(clean)}</a>")  # noqa: S314 - no entities can be in it
+    assert (read.text or "") == clean
+    assert xml_clean(clean) == clean
+    assert "\ufffe" not in clean
+    assert "\uffff" not in clean
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("web-1", "web-1", id="plain"),
+        pytest.param("größe 日本 🐳", "größe 日本 🐳", id="words"),
+        pytest.param("a\x1b[2Jb", "a?[2Jb", id="escape-sequence"),
+        pytest.param("a\x9b2Jb", "a?2Jb", id="one-byte-csi"),
+        pytest.param("a\rb\nc\td", "a?b?c?d", id="line-ends"),
+        pytest.param("a\u2028b\u2029c\x85d", "a?b?c?d", id="unicode-line-ends"),
+        pytest.param("abc\u202egnp.exe", "abc?gnp.exe", id="right-to-left-override"),
+        pytest.param("a\u2066b\u2069c\u200fd", "a?b?c?d", id="isolates-and-marks"),
+        pytest.param("a\u200bb\ufeffc", "a?b?c", id="invisible"),
+        pytest.param("a\ud800b", "a?b", id="lone-surrogate"),
+        pytest.param("a\x00b\x7fc", "a?b?c", id="null-and-delete"),
+    ],
+)
+def test_text_for_a_terminal_cannot_command_it(text: str, shown: str) -> None:
+    """Escapes, line ends, bidirectional marks and what cannot be seen become question marks."""
+    assert terminal_clean(text) == shown
+
+
+@given(ANYTHING)
+def test_terminal_text_is_one_harmless_line(text: str) -> None:
+    """Whatever comes in: the same number of characters, one line, encodable, nothing of a control category."""
+    shown = terminal_clean(text)
+    assert len(shown) == len(text)
+    assert len(shown.splitlines()) <= 1
+    assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cf", "Cs"}
+    shown.encode()
+
+
+@given(text=ANYTHING, limit=st.integers(3, 40))
+def test_cut_text_fits(text: str, limit: int) -> None:
+    """At most so many bytes; what fits is not touched; what was cut says so and is a start of the whole."""
+    short = cut(text, limit)
+    assert len(short.encode("utf-8", "replace")) <= limit
+    if len(text.encode("utf-8", "replace")) <= limit:
+        assert short == text
+    else:
+        assert short.endswith("…")
+        assert text.encode("utf-8", "replace").decode().startswith(short[:-1])

@@ -25,7 +25,8 @@ SOCKET_PATH = "/var/run/docker.sock"
 CIPHERS = ("aes128-gcm@openssh.com",)
 EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
 LOGIN_SECONDS = 120
-GARBAGE_SECONDS = 0.05
+GARBAGE_SECONDS = 0.01
+GARBAGE = b"220 mail.example.com ESMTP\r\n" * 64
 NOISE = b"Welcome to a simulated guest.\n"
 
 NOT_FOUND = 127
@@ -114,7 +115,7 @@ class _Impolite(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if not self._is_paused:
-            self._transport.write(b"220 mail.example.com ESMTP\r\n" * 8)
+            self._transport.write(GARBAGE)
         asyncio.get_running_loop().call_later(GARBAGE_SECONDS, self._babble)
 
 

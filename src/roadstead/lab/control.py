@@ -27,6 +27,7 @@ from roadstead.errors import (
     StartError,
 )
 from roadstead.kit import tasks
+from roadstead.lab import groups
 from roadstead.lab.pool.failures import Failure
 from roadstead.lab.pool.http import Mood
 from roadstead.lab.pool.schema import SCHEMAS
@@ -214,7 +215,7 @@ async def listening(pool: LabPool) -> AsyncIterator[None]:
     path = pool.folder.socket
     if len(str(path).encode()) > SOCKET_PATH_BYTES:
         raise StartError("state-unusable", path=pool.folder.path, reason="its path is too long for a socket")
-    async with asyncio.TaskGroup() as group:
+    async with groups.plain_group() as group:
         running: set[asyncio.Task[None]] = set()
 
         def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

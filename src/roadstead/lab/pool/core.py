@@ -70,6 +70,8 @@ class Core:
     pulse: Latest[int]
     busy: dict[str, str] = field(default_factory=dict)
     """VM → the operation that is under way in it."""
+    waiting: int = 0
+    """How many calls wait for changes."""
     domains: int = 0
     """How many domains were started: the number of the newest."""
 

@@ -175,11 +175,14 @@ class _Wait:
 
     async def change(self) -> None:
         """Wait for a change, but no longer than the caller does."""
+        self._core.waiting += 1
         try:
             async with asyncio.timeout_at(self._until):
                 await self._core.pulse.wait_newer(self._seen)
         except TimeoutError:
             return
+        finally:
+            self._core.waiting -= 1
 
 
 async def _from(call: Call, classes: tuple[str, ...], text: str, timeout: float) -> object:  # noqa: ASYNC109 - XAPI's argument

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from roadstead.kit import tasks
 from roadstead.kit.latest import Latest
+from roadstead.lab import groups
 from roadstead.lab.guests import GuestMaker
 from roadstead.lab.pool import accounts, contents, sites
 from roadstead.lab.pool.core import Core
@@ -22,24 +23,13 @@ from roadstead.lab.pool.messages import Messages
 from roadstead.lab.pool.sessions import Sessions
 from roadstead.lab.pool.sites import Site
 from roadstead.lab.pool.state import Folder, PoolState
+from roadstead.lab.pool.text import is_unreadable
 
 FLUSH_S = 60.0
 """What was written is in the file after this time at the latest; a real pool takes five minutes."""
 
 SWITCH_S = 0.05
 """A change of master that a call asked for begins this long after the call was answered."""
-
-
-@asynccontextmanager
-async def _group() -> AsyncIterator[asyncio.TaskGroup]:
-    """The owner of the pool's tasks; a single failure leaves it as itself, so that callers can name it."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except BaseExceptionGroup as failures:
-        if len(failures.exceptions) > 1:
-            raise
-        raise failures.exceptions[0] from failures.exceptions[0].__cause__
 
 
 class LabPool(VmDriver):
@@ -95,7 +85,7 @@ class LabPool(VmDriver):
             await asyncio.to_thread(self.folder.open)
             stack.callback(self.folder.close)
             self.password = await asyncio.to_thread(self.folder.password)
-            group = await stack.enter_async_context(_group())
+            group = await stack.enter_async_context(groups.plain_group())
             await self._fill(group)
             stack.push_async_callback(self.save)
             stack.push_async_callback(self.machines.close)
@@ -291,3 +281,13 @@ class LabPool(VmDriver):
     def lose_deletions(self, kind: str = "VM") -> None:
         """Forget all deletions of a class, as a pool does after many of them."""
         self.core.database.table(kind).lose_deletions()
+
+    def unreadable(self) -> list[tuple[str, str, str]]:
+        """(class, reference, field) of what a client wrote and a real pool could not read at its next start."""
+        return [
+            (name, ref, field)
+            for name in self.core.database.tables
+            for ref, record in self.core.database.all(name)
+            for field, value in record.items()
+            if is_unreadable(value)
+        ]

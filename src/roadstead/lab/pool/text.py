@@ -33,6 +33,8 @@ def checked_map(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
-def is_unreadable(value: str) -> bool:
-    """Whether a real pool's database could not be read again with this in it."""
-    return _UNREADABLE.search(value) is not None
+def is_unreadable(value: object) -> bool:
+    """Whether a real pool's database could not be read again with this string or map of strings in it."""
+    if isinstance(value, dict):
+        return any(is_unreadable(member) for pair in value.items() for member in pair)
+    return isinstance(value, str) and _UNREADABLE.search(value) is not None

@@ -1,0 +1,221 @@
+"""`roadstead lab` as the command runs it: its options, what it says when it is ready, and the orders that it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadstead.errors import AmbiguousError, ConflictError, InputError, NotFoundError, RoadsteadError, StartError
+from roadstead.lab import control
+from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
+from roadstead.lab.pool.accounts import ACCOUNTS
+from roadstead.lab.pool.server import LabPool
+from tests.unit.lab.pool_support import PlainGuests
+
+
+@asynccontextmanager
+async def lab(options: LabOptions) -> AsyncIterator[LabReady]:
+    """A lab that runs for the length of the block."""
+    ready: asyncio.Future[LabReady] = asyncio.get_running_loop().create_future()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run_lab(options, ready=ready.set_result))
+        try:
+            yield await ready
+        finally:
+            running.cancel()
+
+
+def options(state: Path, **changes: Any) -> LabOptions:
+    """A small lab without guests."""
+    return replace(LabOptions(state, hosts=2, vms=2, guests="none", port=0), **changes)
+
+
+@asynccontextmanager
+async def ordered(tmp_path: Path) -> AsyncIterator[tuple[LabPool, PlainGuests]]:
+    """A pool with plain guests that takes orders, holding web-1."""
+    guests = PlainGuests()
+    async with LabPool(tmp_path, hosts=2, guests=guests) as pool, control.listening(pool):
+        await pool.create_vm("web-1")
+        yield pool, guests
+
+
+async def test_ready_lab_says_how_to_use_it(tmp_path: Path) -> None:
+    """One line of JSON holds all that `pool add` needs."""
+    async with lab(options(tmp_path / "lab")) as ready:
+        told = json.loads(ready.line)
+
+        assert list(told) == ["url", "fingerprint", "user", "password_file", "state", "admit"]
+        assert told["url"].startswith("https://127.88.0.1:")
+        assert Path(told["password_file"]).read_text().strip()
+        assert "\n" not in ready.line
+        assert stat.S_IMODE((tmp_path / "lab").stat().st_mode) == 0o700
+
+
+async def test_lab_holds_what_was_asked_for(tmp_path: Path) -> None:
+    """The lab has the VMs asked for, beside templates, snapshots and control domains."""
+    async with lab(options(tmp_path, vm=("mine=10.0.0.1,fd00::1@bob",))):
+        truth = await lab_do(tmp_path, "truth")
+        mine = await lab_do(tmp_path, "address", "mine", "10.0.0.1,fd00::1")
+
+    assert sorted(str(vm["name"]) for vm in truth.values() if isinstance(vm, dict)) == ["db-2", "mine", "web-1"]
+    assert (mine["state"], mine["addresses"]) == ("running", ["10.0.0.1", "fd00::1"])
+
+
+async def test_second_run_adds_only_what_is_missing(tmp_path: Path) -> None:
+    """A lab on an old folder keeps its VMs; more are made when more are asked for, destroyed ones stay away."""
+    async with lab(options(tmp_path, vm=("mine=10.0.0.1",))):
+        await lab_do(tmp_path, "destroy", "web-1")
+        await lab_do(tmp_path, "stop", "mine")
+    async with lab(options(tmp_path, vms=3, vm=("mine=10.0.0.2@bob",))):
+        truth = await lab_do(tmp_path, "truth")
+        stopped = await lab_do(tmp_path, "stop", "mine")
+
+    assert sorted(str(vm["name"]) for vm in truth.values() if isinstance(vm, dict)) == ["app-3", "db-2", "mine"]
+    assert stopped["addresses"] == ["10.0.0.2"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"hosts": 0}, "--hosts"),
+        ({"vms": -1}, "--vms"),
+        ({"port": 70000}, "--port"),
+        ({"containers": 5000}, "--containers"),
+        ({"rate": -1.0}, "--rate"),
+        ({"rate": float("inf")}, "--rate"),
+        ({"vm": ("noaddress",)}, "--vm"),
+        ({"vm": ("=10.0.0.1",)}, "--vm"),
+        ({"vm": ("name=@user",)}, "--vm"),
+    ],
+)
+async def test_bad_options_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
+    """An option that makes no sense is named, and no folder is made."""
+    with pytest.raises(InputError) as refused:
+        await run_lab(options(tmp_path / "lab", **changes), ready=print)
+
+    assert refused.value.fields["field"] == field
+    assert not (tmp_path / "lab").exists()
+
+
+async def test_lab_that_cannot_start_says_why(tmp_path: Path) -> None:
+    """A second lab on the folder is refused with its code."""
+    async with lab(options(tmp_path)):
+        with pytest.raises(StartError) as refused:
+            await run_lab(options(tmp_path), ready=print)
+
+    assert refused.value.code == "lab-state-taken"
+
+
+async def test_long_paths_are_refused(tmp_path: Path) -> None:
+    """A state folder whose socket would not fit into an address is refused."""
+    with pytest.raises(StartError) as refused:
+        await run_lab(options(tmp_path / ("x" * 100)), ready=print)
+
+    assert refused.value.code == "state-unusable"
+
+
+async def test_low_limit_of_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When more files may be needed than the hard limit allows, the lab says so and starts."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (100, 100))
+    monkeypatch.setattr("resource.setrlimit", lambda *_: None)
+
+    async with lab(options(tmp_path)) as ready:
+        assert "ulimit" in ready.notes[0]
+
+
+async def test_folder_without_a_lab_takes_no_orders(tmp_path: Path) -> None:
+    """An order to a lab that does not run is refused."""
+    with pytest.raises(ConflictError) as refused:
+        await lab_do(tmp_path, "truth")
+
+    assert refused.value.code == "lab-gone"
+
+
+async def test_orders_drive_vms(tmp_path: Path) -> None:
+    """Each verb for VMs acts, and tells how the VM is afterwards."""
+    async with ordered(tmp_path) as (pool, guests):
+        assert (await lab_do(tmp_path, "stop", "web-1"))["state"] == "halted"
+        assert (await lab_do(tmp_path, "start", "web-1", "2"))["host"] == 2
+        assert (await lab_do(tmp_path, "migrate", "web-1"))["host"] == 1
+        assert (await lab_do(tmp_path, "rename", "web-1", "a b"))["name"] == "a b"
+        assert (await lab_do(tmp_path, "address", "a b", "10.0.0.7"))["addresses"] == ["10.0.0.7"]
+        assert (await lab_do(tmp_path, "create", "new", "3"))["addresses"] == ["10.9.0.2", "fd00::2"]
+        assert (await lab_do(tmp_path, "destroy", "new"))["state"] == "destroyed"
+        await lab_do(tmp_path, "host-key", "a b")
+        await lab_do(tmp_path, "rate", "2.5")
+
+        assert guests.made[1].done[-1] == "new_host_key"
+        assert guests.rate == 2.5
+        assert list(await lab_do(tmp_path, "truth")) == [pool.uuid_of("a b")]
+
+
+async def test_orders_break_the_pool(tmp_path: Path) -> None:
+    """Each verb for outages acts."""
+    async with ordered(tmp_path) as (pool, _):
+        fingerprint = pool.fingerprints[1]
+        assert (await lab_do(tmp_path, "certificate", "2"))["fingerprint"] != fingerprint
+        assert (await lab_do(tmp_path, "master", "2"))["url"] == pool.urls[1]
+        assert (await lab_do(tmp_path, "restart", "", "crash"))["url"] == pool.url
+        pool.core.sessions.open(ACCOUNTS["root"], "mine", "host")
+        assert (await lab_do(tmp_path, "sessions"))["ended"] == {"mine": 1}
+        await lab_do(tmp_path, "mood", "silent", "1")
+        await lab_do(tmp_path, "host", "1", "down")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.88.0.1", pool.port)
+        await lab_do(tmp_path, "host", "1", "up")
+        pool.core.database.destroy("network", pool.core.database.create("network", {}))
+        await lab_do(tmp_path, "lose-deletions", "network")
+
+        assert not pool.core.database.table("network").deletions
+
+
+@pytest.mark.parametrize(
+    ("order", "kind", "code"),
+    [
+        (("dance", "web-1"), InputError, "action-unknown"),
+        (("stop", "nobody"), NotFoundError, "no-such-vm"),
+        (("start", "web-1"), ConflictError, "pool-call-failed"),
+        (("migrate", "web-1", "9"), NotFoundError, "no-such-host"),
+        (("migrate", "web-1", "x"), InputError, "field-invalid"),
+        (("rename", "web-1"), InputError, "field-invalid"),
+        (("create", ""), InputError, "field-invalid"),
+        (("rate", "fast"), InputError, "field-invalid"),
+        (("mood", "sad"), InputError, "field-invalid"),
+        (("host", "1", "sideways"), InputError, "field-invalid"),
+        (("lose-deletions", "nothing"), InputError, "field-invalid"),
+        (("master", "7"), NotFoundError, "no-such-host"),
+        (("stop", "twin"), AmbiguousError, "ambiguous-name"),
+    ],
+)
+async def test_bad_orders_are_refused(
+    tmp_path: Path, order: tuple[str, ...], kind: type[RoadsteadError], code: str
+) -> None:
+    """An order that makes no sense comes back as the error that it is."""
+    async with ordered(tmp_path) as (pool, _):
+        for _ in range(2):
+            await pool.create_vm("twin", running=False)
+        with pytest.raises(kind) as refused:
+            await lab_do(tmp_path, *order)
+
+    assert (type(refused.value), refused.value.code) == (kind, code)
+
+
+@pytest.mark.parametrize("line", [b"nonsense\n", b"{}\n", b'{"verb": 5}\n', b"x" * 70_000 + b"\n"])
+async def test_socket_survives_nonsense(tmp_path: Path, line: bytes) -> None:
+    """What is no order is refused or ignored; the next order is obeyed."""
+    async with ordered(tmp_path) as (pool, _):
+        reader, writer = await asyncio.open_unix_connection(pool.folder.socket)
+        writer.write(line)
+        answer = await reader.read()
+        writer.close()
+
+        assert answer == b"" or b"field-invalid" in answer
+        assert await lab_do(tmp_path, "truth")

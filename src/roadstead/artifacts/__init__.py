@@ -1,0 +1,1 @@
+"""Bytes for guests and clients: pure, each module makes one thing."""

@@ -1,0 +1,79 @@
+"""The API as one ASGI application: the table of routes on FastAPI, inside the borders."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from roadstead.errors import RoadsteadError
+from roadstead.serve import openapi, problems
+from roadstead.serve.borders import Border, BoundedBody, Door, Token
+from roadstead.serve.calls import CALLER, Call, Services
+from roadstead.serve.routes import PREFIX, TABLE, Route
+
+
+def build(services: Services, token: Token | None = None) -> FastAPI:
+    """Return the API of ``services``. ``token`` opens it on loopback; without one only the local socket is open."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.readers = services.readers
+    for row in TABLE:
+        add(app, row, services)
+    document = openapi.encoded(app)
+
+    def describe_api(_: Call) -> Response:
+        """Return this document."""
+        return Response(document, media_type="application/json")
+
+    add(app, Route("GET", "/openapi.json", "view", describe_api), services)
+    for kind in (RoadsteadError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _told)
+    app.add_middleware(BoundedBody)
+    app.add_middleware(Door, token=token)
+    app.add_middleware(Border)
+    return app
+
+
+def add(app: FastAPI, row: Route, services: Services) -> None:
+    """Add one row of the table to ``app``."""
+    app.add_api_route(
+        PREFIX + row.path,
+        _endpoint(row, services),
+        methods=[row.method],
+        status_code=row.status,
+        operation_id=row.name,
+        description=row.description,
+        tags=[row.topic],
+        response_class=Response,
+        response_model=None,
+    )
+
+
+def _endpoint(row: Route, services: Services) -> Callable[..., Awaitable[Response]]:
+    """Return what FastAPI calls for ``row``: the handler with its `Call`, after the permission was checked.
+
+    It waits even where the handler does not, for FastAPI runs what is not async in a thread of its own, where the
+    inventory would change while it is read.
+    """
+    signature = inspect.signature(row.handler)
+    asked = inspect.Parameter("request_", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in list(signature.parameters.values())[1:]]
+
+    async def endpoint(*, request_: Request, **given: Any) -> Response:
+        caller = request_.scope[CALLER]
+        caller.demand(row.permission)
+        answer: Response | Awaitable[Response] = row.handler(Call(services, caller), **given)
+        return answer if isinstance(answer, Response) else await answer
+
+    endpoint.__name__ = row.name
+    endpoint.__signature__ = inspect.Signature([asked, *parameters], return_annotation=Response)  # type: ignore[attr-defined]
+    return endpoint
+
+
+async def _told(request: Request, error: Exception) -> Response:  # noqa: RUF029 - what is not async runs in a thread
+    known = problems.translated(error, request)
+    return problems.answer(known or RoadsteadError("internal"))

@@ -1,0 +1,92 @@
+"""The bodies of requests, checked at the border: a field that is wrong or unknown is named."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from roadstead.act.pools import PoolChange
+
+MOST_NETWORKS = 256
+Url = Annotated[str, Field(min_length=1, max_length=2048, description="`https://HOST` or `https://HOST:PORT`.")]
+User = Annotated[str, Field(min_length=1, max_length=256, description="The pool account; it needs pool-operator.")]
+Password = Annotated[SecretStr, Field(min_length=1, max_length=1024, description="Its password.")]
+Fingerprint = Annotated[str, Field(max_length=128, description="SHA-256 of the certificate that is trusted.")]
+CaPem = Annotated[str, Field(max_length=2**18, description="PEM text of the CA that the certificate is verified by.")]
+Network = Annotated[str, Field(max_length=64)]
+Admit = Annotated[
+    list[Network],
+    Field(max_length=MOST_NETWORKS, description="Networks whose addresses may be used although they usually may not."),
+]
+Only = Annotated[
+    list[Network], Field(max_length=MOST_NETWORKS, description="Networks outside of which no guest is contacted.")
+]
+
+
+class Body(BaseModel):
+    """A body; what it does not know it refuses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerToProbe(Body):
+    """Whose certificate is asked for."""
+
+    url: Url
+
+
+class NewPool(Body):
+    """A pool to sign in to."""
+
+    url: Url
+    user: User
+    password: Password
+    fingerprint: Fingerprint | None = None
+    ca_pem: CaPem | None = None
+    accept_new: bool = Field(default=False, description="Trust whatever certificate the server shows now.")
+    admit: Admit = []
+    only: Only = []
+
+    def change(self) -> PoolChange:
+        """Return the command."""
+        return _change(self, self.password)
+
+
+class PoolEdit(Body):
+    """What changes in how a pool is reached; what is left out stays."""
+
+    url: Url | None = None
+    user: User | None = None
+    password: Password | None = None
+    fingerprint: Fingerprint | None = None
+    ca_pem: CaPem | None = None
+    accept_new: bool = Field(default=False, description="Trust whatever certificate the server shows now.")
+    admit: Admit | None = None
+    only: Only | None = None
+
+    def change(self) -> PoolChange:
+        """Return the command."""
+        return _change(self, self.password)
+
+
+class NewOperation(Body):
+    """What is to be done to which containers."""
+
+    action: str = Field(max_length=64, description="start, stop, restart, pause or unpause.")
+    targets: list[Annotated[str, Field(max_length=256)]] = Field(description="Ids of containers.")
+
+
+def _change(body: NewPool | PoolEdit, password: SecretStr | None) -> PoolChange:
+    return PoolChange(
+        url=body.url,
+        user=body.user,
+        password=password.get_secret_value() if password is not None else None,
+        fingerprint=body.fingerprint,
+        ca_pem=body.ca_pem,
+        accept_new=body.accept_new,
+        admit=_tuple(body.admit),
+        only=_tuple(body.only),
+    )
+
+
+def _tuple(networks: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(networks) if networks is not None else None

@@ -1,0 +1,31 @@
+"""The parameters that several handlers take, each with its meaning for the OpenAPI document."""
+
+from typing import Annotated
+from urllib.parse import unquote
+
+from fastapi import Path, Query
+from pydantic import AfterValidator
+
+NAME_CHARACTERS = 1024
+
+
+def _decoded(text: str) -> str:
+    return unquote(text)
+
+
+# The border leaves paths as they were written, so that a slash in a name stays in the name: it is decoded here.
+Written = AfterValidator(_decoded)
+PoolName = Annotated[str, Written, Path(description="Id, beginning of the id, or name of the pool.")]
+VmName = Annotated[str, Written, Path(description="Id, beginning of the id, or name of the VM.")]
+VmPart = Annotated[str, Written, Path(description="Id of the VM.")]
+EnginePart = Annotated[str, Written, Path(description="The engine's id of the container, 64 digits.")]
+OperationName = Annotated[str, Written, Path(description="Id of the operation.")]
+Filter = Annotated[
+    str,
+    Query(
+        description="Filter, such as `state:running image:nginx vm:web*`, or free text. Values of one field are "
+        "alternatives, different fields must all match, `-` negates, quotes make text literal. `state:stale` alone "
+        "finds what is stale."
+    ),
+]
+Fields = Annotated[str | None, Query(description="Names of fields with commas between them: rows of only these.")]

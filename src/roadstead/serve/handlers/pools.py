@@ -1,0 +1,97 @@
+"""Pools: which there are, how they are reached, and their SSH key."""
+
+import asyncio
+
+from starlette.responses import Response
+
+from roadstead.artifacts import authorized_keys
+from roadstead.inventory import names, views
+from roadstead.inventory.views import PoolCounts
+from roadstead.model import Pool, PoolId
+from roadstead.serve import answers, shapes
+from roadstead.serve.bodies import NewPool, PoolEdit, ServerToProbe
+from roadstead.serve.calls import Call
+from roadstead.serve.handlers.parameters import PoolName
+
+FIRST_LISTING_SECONDS = 60.0
+"""How long an answer waits until a pool that was added or changed is listed."""
+
+
+def list_pools(call: Call) -> Response:
+    """List the pools, with how they are reached and how much is in them."""
+    counts = views.pool_counts(call.store)
+    shown = [shapes.pool_view(call, pool, counts[pool.id]) for pool in call.store.pools.values()]
+    return answers.pieces(answers.listed(shown), call.store.number)
+
+
+async def probe_server(call: Call, body: ServerToProbe) -> Response:
+    """Tell which certificate a server shows, before anything is sent to it."""
+    return answers.record(await call.commands.pools.probe(body.url))
+
+
+async def add_pool(call: Call, body: NewPool) -> Response:
+    """Sign in to a pool and keep it once that worked; answers when its first listing is there.
+
+    Without `fingerprint`, `ca_pem` or `accept_new` it is refused with `fingerprint-needed`, and no password is sent.
+    """
+    pool = await call.commands.pools.add(body.change())
+    return answers.record(await _listed(call, pool), 201)
+
+
+def show_pool(call: Call, pool: PoolName) -> Response:
+    """Show one pool."""
+    return answers.record(_shown(call, names.find_pool(call.store, pool)))
+
+
+async def change_pool(call: Call, pool: PoolName, body: PoolEdit) -> Response:
+    """Change how a pool is reached, after that was tried, or which addresses of its guests may be used."""
+    changed = await call.commands.pools.change(_id(call, pool), body.change())
+    return answers.record(await _listed(call, changed))
+
+
+async def remove_pool(call: Call, pool: PoolName) -> Response:
+    """Forget a pool; in the pool itself nothing changes."""
+    await call.commands.pools.remove(_id(call, pool))
+    return Response(status_code=204)
+
+
+async def test_pool(call: Call, pool: PoolName) -> Response:
+    """Sign in to a pool anew and tell how each step went."""
+    steps = await call.commands.pools.test(_id(call, pool))
+    return answers.record(shapes.PoolTest(ok=all(step.ok for step in steps), steps=steps))
+
+
+async def show_pool_key(call: Call, pool: PoolName) -> Response:
+    """Show the public half of the pool's SSH key, and its line for `authorized_keys`; makes the key on first need."""
+    id = _id(call, pool)
+    public = (await call.commands.pools.key(id)).public
+    guests = [shapes.NamedVm(id=vm.id, name=vm.name) for vm in call.store.vms.values() if vm.pool == id and vm.enabled]
+    key = shapes.PoolKeyView(
+        pool=id,
+        public_key=public,
+        fingerprint=authorized_keys.fingerprint(public),
+        line=authorized_keys.line(public, call.services.engine_socket),
+        vms=sorted(guests, key=lambda vm: vm.name),
+    )
+    return answers.record(key)
+
+
+def _id(call: Call, name: str) -> PoolId:
+    return names.find_pool(call.store, name).id
+
+
+def _shown(call: Call, pool: Pool) -> shapes.PoolView:
+    return shapes.pool_view(call, pool, views.pool_counts(call.store).get(pool.id, PoolCounts()))
+
+
+async def _listed(call: Call, pool: Pool) -> shapes.PoolView:
+    """Wait until the pool's events reach us or it is clear that they do not; return what is then known of it."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + FIRST_LISTING_SECONDS
+    readers, feed = call.services.readers, call.services.feed
+    while (left := until - loop.time()) > 0 and not readers.stopping:
+        known = call.store.pools.get(pool.id, pool)
+        if known.live or known.problem is not None:
+            break
+        await readers.wait(feed, feed.number, left)
+    return _shown(call, call.store.pools.get(pool.id, pool))

@@ -1,0 +1,56 @@
+"""One VM: how it stands, whether it is managed, why it is not watched, and its host key."""
+
+from starlette.responses import Response
+
+from roadstead.inventory import names, views
+from roadstead.model import Vm, VmId
+from roadstead.serve import answers
+from roadstead.serve.calls import Call
+from roadstead.serve.handlers.parameters import VmName
+
+
+def show_vm(call: Call, vm: VmName) -> Response:
+    """Show one VM."""
+    return _shown(call, names.find_vm(call.store, vm))
+
+
+async def enable_vm(call: Call, vm: VmName) -> Response:
+    """Enable container management of a VM; answers when the pool has taken it, what follows is observed."""
+    found = names.find_vm(call.store, vm)
+    await call.commands.vms.enable(found.id)
+    return _shown(call, call.store.vms.get(found.id, found))
+
+
+async def disable_vm(call: Call, vm: VmName) -> Response:
+    """Disable container management of a VM; answers when the pool has taken it, what follows is observed."""
+    found = names.find_vm(call.store, vm)
+    await call.commands.vms.disable(found.id)
+    return _shown(call, call.store.vms.get(found.id, found))
+
+
+def explain_vm(call: Call, vm: VmName) -> Response:
+    """Tell why a VM is not watched, and what that is known from; one that is not live is tried at once."""
+    return answers.record(call.commands.vms.why(_id(call, vm)))
+
+
+def show_host_key(call: Call, vm: VmName) -> Response:
+    """Show the remembered SSH host key of a VM, the one that it showed last, and how the two stand."""
+    return answers.record(call.commands.vms.host_keys(_id(call, vm)))
+
+
+async def confirm_host_key(call: Call, vm: VmName) -> Response:
+    """Accept the host key that a VM showed, or an address that is claimed twice, and go on."""
+    return answers.record(await call.commands.vms.confirm_host_key(_id(call, vm)))
+
+
+async def forget_host_key(call: Call, vm: VmName) -> Response:
+    """Forget the remembered host key of a VM: the next contact is a first contact."""
+    return answers.record(await call.commands.vms.forget_host_key(_id(call, vm)))
+
+
+def _id(call: Call, name: str) -> VmId:
+    return names.find_vm(call.store, name).id
+
+
+def _shown(call: Call, vm: Vm) -> Response:
+    return answers.record(views.vm_view(vm, call.store.containers_of(vm.id).values()))

@@ -1,0 +1,78 @@
+"""The one table of what the API offers: method, path, permission, handler.
+
+Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/api.md`` are made from it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from roadstead.act.pools import Probe
+from roadstead.act.vms import HostKeys, Why
+from roadstead.inventory.views import PoolBranch, VmView
+from roadstead.model import Container, Host, Operation
+from roadstead.serve import shapes
+from roadstead.serve.handlers import inventory, operations, pools, stream, vms
+
+PREFIX = "/api/v1"
+JSON = "application/json"
+EVENTS = "text/event-stream"
+
+
+class Route(NamedTuple):
+    """One row. ``answer`` is what the handler answers with, None where it has no shape of ours."""
+
+    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    path: str
+    permission: str
+    handler: Callable[..., Any]
+    answer: Any = None
+    status: int = 200
+    media_type: str = JSON
+
+    @property
+    def name(self) -> str:
+        """The name of the operation."""
+        return self.handler.__name__
+
+    @property
+    def description(self) -> str:
+        """What it does, as the handler says."""
+        return (self.handler.__doc__ or "").strip()
+
+    @property
+    def topic(self) -> str:
+        """What it is about."""
+        return self.path.split("/")[1]
+
+
+TABLE: tuple[Route, ...] = (
+    Route("GET", "/health", "view", inventory.show_health, shapes.Health),
+    Route("GET", "/pools", "view", pools.list_pools, list[shapes.PoolView]),
+    Route("POST", "/pools", "administer", pools.add_pool, shapes.PoolView, 201),
+    Route("POST", "/pools/probe", "administer", pools.probe_server, Probe),
+    Route("GET", "/pools/{pool}", "view", pools.show_pool, shapes.PoolView),
+    Route("PATCH", "/pools/{pool}", "administer", pools.change_pool, shapes.PoolView),
+    Route("DELETE", "/pools/{pool}", "administer", pools.remove_pool, None, 204),
+    Route("POST", "/pools/{pool}/test", "administer", pools.test_pool, shapes.PoolTest),
+    Route("GET", "/pools/{pool}/key", "administer", pools.show_pool_key, shapes.PoolKeyView),
+    Route("GET", "/hosts", "view", inventory.list_hosts, list[Host]),
+    Route("GET", "/vms", "view", inventory.list_vms, list[VmView]),
+    Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),
+    Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, VmView),
+    Route("POST", "/vms/{vm}/disable", "administer", vms.disable_vm, VmView),
+    Route("GET", "/vms/{vm}/why", "view", vms.explain_vm, Why),
+    Route("GET", "/vms/{vm}/hostkey", "view", vms.show_host_key, HostKeys),
+    Route("POST", "/vms/{vm}/hostkey/confirm", "administer", vms.confirm_host_key, HostKeys),
+    Route("DELETE", "/vms/{vm}/hostkey", "administer", vms.forget_host_key, HostKeys),
+    Route("GET", "/containers", "view", inventory.list_containers, list[Container]),
+    Route("GET", "/containers/match", "view", inventory.match_containers, list[shapes.Match]),
+    Route("GET", "/containers/{vm}/{engine_id}", "view", inventory.show_container, Container),
+    Route("GET", "/containers/{vm}/{engine_id}/inspect", "inspect-secrets", operations.inspect_container),
+    Route("GET", "/tree", "view", inventory.show_tree, list[PoolBranch]),
+    Route("GET", "/search", "view", inventory.search_everything, shapes.Found),
+    Route("GET", "/changes", "view", stream.follow_changes, shapes.ShownChange, media_type=EVENTS),
+    Route("GET", "/operations", "view", operations.list_operations, list[Operation]),
+    Route("POST", "/operations", "control", operations.start_operation, Operation, 202),
+    Route("GET", "/operations/{operation}", "view", operations.show_operation, Operation),
+    Route("DELETE", "/operations/{operation}", "control", operations.cancel_operation, Operation),
+)

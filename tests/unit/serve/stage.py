@@ -1,0 +1,254 @@
+"""A real server on a socket in a test's folder: a real store and feed, real operations, stand-ins for pools and VMs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+from msgspec.structs import replace
+
+from roadstead.act.commands import Commands
+from roadstead.act.keys import KeyPair
+from roadstead.act.operations import Operations
+from roadstead.act.pools import PoolChange, Probe, Step
+from roadstead.act.vms import HostKey, HostKeys, Why
+from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
+from roadstead.inventory.feed import Feed
+from roadstead.inventory.store import Store
+from roadstead.kit import tasks
+from roadstead.model import ContainerId, Fact, LinkState, Pool, PoolId, Seen, VmId
+from roadstead.peers.database.client import StoredPool
+from roadstead.serve.app import build
+from roadstead.serve.borders import Token
+from roadstead.serve.calls import Services
+from roadstead.serve.server import Listen, Listening, serve_api
+from roadstead.settings.schema import ServerSettings
+from tests.unit.inventory_views import samples
+
+SHOWN = "ab" * 32
+PUBLIC_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC7 roadstead"
+TOKEN = Token("opensesame", Path("/state/token"))
+
+
+@dataclass
+class Pools:
+    """Stands in for `act.pools.Pools`: a pool that is added appears at once."""
+
+    world: "World"
+    known: dict[str, StoredPool] = field(default_factory=dict)
+    changes: list[PoolChange] = field(default_factory=list)
+
+    def keep(self, id: str, url: str, **fields: Any) -> StoredPool:
+        """Remember a pool."""
+        fingerprints = {} if fields.get("ca_pem") else {"": SHOWN}
+        known = {"name": id, "user": "root", "password": "secret", "added": datetime(2026, 1, 1, tzinfo=UTC)}
+        self.known[id] = StoredPool(id=PoolId(id), url=url, fingerprints=fingerprints, **{**known, **fields})
+        return self.known[id]
+
+    def stored(self, pool: PoolId) -> StoredPool:
+        if pool not in self.known:
+            raise NotFoundError("no-such-pool", name=pool)
+        return self.known[pool]
+
+    async def probe(self, url: str) -> Probe:
+        await asyncio.sleep(0)
+        return Probe(url=url, address=url.removeprefix("https://"), fingerprint=SHOWN)
+
+    async def add(self, change: PoolChange) -> Pool:
+        await asyncio.sleep(0)
+        self.changes.append(change)
+        if not (change.fingerprint or change.ca_pem or change.accept_new):
+            raise ConflictError("fingerprint-needed", address="10.0.0.1:443", shown=SHOWN)
+        pool = samples.pool("pool-9", "New", url=change.url, live=False)
+        self.keep("pool-9", pool.url, admit=change.admit, only=change.only, ca_pem=change.ca_pem or "")
+        self.world.tell(pool)
+        asyncio.get_running_loop().call_later(0.02, self.world.tell, replace(pool, live=True))
+        return pool
+
+    async def change(self, pool: PoolId, change: PoolChange) -> Pool:
+        await asyncio.sleep(0)
+        self.changes.append(change)
+        known = self.stored(pool)
+        self.known[pool] = replace(known, user=change.user or known.user, admit=change.admit or known.admit)
+        return self.world.store.pools[pool]
+
+    async def remove(self, pool: PoolId) -> None:
+        await asyncio.sleep(0)
+        del self.known[self.stored(pool).id]
+        self.world.apply(samples.gone("pool", pool))
+
+    async def test(self, pool: PoolId) -> list[Step]:
+        await asyncio.sleep(0)
+        self.stored(pool)
+        good = Step(step="sign in", ok=True, seconds=0.1)
+        return [good, Step(step="read the pool", ok=False, seconds=0.2, message="It broke.")]
+
+    async def key(self, pool: PoolId) -> KeyPair:
+        await asyncio.sleep(0)
+        self.stored(pool)
+        return KeyPair((), PUBLIC_KEY)
+
+
+@dataclass
+class Vms:
+    """Stands in for `act.vms.Vms`: what is asked is noted, and takes effect at once."""
+
+    world: "World"
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    acted: list[tuple[str, str]] = field(default_factory=list)
+    stuck: asyncio.Event | None = None
+    inspected: bytes = b'{"Id":"1","Env":["A=1"]}'
+    broken: Exception | None = None
+
+    async def enable(self, vm: VmId) -> None:
+        await asyncio.sleep(0)
+        self.asked.append(("enable", vm))
+        self.world.tell(replace(self.world.store.vms[vm], settings=samples.MANAGED))
+
+    async def disable(self, vm: VmId) -> None:
+        await asyncio.sleep(0)
+        self.asked.append(("disable", vm))
+        self.world.tell(replace(self.world.store.vms[vm], settings={}))
+
+    def host_keys(self, vm: VmId) -> HostKeys:
+        key = HostKey(type="ssh-ed25519", fingerprint="SHA256:abc")
+        return HostKeys(vm=vm, name=self.world.store.vms[vm].name, pinned=key, shown=None, state="pinned")
+
+    async def confirm_host_key(self, vm: VmId) -> HostKeys:
+        await asyncio.sleep(0)
+        raise ConflictError("nothing-to-confirm", vm=self.world.store.vms[vm].name)
+
+    async def forget_host_key(self, vm: VmId) -> HostKeys:
+        await asyncio.sleep(0)
+        self.asked.append(("forget", vm))
+        return replace(self.host_keys(vm), pinned=None, state="none")
+
+    def why(self, vm: VmId) -> Why:
+        if self.broken is not None:
+            raise self.broken
+        return Why(
+            vm=vm, name=self.world.store.vms[vm].name, state=LinkState.LIVE, problem=None, facts=[("port", "22")]
+        )
+
+    def exists(self, container: ContainerId) -> bool:
+        return self.world.store.container(container) is not None
+
+    async def inspect(self, container: ContainerId) -> bytes:
+        await asyncio.sleep(0)
+        container_vm = self.world.store.vms[VmId(container.partition("/")[0])]
+        if container_vm.link is None or container_vm.link.state is not LinkState.LIVE:
+            raise LinkError("vm-not-live", vm=container_vm.name)
+        return self.inspected
+
+    def engine(self, vm: VmId) -> Any:
+        return Engine(self)
+
+
+@dataclass
+class Engine:
+    """Stands in for a client of an engine."""
+
+    vms: Vms
+
+    async def act(self, action: str, engine_id: str) -> None:
+        if self.vms.stuck is not None:
+            await self.vms.stuck.wait()
+        await asyncio.sleep(0)
+        if engine_id.startswith("dead"):
+            raise EngineError("engine-refused", reason="no")
+        self.vms.acted.append((action, engine_id[:4]))
+
+
+class World:
+    """What a test's server stands on."""
+
+    def __init__(self, records: Iterable[Any], feed_changes: int = 1000) -> None:
+        self.store = Store()
+        self.feed = Feed(feed_changes)
+        self.pools = Pools(self)
+        self.vms = Vms(self)
+        self.operations = Operations(cast("Any", self.vms), ServerSettings(operation_targets=5))
+        commands = Commands(cast("Any", self.pools), cast("Any", self.vms), self.operations)
+        self.services = Services(commands, self.store, self.feed, lambda: {"links": {"live": 1}})
+        self.tell(*records)
+
+    def tell(self, *records: Any) -> None:
+        """Let ``records`` be seen."""
+        self.apply(*(Seen(record) for record in records))
+
+    def apply(self, *facts: Fact) -> None:
+        """Take in facts, as the composition root does."""
+        self.feed.publish(self.store.apply(*facts))
+
+
+FEW = (
+    samples.pool("pool-1", "Rack 1"),
+    samples.host("host-1", "north"),
+    samples.vm("vm-1", "web-1", tags=("prod",)),
+    samples.vm("vm-2", "db/main Süd"),
+    samples.vm("vm-3", "bare", managed=False, host=None),
+    samples.link("vm-1"),
+    samples.link("vm-2"),
+    samples.container("vm-1", 0xAAAA, "shop", labels={"app": "shop"}),
+    samples.container("vm-1", 0xDEAD, "cache", state="paused", image="redis"),
+    samples.container("vm-2", 0xBBBB, "shop"),
+    samples.link("vm-2", LinkState.BROKEN, "key-rejected"),
+)
+"""A small world: two managed VMs, of which one is lost, and one that is not managed."""
+
+
+@dataclass
+class Stage:
+    """A running server and a client of it."""
+
+    world: World
+    client: aiohttp.ClientSession
+    listening: Listening
+    server: asyncio.Task[None]
+
+    async def ask(self, method: str, path: str, *, status: int = 200, **given: Any) -> Any:
+        """Send a request and return the decoded answer, which must have ``status``."""
+        async with self.client.request(method, f"http://localhost/api/v1{path}", **given) as answer:
+            body = await answer.read()
+            assert answer.status == status, body
+            return await answer.json(content_type=None) if body else None
+
+    async def get(self, path: str, *, status: int = 200, **given: Any) -> Any:
+        """GET ``path``."""
+        return await self.ask("GET", path, status=status, **given)
+
+    async def refused(self, method: str, path: str, status: int, code: str, **given: Any) -> dict[str, Any]:
+        """Send a request that must be refused with this status and code; return the problem document."""
+        problem: dict[str, Any] = await self.ask(method, path, status=status, **given)
+        assert (problem["status"], problem["code"]) == (status, code), problem
+        return problem
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, records: Sequence[Any] = FEW, *, port: int | None = None, **given: Any
+) -> AsyncIterator[Stage]:
+    """Serve a world of ``records`` from a socket in ``folder`` for the length of the block."""
+    world = World(records, **given)
+    async with serving(world, Listen(folder / "run" / "s.sock", port, shutdown_seconds=2.0)) as stage:
+        yield stage
+
+
+@asynccontextmanager
+async def serving(world: World, listen: Listen) -> AsyncIterator[Stage]:
+    """Serve ``world`` for the length of the block."""
+    heard: asyncio.Future[Listening] = asyncio.get_running_loop().create_future()
+    app = build(world.services, TOKEN if listen.port is not None else None)
+    async with asyncio.TaskGroup() as group:
+        operations = tasks.spawn(group, world.operations.run(), "operations")
+        server = tasks.spawn(group, serve_api(app, listen, heard.set_result), "server")
+        listening = await heard
+        try:
+            async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(listen.socket))) as client:
+                yield Stage(world, client, listening, server)
+        finally:
+            await tasks.stop(server, operations)

@@ -8,6 +8,7 @@ from typer.main import get_command
 
 from roadstead.cli.main import app
 
+PAGE_CELLS = 100
 _HEAD = """# Command line
 
 `roadstead` is a client of the REST API (`docs/api.md`), and of nothing else. Generated from the commands; `scripts/docs`
@@ -36,14 +37,8 @@ def text(commands: typer.Typer = app) -> str:
 
 
 def _pages(command: Any, name: str, parent: Any) -> Iterator[str]:
-    context = typer.Context(
-        command,
-        info_name=name,
-        parent=parent,
-        terminal_width=100,
-        max_content_width=100,
-        help_option_names=["--help", "-h"],
-    )
+    width = {"terminal_width": PAGE_CELLS, "max_content_width": PAGE_CELLS}
+    context = typer.Context(command, info_name=name, parent=parent, help_option_names=["--help", "-h"], **width)
     depth = len(context.command_path.split()) - 1
     yield f"{'#' * min(2 + depth, 4)} `{context.command_path}`\n"
     yield f"```text\n{context.get_help().rstrip()}\n```\n"

@@ -8,11 +8,9 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from roadstead.cli import client, failures
+from roadstead.cli import client, failures, options
 from roadstead.errors import RoadsteadError
 
-OTHER = "Roadstead itself"
-"""The section of commands that name none."""
 
 
 class Commands(TyperGroup):
@@ -53,8 +51,9 @@ class Commands(TyperGroup):
             if command is not None and not command.hidden:
                 title = getattr(command, "rich_help_panel", None)
                 row = (name, command.get_short_help_str(limit=64))
-                sections.setdefault(title if isinstance(title, str) else OTHER, []).append(row)
-        yield from sorted(sections.items(), key=lambda section: section[0] == OTHER)
+                sections.setdefault(title if isinstance(title, str) else options.PROGRAM, []).append(row)
+        order = [*options.SECTIONS, *sections]
+        yield from sorted(sections.items(), key=lambda section: order.index(section[0]))
 
 
 def _is_usage(error: Exception) -> bool:

@@ -8,6 +8,8 @@ from roadstead.cli import completion
 
 SEEING, DOING, VMS, POOLS, PROGRAM = "See", "Control", "Virtual machines", "Pools", "Roadstead itself"
 """The sections of the help."""
+SECTIONS = (SEEING, DOING, VMS, POOLS)
+"""Those that come first, in this order."""
 
 ListFormat = Literal["table", "wide", "json"]
 PlainFormat = Literal["table", "json"]

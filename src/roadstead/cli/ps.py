@@ -35,7 +35,7 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Examples:
       roadstead ps
       roadstead ps --watch -f state:running -f image:nginx
-      roadstead ps -f vm:web* --format json --fields name,vm_name,state
+      roadstead ps -f 'vm:web*' --format json --fields name,vm_name,state
       roadstead stop $(roadstead ps -q -f label:tier=test)
     """
     connected = session.connect(ctx)

@@ -10,6 +10,7 @@ from roadstead.cli.views import Container
 from roadstead.errors import InputError
 
 _ALIASES = {"vm": "vm_name"}
+_UNSORTABLE = {"ports"}
 
 
 def write(waiting: client.Waiting, sort: str, *, wide: bool, cut: bool) -> None:
@@ -48,9 +49,9 @@ def ordered(containers: list[Container], sort: str) -> list[Container]:
 def field(name: str) -> str:
     """Return the record's field that ``name`` stands for. Raises `InputError` when there is none."""
     found = _ALIASES.get(name.strip(), name.strip())
-    if found not in Container.__struct_fields__:
-        known = ", ".join(sorted(set(Container.__struct_fields__) - {"ports"}))
-        raise InputError("field-invalid", field="--sort", reason=f"there is no {name!r} among {known}")
+    known = sorted(set(Container.__struct_fields__) - _UNSORTABLE)
+    if found not in known:
+        raise InputError("field-invalid", field="--sort", reason=f"there is no {name!r} among {', '.join(known)}")
     return found
 
 

@@ -1,0 +1,247 @@
+"""What is done to containers and VMs: names resolved, questions asked, results told, exit codes."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.canned import Asked, Canned, Terminal, problem, run, vm
+
+WEB1 = {"id": "u1/a", "name": "web", "vm_name": "vm1"}
+WEB2 = {"id": "u2/b", "name": "web", "vm_name": "vm2"}
+ALL_WELL = [{"target": "u1/a", "ok": True}, {"target": "u2/b", "ok": True}]
+REFUSED = {"ok": False, "code": "engine-refused", "message": "The engine refused: it is removing it."}
+
+
+def operation(canned: Canned, found: list[dict[str, str]], *steps: list[dict[str, Any]]) -> None:
+    """Let names stand for ``found``, and an operation on these go through ``steps``."""
+    left = list(steps)
+
+    def progress(_asked: Asked) -> dict[str, Any]:
+        results = left.pop(0) if len(left) > 1 else left[0]
+        return {"id": "op 1", "state": "done" if len(left) == 1 and results is left[0] else "running", "results": results}
+
+    canned.answers["GET /containers/match"] = found
+    canned.answers["POST /operations"] = (202, {"id": "op 1", "state": "running", "results": []})
+    canned.answers["GET /operations/op%201"] = progress
+
+
+@pytest.mark.parametrize(
+    ("action", "done"),
+    [("start", "started"), ("stop", "stopped"), ("restart", "restarted"), ("pause", "paused"), ("unpause", "resumed")],
+)
+def test_one_container_is_acted_on_unasked(canned: Canned, action: str, done: str) -> None:
+    """A single container is acted on without a question; the line says what it became."""
+    operation(canned, [WEB1], [{"target": "u1/a", "ok": True}])
+
+    ran = run(canned, action, "vm1/web")
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"vm1/web: {done}\n", "")
+    assert canned.bodies("POST", "/operations") == [{"action": action, "targets": ["u1/a"]}]
+
+
+def test_several_containers_are_asked_about(canned: Canned) -> None:
+    """More than one container: the names are shown and nothing happens before a yes."""
+    operation(canned, [WEB1, WEB2], ALL_WELL)
+
+    with Terminal(canned, "stop", "web*") as terminal:
+        question = terminal.wait_for("[y/N] ")
+        assert not canned.bodies("POST", "/operations")
+        terminal.type("y\n")
+        code, shown = terminal.ended()
+
+    assert "Stop 2 containers (vm1/web, vm2/web)?" in question
+    assert code == 0 and "vm2/web: stopped" in shown
+
+
+def test_no_is_taken_for_an_answer(canned: Canned) -> None:
+    """After a no, or just Return, nothing is changed."""
+    operation(canned, [WEB1, WEB2], ALL_WELL)
+
+    with Terminal(canned, "stop", "web*") as terminal:
+        terminal.wait_for("[y/N] ")
+        terminal.type("\n")
+        code, shown = terminal.ended()
+
+    assert code == 1 and "Nothing was changed" in shown
+    assert not canned.bodies("POST", "/operations")
+
+
+def test_nobody_to_ask_needs_yes(canned: Canned) -> None:
+    """Without a terminal several containers need --yes; the error names them."""
+    operation(canned, [WEB1, WEB2], ALL_WELL)
+
+    refused = run(canned, "stop", "web*")
+    done = run(canned, "stop", "web*", "--yes")
+
+    assert refused.returncode == 2 and "--yes" in refused.stderr and "vm1/web, vm2/web" in refused.stderr
+    assert done.returncode == 0
+    assert len(canned.bodies("POST", "/operations")) == 1
+
+
+@pytest.mark.parametrize(("second", "code"), [(True, 4), (False, 1)])
+def test_failures_have_their_lines_and_codes(canned: Canned, second: bool, code: int) -> None:
+    """Some failed: 4; all failed: 1; each failure has a line on stderr, each success one on stdout."""
+    last = {"target": "u2/b", "ok": True} if second else {"target": "u2/b"} | REFUSED
+    operation(canned, [WEB1, WEB2], [{"target": "u1/a"} | REFUSED], [{"target": "u1/a"} | REFUSED, last])
+
+    done = run(canned, "restart", "web*", "-y")
+
+    assert done.returncode == code
+    assert done.stdout == ("vm2/web: restarted\n" if second else "")
+    assert done.stderr.count("The engine refused: it is removing it.") == (1 if second else 2)
+
+
+def test_a_cancelled_operation_fails_the_targets_without_a_result(canned: Canned) -> None:
+    """A target about which an ended operation says nothing is no success."""
+    canned.answers["GET /containers/match"] = [WEB1]
+    canned.answers["POST /operations"] = (202, {"id": "1", "state": "running", "results": []})
+    canned.answers["GET /operations/1"] = {"id": "1", "state": "cancelled", "results": [{"target": "u1/a", "ok": None}]}
+
+    done = run(canned, "stop", "web")
+
+    assert (done.returncode, done.stderr) == (1, "vm1/web: cancelled\n")
+
+
+def test_an_ambiguous_name_lists_what_to_type(canned: Canned) -> None:
+    """An ambiguous name changes nothing and lists the candidates, one in a line."""
+    canned.answers["GET /containers/match"] = problem(
+        409, "ambiguous-name", "web names 2 containers: vm1/web, vm2/web.", "Name one of them more exactly.",
+        fields={"name": "web", "kind": "container", "count": "2"}, candidates=["vm1/web", "vm2/web"],
+    )  # fmt: skip
+
+    done = run(canned, "stop", "web")
+
+    assert done.returncode == 3
+    assert done.stderr == "Error: web names 2 containers:\n  vm1/web\n  vm2/web\nName one of them more exactly.\n"
+
+
+def test_an_unknown_name_suggests_the_nearest(canned: Canned) -> None:
+    """A name that nothing has: exit code 3, cause, what may have been meant, and the remedy."""
+    canned.answers["GET /containers/match"] = problem(
+        404, "no-such-container", "No container is called wbe.", "`roadstead ps` lists them all.", suggestions=["web"]
+    )
+
+    done = run(canned, "start", "wbe")
+
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        "Error: No container is called wbe.",
+        "Did you mean web?",
+        "`roadstead ps` lists them all.",
+    ]
+
+
+def test_hostile_names_in_messages_are_tamed(canned: Canned) -> None:
+    """What a guest named cannot command the terminal of who reads about it."""
+    operation(canned, [WEB1 | {"name": "w\x1b[2Jb"}], [{"target": "u1/a", "ok": False, "message": "no\x07\n!"}])
+
+    done = run(canned, "stop", "w")
+
+    assert done.stderr == "vm1/w?[2Jb: no??!\n"
+
+
+def test_interrupted_means_130(canned: Canned) -> None:
+    """Ctrl-C while an operation is under way ends the command quietly with 130."""
+    operation(canned, [WEB1], [], [])
+
+    with Terminal(canned, "stop", "web") as terminal:
+        canned.wait_for("GET", "/operations/op%201")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+
+    assert code == 130 and "Traceback" not in shown
+
+
+@pytest.mark.parametrize("verb", ["enable", "disable"])
+def test_vms_are_managed_by_name(canned: Canned, verb: str) -> None:
+    """`enable` and `disable` take a name, whatever its characters, and act on the VM's id."""
+    canned.answers["GET /vms/a%2Fb%20c"] = vm("x") | {"name": "a/b c"}
+    canned.answers[f"POST /vms/x-uuid/{verb}"] = vm("x")
+
+    done = run(canned, verb, "a/b c")
+
+    assert (done.returncode, done.stdout) == (0, f"a/b c: {verb}d\n")
+
+
+def test_patterns_of_vms_are_asked_about_and_each_has_its_result(canned: Canned) -> None:
+    """A pattern may mean several VMs: --yes is needed, one failure stops nothing, and the code is 4."""
+    canned.answers["GET /vms"] = [vm("web2"), vm("db"), vm("web1")]
+    canned.answers["POST /vms/web1-uuid/enable"] = problem(403, "pool-not-permitted", "The account may not.", "Ask.")
+    canned.answers["POST /vms/web2-uuid/enable"] = vm("web2")
+
+    asked, done = run(canned, "enable", "web*"), run(canned, "enable", "web*", "--yes")
+
+    assert asked.returncode == 2 and "web1, web2" in asked.stderr
+    assert (done.returncode, done.stdout, done.stderr) == (4, "web2: enabled\n", "web1: The account may not. Ask.\n")
+
+
+def test_a_pattern_without_a_match_is_not_found(canned: Canned) -> None:
+    """A pattern that no VM matches is told as such."""
+    canned.answers["GET /vms"] = []
+
+    done = run(canned, "enable", "web*", "--yes")
+
+    assert done.returncode == 3 and "web*" in done.stderr
+
+
+def test_why_tells_problem_cause_remedy_and_facts(canned: Canned) -> None:
+    """`why` shows what is wrong, what to do, and what is known."""
+    canned.answers["GET /vms/vm1/why"] = {
+        "vm": "u", "name": "vm1", "state": "broken", "facts": [["port", "22"], ["last heard", "never"]],
+        "problem": {"code": "refused", "cause": "It refuses.", "remedy": "Start sshd.", "since": "2026-01-01T00:00:00Z"},
+    }  # fmt: skip
+
+    lines = run(canned, "why", "vm1").stdout.splitlines()
+
+    assert lines[0] == "vm1: broken"
+    assert "  Cause    It refuses." in lines and "  Remedy   Start sshd." in lines
+    assert "  last heard  never" in lines
+
+
+def key(state: str, shown: str, pinned: str | None = None) -> dict[str, Any]:
+    """Return an answer about a host key."""
+    return {
+        "state": state,
+        "shown": {"type": "ssh-ed25519", "fingerprint": shown},
+        "pinned": {"type": "ssh-ed25519", "fingerprint": pinned} if pinned else None,
+    }
+
+
+def test_hostkey_show_lists_both_keys(canned: Canned) -> None:
+    """`hostkey show` prints the remembered key and the shown one, fingerprints whole."""
+    canned.answers["GET /vms/vm1"] = vm()
+    canned.answers["GET /vms/vm1-uuid/hostkey"] = key("changed", "SHA256:" + "n" * 43, "SHA256:" + "o" * 43)
+
+    shown = run(canned, "hostkey", "show", "vm1").stdout
+
+    assert "changed" in shown and "n" * 43 in shown and "o" * 43 in shown
+
+
+def test_hostkey_confirm_asks_once_and_leaves_settled_ones_alone(canned: Canned) -> None:
+    """`hostkey confirm '*'` shows the keys in doubt, asks one question, and confirms these alone."""
+    canned.answers["GET /vms"] = [vm("a"), vm("b"), vm("c")]
+    canned.answers["GET /vms/a-uuid/hostkey"] = key("changed", "SHA256:new-a", "SHA256:old-a")
+    canned.answers["GET /vms/b-uuid/hostkey"] = key("pinned", "SHA256:b", "SHA256:b")
+    canned.answers["GET /vms/c-uuid/hostkey"] = key("none", "SHA256:new-c")
+    for name in ("a", "c"):
+        canned.answers[f"POST /vms/{name}-uuid/hostkey/confirm"] = key("pinned", f"SHA256:new-{name}", f"SHA256:new-{name}")
+
+    with Terminal(canned, "hostkey", "confirm", "*") as terminal:
+        question = terminal.wait_for("[y/N] ")
+        terminal.type("yes\n")
+        code, shown = terminal.ended()
+
+    assert "2 VMs (a, c)?" in question and "SHA256:new-a" in question
+    assert code == 0 and "c: remembered SHA256:new-c" in shown
+    assert not canned.bodies("POST", "/vms/b-uuid/hostkey/confirm")
+
+
+def test_hostkey_forget_needs_an_answer_even_for_one(canned: Canned) -> None:
+    """Forgetting a host key opens the door for a first contact, so even one VM is asked about."""
+    canned.answers["GET /vms/vm1"] = vm()
+    canned.answers["DELETE /vms/vm1-uuid/hostkey"] = key("none", "SHA256:x")
+
+    asked, done = run(canned, "hostkey", "forget", "vm1"), run(canned, "hostkey", "forget", "vm1", "-y")
+
+    assert asked.returncode == 2 and len(canned.bodies("DELETE", "/vms/vm1-uuid/hostkey")) == 1
+    assert done.returncode == 0 and done.stdout.startswith("vm1: forgotten")

@@ -1,0 +1,262 @@
+"""What the listing commands print: piped, on terminals of several widths, and with hostile names."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.unit.cli.canned import Canned, Raw, Terminal, container, problem, run, run_shell, vm
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def plain(text: str) -> list[str]:
+    """Return the lines without colours."""
+    return ANSI.sub("", text).splitlines()
+
+
+def minutes_ago(minutes: int) -> str:
+    """Return a time as the API writes it."""
+    return (datetime.now(UTC) - timedelta(minutes=minutes, seconds=5)).isoformat().replace("+00:00", "Z")
+
+
+def test_ps_piped_is_an_aligned_plain_table(canned: Canned) -> None:
+    """Piped, `ps` prints a heading and aligned rows by VM and name, without colours, and asks only for its columns."""
+    canned.answers["GET /containers"] = [
+        container("web", "vm2", created=minutes_ago(300), started=minutes_ago(3), health="healthy"),
+        container("database", "vm1", "exited", exit_code=137, ports=[{"private": 5432}]),
+    ]
+
+    done = run(canned, "ps")
+
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines[0].split() == ["NAME", "VM", "IMAGE", "STATE", "STATUS", "PORTS", "AGE"]
+    assert re.match(r"database  vm1  nginx:1.27  exited   exit code 137 +5432/tcp", lines[1])
+    assert re.match(r"web       vm2  nginx:1.27  running  up 3 min, healthy  - +5 h$", lines[2])
+    fields = canned.asked[0].query["fields"][0].split(",")
+    assert "labels" not in fields and "command" not in fields
+
+
+def test_ps_shows_stale_containers_as_unknown_with_their_time(canned: Canned) -> None:
+    """A stale container is never shown as running, but as what it was, as of when."""
+    canned.answers["GET /containers"] = [container(stale=True, as_of=minutes_ago(3))]
+
+    line = run(canned, "ps").stdout.splitlines()[1]
+
+    assert "unknown (was running)" in line and "as of 3 min ago" in line
+
+
+def test_ps_passes_filters_on_as_one_search(canned: Canned) -> None:
+    """Repeated filters are one search of which every term must match; the server alone reads its language."""
+    canned.answers["GET /containers"] = []
+
+    done = run(canned, "ps", "-f", "state:running", "--filter", "vm:web* label:a=b")
+
+    assert canned.asked[0].query["q"] == ["state:running vm:web* label:a=b"]
+    assert done.stdout.split() == ["NAME", "VM", "IMAGE", "STATE", "STATUS", "PORTS", "AGE"]
+
+
+def test_ps_json_is_one_list(canned: Canned) -> None:
+    """`--format json` prints one list of the records as they are."""
+    records = [container("a"), container("b")]
+    canned.answers["GET /containers"] = records
+
+    assert json.loads(run(canned, "ps", "--format", "json").stdout) == records
+
+
+def test_ps_fields_choose_columns_in_table_and_json(canned: Canned) -> None:
+    """`--fields` names the columns; a field that only the order needs is asked for and not shown."""
+    canned.answers["GET /containers"] = [
+        {"name": "a", "exit_code": 1, "created": "2026-01-01T00:00:00Z"},
+        {"name": "b", "exit_code": None, "created": "2026-02-01T00:00:00Z"},
+    ]
+
+    table = run(canned, "ps", "--fields", "name,exit_code", "--sort", "-created").stdout.splitlines()
+    listed = run(canned, "ps", "--fields", "name", "--sort", "created", "--format", "json").stdout
+
+    assert canned.asked[0].query["fields"] == ["name,exit_code,created"]
+    assert [line.split() for line in table] == [["NAME", "EXIT_CODE"], ["b", "-"], ["a", "1"]]
+    assert json.loads(listed) == [{"name": "a"}, {"name": "b"}]
+
+
+def test_ps_quiet_prints_ids(canned: Canned) -> None:
+    """`-q` prints the ids alone, for `stop $(roadstead ps -q)`."""
+    canned.answers["GET /containers"] = [{"id": "u/1"}, {"id": "u/2"}]
+
+    assert run(canned, "ps", "-q").stdout == "u/1\nu/2\n"
+
+
+@pytest.mark.parametrize("sort", ["nonsense", "-nonsense", "ports"])
+def test_ps_refuses_an_order_by_nothing(canned: Canned, sort: str) -> None:
+    """A field that nothing can be ordered by is named, with those that can; the exit code is that of wrong usage."""
+    canned.answers["GET /containers"] = [container("a", ports=[{"private": 1}]), container("b", ports=[{"private": 2}])]
+
+    done = run(canned, "ps", "--sort", sort)
+
+    assert done.returncode == 2
+    assert sort.removeprefix("-") in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_ps_fits_the_terminal(canned: Canned, columns: int) -> None:
+    """On a terminal no line is longer than it is wide: the right columns give way first, name and state stay."""
+    canned.answers["GET /containers"] = [
+        container("a-quite-long-name-of-a-container", "vm-with-a-name", image="registry.local/team/project/image:1.2.3-rc4"),
+        container("容器" * 12, "虚拟机", image="x", ports=[{"private": n, "public": n, "ip": "10.0.0.1"} for n in range(80, 90)]),
+    ]
+
+    with Terminal(canned, "ps", columns=columns) as terminal:
+        code, shown = terminal.ended()
+
+    lines = plain(shown)
+    assert code == 0
+    assert all(sum(2 if ord(c) > 0x2E80 else 1 for c in line) <= columns for line in lines)
+    assert "NAME" in lines[0] and "STATE" in lines[0] and len(lines) == 3
+    assert ("…" in shown) == (columns < 200) or columns == 200
+
+
+def test_ps_no_trunc_shortens_nothing(canned: Canned) -> None:
+    """`--no-trunc` prints every value whole on a terminal, too."""
+    canned.answers["GET /containers"] = [container("n" * 100)]
+
+    with Terminal(canned, "ps", "--no-trunc", columns=60, lines=20) as terminal:
+        assert "n" * 100 in terminal.ended()[1]
+
+
+def test_colours_are_for_terminals_that_want_them(canned: Canned) -> None:
+    """A state is coloured on a terminal, and not when NO_COLOR is set or the terminal is dumb."""
+    canned.answers["GET /containers"] = [container()]
+
+    def shown(**more: str) -> str:
+        with Terminal(canned, "ps", **more) as terminal:
+            return terminal.ended()[1]
+
+    assert "\x1b[32mrunning\x1b[0m" in shown()
+    assert "\x1b" not in shown(NO_COLOR="1")
+    assert "\x1b" not in shown(TERM="dumb")
+
+
+@pytest.mark.parametrize("format", ["table", "json"])
+def test_hostile_names_cannot_command_the_terminal(canned: Canned, format: str) -> None:
+    """No control character of a guest's text reaches the output, in tables and in JSON alike; JSON stays the same."""
+    hostile = "a\x1b]0;owned\x07\u202eb\x9b31m\nc\u2028\x7f"
+    records = [container(hostile, hostile, image=hostile)]
+    canned.answers["GET /containers"] = records
+
+    done = run(canned, "ps", "--format", format)
+
+    assert not set(done.stdout) & set("\x1b\x07\u202e\x9b\u2028\x7f\r")
+    assert done.stdout.count("\n") == (2 if format == "table" else 1)
+    assert format == "table" or json.loads(done.stdout) == records
+
+
+def test_vms_lists_states_counts_and_problems(canned: Canned) -> None:
+    """`vms` shows how each VM stands; of a stale one nobody claims how many containers run."""
+    broken = vm("vm2", "broken", stale=True, containers={"total": 4, "running": 0, "stale": 4}, problem={"code": "refused"})
+    canned.answers["GET /vms"] = [broken, vm("vm1")]
+
+    lines = run(canned, "vms").stdout.splitlines()
+
+    assert lines[0].split() == ["NAME", "STATE", "CONTAINERS", "POOL", "HOST", "ADDRESS", "PROBLEM"]
+    assert re.match(r"vm1   live    3, 2 running  lab   host1  10.0.0.7  -$", lines[1])
+    assert re.match(r"vm2   broken  4, unknown .* refused$", lines[2])
+
+
+def test_vms_json_and_sort(canned: Canned) -> None:
+    """`vms --format json` prints one list, in the order that was asked for."""
+    canned.answers["GET /vms"] = [vm("a"), vm("b")]
+
+    listed = json.loads(run(canned, "vms", "--format", "json", "--sort", "-name").stdout)
+
+    assert [one["name"] for one in listed] == ["b", "a"]
+    assert run(canned, "vms", "--sort", "colour").returncode == 2
+
+
+def test_search_shows_vms_and_containers(canned: Canned) -> None:
+    """`search` joins its words to one search and shows both kinds that were found."""
+    canned.answers["GET /search"] = {"vms": [vm()], "containers": [container()]}
+
+    done = run(canned, "search", "nginx", "port:80")
+
+    assert canned.asked[0].query["q"] == ["nginx port:80"]
+    assert "CONTAINERS" in done.stdout and "IMAGE" in done.stdout
+
+
+def test_search_says_when_nothing_matches(canned: Canned) -> None:
+    """A search that finds nothing says so and is no failure."""
+    canned.answers["GET /search"] = {"vms": [], "containers": []}
+
+    assert (run(canned, "search", "nothing").stdout, run(canned, "search", "nothing").returncode) == ("Nothing matches.\n", 0)
+
+
+def test_tree_draws_every_level(canned: Canned) -> None:
+    """`tree` shows pool, host, VM and container below each other, and stale ones as unknown."""
+    branch = vm("vm1") | {"containers": [container("a"), container("b", stale=True)]}
+    off = vm("vm2", "off") | {"containers": []}
+    canned.answers["GET /tree"] = [
+        {"name": "lab", "live": True, "hosts": [{"name": "host1", "vms": [branch]}], "vms": [off]}
+    ]
+
+    assert run(canned, "tree").stdout.splitlines() == [
+        "pool lab",
+        "├─ host host1",
+        "│  └─ vm1  live",
+        "│     ├─ a  running  nginx:1.27",
+        "│     └─ b  unknown (was running)  nginx:1.27",
+        "└─ on no host",
+        "   └─ vm2  off",
+    ]
+
+
+def test_inspect_prints_a_list_of_what_the_engines_say(canned: Canned) -> None:
+    """`inspect` resolves names, asks each engine, and prints one JSON list, harmless for terminals."""
+    canned.answers["GET /containers/match"] = [{"id": "u 1/abc", "name": "web", "vm_name": "vm1"}]
+    canned.answers["GET /containers/u%201/abc/inspect"] = {"Id": "abc", "Env": ["A=\x1b[2J"]}
+
+    done = run(canned, "inspect", "vm1/web")
+
+    assert json.loads(done.stdout) == [{"Id": "abc", "Env": ["A=\x1b[2J"]}]
+    assert "\x1b" not in done.stdout
+    assert canned.asked[0].query["name"] == ["vm1/web"]
+
+
+def test_version_tells_of_both_sides(canned: Canned) -> None:
+    """`version` names program and server; without a server it still does its part."""
+    canned.answers["GET /health"] = {"version": "9.9", "uptime_seconds": 70, "pools": 1, "vms": 2, "containers": 3}
+
+    done = run(canned, "version")
+    alone = run(None, "--server", "unix:/nonexistent/socket", "version")
+
+    assert "9.9" in done.stdout and "1 pool, 2 VMs, 3 containers" in done.stdout
+    assert alone.returncode == 0 and "none at unix:/nonexistent/socket" in alone.stdout
+
+
+def test_a_reader_that_has_seen_enough_ends_the_output_quietly(canned: Canned) -> None:
+    """`roadstead ps | head` ends without a word about the broken pipe."""
+    canned.answers["GET /containers"] = [container(f"c{n}") for n in range(5000)]
+
+    done = run_shell(canned, "roadstead ps | head -1")
+
+    assert done.stdout.startswith("NAME") and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (problem(422, "filter-invalid", "The filter does not make sense at x:.", "Write terms as field:value."), 2),
+        (problem(500, "internal", "Roadstead made a mistake; its log tells more.", "Report it."), 1),
+        (Raw(b"<html>nginx</html>"), 5),
+        (Raw(b"<html>nginx</html>", 502), 5),
+        (Raw(b'{"not": "a list"}'), 5),
+    ],
+)
+def test_bad_answers_are_told_in_words(canned: Canned, answer: object, code: int) -> None:
+    """Whatever the server answers, there is a sentence on stderr, nothing on stdout, and the code of its kind."""
+    canned.answers["GET /containers"] = answer
+
+    done = run(canned, "ps")
+
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("Error: ") and "Traceback" not in done.stderr

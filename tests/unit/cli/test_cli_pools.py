@@ -1,0 +1,201 @@
+"""Pools: the certificate before the password, files and prompts, changes, tests, keys."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.canned import Canned, Terminal, problem, run
+
+URL = "https://pool.test"
+SHOWN = "ab:cd:" * 15 + "ab:cd"
+
+
+def pool(**more: Any) -> dict[str, Any]:
+    """Return a pool as the API shows it."""
+    return {
+        "id": "p", "name": "lab", "url": URL, "live": True, "user": "root", "vms": 3, "managed": 2, "running": 5,
+        "certificate": {"kind": "fingerprint", "fingerprint": SHOWN}, "admit": ["10.1.0.0/16"], "only": [],
+    } | more  # fmt: skip
+
+
+@pytest.fixture
+def probed(canned: Canned) -> Canned:
+    """A server at which a pool can be added."""
+    canned.answers["POST /pools/probe"] = {"url": URL, "fingerprint": SHOWN, "address": "pool.test:443"}
+    canned.answers["POST /pools"] = (201, pool())
+    return canned
+
+
+def test_the_fingerprint_is_shown_and_confirmed_before_the_password_is_asked_for(probed: Canned) -> None:
+    """`pool add` shows the certificate first; only after a yes are user and password asked for, the latter unseen."""
+    with Terminal(probed, "pool", "add", URL) as terminal:
+        question = terminal.wait_for("[y/N] ")
+        assert SHOWN in question and "assword" not in question
+        terminal.type("y\n")
+        terminal.wait_for("User [root]: ")
+        terminal.type("rs\n")
+        terminal.wait_for("Password of rs: ")
+        terminal.type("s3cret\n")
+        code, shown = terminal.ended()
+
+    assert code == 0 and "s3cret" not in shown and "lab: added" in shown
+    assert probed.bodies("POST", "/pools") == [
+        {"url": URL, "user": "rs", "password": "s3cret", "admit": [], "only": [], "fingerprint": SHOWN}
+    ]
+
+
+def test_a_certificate_that_is_not_confirmed_ends_it(probed: Canned) -> None:
+    """After a no nothing is asked for and nothing is sent."""
+    with Terminal(probed, "pool", "add", URL) as terminal:
+        terminal.wait_for("[y/N] ")
+        terminal.type("n\n")
+        code, shown = terminal.ended()
+
+    assert code == 1 and "assword" not in shown
+    assert not probed.bodies("POST", "/pools")
+
+
+def test_without_a_terminal_a_fingerprint_is_needed(probed: Canned) -> None:
+    """Piped, an unconfirmed certificate is refused, and the message holds the fingerprint and the option."""
+    done = run(probed, "pool", "add", URL, "--password-file", "-", stdin="s3cret\n")
+
+    assert done.returncode == 1 and f"--fingerprint {SHOWN}" in done.stderr
+    assert not probed.bodies("POST", "/pools")
+
+
+@pytest.mark.parametrize("trust", [["--fingerprint", SHOWN.upper().replace(":", "")], ["--accept-new"]])
+def test_scripts_give_trust_and_password_by_options(probed: Canned, trust: list[str]) -> None:
+    """With the fingerprint or --accept-new and a password on standard input nothing is asked."""
+    networks = ["--admit", "10.0.0.0/8", "--admit", "fd00::/8", "--only", "10.1.0.0/16"]
+
+    done = run(probed, "pool", "add", URL, *trust, "--password-file", "-", *networks, stdin="s3cret \nrest")
+
+    assert done.returncode == 0
+    assert probed.bodies("POST", "/pools") == [
+        {
+            "url": URL, "user": "root", "password": "s3cret ", "fingerprint": SHOWN,
+            "admit": ["10.0.0.0/8", "fd00::/8"], "only": ["10.1.0.0/16"],
+        }
+    ]  # fmt: skip
+
+
+def test_another_fingerprint_than_the_given_one_sends_no_password(probed: Canned, tmp_path: Path) -> None:
+    """A server that shows another certificate than the one named gets nothing."""
+    (tmp_path / "pw").write_text("s3cret\n")
+
+    done = run(probed, "pool", "add", URL, "--fingerprint", "00" * 32, "--password-file", str(tmp_path / "pw"))
+
+    assert done.returncode == 1 and SHOWN in done.stderr
+    assert not probed.bodies("POST", "/pools")
+
+
+def test_a_ca_file_replaces_the_fingerprint(probed: Canned, tmp_path: Path) -> None:
+    """With a CA file the server verifies the certificate by it, and nothing is probed or asked."""
+    (tmp_path / "ca.pem").write_text("PEM")
+    (tmp_path / "pw").write_text("s3cret")
+
+    done = run(
+        probed, "pool", "add", URL, "--ca-file", str(tmp_path / "ca.pem"), "--password-file", str(tmp_path / "pw"), "-u", "x"
+    )
+
+    assert done.returncode == 0 and not probed.bodies("POST", "/pools/probe")
+    assert probed.bodies("POST", "/pools")[0]["ca_pem"] == "PEM"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--password-file", "/nonexistent/pw"], "/nonexistent/pw"),
+        (["--password-file", "/dev/null"], "there is no password in it"),
+        (["--ca-file", "/nonexistent/ca"], "/nonexistent/ca"),
+        ([], "--password-file"),
+    ],
+)
+def test_bad_files_are_named(probed: Canned, words: list[str], said: str) -> None:
+    """A file that cannot be read, or a password that nobody can type, is named, and nothing is sent."""
+    done = run(probed, "pool", "add", URL, "--accept-new", *words)
+
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    assert not probed.bodies("POST", "/pools")
+
+
+def test_a_refused_sign_in_is_told(probed: Canned) -> None:
+    """What the server says of a sign-in that failed is shown as it is."""
+    probed.answers["POST /pools"] = problem(401, "pool-sign-in-failed", "The pool refuses the user root.", "Check it.")
+
+    done = run(probed, "pool", "add", URL, "--accept-new", "--password-file", "-", stdin="x\n")
+
+    assert (done.returncode, done.stderr.splitlines()[-2:]) == (1, ["Error: The pool refuses the user root.", "Check it."])
+
+
+def test_pool_set_adds_and_drops_networks_and_leaves_the_rest(canned: Canned) -> None:
+    """`pool set --admit` adds to what is admitted, `--drop` takes away; what is not named is not sent."""
+    canned.answers["GET /pools/lab"] = pool()
+    canned.answers["PATCH /pools/lab"] = pool()
+
+    run(canned, "pool", "set", "lab", "--admit", "10.2.0.0/16")
+    run(canned, "pool", "set", "lab", "--drop", "10.1.0.0/16")
+
+    assert canned.bodies("PATCH", "/pools/lab") == [
+        {"admit": ["10.1.0.0/16", "10.2.0.0/16"]},
+        {"admit": [], "only": []},
+    ]
+
+
+def test_pool_set_with_a_user_takes_a_password(canned: Canned) -> None:
+    """A changed user or password is sent as a pair; a fingerprint as it is."""
+    canned.answers["GET /pools/lab"] = pool()
+    canned.answers["PATCH /pools/lab"] = pool()
+
+    done = run(canned, "pool", "set", "lab", "--password-file", "-", "--fingerprint", SHOWN, stdin="new\n")
+    nothing = run(canned, "pool", "set", "lab")
+
+    assert done.returncode == 0 and nothing.returncode == 2
+    assert canned.bodies("PATCH", "/pools/lab") == [{"user": "root", "password": "new", "fingerprint": SHOWN}]
+
+
+def test_pool_list_shows_how_pools_stand(canned: Canned) -> None:
+    """`pool list` has a row for each pool, as JSON the records."""
+    canned.answers["GET /pools"] = [pool(), pool(name="b", live=False, problem={"code": "pool-unreachable"})]
+
+    lines = run(canned, "pool", "list").stdout.splitlines()
+
+    assert lines[1].split()[:2] == ["b", "broken"] and lines[1].endswith("pool-unreachable")
+    assert lines[2].split()[:7] == ["lab", "live", URL, "root", "3", "2", "5"]
+    assert run(canned, "pool", "list", "--format", "json").stdout.startswith("[{")
+
+
+def test_pool_remove_asks(canned: Canned) -> None:
+    """`pool remove` needs a yes, and takes an answer without content."""
+    canned.answers["GET /pools/lab"] = pool()
+    canned.answers["DELETE /pools/lab"] = (204, "")
+
+    assert run(canned, "pool", "remove", "lab").returncode == 2
+    assert run(canned, "pool", "remove", "lab", "--yes").stdout == "lab: removed\n"
+
+
+def test_pool_test_shows_each_step(canned: Canned) -> None:
+    """`pool test` prints the steps and fails when one of them did."""
+    steps = [
+        {"step": "certificate", "ok": True, "seconds": 0.02, "message": "trusted"},
+        {"step": "sign-in", "ok": False, "seconds": 0.1, "message": "refused"},
+    ]
+    canned.answers["POST /pools/lab/test"] = {"ok": False, "steps": steps}
+
+    done = run(canned, "pool", "test", "lab")
+
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == ["ok      certificate (0.02 s)  trusted", "FAILED  sign-in (0.10 s)  refused"]
+
+
+def test_pool_key_show_is_the_line_alone_when_piped(canned: Canned) -> None:
+    """Piped, `pool key show` prints exactly the line for authorized_keys; on a terminal it explains it, too."""
+    told = {"pool": "p", "public_key": "ssh-rsa AAAA", "fingerprint": "SHA256:x", "line": 'restrict ssh-rsa AAAA', "vms": []}
+    canned.answers["GET /pools/lab/key"] = told
+
+    with Terminal(canned, "pool", "key", "show", "lab") as terminal:
+        shown = terminal.ended()[1]
+
+    assert run(canned, "pool", "key", "show", "lab").stdout == "restrict ssh-rsa AAAA\n"
+    assert "restrict ssh-rsa AAAA\n" in shown and "authorized_keys" in shown and "SHA256:x" in shown

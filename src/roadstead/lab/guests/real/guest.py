@@ -78,7 +78,8 @@ class RealGuest:
         await self._run(self._destroy)
 
     async def release(self) -> None:
-        """Power off and free its address; what it kept stays."""
+        """Power off and free its address, even while it still boots; what it kept stays."""
+        self.machine.pull_plug()
         await self._run(self._release)
 
     async def new_host_key(self) -> None:

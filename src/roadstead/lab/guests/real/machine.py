@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from roadstead.errors import StartError
@@ -124,16 +125,24 @@ class Machine:
         self._first = _only_child(self._supervisor.pid)
         self.wire.plug(self.name, self._first)
 
+    def pull_plug(self) -> None:
+        """End everything inside without waiting: whoever is at work on this machine finds it gone, and tidies up."""
+        if self._supervisor and self._supervisor.stdin:
+            self._supervisor.stdin.close()
+
     def power_off(self) -> None:
         """End everything inside at once; what it keeps in its folder stays."""
         if self._supervisor is None:
             return
+        self.pull_plug()
         try:
-            self._supervisor.communicate(timeout=END_SECONDS)
+            self._supervisor.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             inside.thaw(self._cgroup)
             os.kill(self._first, signal.SIGKILL)
-            self._supervisor.communicate(timeout=END_SECONDS)
+            self._supervisor.wait(END_SECONDS)
+        if self._supervisor.stdout:
+            self._supervisor.stdout.close()
         self._supervisor = None
         self.wire.unplug()
         cgroups.release(self._cgroup)
@@ -167,7 +176,7 @@ class Machine:
         # The first value of an option counts in sshd_config: the further lines win.
         config.write_text("\n".join([*options, *keys, SSHD_CONFIG]), encoding="utf-8")
         self._inside("/usr/sbin/sshd", "-f", str(config), "-E", str(self.folder / "sshd.log"))
-        if not commands.wait_until(self._ssh_answers, SSH_SECONDS):
+        if not self._comes_up(self._ssh_answers, SSH_SECONDS):
             raise self._failed("its SSH server does not answer", "sshd.log")
 
     def start_engine(self) -> None:
@@ -175,7 +184,7 @@ class Machine:
         (self.root / "run/docker.pid").unlink(missing_ok=True)
         command = ("dockerd", f"--data-root={self.folder}/docker", f"--cgroup-parent=/{self._cgroup}", *ENGINE_OPTIONS)
         self._inside("sh", "-c", 'log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 &', "sh", self._log, *command)
-        if not commands.wait_until(self.engine.answers, ENGINE_SECONDS):
+        if not self._comes_up(self.engine.answers, ENGINE_SECONDS):
             raise self._failed("its engine does not answer", "dockerd.log")
 
     def kill(self, *names: str) -> None:
@@ -196,6 +205,14 @@ class Machine:
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
         # sshd starts in the background by itself and keeps no pipe of ours; the shell of dockerd does neither.
         commands.run(self.name, "nsenter", "--target", str(self._first), *spaces, "--", *command)
+
+    def _comes_up(self, answers: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something inside answers, unless the whole guest ends meanwhile."""
+        return commands.wait_until(lambda: self._is_ending() or answers(), seconds) and not self._is_ending()
+
+    def _is_ending(self) -> bool:
+        supervisor = self._supervisor
+        return not supervisor or not supervisor.stdin or supervisor.stdin.closed or supervisor.poll() is not None
 
     def _ssh_answers(self) -> bool:
         try:

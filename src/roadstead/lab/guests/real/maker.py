@@ -42,6 +42,8 @@ class RealGuests:
         self._guests: list[RealGuest] = []
         self._threads = ThreadPoolExecutor(PARALLEL_BOOTS, thread_name_prefix="lab guests")
         self._changes: _Changes | None = None
+        self._sweeping = threading.Lock()
+        self._swept = False
 
     @staticmethod
     def available() -> str | None:
@@ -98,14 +100,20 @@ class RealGuests:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _machine(self, name: str, number: int) -> Machine:
-        for wire in network.abandoned():
-            cgroups.release(cgroups.name_of(wire))
+        self._sweep()
         folder = self._state / str(number)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         machine = Machine(name, folder, network.reserve(self._network, _last_place(folder, number - 1)))
         (folder / "place").write_text(str(machine.wire.place_in(self._network)), encoding="ascii")
         machine.make_host_keys()
         return machine
+
+    def _sweep(self) -> None:
+        """Tidy up after killed labs, once, before this one takes its first address."""
+        with self._sweeping:
+            if not self._swept:
+                network.sweep(lambda wire: cgroups.release(cgroups.name_of(wire)))
+                self._swept = True
 
 
 class _Changes(threading.Thread):

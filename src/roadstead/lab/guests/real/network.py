@@ -8,7 +8,7 @@ meant for a guest that is off must not leave the machine by its default route.
 import fcntl
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,17 +93,20 @@ def reserve(network: ipaddress.IPv4Network, preferred: int) -> Wire:
     raise StartError("lab-guest-failed", guest=str(network), reason="every address of the network is taken")
 
 
-def abandoned() -> list[str]:
-    """The names of wires whose holder was killed; they are locked by nobody and forgotten hereby."""
-    found = []
+def sweep(tidy: Callable[[str], None]) -> None:
+    """Give back every wire whose holder was killed; ``tidy`` is told the name of each before."""
     for path in LOCKS.glob("rs????????"):
-        lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        if _holds(lock):
-            _open(ipaddress.IPv4Network((int(path.name.removeprefix("rs"), 16), PREFIX_BITS)))
-            path.unlink(missing_ok=True)
-            found.append(path.name)
-        os.close(lock)
-    return found
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # Its holder has just given it back.
+            continue
+        wire = Wire(ipaddress.IPv4Network((int(path.name.removeprefix("rs"), 16), PREFIX_BITS)), lock)
+        if _locked(wire, lock):
+            tidy(wire.name)
+            wire.release()
+        else:
+            os.close(lock)
 
 
 def _inside(pid: int) -> tuple[str, ...]:

@@ -160,14 +160,17 @@ async def test_a_stop_waits_for_a_container_that_ignores_sigterm(
     """A stop answers only when the container has ended, and other connections are served meanwhile."""
     container = one(guest, "running")
     container.ignores_sigterm = True
-    stopping = asyncio.ensure_future(post(client, f"{container.id}/stop?t=0.3"))  # noqa: TID251 - awaited below
+    async with asyncio.TaskGroup() as group:
+        stopping = group.create_task(post(client, f"{container.id}/stop?t=1"))
+        while not guest.engine.log.past(0, None, {}):
+            await asyncio.sleep(0)
+        during = await listed(client, id=[container.id])
 
-    while guest.engine.log.past(0, None, {}) == []:
-        await listed(client)
-    assert not stopping.done()
-    assert container.state == "running"
-    assert (await stopping)[0] == 204
+    assert [entry["State"] for entry in during] == ["running"]
+    assert stopping.result()[0] == 204
     assert (container.state, container.exit_code) == ("exited", 137)
+    signals = [dict(event.attributes).get("signal") for event in guest.engine.log.past(0, None, {})]
+    assert signals[:2] == ["15", "9"]
 
 
 async def test_pipelined_requests_are_answered_in_order(guest: SimulatedGuest, tmp_path: Path) -> None:

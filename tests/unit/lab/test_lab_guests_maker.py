@@ -137,6 +137,19 @@ async def test_a_child_that_cannot_do_it_says_why(tmp_path: Path, port: int) -> 
     await maker.close()
 
 
+async def test_an_answer_that_was_given_up_is_not_taken_for_the_next(tmp_path: Path, port: int) -> None:
+    """A caller that stops waiting for a child's answer does not shift the answers of the others."""
+    maker = SimulatedGuests(tmp_path, base_port=port, processes=1)
+    first, second = [await maker.make(f"vm-{number}", number, number) for number in (1, 2)]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await first.truth()
+
+    assert len(await second.truth()) == 2
+    assert len(await first.truth()) == 1
+    await maker.close()
+
+
 async def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, port: int) -> None:
     """A lab that is killed leaves no guests behind."""
     script = (

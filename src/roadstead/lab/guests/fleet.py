@@ -76,6 +76,8 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._turn = asyncio.Lock()
+        self._owed = 0
+        """Answers that are still to come: more than one when the wait for an earlier one was given up."""
         self.guests = 0
 
     @classmethod
@@ -128,10 +130,14 @@ class Child:
             raise OSError("a process of simulated guests has no pipes")
         async with self._turn, asyncio.timeout(ANSWER_SECONDS):
             to_child.write(line + b"\n")
+            self._owed += 1
             await to_child.drain()
-            answer = await from_child.readline()
-        if not answer:
-            raise OSError("a process of simulated guests has ended")
+            answer = b""
+            while self._owed:
+                answer = await from_child.readline()
+                if not answer:
+                    raise OSError("a process of simulated guests has ended")
+                self._owed -= 1
         return msgspec.json.decode(answer, type=Done)
 
 

@@ -95,6 +95,11 @@ class SimulatedGuests:
         self._spreading: asyncio.TimerHandle | None = None
 
     @property
+    def guests(self) -> dict[int, SimulatedGuest]:
+        """The guests of this process by number."""
+        return self._local.guests if self._local is not None else {}
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """The network of all simulated guests."""
         return (NETWORK,)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 DEFAULT_PORT = 8420
+SYSTEM_FILE = Path("/etc/roadstead/roadstead.toml")
 
 
 def _is_root() -> bool:
@@ -42,7 +43,4 @@ def settings_files() -> tuple[Path, ...]:
     """The settings files that are read when they exist, the later one winning; or the one that was named."""
     if chosen := os.environ.get("ROADSTEAD_CONFIG"):
         return (Path(chosen),)
-    return (
-        Path("/etc/roadstead/roadstead.toml"),
-        _home("XDG_CONFIG_HOME", ".config") / "roadstead" / "roadstead.toml",
-    )
+    return (SYSTEM_FILE, _home("XDG_CONFIG_HOME", ".config") / "roadstead" / "roadstead.toml")

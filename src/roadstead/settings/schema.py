@@ -1,14 +1,18 @@
 """Every setting with its default and its meaning; ``docs/settings.md`` is generated from here.
 
-Sources, the later winning: defaults, the settings files (TOML), the environment (``ROADSTEAD_SECTION__FIELD``).
+Sources, the later winning, field by field: defaults, the settings files (TOML), the environment
+(``ROADSTEAD_SECTION__FIELD``; names without a section, as ``ROADSTEAD_SERVER``, are no settings).
 """
 
 import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from roadstead.errors import StartError
 from roadstead.settings import places
@@ -17,7 +21,7 @@ from roadstead.settings import places
 class Section(BaseModel):
     """A group of settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PoolSettings(Section):
@@ -26,10 +30,16 @@ class PoolSettings(Section):
     connect_seconds: float = Field(default=5.0, gt=0, description="Limit on connecting to a host of a pool, with TLS.")
     call_seconds: float = Field(default=30.0, gt=0, description="Limit on one XAPI call.")
     list_seconds: float = Field(default=120.0, gt=0, description="Limit on a call that lists everything.")
-    event_seconds: float = Field(default=30.0, gt=0, description="How long one event.from may block on the pool's side.")
+    event_seconds: float = Field(
+        default=30.0, gt=0, description="How long one event.from may block on the pool's side."
+    )
     retry_first_seconds: float = Field(default=1.0, gt=0, description="First delay after a pool was lost.")
-    retry_limit_seconds: float = Field(default=60.0, gt=0, description="Longest delay between two tries to reach a pool.")
-    absence_seconds: float = Field(default=2.0, ge=0, description="How long a vanished other_config key still counts as there.")
+    retry_limit_seconds: float = Field(
+        default=60.0, gt=0, description="Longest delay between two tries to reach a pool."
+    )
+    absence_seconds: float = Field(
+        default=2.0, ge=0, description="How long a vanished other_config key still counts as there."
+    )
 
 
 class LinkSettings(Section):
@@ -37,18 +47,28 @@ class LinkSettings(Section):
 
     connect_seconds: float = Field(default=5.0, gt=0, description="Limit on reaching one address of a guest.")
     login_seconds: float = Field(default=10.0, gt=0, description="Limit on the SSH handshake and sign-in.")
-    keepalive_seconds: float = Field(default=15.0, gt=0, description="How often a silent link is asked whether it lives.")
+    keepalive_seconds: float = Field(
+        default=15.0, gt=0, description="How often a silent link is asked whether it lives."
+    )
     keepalive_count: int = Field(default=3, ge=1, description="How many of these may stay unanswered.")
     stagger_seconds: float = Field(default=0.25, ge=0, description="Head start of each address over the next one.")
-    retry_first_seconds: float = Field(default=5.0, gt=0, description="Shortest delay between two sign-ins to one guest.")
-    retry_limit_seconds: float = Field(default=60.0, gt=0, description="Longest delay between two tries to reach a guest.")
-    refusal_first_seconds: float = Field(default=30.0, gt=0, description="First delay after a refused key or a host-key problem.")
+    retry_first_seconds: float = Field(
+        default=5.0, gt=0, description="Shortest delay between two sign-ins to one guest."
+    )
+    retry_limit_seconds: float = Field(
+        default=60.0, gt=0, description="Longest delay between two tries to reach a guest."
+    )
+    refusal_first_seconds: float = Field(
+        default=30.0, gt=0, description="First delay after a refused key or a host-key problem."
+    )
     refusal_limit_seconds: float = Field(default=600.0, gt=0, description="Longest delay after such refusals.")
     parallel_connects: int = Field(default=64, ge=1, description="How many connections may be under way at once.")
     parallel_logins: int = Field(default=16, ge=1, description="How many SSH handshakes may be under way at once.")
     addresses: int = Field(default=16, ge=1, description="How many addresses of a guest are tried.")
     user: str = Field(default="core", description="Login user of a VM that names none (xscontainer-username).")
-    engine_socket: str = Field(default="/var/run/docker.sock", description="The engine's socket in a VM that names none.")
+    engine_socket: str = Field(
+        default="/var/run/docker.sock", description="The engine's socket in a VM that names none."
+    )
 
 
 class EngineSettings(Section):
@@ -59,21 +79,29 @@ class EngineSettings(Section):
     header_bytes: int = Field(default=64 * 2**10, ge=2**10, description="Size of all headers of one answer.")
     json_depth: int = Field(default=64, ge=8, description="Nesting of JSON.")
     containers: int = Field(default=4096, ge=1, description="How many containers of one engine are shown.")
-    events_per_second: int = Field(default=2000, ge=10, description="More events than this cause a new listing instead.")
+    events_per_second: int = Field(
+        default=2000, ge=10, description="More events than this cause a new listing instead."
+    )
     relist_seconds: float = Field(default=10.0, gt=0, description="Shortest time between two such listings.")
     text_bytes: int = Field(default=4096, ge=64, description="What is kept of a name, label or command.")
     kept_bytes: int = Field(default=8 * 2**20, ge=2**16, description="What is kept of one guest in the inventory.")
     answer_seconds: float = Field(default=20.0, gt=0, description="Limit on an answer that should come at once.")
     action_seconds: float = Field(default=120.0, gt=0, description="Limit on an action such as stop.")
-    full_pass_seconds: float = Field(default=600.0, gt=0, description="How often everything is listed again, to repair.")
-    in_flight_bytes: int = Field(default=256 * 2**20, ge=2**20, description="Answers of all guests together on their way.")
+    full_pass_seconds: float = Field(
+        default=600.0, gt=0, description="How often everything is listed again, to repair."
+    )
+    in_flight_bytes: int = Field(
+        default=256 * 2**20, ge=2**20, description="Answers of all guests together on their way."
+    )
 
 
 class ServerSettings(Section):
     """The API."""
 
     feed_changes: int = Field(default=65536, ge=16, description="How many changes are kept for readers that resume.")
-    operations_kept_seconds: float = Field(default=3600.0, gt=0, description="How long a finished operation can be asked for.")
+    operations_kept_seconds: float = Field(
+        default=3600.0, gt=0, description="How long a finished operation can be asked for."
+    )
     operation_targets: int = Field(default=1000, ge=1, description="How many containers one operation may touch.")
     shutdown_seconds: float = Field(default=5.0, gt=0, description="How long a stopping server waits for its clients.")
 
@@ -83,19 +111,22 @@ class RuntimeSettings(Section):
 
     gc: bool = Field(default=True, description="Tune the garbage collector so that it never stops the loop for long.")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$", description="What is logged.")
-    log_format: str = Field(default="auto", pattern="^(auto|text|json)$", description="How it is logged; auto: by terminal.")
+    log_format: str = Field(
+        default="auto", pattern="^(auto|text|json)$", description="How it is logged; auto: by terminal."
+    )
+
+
+PREFIX = "ROADSTEAD_"
+NESTED = "__"
+_PLACE = re.compile(r"\(at [^()]*\)$")
+_REASONS = {"extra_forbidden": "there is no such setting", "model_type": "it is a section, not a value"}
+"""For what pydantic says in words of its own."""
 
 
 class Settings(BaseSettings):
     """Everything that can be set."""
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix="ROADSTEAD_",
-        env_nested_delimiter="__",
-        nested_model_default_partial_update=True,
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter=NESTED)
 
     pool: PoolSettings = PoolSettings()
     link: LinkSettings = LinkSettings()
@@ -113,27 +144,77 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Name the sources, the first winning; called by pydantic-settings."""
-        del dotenv_settings, file_secret_settings
-        files = [path for path in places.settings_files() if path.exists()]
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=files))
+        del env_settings, dotenv_settings, file_secret_settings
+        return (_Environment(settings_cls), init_settings)
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, as far as it names a section and a field; a section that does not exist is not passed over."""
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self.env_vars = {name: value for name, value in self.env_vars.items() if NESTED in name}
+
+    def __call__(self) -> dict[str, Any]:
+        sections = {name.lower().removeprefix(PREFIX.lower()).partition(NESTED)[0] for name in _variables()}
+        unknown = sections - set(self.settings_cls.model_fields)
+        return {**super().__call__(), **dict.fromkeys(sorted(unknown))}
 
 
 def read_settings(config: Path | None = None) -> Settings:
-    """Read the settings once, at the start of a server.
+    """Read the settings once, at the start of a server; ``config`` is read instead of the files of `places`.
 
-    Raises `StartError` ``settings-unreadable`` (no file there, no TOML, no right) or ``settings-invalid`` (names the field).
+    Raises `StartError` ``settings-unreadable`` (no file there, no TOML, no right) or ``settings-invalid`` (names the
+    field and where it stands).
     """
-    if config is not None:
-        os.environ["ROADSTEAD_CONFIG"] = str(config)
-    files = places.settings_files()
-    named = ", ".join(str(path) for path in files)
-    if "ROADSTEAD_CONFIG" in os.environ and not files[0].is_file():
-        raise StartError("settings-unreadable", path=named, reason="there is no such file")
+    named = config or os.environ.get("ROADSTEAD_CONFIG")
+    tables: dict[Path, dict[str, Any]] = {}
+    for path in (config,) if config else places.settings_files():
+        try:
+            tables[path] = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            if named:
+                raise StartError("settings-unreadable", path=path, reason="there is no such file") from error
+        except (OSError, ValueError) as error:
+            raise StartError("settings-unreadable", path=path, reason=_reason(error)) from error
     try:
-        return Settings()
+        return Settings(**_merged(list(tables.values())))
     except ValidationError as error:
         first: Any = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise StartError("settings-invalid", field=field, reason=first["msg"], path=named) from error
-    except (OSError, ValueError) as error:
-        raise StartError("settings-unreadable", path=named, reason=type(error).__name__) from error
+        reason = _REASONS.get(first["type"], first["msg"])
+        place = tuple(str(part) for part in first["loc"])
+        raise StartError(
+            "settings-invalid", field=".".join(place), reason=reason, path=_origin(place, tables)
+        ) from error
+
+
+def _variables() -> list[str]:
+    return [name for name in os.environ if name.upper().startswith(PREFIX) and NESTED in name]
+
+
+def _merged(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the tables as one: of each section the fields of all, of each field the last."""
+    merged: dict[str, Any] = {}
+    for table in tables:
+        for name, section in table.items():
+            known = merged.get(name)
+            merged[name] = known | section if isinstance(known, dict) and isinstance(section, dict) else section
+    return merged
+
+
+def _origin(place: Sequence[str], tables: Mapping[Path, Mapping[str, Any]]) -> str:
+    """Return where the operator finds the setting that is not valid."""
+    wanted = (PREFIX + NESTED.join(place)).upper()
+    for name in _variables():
+        if name.upper() == wanted or (len(place) == 1 and name.upper().startswith(wanted + NESTED)):
+            return f"the environment ({name})"
+    return ", ".join(str(path) for path, table in tables.items() if place[0] in table)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return os.strerror(error.errno or 0).lower()
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    found = _PLACE.search(str(error))
+    return f"it is not TOML {found[0]}" if found else "it is not TOML"

@@ -16,7 +16,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roadstead.errors import DeniedError, InputError, RoadsteadError
+from roadstead.errors import ConflictError, DeniedError, InputError, RoadsteadError
 from roadstead.serve import problems
 from roadstead.serve.calls import CALLER, Caller
 
@@ -73,6 +73,11 @@ class Border:
 
         try:
             await self._app(scope, receive, sent)
+        except asyncio.CancelledError:
+            # Only the end of the server ends a request that its client still waits for.
+            if not begun:
+                await problems.answer(ConflictError("shutting-down"))(scope, receive, sent)
+            raise
         except Exception as error:  # noqa: BLE001 - the border: what nobody foresaw is answered without details
             await _mistake(error, scope, receive, None if begun else sent)
 

@@ -56,7 +56,7 @@ async def stream(feed: Feed, readers: Readers, since: int | None, kinds: frozens
                 yield events(changes, kinds)
             else:
                 await readers.wait(feed, position, HEARTBEAT_SECONDS)
-                if feed.number == position:
+                if feed.number == position and not readers.stopping:
                     yield _HEARTBEAT
     finally:
         readers.count -= 1

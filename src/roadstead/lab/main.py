@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from roadstead.errors import InputError
+from roadstead.errors import InputError, StartError
 from roadstead.lab import control
 from roadstead.lab.guests import GuestMaker
 from roadstead.lab.guests.real import RealGuests
@@ -100,7 +100,7 @@ async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> 
                     password_file=pool.folder.password_file,
                     state=state,
                     admit=pool.machines.networks,
-                    notes=notes,
+                    notes=notes + _boot_notes(pool),
                 )
             )
             await asyncio.get_running_loop().create_future()
@@ -159,6 +159,15 @@ async def _populate(pool: LabPool, options: LabOptions, extra: tuple[NewVm, ...]
         await _adopt(pool, wanted)
     await pool.machines.booted()
     await pool.save()
+
+
+def _boot_notes(pool: LabPool) -> tuple[str, ...]:
+    """A sentence for each guest that did not boot; `StartError` when none did: the lab would show nothing."""
+    failures = pool.machines.failures
+    made = [uuid for uuid, machine in pool.machines.known.items() if machine.number]
+    if failures and len(failures) == len(made):
+        raise StartError("lab-guest-failed", guest="every VM", reason=next(iter(failures.values())))
+    return tuple(f"The guest of VM {uuid} did not boot: {reason}" for uuid, reason in failures.items())
 
 
 async def _adopt(pool: LabPool, wanted: NewVm) -> None:

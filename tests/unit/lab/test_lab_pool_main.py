@@ -131,6 +131,21 @@ async def test_low_limit_of_files_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         assert "ulimit" in ready.notes[0]
 
 
+@pytest.mark.parametrize(("broken", "starts"), [({2}, True), ({1, 2}, False)])
+async def test_guests_that_do_not_boot_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: set[int], *, starts: bool
+) -> None:
+    """A lab with a broken guest says so; one in which no guest boots does not start."""
+    monkeypatch.setattr("roadstead.lab.main.SimulatedGuests", lambda *_: PlainGuests(broken=frozenset(broken)))
+
+    if starts:
+        async with lab(options(tmp_path, guests="simulated")) as ready:
+            assert "no such machine" in ready.notes[0]
+    else:
+        with pytest.raises(StartError, match="no such machine"):
+            await run_lab(options(tmp_path, guests="simulated"), ready=print)
+
+
 async def test_folder_without_a_lab_takes_no_orders(tmp_path: Path) -> None:
     """An order to a lab that does not run is refused."""
     with pytest.raises(ConflictError) as refused:

@@ -228,12 +228,14 @@ async def test_vm_of_somebody_else_is_as_given(client: Client, pool: LabPool) ->
 async def test_guest_that_does_not_boot_leaves_its_vm_without_addresses(
     client: Client, pool: LabPool, guests: PlainGuests
 ) -> None:
-    """A guest that cannot boot disturbs no other; its VM runs and announces nothing."""
+    """A guest that cannot boot is told and disturbs no other; its VM runs and announces nothing."""
     guests.broken = frozenset({2})
-    await pool.create_vm("broken")
+    with pytest.raises(ConflictError, match="no such machine"):
+        await pool.create_vm("broken")
     await pool.create_vm("fine")
 
     assert await addresses(client, pool.find("broken")) == {}
+    assert list(pool.machines.failures) == [pool.uuid_of("broken")]
     assert (await addresses(client, pool.find("fine")))["0/ip"] == "10.9.0.3"
 
 

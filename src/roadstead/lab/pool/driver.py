@@ -45,7 +45,11 @@ class NewVm:
 
 
 class VmDriver:
-    """Acts on the VMs of one pool.  `core` and `machines` are there once the pool has started."""
+    """Acts on the VMs of one pool.  `core` and `machines` are there once the pool has started.
+
+    What waits for a boot raises `ConflictError` `lab-guest-failed` when the guest does not come up; its VM then runs
+    without addresses.
+    """
 
     core: Core
     machines: Machines
@@ -95,8 +99,15 @@ class VmDriver:
         if wanted.running:
             vm_calls.power_on(self.core, ref, vm_calls.choose_host(self.core))
         if wanted.running and wait:
-            await self.machines.booted(ref)
+            await self._booted(ref)
         return uuid
+
+    async def _booted(self, ref: str) -> None:
+        await self.machines.booted(ref)
+        vm = self.core.vm(ref)
+        reason = self.machines.failures.get(str(vm["uuid"]))
+        if reason is not None:
+            raise ConflictError("lab-guest-failed", guest=vm["name_label"], reason=reason)
 
     async def start_vm(self, name: str, host: int | None = None) -> None:
         """Start a VM; return when it has booted."""
@@ -106,7 +117,7 @@ class VmDriver:
             vm_calls.require_state(self.core, ref, "Halted")
             chosen = self.host_ref(host) if host is not None else vm_calls.choose_host(self.core)
             vm_calls.power_on(self.core, ref, chosen)
-        await self.machines.booted(ref)
+        await self._booted(ref)
 
     async def stop_vm(self, name: str) -> None:
         """Switch a VM off; return when nothing in it answers any more."""

@@ -59,6 +59,8 @@ class Machines:
     def __init__(self, database: Database, maker: GuestMaker | None, group: asyncio.TaskGroup) -> None:
         self.known: dict[str, Machine] = {}
         """By the VM's uuid."""
+        self.failures: dict[str, str] = {}
+        """Why a guest did not boot when it was to, by the VM's uuid."""
         self._highest = 0
         self._database = database
         self._maker = maker
@@ -108,7 +110,7 @@ class Machines:
         guest = await self.guest(vm)
         if guest is not None:
             await guest.destroy()
-        for known in (self.known, self._guests, self._making):
+        for known in (self.known, self._guests, self._making, self.failures):
             known.pop(vm, None)
 
     def copied(self, source: str, copy: str) -> None:
@@ -201,8 +203,10 @@ class Machines:
                     await guest.start()
                     addresses = guest.addresses
                     self._prepare(vm, machine, guest)
+                    self.failures.pop(uuid, None)
             except (OSError, RoadsteadError) as error:
                 _LOG.warning("the guest of VM %s does not boot: %s", uuid, error)
+                self.failures[uuid] = str(error)
         self.announce(vm, addresses if machine.addresses is None else machine.addresses)
         self._boots.pop(vm, None)
 

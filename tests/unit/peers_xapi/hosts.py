@@ -107,7 +107,7 @@ class Host:
     @property
     def url(self) -> str:
         """How it is reached."""
-        return f"https://{self.address}:{self.port}"
+        return f"https://[{self.address}]:{self.port}" if ":" in self.address else f"https://{self.address}:{self.port}"
 
     @property
     def methods(self) -> list[str]:
@@ -151,9 +151,11 @@ def signing_in(others: Reply) -> Reply:
 
 
 @asynccontextmanager
-async def host(reply: Reply, shown: Identity | None = None, address: str = "127.0.0.1") -> AsyncIterator[Host]:
+async def host(
+    reply: Reply, shown: Identity | None = None, address: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Host]:
     """A host at ``address`` that shows the certificate ``shown`` (none: it speaks no TLS)."""
-    served, writers = Host(address=address), set[asyncio.StreamWriter]()
+    served, writers = Host(port, address), set[asyncio.StreamWriter]()
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.connections += 1
@@ -187,7 +189,7 @@ async def _serving(
     served: Host,
 ) -> AsyncIterator[None]:
     context = await asyncio.to_thread(shown.context) if shown else None
-    server = await asyncio.start_server(converse, served.address, 0, ssl=context)
+    server = await asyncio.start_server(converse, served.address, served.port, ssl=context)
     served.port = server.sockets[0].getsockname()[1]
     try:
         yield

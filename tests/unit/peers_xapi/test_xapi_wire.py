@@ -231,5 +231,5 @@ async def test_fingerprint_of_a_server_without_tls() -> None:
     """What speaks no TLS has none."""
     async with host(lambda _: None) as served:
         with pytest.raises(PoolError) as caught:
-            await fetch_fingerprint(served.url, 5)
+            await fetch_fingerprint(served.url, 0.3)
     assert caught.value.code == "pool-unreachable"

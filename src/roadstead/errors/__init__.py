@@ -64,7 +64,7 @@ class RoadsteadError(Exception):
         return f"{self.cause} {self.remedy}".strip()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self.code, self.fields)
+        return _rebuilt, (type(self), self.args, self.__dict__)
 
 
 class InputError(RoadsteadError):
@@ -139,8 +139,10 @@ class _Fields(dict[str, str]):
         return "…"
 
 
-def _rebuilt(kind: type[RoadsteadError], code: str, fields: dict[str, str]) -> RoadsteadError:
-    return kind(code, **fields)
+def _rebuilt(kind: type[RoadsteadError], args: tuple[Any, ...], state: dict[str, Any]) -> RoadsteadError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 __all__ = [

@@ -39,6 +39,19 @@ async def test_the_engine_answers_over_streamlocal(guest: SimulatedGuest) -> Non
             await asyncio.sleep(0)
 
 
+async def test_a_half_closed_channel_gets_no_answer(guest: SimulatedGuest) -> None:
+    """Half-closing after the request cancels what is still to be answered, as with every real relay."""
+    container = next(iter(guest.engine.containers.values()))
+    container.state = "running"
+    async with connect(guest) as connection:
+        reader, writer = await connection.open_unix_connection(SOCKET)
+        writer.write(f"GET /containers/{container.id}/stats?stream=0 HTTP/1.1\r\nHost: e\r\n\r\n".encode())
+        writer.write_eof()
+
+        assert await reader.read() == b""
+        assert guest.statistics()["streams"] == 0
+
+
 @pytest.mark.parametrize("command", ["docker system dial-stdio", "/usr/bin/docker system dial-stdio"])
 async def test_the_engine_answers_over_dial_stdio(guest: SimulatedGuest, command: str) -> None:
     """The docker command's relay works, with any way of naming it."""

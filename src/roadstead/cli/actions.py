@@ -2,7 +2,7 @@
 
 import typer
 
-from roadstead.cli import client, failures, options, output, session, words
+from roadstead.cli import client, failures, options, output, session
 from roadstead.errors import InputError
 from roadstead.kit.text import terminal_clean
 
@@ -72,6 +72,7 @@ def unpause(ctx: typer.Context, names: options.ContainerNames, yes: options.Yes 
 
 def act(ctx: typer.Context, action: str, names: list[str], *, yes: bool) -> None:
     """Do ``action`` to the containers that ``names`` stand for, wait for the end, and end with the right exit code."""
+    from roadstead.cli import words
     from roadstead.cli.views import Match, Operation
 
     connected = session.connect(ctx)

@@ -11,8 +11,8 @@ from roadstead.cli.main import app
 PAGE_CELLS = 100
 _HEAD = """# Command line
 
-`roadstead` is a client of the REST API (`docs/api.md`), and of nothing else. Generated from the commands; `scripts/docs`
-writes it anew.
+`roadstead` is a client of the REST API (`docs/api.md`), and of nothing else. This page is generated from the
+commands; `scripts/docs` writes it anew.
 
 | exit code | means |
 |---|---|
@@ -37,8 +37,14 @@ def text(commands: typer.Typer = app) -> str:
 
 
 def _pages(command: Any, name: str, parent: Any) -> Iterator[str]:
-    width = {"terminal_width": PAGE_CELLS, "max_content_width": PAGE_CELLS}
-    context = typer.Context(command, info_name=name, parent=parent, help_option_names=["--help", "-h"], **width)
+    context = typer.Context(
+        command,
+        info_name=name,
+        parent=parent,
+        terminal_width=PAGE_CELLS,
+        max_content_width=PAGE_CELLS,
+        help_option_names=["--help", "-h"],
+    )
     depth = len(context.command_path.split()) - 1
     yield f"{'#' * min(2 + depth, 4)} `{context.command_path}`\n"
     yield f"```text\n{context.get_help().rstrip()}\n```\n"

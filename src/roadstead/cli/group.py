@@ -12,7 +12,6 @@ from roadstead.cli import client, failures, options
 from roadstead.errors import RoadsteadError
 
 
-
 class Commands(TyperGroup):
     """The root of the commands; those of one ``rich_help_panel`` stand in one section of the help."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from roadstead.cli import actions, helping, hostkeys, looking, options, pools, ps, session, vms
+from roadstead.cli import actions, failures, helping, hostkeys, looking, options, pools, ps, session, vms
 from roadstead.cli.group import Commands
 
 app = typer.Typer(
@@ -71,4 +71,8 @@ def run(arguments: list[str] | None = None) -> None:
         # A terminal that cannot show a character gets a question mark, not a stack trace.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app(args=arguments, prog_name="roadstead")
+    try:
+        app(args=arguments, prog_name="roadstead")
+    except KeyboardInterrupt:
+        # It came before the command began or after it had ended.
+        sys.exit(failures.INTERRUPTED)

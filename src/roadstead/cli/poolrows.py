@@ -58,8 +58,7 @@ def show_key(connected: client.Client, pool: str) -> None:
         return
     output.write(
         [
-            output.bold(f"Public key of the pool {terminal_clean(pool)}")
-            + f"  {terminal_clean(told.fingerprint)}",
+            output.bold(f"Public key of the pool {terminal_clean(pool)}") + f"  {terminal_clean(told.fingerprint)}",
             terminal_clean(told.public_key.strip()),
             "",
             output.bold("Line for authorized_keys"),

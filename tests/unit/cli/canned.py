@@ -1,4 +1,4 @@
-"""A server that gives canned answers on a Unix socket, and the real command line run against it, piped or on a terminal."""
+"""A server with canned answers on a Unix socket, and the real command line run against it, piped or on a terminal."""
 
 import fcntl
 import http.server
@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 PROGRAM = [sys.executable, "-c", "from roadstead.cli.main import run; run()"]
@@ -73,7 +73,14 @@ Answer = Any
 
 def problem(status: int, code: str, cause: str, remedy: str = "", **more: Any) -> tuple[int, dict[str, Any]]:
     """Return a problem document with its status."""
-    return status, {"type": f"urn:roadstead:{code}", "status": status, "code": code, "detail": cause, "remedy": remedy, **more}
+    return status, {
+        "type": f"urn:roadstead:{code}",
+        "status": status,
+        "code": code,
+        "detail": cause,
+        "remedy": remedy,
+        **more,
+    }
 
 
 @dataclass
@@ -191,17 +198,19 @@ def run_shell(canned: Canned, line: str) -> subprocess.CompletedProcess[str]:
 class Terminal:
     """The command line on a terminal of its own: what it shows, what is typed, how it ends."""
 
-    def __init__(self, canned: Canned, *words: str, columns: int = 100, lines: int = 24, **more: str) -> None:
+    def __init__(
+        self, canned: Canned, *words: str, columns: int = 100, lines: int = 24, more: dict[str, str] | None = None
+    ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.text = ""
         self._process = subprocess.Popen(
-            [*PROGRAM, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(canned, **more),
+            [*PROGRAM, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(canned, **more or {}),
             start_new_session=True,
         )  # fmt: skip
         os.close(theirs)
 
-    def __enter__(self) -> "Terminal":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -12,8 +12,9 @@ from roadstead.errors import CODES, InputError
 from tests.unit.cli.canned import Canned, container, problem, run
 
 COMMANDS = [
-    ["ps"], ["vms"], ["tree"], ["search", "x"], ["inspect", "x"], ["events"], ["stop", "x"], ["enable", "x"], ["why", "x"],
-    ["hostkey", "show", "x"], ["pool", "list"], ["pool", "test", "x"], ["pool", "key", "show", "x"], ["pool", "remove", "x"],
+    ["ps"], ["vms"], ["tree"], ["search", "x"], ["inspect", "x"], ["events"], ["stop", "x"], ["enable", "x"],
+    ["why", "x"], ["hostkey", "show", "x"], ["pool", "list"], ["pool", "test", "x"], ["pool", "key", "show", "x"],
+    ["pool", "remove", "x"],
 ]  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def test_the_socket_is_found_where_the_server_puts_it(canned: Canned) -> None:
     "address", ["ftp://127.0.0.1", "http://example.net:8420", "https://127.0.0.1", "unix:", "http://[", "nonsense"]
 )
 def test_addresses_that_are_none_are_wrong_usage(address: str) -> None:
-    """A server address that cannot be one, or to which the token would travel in clear, is refused before any contact."""
+    """A server address that cannot be one, or to which the token would travel in clear, is refused."""
     done = run(None, "--server", address, "ps")
 
     assert done.returncode == 2 and "--server" in done.stderr and "Traceback" not in done.stderr
@@ -95,7 +96,9 @@ def test_loopback_is_asked_with_the_token(loopback: tuple[str, list[str | None]]
     assert given == ["Bearer t0ken", "Bearer t0ken", "Bearer other"]
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["ps", "--nonsense"], ["stop"], ["ps", "--format", "xml"], ["pool"]])
+@pytest.mark.parametrize(
+    "words", [[], ["nonsense"], ["ps", "--nonsense"], ["stop"], ["ps", "--format", "xml"], ["pool"]]
+)
 def test_wrong_usage_is_code_2(words: list[str]) -> None:
     """What cannot be a command line is refused with 2, with a hint, without a trace."""
     done = run(None, *words)

@@ -103,8 +103,15 @@ def test_ps_refuses_an_order_by_nothing(canned: Canned, sort: str) -> None:
 def test_ps_fits_the_terminal(canned: Canned, columns: int) -> None:
     """On a terminal no line is longer than it is wide: the right columns give way first, name and state stay."""
     canned.answers["GET /containers"] = [
-        container("a-quite-long-name-of-a-container", "vm-with-a-name", image="registry.local/team/project/image:1.2.3-rc4"),
-        container("容器" * 12, "虚拟机", image="x", ports=[{"private": n, "public": n, "ip": "10.0.0.1"} for n in range(80, 90)]),
+        container(
+            "a-quite-long-name-of-a-container", "vm-with-a-name", image="registry.local/team/project/image:1.2.3-rc4"
+        ),
+        container(
+            "容器" * 12,
+            "虚拟机",
+            image="x",
+            ports=[{"private": n, "public": n, "ip": "10.0.0.1"} for n in range(80, 90)],
+        ),
     ]
 
     with Terminal(canned, "ps", columns=columns) as terminal:
@@ -130,7 +137,7 @@ def test_colours_are_for_terminals_that_want_them(canned: Canned) -> None:
     canned.answers["GET /containers"] = [container()]
 
     def shown(**more: str) -> str:
-        with Terminal(canned, "ps", **more) as terminal:
+        with Terminal(canned, "ps", more=more) as terminal:
             return terminal.ended()[1]
 
     assert "\x1b[32mrunning\x1b[0m" in shown()
@@ -154,7 +161,9 @@ def test_hostile_names_cannot_command_the_terminal(canned: Canned, format: str) 
 
 def test_vms_lists_states_counts_and_problems(canned: Canned) -> None:
     """`vms` shows how each VM stands; of a stale one nobody claims how many containers run."""
-    broken = vm("vm2", "broken", stale=True, containers={"total": 4, "running": 0, "stale": 4}, problem={"code": "refused"})
+    broken = vm(
+        "vm2", "broken", stale=True, containers={"total": 4, "running": 0, "stale": 4}, problem={"code": "refused"}
+    )
     canned.answers["GET /vms"] = [broken, vm("vm1")]
 
     lines = run(canned, "vms").stdout.splitlines()
@@ -188,7 +197,10 @@ def test_search_says_when_nothing_matches(canned: Canned) -> None:
     """A search that finds nothing says so and is no failure."""
     canned.answers["GET /search"] = {"vms": [], "containers": []}
 
-    assert (run(canned, "search", "nothing").stdout, run(canned, "search", "nothing").returncode) == ("Nothing matches.\n", 0)
+    assert (run(canned, "search", "nothing").stdout, run(canned, "search", "nothing").returncode) == (
+        "Nothing matches.\n",
+        0,
+    )
 
 
 def test_tree_draws_every_level(canned: Canned) -> None:

@@ -159,9 +159,8 @@ def test_events_json_prints_each_change_as_it_came(canned: Canned, stream: Strea
     line = process.stdout.readline()
 
     assert "\u202e" not in line
-    assert json.loads(line) == {
-        "number": 2, "kind": "container", "id": container("w\u202eb")["id"], "op": "set", "record": container("w\u202eb"),
-    }  # fmt: skip
+    record = container("w\u202eb")
+    assert json.loads(line) == {"number": 2, "kind": "container", "id": record["id"], "op": "set", "record": record}
     assert ended_by_interrupt(process)[0] == 0
 
 
@@ -203,7 +202,10 @@ def test_events_tell_an_outage_once(canned: Canned, stream: Stream) -> None:
 
 def told(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
     """Return the sentences for a change of the container vm1/web."""
-    made = [None if one is None else Container(**{"name": "web", "vm_name": "vm1", "state": "running"} | one) for one in (before, after)]
+    made = [
+        None if one is None else Container(**{"name": "web", "vm_name": "vm1", "state": "running"} | one)
+        for one in (before, after)
+    ]
     return [sentence.removeprefix("vm1/web  ") for sentence in happenings.of_container(made[0], made[1])]
 
 

@@ -96,7 +96,16 @@ def test_a_ca_file_replaces_the_fingerprint(probed: Canned, tmp_path: Path) -> N
     (tmp_path / "pw").write_text("s3cret")
 
     done = run(
-        probed, "pool", "add", URL, "--ca-file", str(tmp_path / "ca.pem"), "--password-file", str(tmp_path / "pw"), "-u", "x"
+        probed,
+        "pool",
+        "add",
+        URL,
+        "--ca-file",
+        str(tmp_path / "ca.pem"),
+        "--password-file",
+        str(tmp_path / "pw"),
+        "-u",
+        "x",
     )
 
     assert done.returncode == 0 and not probed.bodies("POST", "/pools/probe")
@@ -126,7 +135,10 @@ def test_a_refused_sign_in_is_told(probed: Canned) -> None:
 
     done = run(probed, "pool", "add", URL, "--accept-new", "--password-file", "-", stdin="x\n")
 
-    assert (done.returncode, done.stderr.splitlines()[-2:]) == (1, ["Error: The pool refuses the user root.", "Check it."])
+    assert (done.returncode, done.stderr.splitlines()[-2:]) == (
+        1,
+        ["Error: The pool refuses the user root.", "Check it."],
+    )
 
 
 def test_pool_set_adds_and_drops_networks_and_leaves_the_rest(canned: Canned) -> None:
@@ -191,7 +203,13 @@ def test_pool_test_shows_each_step(canned: Canned) -> None:
 
 def test_pool_key_show_is_the_line_alone_when_piped(canned: Canned) -> None:
     """Piped, `pool key show` prints exactly the line for authorized_keys; on a terminal it explains it, too."""
-    told = {"pool": "p", "public_key": "ssh-rsa AAAA", "fingerprint": "SHA256:x", "line": 'restrict ssh-rsa AAAA', "vms": []}
+    told = {
+        "pool": "p",
+        "public_key": "ssh-rsa AAAA",
+        "fingerprint": "SHA256:x",
+        "line": "restrict ssh-rsa AAAA",
+        "vms": [],
+    }
     canned.answers["GET /pools/lab/key"] = told
 
     with Terminal(canned, "pool", "key", "show", "lab") as terminal:

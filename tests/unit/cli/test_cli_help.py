@@ -1,0 +1,123 @@
+"""Help, completion, the generated page, and a start that imports no more than it needs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from roadstead.cli import document
+from roadstead.cli.main import app
+from tests.unit.cli.canned import PROGRAM, Canned, environment, problem, run, vm
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every command that does something, with its words."""
+    below = getattr(command, "commands", {})
+    if not below:
+        yield path, command
+    for name, one in below.items():
+        yield from commands(one, (*path, name))
+
+
+COMMANDS = dict(commands(get_command(app)))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_helps_with_examples(words: tuple[str, ...]) -> None:
+    """Each command's help has a sentence, an example that begins with its words, and a text for every option."""
+    command = COMMANDS[words]
+
+    assert command.help.split("\n")[0].endswith(".")
+    assert (
+        f"\b\nExamples:\n  roadstead {' '.join(words)}" in command.help
+        or f" roadstead {' '.join(words)}" in command.help
+    )
+    assert all(parameter.help for parameter in command.params if parameter.name != "ctx")
+
+
+def test_help_shows_commands_in_sections() -> None:
+    """The help of the whole lists every command in its section, summaries uncut."""
+    shown = run(None, "--help").stdout
+
+    assert shown.index("See:") < shown.index("Control:") < shown.index("Virtual machines:") < shown.index("Pools:")
+    assert "..." not in shown.split("See:")[1]
+    assert all(f"\n  {words[0]} " in shown for words in COMMANDS)
+
+
+def test_the_page_holds_every_command() -> None:
+    """`docs/cli.md` is made from the commands: each has its heading and help; twice made is the same."""
+    page = document.text()
+
+    assert all(f"`roadstead {' '.join(words)}`\n" in page for words in COMMANDS)
+    assert page == document.text() and "\x1b" not in page and page.endswith("```\n")
+
+
+def complete(canned: Canned | None, line: str, **more: str) -> list[str]:
+    """Return what bash is offered at the end of ``line``."""
+    words = line.split(" ")
+    told = {"_ROADSTEAD_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        PROGRAM, env=environment(canned, **told, **more), capture_output=True, text=True, timeout=15, check=False
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_tab_completes_containers_vms_and_pools(canned: Canned) -> None:
+    """Tab offers the names that the server knows; a container's VM once a slash was typed."""
+    canned.answers["GET /containers/match"] = [
+        {"id": "1", "name": "web", "vm_name": "vm1"},
+        {"id": "2", "name": "web", "vm_name": "vm2"},
+        {"id": "3", "name": "w\x1b]x", "vm_name": "vm2"},
+    ]
+    canned.answers["GET /vms"] = [vm("vm1"), vm("db")]
+    canned.answers["GET /pools"] = [{"name": "lab"}]
+
+    assert complete(canned, "roadstead stop w") == ["web"]
+    assert complete(canned, "roadstead stop vm") == []
+    assert complete(canned, "roadstead stop vm1/") == ["vm1/web"]
+    assert complete(canned, "roadstead why v") == ["vm1"]
+    assert complete(canned, "roadstead pool test ") == ["lab"]
+    assert [asked.query["name"] for asked in canned.asked if "name" in asked.query] == [["w*"], ["vm*"], ["vm1/*"]]
+
+
+def test_tab_uses_the_server_that_was_typed(canned: Canned) -> None:
+    """`--server` counts for completion, too."""
+    canned.answers["GET /vms"] = [vm("vm1")]
+
+    assert complete(None, f"roadstead --server unix:{canned.path} why v", ROADSTEAD_SOCKET="/nonexistent") == ["vm1"]
+
+
+def test_tab_is_silent_without_a_server(canned: Canned) -> None:
+    """No server, or one that refuses, offers nothing and says nothing."""
+    canned.answers["GET /containers/match"] = problem(404, "no-such-container", "None.")
+
+    assert complete(canned, "roadstead stop x") == []
+    assert complete(None, "roadstead stop x", ROADSTEAD_SOCKET="/nonexistent") == []
+
+
+def test_the_start_imports_no_more_than_it_needs() -> None:
+    """Starting the command line loads neither Rich, nor asyncio, nor what only a server needs."""
+    code = "import sys, roadstead.cli.main; print(' '.join(sys.modules))"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=environ, check=True
+        ).stdout.split()
+    )
+
+    assert not loaded & {
+        "rich",
+        "asyncio",
+        "msgspec",
+        "pydantic",
+        "fastapi",
+        "asyncssh",
+        "sqlalchemy",
+        "importlib.metadata",
+    }

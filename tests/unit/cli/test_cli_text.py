@@ -1,0 +1,146 @@
+"""Cells, tables and words: the pure parts of the output."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.cli import cells, output, table, words
+from roadstead.cli.views import Container, Port
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("abc", 3), ("容器", 4), ("e\u0301", 1), ("\uff71", 1), ("\uff21", 2), ("", 0)]
+)
+def test_width_is_counted_in_cells(text: str, expected: int) -> None:
+    """A wide character takes two cells, a combining one none."""
+    assert cells.width(text) == expected
+
+
+@given(st.text(max_size=30), st.integers(0, 40))
+def test_shortened_text_fits(text: str, room: int) -> None:
+    """Shortened text is never wider than its room, and untouched when it fits."""
+    short = cells.shortened(text, room)
+
+    assert cells.width(short) <= room
+    assert short == text or cells.width(text) > room
+
+
+@given(st.lists(st.text(max_size=20), max_size=5))
+def test_cleaned_text_is_one_printable_line(values: list[str]) -> None:
+    """Whatever guests call things, no cleaned cell holds a control character or a line break."""
+    cleaned, plain = cells.cleaned(values)
+
+    assert all(value.isprintable() or " " in value or value.strip() for value in cleaned)
+    assert not any(set(value) & set("\x00\x07\x1b\n\r\t\x7f\x85\x9b\u2028\u202e") for value in cleaned)
+    assert not plain or all(value.isascii() for value in cleaned)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 12)), min_size=1, max_size=9),
+    st.integers(1, 250),
+)
+def test_columns_find_room_or_are_left_out(sizes: list[tuple[int, int]], room: int) -> None:
+    """Columns together are never wider than the terminal; the first ones are always there, none grows."""
+    widths = [width for width, _ in sizes]
+
+    chosen = table.fitted(widths, [least for _, least in sizes], room)
+
+    assert 1 <= len(chosen) <= len(widths)
+    assert sum(chosen) + len(table.GAP) * (len(chosen) - 1) <= room
+    assert len(chosen) == 1 or all(new <= old for new, old in zip(chosen, widths, strict=False))
+
+
+def test_a_wide_terminal_shortens_nothing() -> None:
+    """Where there is room every column has its natural width."""
+    assert table.fitted([30, 20, 10], [8, 8, 8], 64) == [30, 20, 10]
+    assert table.fitted([30, 20, 10], [8, 8, 8], 63) == [29, 20, 10]
+
+
+def test_piped_values_are_whole_and_padding_is_bounded() -> None:
+    """Without a width no value is cut, and one long value does not make every row long."""
+    long = "x" * 500
+
+    made = list(table.lines([table.Column("A", ["a", long]), table.Column("B", ["1", "2"])], None))
+
+    assert made[1].endswith("  1") and len(made[1]) == table.PADDING_CELLS + 3
+    assert made[2] == f"{long}  2"
+
+
+def test_wide_characters_keep_columns_aligned() -> None:
+    """The second column begins in the same cell in every row."""
+    made = list(table.lines([table.Column("NAME", ["容器", "abc"]), table.Column("B", ["1", "2"])], 40))
+
+    assert [cells.width(line[: line.rindex(line[-1])]) for line in made] == [6, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (-5, "0 s"),
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7199, "119 min"),
+        (7200, "2 h"),
+        (172800, "2 d"),
+        (60 * 86400, "2 mo"),
+        (3 * 365 * 86400, "3 y"),
+    ],
+)
+def test_spans_have_the_unit_that_says_enough(seconds: int, expected: str) -> None:
+    """Ages grow from seconds to years; two clocks that differ give no negative age."""
+    assert words.span(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("container", "state", "status"),
+    [
+        (
+            Container(state="running", started=NOW - timedelta(hours=5), health="unhealthy"),
+            "running",
+            "up 5 h, unhealthy",
+        ),
+        (Container(state="running"), "running", "up"),
+        (Container(state="paused", started=NOW - timedelta(days=3)), "paused", "up 3 d"),
+        (Container(state="exited", exit_code=0), "exited", "exit code 0"),
+        (Container(state="created", exit_code=0), "created", "-"),
+        (
+            Container(state="running", stale=True, as_of=NOW - timedelta(minutes=9)),
+            "unknown (was running)",
+            "as of 9 min ago",
+        ),
+        (Container(state="", stale=True), "unknown (was unknown)", "as of an unknown time"),
+    ],
+)
+def test_states_claim_no_more_than_is_known(container: Container, state: str, status: str) -> None:
+    """State and status say what is known: since when, how it ended, or only as of when."""
+    assert (words.state(container), words.status(container, NOW)) == (state, status)
+
+
+def test_ports_read_like_dockers() -> None:
+    """A port published on every address is written once, without the address; others with it."""
+    every = (Port(80, "tcp", 8080, "0.0.0.0"), Port(80, "tcp", 8080, "::"), Port(53, "udp"), Port(1, "tcp", 2, "::1"))
+
+    assert words.ports(every) == "8080->80/tcp, 53/udp, [::1]:2->1/tcp"
+    assert words.ports(()) == "-"
+
+
+def test_names_are_listed_to_a_limit() -> None:
+    """A long list of names is cut, and says how many are missing."""
+    assert words.listed(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert words.listed(["a"], 2) == "a"
+
+
+@given(st.text())
+def test_safe_json_is_the_same_json(text: str) -> None:
+    """Escaping what commands a terminal never changes what the JSON says."""
+    import json  # noqa: PLC0415
+
+    document = json.dumps({"x": text}, ensure_ascii=False)
+
+    assert json.loads(output.json_safe(document)) == {"x": text}
+    assert not set(output.json_safe(document)) & set("\x1b\x7f\x9b\u202e\u2028")

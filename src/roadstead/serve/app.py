@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,17 +20,8 @@ from roadstead.serve.routes import PREFIX, TABLE, Route
 
 def build(services: Services, token: Token | None = None) -> FastAPI:
     """Return the API of ``services``. ``token`` opens it on loopback; without one only the local socket is open."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.readers = services.readers
-    for row in TABLE:
-        add(app, row, services)
-    document = openapi.encoded(app)
-
-    def describe_api(_: Call) -> Response:
-        """Return this document."""
-        return Response(document, media_type="application/json")
-
-    add(app, Route("GET", "/openapi.json", "view", describe_api), services)
+    app = _routed(*TABLE, Route("GET", "/openapi.json", "view", describe_api))
+    app.state.services = services
     for kind in (RoadsteadError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _told)
     app.add_middleware(BoundedBody)
@@ -38,22 +30,35 @@ def build(services: Services, token: Token | None = None) -> FastAPI:
     return app
 
 
-def add(app: FastAPI, row: Route, services: Services) -> None:
-    """Add one row of the table to ``app``."""
-    app.add_api_route(
-        PREFIX + row.path,
-        _endpoint(row, services),
-        methods=[row.method],
-        status_code=row.status,
-        operation_id=row.name,
-        description=row.description,
-        tags=[row.topic],
-        response_class=Response,
-        response_model=None,
-    )
+def describe_api(_: Call) -> Response:
+    """Return the OpenAPI document of this API."""
+    return Response(openapi_document(), media_type="application/json")
 
 
-def _endpoint(row: Route, services: Services) -> Callable[..., Awaitable[Response]]:
+@cache
+def openapi_document() -> bytes:
+    """Return the OpenAPI document of the table; it needs no server."""
+    return openapi.encoded(_routed(*TABLE))
+
+
+def _routed(*rows: Route) -> FastAPI:
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for row in rows:
+        app.add_api_route(
+            PREFIX + row.path,
+            _endpoint(row),
+            methods=[row.method],
+            status_code=row.status,
+            operation_id=row.name,
+            description=row.description,
+            tags=[row.topic],
+            response_class=Response,
+            response_model=None,
+        )
+    return app
+
+
+def _endpoint(row: Route) -> Callable[..., Awaitable[Response]]:
     """Return what FastAPI calls for ``row``: the handler with its `Call`, after the permission was checked.
 
     It waits even where the handler does not, for FastAPI runs what is not async in a thread of its own, where the
@@ -66,7 +71,7 @@ def _endpoint(row: Route, services: Services) -> Callable[..., Awaitable[Respons
     async def endpoint(*, request_: Request, **given: Any) -> Response:
         caller = request_.scope[CALLER]
         caller.demand(row.permission)
-        answer: Response | Awaitable[Response] = row.handler(Call(services, caller), **given)
+        answer: Response | Awaitable[Response] = row.handler(Call(request_.app.state.services, caller), **given)
         return answer if isinstance(answer, Response) else await answer
 
     endpoint.__name__ = row.name

@@ -149,17 +149,19 @@ async def _body(scope: Scope, receive: Receive) -> Message:
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if not declared.isdigit() or int(declared) > BODY_BYTES:
         raise InputError("body-too-large", limit=BODY_BYTES)
-    body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return message
-                body += message.get("body", b"")
-                if len(body) > BODY_BYTES:
-                    raise InputError("body-too-large", limit=BODY_BYTES)
-                if not message.get("more_body", False):
-                    return {"type": "http.request", "body": bytes(body), "more_body": False}
+            return await _collected(receive)
     except TimeoutError as error:
         raise InputError("body-incomplete") from error
+
+
+async def _collected(receive: Receive) -> Message:
+    body = bytearray()
+    while (message := await receive())["type"] == "http.request":
+        body += message.get("body", b"")
+        if len(body) > BODY_BYTES:
+            raise InputError("body-too-large", limit=BODY_BYTES)
+        if not message.get("more_body", False):
+            return {"type": "http.request", "body": bytes(body), "more_body": False}
+    return message

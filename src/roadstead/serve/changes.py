@@ -24,6 +24,8 @@ BATCH_CHANGES = 256
 READERS = 1000
 """How many streams may be open: each costs a task and a socket."""
 
+_NEVER = -1
+"""A number that no feed holds."""
 _HEARTBEAT = b": alive\n\n"
 _encoder = json.Encoder()
 
@@ -40,26 +42,26 @@ def parse_kinds(text: str | None) -> frozenset[str]:
 
 async def stream(feed: Feed, readers: Readers, since: int | None, kinds: frozenset[str]) -> AsyncIterator[bytes]:
     """Yield events for one reader until the server stops; ``since`` None means from now on."""
+    position = _NEVER if since is None else since
     readers.count += 1
     try:
-        position = feed.number if since is None else since
-        if since is None or not feed.holds(since):
-            position = feed.number
-            yield _relist(position)
         while not readers.stopping:
-            changes = feed.after(position, BATCH_CHANGES)
-            if changes is None:
-                position = feed.number
-                yield _relist(position)
-            elif changes:
-                position = changes[-1].number
-                yield events(changes, kinds)
-            else:
+            part, position = _news(feed, position, kinds)
+            if not part:
                 await readers.wait(feed, position, HEARTBEAT_SECONDS)
-                if feed.number == position and not readers.stopping:
-                    yield _HEARTBEAT
+                part = _HEARTBEAT if feed.number == position and not readers.stopping else b""
+            if part:
+                yield part
     finally:
         readers.count -= 1
+
+
+def _news(feed: Feed, position: int, kinds: frozenset[str]) -> tuple[bytes, int]:
+    """Return what a reader at ``position`` is told next, and where it then is."""
+    changes = feed.after(position, BATCH_CHANGES)
+    if changes is None:
+        return _relist(feed.number), feed.number
+    return (events(changes, kinds), changes[-1].number) if changes else (b"", position)
 
 
 def events(changes: Iterable[Change], kinds: frozenset[str]) -> bytes:

@@ -20,6 +20,8 @@ from roadstead.serve.shapes import Relist, ShownChange
 _RECORDS = (Pool, Host, VmShown, Container)
 """What a change may hold."""
 _ALSO = (*_RECORDS, Relist, ProblemDocument)
+_TIMES = frozenset({"as_of", "created", "ended", "heard", "since", "started"})
+"""Fields that hold a time: msgspec describes these as plain text."""
 _REFERENCE = "#/components/schemas/{name}"
 _DESCRIPTION = (
     "Pools, hosts, VMs and containers, live. Every error is a problem document (RFC 9457) with a stable code. "
@@ -39,6 +41,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         operation["responses"] = _responses(row, next(of_answer) if row.answer is not None else {})
     records = [{"$ref": _REFERENCE.format(name=kind.__name__)} for kind in _RECORDS]
     components[ShownChange.__name__]["properties"]["record"] = {"anyOf": [*records, {"type": "null"}]}
+    for component in components.values():
+        _date(component.get("properties", {}))
     known = api.setdefault("components", {}).setdefault("schemas", {})
     known.update(components)
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -51,6 +55,13 @@ def document(app: FastAPI) -> dict[str, Any]:
 def encoded(app: FastAPI) -> bytes:
     """Return the document as JSON with its keys in order."""
     return json.format(json.encode(document(app), order="sorted"), indent=1)
+
+
+def _date(properties: dict[str, Any]) -> None:
+    for name in _TIMES & properties.keys():
+        for kind in properties[name].get("anyOf", [properties[name]]):
+            if kind.get("type") == "string":
+                kind["format"] = "date-time"
 
 
 def _responses(row: Route, schema: dict[str, Any]) -> dict[str, Any]:

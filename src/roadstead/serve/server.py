@@ -101,7 +101,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=listen.shutdown_seconds,  # type: ignore[arg-type]
             )
         )
-        self.readers = app.state.readers
+        self.readers = app.state.services.readers
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

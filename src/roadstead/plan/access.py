@@ -7,10 +7,12 @@ from roadstead.errors import LinkError
 from roadstead.model import Vm
 
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
+_PORT = re.compile(r"[0-9]{1,5}")
 _USER = re.compile(r"[A-Za-z0-9_.@\\-]{1,64}\$?")
 SOCKET_BYTES = 107
 """What fits into ``sockaddr_un.sun_path`` with its final zero."""
 SSH_PORT = 22
+LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,6 @@ def _socket(vm: Vm, default: str) -> str:
 def _port(vm: Vm) -> int:
     key = "roadstead-ssh-port"
     text = vm.settings.get(key) or str(SSH_PORT)
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
-        raise LinkError("setting-invalid", vm=vm.id, key=key, reason="it is no port between 1 and 65535")
+    if not (_PORT.fullmatch(text) and 1 <= int(text) <= LAST_PORT):
+        raise LinkError("setting-invalid", vm=vm.id, key=key, reason=f"it is no port between 1 and {LAST_PORT}")
     return int(text)

@@ -63,20 +63,22 @@ def refusal(text: str, rules: Rules) -> str | None:
 
 
 def unclaimed(vm: Vm, addresses: Iterable[str], snapshot: Snapshot) -> tuple[str, ...]:
-    """Return those of ``addresses`` that no other running VM announces: what a VM without a pin is held to.
+    """Return those of ``addresses`` that no other running VM of its pool announces: what a VM without a pin is held to.
+    Pools may use the same private networks, so those of other pools say nothing.
 
     Raises `LinkError` ``address-claimed-twice`` when none is left.
     """
     others: set[str] = set()
     free = []
     for address in addresses:
-        claimants = snapshot.claimants(address) - {vm.id}
-        others.update(snapshot.vms[other].name for other in claimants if other in snapshot.vms)
-        if not claimants:
+        claimants = [snapshot.vms[other] for other in snapshot.claimants(address) - {vm.id}]
+        names = {other.name for other in claimants if other.pool == vm.pool}
+        others.update(names)
+        if not names:
             free.append(address)
     if not free:
-        shown, names = ", ".join(addresses), ", ".join(sorted(others))
-        raise LinkError("address-claimed-twice", vm=vm.id, addresses=shown, others=names)
+        shown = ", ".join(addresses)
+        raise LinkError("address-claimed-twice", vm=vm.id, addresses=shown, others=", ".join(sorted(others)))
     return tuple(free)
 
 

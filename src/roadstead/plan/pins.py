@@ -31,7 +31,7 @@ class Pin:
     standing: Standing
     key: str | None = None
     confirmed: str | None = None
-    """The one key (``<type> <fingerprint>``) that the operator said yes to."""
+    """Another key (``<type> <fingerprint>``) that the operator said yes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ ANY_KEY = "*"
 
 def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
     """Return what the guest is held to in the next handshake."""
-    if memory.consent is not None:
-        return Pin(Standing.NONE, confirmed=None if memory.consent == ANY_KEY else memory.consent)
+    if memory.consent == ANY_KEY:
+        return Pin(Standing.NONE)
     key = vm.settings.get(HOST_KEY)
-    if key:
-        return Pin(Standing.NONE) if _is_copy(vm, key, memory, snapshot) else Pin(Standing.PINNED, key)
-    if memory.last is not None:
-        return Pin(Standing.VANISHED, memory.last)
-    return Pin(Standing.NONE)
+    if key and not _is_copy(vm, key, memory, snapshot):
+        return Pin(Standing.PINNED, key, memory.consent)
+    if not key and memory.last is not None:
+        return Pin(Standing.VANISHED, memory.last, memory.consent)
+    return Pin(Standing.NONE, confirmed=memory.consent)
 
 
 def explain(error: LinkError, pin: Pin) -> LinkError:

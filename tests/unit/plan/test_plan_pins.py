@@ -1,0 +1,174 @@
+"""What a guest is held to: the pin, our memory of one, or nothing at first contact."""
+
+import pytest
+
+from roadstead.errors import LinkError
+from roadstead.inventory.store import Store
+from roadstead.model import LinkState, PowerState, Seen, Vm
+from roadstead.plan import pins
+from roadstead.plan.access import Defaults
+from roadstead.plan.addresses import Rules
+from roadstead.plan.links import Circumstances, Wanted, standing, wanted
+from roadstead.plan.pins import ANY_KEY, Memory, Pin, Standing
+from tests.unit.fakes import records
+
+KEY, OTHER = "AAAAkey", "AAAAother"
+FIRST_CONTACT = Pin(Standing.NONE)
+
+
+def _vm(id: str = records.VM, pin: str | None = None, **fields: object) -> Vm:
+    settings = records.MANAGED | ({records.HOST_KEY: pin} if pin is not None else {})
+    return records.vm(id, settings=settings, **{"addresses": ("192.0.2.1",), **fields})
+
+
+def _store(*vms: Vm) -> Store:
+    store = Store()
+    store.apply(*(Seen(vm) for vm in vms))
+    return store
+
+
+def test_a_vm_that_was_never_met_is_a_first_contact() -> None:
+    """No pin, no memory: trust on first use."""
+    assert pins.pin_before(_vm(), Memory(), _store()) == FIRST_CONTACT
+
+
+@pytest.mark.parametrize("memory", [Memory(), Memory(last=KEY), Memory(last=OTHER, pool_known=True)], ids=str)
+def test_the_pools_pin_rules(memory: Memory) -> None:
+    """What the pool remembers counts, whatever we remember: another instance may have changed it."""
+    assert pins.pin_before(_vm(pin=KEY), memory, _store(_vm(pin=KEY))) == Pin(Standing.PINNED, KEY)
+
+
+@pytest.mark.parametrize("pin", [None, ""], ids=["removed", "emptied"])
+def test_a_pin_that_vanished_is_still_held_to(pin: str | None) -> None:
+    """A reverted snapshot does not make the next guest a first contact."""
+    assert pins.pin_before(_vm(pin=pin), Memory(last=KEY, pool_known=True), _store()) == Pin(Standing.VANISHED, KEY)
+
+
+# ---- copies
+
+
+def test_a_pin_that_came_with_a_new_vm_and_is_anothers_is_a_copy() -> None:
+    """A clone of a VM is not held to the key of its original: its first contact begins anew."""
+    clone, original = _vm("clone", pin=KEY), _vm("original", pin=KEY)
+    assert pins.pin_before(clone, Memory(pool_known=True), _store(clone, original)) == FIRST_CONTACT
+
+
+@pytest.mark.parametrize(
+    ("memory", "others"),
+    [
+        pytest.param(Memory(pool_known=False), [_vm("other", pin=KEY)], id="first-listing-of-the-pool"),
+        pytest.param(Memory(last=KEY, pool_known=True), [_vm("other", pin=KEY)], id="vm-is-known"),
+        pytest.param(Memory(pool_known=True), [], id="nobody-elses"),
+        pytest.param(Memory(pool_known=True), [_vm("other", pin=OTHER)], id="others-have-other-keys"),
+        pytest.param(Memory(pool_known=True), [_vm("other", pin=KEY, power=PowerState.HALTED)], id="the-other-is-off"),
+    ],
+)
+def test_other_pins_are_no_copies(memory: Memory, others: list[Vm]) -> None:
+    """Pins of a pool that is new to us are taken as they stand; equal keys alone cut nobody off."""
+    vm = _vm(pin=KEY)
+    assert pins.pin_before(vm, memory, _store(vm, *others)) == Pin(Standing.PINNED, KEY)
+
+
+# ---- consent
+
+
+@pytest.mark.parametrize("pin", [None, KEY], ids=["vanished", "pinned"])
+def test_a_confirmed_key_is_the_only_one_that_is_taken(pin: str | None) -> None:
+    """The operator's word stands above the pin and above our memory."""
+    memory = Memory(last=KEY, pool_known=True, consent="ssh-ed25519 SHA256:abc")
+    expected = Pin(Standing.NONE, confirmed="ssh-ed25519 SHA256:abc")
+    assert pins.pin_before(_vm(pin=pin), memory, _store()) == expected
+
+
+def test_consent_to_any_key_is_a_first_contact() -> None:
+    """After `hostkey forget` nothing is compared."""
+    assert pins.pin_before(_vm(pin=KEY), Memory(last=KEY, consent=ANY_KEY), _store()) == FIRST_CONTACT
+
+
+# ---- what is said
+
+
+@pytest.mark.parametrize("code", ["host-key-changed", "host-key-type-gone"])
+def test_another_key_than_the_vanished_one_asks(code: str) -> None:
+    """There is no pin to compare with, so it is not called a change; what was shown stays in it."""
+    error = LinkError(code, shown="SHA256:abc", type="ssh-rsa")
+    told = pins.explain(error, Pin(Standing.VANISHED, KEY))
+    assert (told.code, told.fields) == ("host-key-forgotten", error.fields)
+
+
+@pytest.mark.parametrize(
+    ("code", "pin"),
+    [
+        ("host-key-changed", Pin(Standing.PINNED, KEY)),
+        ("host-key-type-gone", Pin(Standing.PINNED, KEY)),
+        ("host-key-shared", Pin(Standing.VANISHED, KEY)),
+        ("refused", Pin(Standing.VANISHED, KEY)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.standing.value,
+)
+def test_other_errors_are_said_as_they_are(code: str, pin: Pin) -> None:
+    """Only what speaks of a lost pin is reworded."""
+    error = LinkError(code)
+    assert pins.explain(error, pin) is error
+
+
+# ---- the connection that a VM needs
+
+
+def _wanted(vm: Vm, *others: Vm, memory: Memory | None = None, winner: str | None = None) -> Wanted:
+    circumstances = Circumstances(Defaults("core", "/var/run/docker.sock"), Rules(), memory or Memory(), winner)
+    return wanted(vm, _store(vm, *others), circumstances)
+
+
+def test_a_handshake_is_told_everything() -> None:
+    """Access, addresses in order, the pin."""
+    plan = _wanted(_vm(pin=KEY, addresses=("192.0.2.1", "192.0.2.2")), winner="192.0.2.2")
+    assert (plan.vm, plan.access.user, plan.addresses) == (records.VM, "core", ("192.0.2.2", "192.0.2.1"))
+    assert (plan.pin, plan.shared_allowed) == (Pin(Standing.PINNED, KEY), False)
+
+
+@pytest.mark.parametrize(
+    ("pin", "memory"),
+    [
+        pytest.param(KEY, Memory(), id="pinned"),
+        pytest.param(None, Memory(last=KEY), id="vanished"),
+        pytest.param(None, Memory(consent=ANY_KEY), id="consent-to-any"),
+        pytest.param(None, Memory(consent="ssh-rsa SHA256:abc"), id="consent-to-one"),
+    ],
+)
+def test_a_vm_with_a_pin_may_use_what_others_announce_too(pin: str | None, memory: Memory) -> None:
+    """The host key decides whose address it is: virtual addresses move, and no guest may cut off another."""
+    plan = _wanted(_vm(pin=pin), _vm("other"), memory=memory)
+    assert plan.addresses == ("192.0.2.1",)
+
+
+@pytest.mark.parametrize("pin", [None, KEY], ids=["no-pin", "copied-pin"])
+def test_a_vm_without_a_pin_leaves_out_what_others_announce(pin: str | None) -> None:
+    """Else one VM could show another's containers as its own."""
+    with pytest.raises(LinkError, match="announced by another running VM"):
+        _wanted(_vm(pin=pin), _vm("other", pin=KEY), memory=Memory(pool_known=True))
+
+
+def test_only_consent_allows_a_shared_key() -> None:
+    """Two VMs with one key stay suspicious until somebody says that it is meant so."""
+    assert not _wanted(_vm(pin=KEY), memory=Memory(last=KEY)).shared_allowed
+    assert _wanted(_vm(pin=KEY), memory=Memory(consent="ssh-rsa SHA256:abc")).shared_allowed
+
+
+@pytest.mark.parametrize(
+    ("vm", "state"),
+    [
+        pytest.param(None, LinkState.UNMANAGED, id="gone"),
+        pytest.param(records.vm(settings={}), LinkState.UNMANAGED, id="not-enabled"),
+        pytest.param(records.vm(settings={}, power=PowerState.HALTED), LinkState.UNMANAGED, id="not-enabled-and-off"),
+        pytest.param(records.vm(), LinkState.CONNECTING, id="running"),
+        *[
+            pytest.param(records.vm(power=power), LinkState.OFF, id=power.value)
+            for power in PowerState
+            if power is not PowerState.RUNNING
+        ],
+    ],
+)
+def test_how_a_vm_is_meant_to_stand(vm: Vm | None, state: LinkState) -> None:
+    """Only a VM that is enabled and runs is connected."""
+    assert standing(vm) is state

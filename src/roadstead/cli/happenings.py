@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import msgspec
@@ -15,6 +15,8 @@ Vm = dict[str, Any]
 """A VM as it came; `events` looks at little of it."""
 
 WAITED_SECONDS = 1.0
+ROUNDED = timedelta(seconds=2)
+"""Times of one start that are told in whole seconds and exactly differ by less."""
 _BECAME = {
     "created": "created",
     "paused": "paused",
@@ -93,7 +95,7 @@ def of_container(before: Container | None, after: Container | None) -> Iterator[
         return
     name = f"{subject.vm_name}/{subject.name}"
     if before is None or after is None:
-        yield f"{name}  " + ("removed" if after is None else f"appeared: {words.state(subject)}")
+        yield f"{name}  " + ("gone" if after is None else f"appeared: {words.state(subject)}")
         return
     if before.name != after.name:
         yield f"{name}  renamed, it was {before.name}"
@@ -101,7 +103,7 @@ def of_container(before: Container | None, after: Container | None) -> Iterator[
         yield f"{name}  " + ("not heard any more: " if after.stale else "heard again: ") + words.state(after)
     elif before.state != after.state:
         yield f"{name}  {_became(before, after)}"
-    elif after.state == "running" and before.started != after.started and before.started is not None:
+    elif _is_restarted(before, after):
         yield f"{name}  restarted"
     if before.health != after.health and after.health and not after.stale:
         yield f"{name}  {after.health}"
@@ -163,6 +165,14 @@ def _became(before: Container, after: Container) -> str:
     if after.state == "exited":
         return "stopped" if after.exit_code is None else f"stopped, exit code {after.exit_code}"
     return _BECAME.get(after.state, after.state)
+
+
+def _is_restarted(before: Container, after: Container) -> bool:
+    """Whether it was started anew since it was seen last; an engine's "Up 3 weeks" moves the time by days otherwise."""
+    if after.state != "running" or after.started is None or before.as_of is None:
+        return False
+    is_later = before.started is None or after.started - before.started > ROUNDED
+    return is_later and after.started > before.as_of
 
 
 def _problem(vm: Vm) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from roadstead.cli import cells
 
 GAP = "  "
-PADDING_CELLS = 48
+PADDING_CELLS = 72
 """The widest that a column of a table without a width is padded to."""
 FAIR_CELLS = 20
 """To this every column is shortened before any is shortened further."""

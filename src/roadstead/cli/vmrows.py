@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from roadstead.cli import client, output, rows, table, words
+from roadstead.cli import client, output, rows, table
 from roadstead.cli.views import Found, Vm
 from roadstead.errors import InputError
 
@@ -50,9 +50,9 @@ def held(vm: Vm) -> str:
     counts = vm.containers
     if not vm.enabled and not counts.total:
         return "-"
-    if vm.stale or counts.stale:
-        return f"{counts.total}, unknown"
-    return f"{words.counted(counts.total, 'container').split()[0]}, {counts.running} running"
+    if vm.stale:
+        return f"{counts.total}, unknown" if counts.total else "unknown"
+    return f"{counts.total}, {counts.running} running"
 
 
 def ordered(vms: list[Vm], sort: str) -> list[Vm]:

@@ -200,6 +200,11 @@ def test_events_tell_an_outage_once(canned: Canned, stream: Stream) -> None:
     assert ended_by_interrupt(process)[0] == 0
 
 
+def at(second: int) -> datetime:
+    """Return a moment."""
+    return datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
+
+
 def told(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:
     """Return the sentences for a change of the container vm1/web."""
     made = [
@@ -213,14 +218,17 @@ def told(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[st
     ("before", "after", "sentences"),
     [
         (None, {}, ["appeared: running"]),
-        ({}, None, ["removed"]),
+        ({}, None, ["gone"]),
         ({"name": "old"}, {}, ["renamed, it was old"]),
         ({"state": "paused"}, {}, ["resumed"]),
         ({"state": "created"}, {}, ["started"]),
         ({}, {"state": "exited"}, ["stopped"]),
         ({}, {"state": "restarting"}, ["restarting"]),
         ({}, {"state": "something new"}, ["something new"]),
-        ({"started": datetime(2026, 1, 1, tzinfo=UTC)}, {"started": datetime(2026, 1, 2, tzinfo=UTC)}, ["restarted"]),
+        ({"started": at(1), "as_of": at(5)}, {"started": at(7)}, ["restarted"]),
+        ({"started": at(1), "as_of": at(5)}, {"started": at(3)}, []),
+        ({"started": at(7), "as_of": at(7)}, {"started": at(8)}, []),
+        ({"started": at(1), "as_of": at(5)}, {"started": at(7), "state": "exited"}, ["stopped"]),
         ({"health": "starting"}, {"health": "unhealthy"}, ["unhealthy"]),
         ({}, {"stale": True}, ["not heard any more: unknown (was running)"]),
         ({"stale": True}, {"state": "paused"}, ["heard again: paused"]),

@@ -221,18 +221,22 @@ async def test_replacement_is_finished_when_we_are_stopped(
     """A stop between removal and addition does not lose the key."""
     uuid = pool.uuid_of("quay")
     await client.set_vm_key(uuid, HOST_KEY, "AAAA")
-    removed, call = asyncio.Event(), client.call
+    stuck, call, additions = asyncio.Event(), client.call, 0
 
-    async def watched(method: str, *params: Any, seconds: float | None = None) -> Any:
-        result = await call(method, *params, seconds=seconds)
-        if "remove_from" in method:
-            removed.set()
-        return result
+    async def sticking(method: str, *params: Any, seconds: float | None = None) -> Any:
+        nonlocal additions
+        additions += "add_to" in method
+        if additions == 2 and not stuck.is_set():
+            stuck.set()
+            await asyncio.Event().wait()
+        return await call(method, *params, seconds=seconds)
 
-    monkeypatch.setattr(client, "call", watched)
+    monkeypatch.setattr(client, "call", sticking)
     async with asyncio.TaskGroup() as group:
         replacing = tasks.spawn(group, client.set_vm_key(uuid, HOST_KEY, "BBBB"), "replacement")
-        await removed.wait()
+        await stuck.wait()
+        assert HOST_KEY not in config(pool)
         replacing.cancel()
 
+    assert replacing.cancelled()
     assert config(pool)[HOST_KEY] == "BBBB"

@@ -127,6 +127,22 @@ async def test_only_questions_are_repeated(method: str, times: int) -> None:
     assert getattr(outcome[0], "code", outcome[0]) == ("answer" if times == 2 else "pool-unreachable")
 
 
+async def test_token_does_not_outlive_a_lost_connection() -> None:
+    """After any error of event.from the reader starts anew, also in a session that still lives."""
+    batches: list[bytes | None] = [good({"events": [], "token": "1,1"}), None, good({"events": [], "token": "2,2"})]
+
+    async with host(signing_in(lambda _: batches.pop(0)), MINE) as served:
+        client = served.client(pinned(MINE))
+        await client.open()
+        token = (await client.events(("vm",), "")).token
+        for code in ("pool-unreachable", "pool-session-lost"):
+            with pytest.raises(PoolError) as caught:
+                await client.events(("vm",), token)
+            assert caught.value.code == code
+        assert (await client.events(("vm",), "")).token == "2,2"
+        await client.close()
+
+
 async def test_nothing_is_called_before_the_sign_in() -> None:
     """A client that was not opened, or was closed, says so and connects to nobody."""
     async with host(signing_in(lambda _: good(1)), MINE) as served:

@@ -1,5 +1,7 @@
 """What a guest is held to: the pin, our memory of one, or nothing at first contact."""
 
+from dataclasses import replace
+
 import pytest
 
 from roadstead.errors import LinkError
@@ -72,12 +74,21 @@ def test_other_pins_are_no_copies(memory: Memory, others: list[Vm]) -> None:
 # ---- consent
 
 
-@pytest.mark.parametrize("pin", [None, KEY], ids=["vanished", "pinned"])
-def test_a_confirmed_key_is_the_only_one_that_is_taken(pin: str | None) -> None:
-    """The operator's word stands above the pin and above our memory."""
-    memory = Memory(last=KEY, pool_known=True, consent="ssh-ed25519 SHA256:abc")
-    expected = Pin(Standing.NONE, confirmed="ssh-ed25519 SHA256:abc")
-    assert pins.pin_before(_vm(pin=pin), memory, _store()) == expected
+CONFIRMED = "ssh-ed25519 SHA256:abc"
+
+
+@pytest.mark.parametrize(
+    ("pin", "memory", "expected"),
+    [
+        pytest.param(KEY, Memory(last=KEY), Pin(Standing.PINNED, KEY, CONFIRMED), id="pinned"),
+        pytest.param(None, Memory(last=KEY), Pin(Standing.VANISHED, KEY, CONFIRMED), id="vanished"),
+        pytest.param(None, Memory(), Pin(Standing.NONE, None, CONFIRMED), id="first-contact"),
+    ],
+)
+def test_a_confirmed_key_is_taken_beside_what_was_known(pin: str | None, memory: Memory, expected: Pin) -> None:
+    """The operator's word opens the way for that one key, and for no other."""
+    consenting = replace(memory, consent=CONFIRMED)
+    assert pins.pin_before(_vm(pin=pin), consenting, _store()) == expected
 
 
 def test_consent_to_any_key_is_a_first_contact() -> None:

@@ -22,7 +22,7 @@ class Pins:
     pin: str | None = None
     """This VM's own; None at first contact."""
     confirmed: str | None = None
-    """The key that an operator said yes to, as `named`: only that one is taken, whatever else is known."""
+    """Another key that an operator said yes to, as `named`: it is taken as well as `pin`, and no third one."""
     foreign: Container[str] = frozenset()
     """Keys pinned for other running VMs; a mapping gives their VMs' names."""
     shared_allowed: bool = False
@@ -30,23 +30,19 @@ class Pins:
 
     def types(self) -> tuple[str, ...]:
         """Return the types of keys to negotiate. Raises `LinkError` ``setting-invalid`` when the pin is no key."""
-        if self.confirmed is not None:
-            return (self.confirmed.partition(" ")[0],)
-        if self.pin is None:
-            return tuple(HOST_KEY_ALGORITHMS)
-        kind = key_type(self.pin)
-        if kind is None:
-            raise LinkError("setting-invalid", key="xscontainer-sshhostkey", reason="it is no public key")
-        if kind not in HOST_KEY_ALGORITHMS:
-            raise LinkError("host-key-type-gone", type=kind)
-        return (kind,)
+        kinds = [self.confirmed.partition(" ")[0]] if self.confirmed is not None else []
+        if self.pin is not None:
+            kinds.append(_pinned_type(self.pin))
+        return tuple(dict.fromkeys(kinds)) or tuple(HOST_KEY_ALGORITHMS)
 
     def judged(self, shown: str) -> LinkError | None:
         """Return why the key ``shown`` is not taken, None when it is."""
-        if self.confirmed is not None:
-            return None if named(shown) == self.confirmed else _changed(shown, self.confirmed.partition(" ")[2])
+        if self.confirmed is not None and named(shown) == self.confirmed:
+            return None
         if self.pin is not None:
             return self._compared(shown, self.pin)
+        if self.confirmed is not None:
+            return _changed(shown, self.confirmed.partition(" ")[2])
         if shown in self.foreign and not self.shared_allowed:
             return LinkError(
                 "host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=self._owner(shown)
@@ -95,6 +91,15 @@ class HostKeyJudge(asyncssh.SSHClient):
 def named(blob: str) -> str:
     """Return how people and consents name a host key: its type and its fingerprint."""
     return f"{key_type(blob)} {fingerprint(blob)}"
+
+
+def _pinned_type(pin: str) -> str:
+    kind = key_type(pin)
+    if kind is None:
+        raise LinkError("setting-invalid", key="xscontainer-sshhostkey", reason="it is no public key")
+    if kind not in HOST_KEY_ALGORITHMS:
+        raise LinkError("host-key-type-gone", type=kind)
+    return kind
 
 
 def _changed(shown: str, pinned: str) -> LinkError:

@@ -56,10 +56,12 @@ class Overheard:
     Fed with the first bytes of a connection; `over` once there is nothing more to learn.
     """
 
-    __slots__ = ("_data", "banner", "offered", "over")
+    __slots__ = ("_data", "anything", "banner", "offered", "over")
 
     def __init__(self) -> None:
         self._data = b""
+        self.anything = False
+        """Whether the server said anything at all."""
         self.banner = ""
         """The version line; empty until it came."""
         self.offered: tuple[str, ...] = ()
@@ -68,7 +70,12 @@ class Overheard:
 
     def feed(self, data: bytes) -> None:
         """Take some bytes; never raises."""
-        self._data += data
+        self.anything = True
+        if not self.over:
+            self._data += data
+            self._read()
+
+    def _read(self) -> None:
         if not self.banner:
             self._read_banner()
         if self.banner:

@@ -1,0 +1,199 @@
+"""What an operator sees when guests fail: the right problem, stale containers, and recovery without a hand laid on."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from tests.contract.world import QUICK, World, world
+
+from roadstead.lab.guests.containers import furnish
+from roadstead.model import LinkState
+from roadstead.peers.links.messages import fingerprint
+from roadstead.plan.pins import HOST_KEY
+
+PROBLEMS = {
+    "close-before-banner": "ssh-refuses-us",
+    "banner-never-comes": "timed-out",
+    "banner-garbage": "ssh-failed",
+    "sign-in-never-ends": "timed-out",
+    "key-rejected": "key-rejected",
+    "host-key-changes": "host-key-changed",
+    "host-key-shared": "host-key-changed",
+    "host-key-ecdsa-only": "host-key-type-gone",
+    "no-socket": "no-engine-socket",
+    "socket-denied": "engine-socket-denied",
+    "engine-down": "engine-down",
+    "silence": "engine-timed-out",
+    "garbage": "engine-answer-invalid",
+    "endless-headers": "engine-answer-invalid",
+    "endless-header-line": "engine-answer-invalid",
+    "cut-answers": "engine-down",
+    "server-errors": "engine-refused",
+    "old-api": "engine-unsupported",
+    "invalid-json": "engine-answer-invalid",
+    "not-a-list": "engine-answer-invalid",
+}
+"""What a misbehaviour that keeps a guest from being watched is called."""
+
+
+@pytest.mark.parametrize("trait", sorted(PROBLEMS))
+async def test_a_broken_guest_gets_its_problem_and_recovers(tmp_path: Path, trait: str) -> None:
+    """Each fault has a stable code, marks the containers stale, disturbs no neighbour, and ends by itself."""
+    async with world(tmp_path) as one:
+        broken = one.guest("vm-1")
+        await broken.misbehave(trait)
+        broken.cut()
+        await one.until_problem("vm-1", PROBLEMS[trait])
+        assert all(container.stale for container in one.containers("vm-1").values())
+        assert all(container.problem == PROBLEMS[trait] for container in one.containers("vm-1").values())
+        _change_something(one, "vm-2")
+        await one.until(lambda: one.agrees("vm-2"), "the neighbour stays current")
+        await broken.misbehave()
+        if one.problem("vm-1") == "host-key-changed":
+            await one.core.commands.vms.confirm_host_key(one.vm("vm-1").id)
+        await one.until_live("vm-1")
+        assert one.problem("vm-1") == ""
+
+
+@pytest.mark.parametrize(
+    "trait", ["streamlocal-forbidden", "exec-forbidden", "dial-stdio-missing", "exec-noise", "host-key-all-types"]
+)
+async def test_a_peculiar_guest_is_watched_all_the_same(tmp_path: Path, trait: str) -> None:
+    """What is no fault does no harm: the way to the engine is chosen by what the guest allows."""
+    async with world(tmp_path, vms=1) as one:
+        await one.guest("vm-1").misbehave(trait)
+        one.guest("vm-1").cut()
+        await one.until(lambda: not one.is_live("vm-1"), "the link is lost")
+        await one.until_live("vm-1")
+        _change_something(one, "vm-1")
+        await one.until(lambda: one.agrees("vm-1"), "events arrive")
+
+
+@pytest.mark.parametrize("trait", ["large-body", "endless-list", "deep-nesting"])
+async def test_a_guest_beyond_the_bounds_says_so(tmp_path: Path, trait: str) -> None:
+    """A guest that says more than the bounds allow gets a problem, and never all the memory that it asks for."""
+    async with world(tmp_path) as one:
+        await one.guest("vm-1").misbehave(trait)
+        one.guest("vm-1").cut()
+        codes = {"engine-too-large", "engine-answer-invalid", "engine-timed-out"}
+        await one.until(lambda: one.problem("vm-1") in codes, trait)
+        _change_something(one, "vm-2")
+        await one.until(lambda: one.agrees("vm-2"), "the neighbour stays current")
+
+
+async def test_more_containers_than_are_shown_are_told(tmp_path: Path) -> None:
+    """An engine with more containers than the bound is live, with a problem that says how many are not shown."""
+    settings = QUICK.model_copy(update={"engine": QUICK.engine.model_copy(update={"containers": 50})})
+    async with world(tmp_path, vms=1, settings=settings) as one:
+        guest = one.guest("vm-1")
+        guest.engine.adopt(furnish(random.Random(1), 70, guest.engine.now()))
+        guest.cut()
+        await one.until_problem("vm-1", "engine-too-large")
+        link = one.vm("vm-1").link
+        assert link is not None
+        assert link.problem is not None
+        assert link.state is LinkState.LIVE
+        assert "23 of its 73" in link.problem.cause
+        assert len(one.containers("vm-1")) == 50
+
+
+async def test_a_killed_ssh_server_is_stale_at_once(tmp_path: Path) -> None:
+    """A connection that ends makes containers stale, with the time they were last known, and recovery lists anew."""
+    async with world(tmp_path, vms=1) as one:
+        guest = one.guest("vm-1")
+        await guest.stop()
+        await one.until(lambda: not one.is_live("vm-1"), "the link is lost")
+        link = one.vm("vm-1").link
+        assert link is not None
+        for container in one.containers("vm-1").values():
+            assert container.stale
+            assert link.heard is not None
+            assert container.as_of <= link.since
+        _change_something(one, "vm-1")
+        await guest.start()
+        await one.until_live("vm-1")
+
+
+async def test_an_engine_that_restarts_is_listed_again(tmp_path: Path) -> None:
+    """The link survives an engine that goes down; what changed meanwhile is seen when it is back."""
+    async with world(tmp_path, vms=1) as one:
+        guest = one.guest("vm-1")
+        await guest.misbehave("engine-down")
+        await one.until_problem("vm-1", "engine-down")
+        connections = guest.statistics()
+        _change_something(one, "vm-1")
+        await guest.misbehave()
+        await one.until_live("vm-1")
+        assert guest.statistics()["connections"] == connections["connections"] == 1
+
+
+async def test_a_vm_that_is_stopped_is_off_and_comes_back(tmp_path: Path) -> None:
+    """A VM that does not run is off: its containers stay, stale, without a problem."""
+    async with world(tmp_path, vms=1) as one:
+        await one.pool.stop_vm("vm-1")
+        await one.until(lambda: (link := one.vm("vm-1").link) and link.state is LinkState.OFF, "off")
+        await one.until(lambda: all(each.stale for each in one.containers("vm-1").values()), "stale")
+        assert one.problem("vm-1") == ""
+        assert one.containers("vm-1")
+        await one.pool.start_vm("vm-1")
+        await one.until_live("vm-1")
+
+
+async def test_a_migrated_vm_keeps_its_link(tmp_path: Path) -> None:
+    """A VM that moves to another host keeps the link that still lives; its containers move along in the tree."""
+    async with world(tmp_path, vms=1) as one:
+        before, since = one.vm("vm-1").host, one.vm("vm-1").link
+        await one.pool.migrate_vm("vm-1")
+        await one.until(lambda: one.vm("vm-1").host not in {None, before}, "the VM moved")
+        assert all(each.host == one.vm("vm-1").host for each in one.containers("vm-1").values())
+        assert one.vm("vm-1").link == since
+
+
+async def test_a_destroyed_vm_goes_with_its_containers(tmp_path: Path) -> None:
+    """What is destroyed in the pool is gone here, too."""
+    async with world(tmp_path) as one:
+        gone = one.vm("vm-1").id
+        await one.pool.stop_vm("vm-1")
+        await one.pool.destroy_vm("vm-1")
+        await one.until(lambda: gone not in one.core.store.vms, "the VM is gone")
+        assert not one.core.store.containers_of(gone)
+        assert one.is_live("vm-2")
+
+
+async def test_a_reinstalled_guest_waits_for_the_operator(tmp_path: Path) -> None:
+    """Another host key is refused until the operator confirms it; then the pool remembers the new one."""
+    async with world(tmp_path, vms=1) as one:
+        await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY), "pinned")
+        old = one.vm("vm-1").settings[HOST_KEY]
+        await one.guest("vm-1").new_host_key()
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "host-key-changed")
+        vms = one.core.commands.vms
+        known = vms.host_keys(one.vm("vm-1").id)
+        assert known.state == "host-key-changed"
+        assert known.shown is not None
+        assert known.shown.fingerprint == fingerprint(one.guest("vm-1").host_key().split()[1])
+        await vms.confirm_host_key(one.vm("vm-1").id)
+        await one.until_live("vm-1")
+        await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY) not in {None, old}, "pinned anew")
+
+
+async def test_a_pin_that_vanishes_is_put_back(tmp_path: Path) -> None:
+    """A host key that disappears from the pool while the guest still shows it is written again."""
+    async with world(tmp_path, vms=1) as one:
+        await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY), "pinned")
+        vm = one.vm("vm-1")
+        pin = vm.settings[HOST_KEY]
+        await one.core.commands.pools.keeper(vm.pool).write_pin(vm.id, None)
+        await one.until(lambda: HOST_KEY not in one.vm("vm-1").settings, "the pin is gone")
+        await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY) == pin, "the pin is back")
+        assert one.is_live("vm-1")
+
+
+def _change_something(one: World, name: str) -> None:
+    engine = one.guest(name).engine
+    container = next(engine.find(each.engine_id) for each in one.containers(name).values())
+    assert container is not None
+    engine.rename(container, f"renamed-{one.core.feed.number}")

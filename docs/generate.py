@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import json
 from pydantic.fields import FieldInfo
 
+from roadstead.cli import document
 from roadstead.errors import codes
 from roadstead.inventory.search import FIELDS
 from roadstead.serve.app import openapi_document
@@ -84,7 +85,7 @@ def default(info: FieldInfo) -> str:
 
 def api() -> Iterator[str]:
     """The REST API."""
-    document: dict[str, Any] = json.decode(openapi_document())
+    described: dict[str, Any] = json.decode(openapi_document())
     yield from (
         "# REST API",
         "",
@@ -98,12 +99,12 @@ def api() -> Iterator[str]:
         "",
         "## Requests",
     )
-    for path, methods in document["paths"].items():
+    for path, methods in described["paths"].items():
         for method, operation in methods.items():
             yield from request(method.upper(), path, operation)
     yield from filters()
     yield from ("", "## Records")
-    for name, schema in sorted(document["components"]["schemas"].items()):
+    for name, schema in sorted(described["components"]["schemas"].items()):
         yield from record(name, schema)
 
 
@@ -185,7 +186,15 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").rstrip(".")
 
 
-PAGES = {"api.md": api, "errors.md": errors, "settings.md": settings}
+# ---- command line
+
+
+def cli() -> Iterator[str]:
+    """The command line."""
+    yield document.text().rstrip()
+
+
+PAGES = {"api.md": api, "cli.md": cli, "errors.md": errors, "settings.md": settings}
 
 
 def main(arguments: list[str]) -> int:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from roadstead.kit import clocks
 from roadstead.model import Fact, Gone, Host, Listed, Pool, PoolId, Scope, Seen, Vm
 from roadstead.peers.xapi import messages
-from roadstead.peers.xapi.messages import Event
+from roadstead.peers.xapi.messages import Event, Fields
 
 CLASSES = ("pool", "host", "vm", "vm_guest_metrics")
 """What is subscribed to, spelled as events spell it."""
@@ -87,11 +87,11 @@ class Book:
         held = {"host": len(self._hosts), "vm": len(self._vms), "vm_guest_metrics": len(self._addresses)}
         return [name for name, number in held.items() if counts.get(name, number) != number]
 
-    def relist(self, name: str, snapshots: Mapping[str, Mapping[str, Any]], now: float) -> list[Fact]:
+    def relist(self, name: str, snapshots: Mapping[str, Fields], now: float) -> list[Fact]:
         """Take a complete listing of the class ``name`` and return what follows."""
         held: dict[str, Iterable[str]] = {"host": self._hosts, "vm": self._vms, "vm_guest_metrics": self._addresses}
         gone = [Event(name, "del", ref) for ref in held[name] if ref not in snapshots]
-        return self.take([*gone, *(Event(name, "mod", ref, dict(found)) for ref, found in snapshots.items())], now)
+        return self.take([*gone, *(Event(name, "mod", ref, found) for ref, found in snapshots.items())], now)
 
     def listing(self) -> list[Fact]:
         """Return the facts that say what exists: everything of the pool that is not in the book is gone."""

@@ -311,3 +311,19 @@ def test_fingerprints_of_hosts() -> None:
         "f": {"host": "H9", "type": "host", "fingerprint_sha256": colons},
     }
     assert messages.host_fingerprints(certificates, hosts) == {"10.0.0.1": sha, "10.0.0.2": sha}
+
+
+def test_only_what_we_read_is_kept() -> None:
+    """Of whole records, in events and in listings, fields that nobody reads are skipped, whatever they hold."""
+    record: dict[str, Any] = {
+        "uuid": "u",
+        "power_state": None,
+        "tags": 3,
+        "last_booted_record": "x" * 1000,
+        "VIFs": [[[]]],
+    }
+    kept = {"uuid": "u", "power_state": None, "tags": 3}
+
+    batch = events(events=[{"class": "vm", "operation": "add", "ref": "r", "snapshot": record}], token="t")
+    listed = messages.decode_listing(msgspec.json.encode({"result": {"r": record}}))
+    assert (batch.events[0].snapshot, listed.result) == (kept, {"r": kept})

@@ -114,15 +114,15 @@ class XapiClient:
         wait = self._settings.event_seconds if seconds is None else max(0.0, seconds)
         return await self._session.events(tuple(classes), token, wait)
 
-    async def list_all(self, cls: str) -> dict[str, messages.Snapshot]:
-        """Return every object of ``cls`` (lower case, one of `messages.CLASSES`) by reference."""
+    async def list_all(self, cls: str) -> dict[str, messages.Fields]:
+        """Return every object of ``cls`` (one of `messages.CLASSES`) by reference, with the fields that we read."""
         method = f"{messages.CLASSES[cls]}.get_all_records"
-        listed = await self.call(method, seconds=self._settings.list_seconds)
-        if not isinstance(listed, dict):
-            raise self._odd(method, "it lists nothing")
-        return {ref: snapshot for ref, snapshot in listed.items() if isinstance(snapshot, dict)}
+        listed: dict[str, messages.Fields] = await self._session.call(
+            method, (), self._settings.list_seconds, messages.decode_listing
+        )
+        return listed
 
-    async def pool(self) -> tuple[str, messages.Snapshot]:
+    async def pool(self) -> tuple[str, messages.Fields]:
         """Return the pool object, of which there is exactly one, after its reference."""
         for ref, snapshot in (await self.list_all("pool")).items():
             return ref, snapshot
@@ -224,7 +224,7 @@ class XapiClient:
                 raise NotFoundError("no-such-vm", name=uuid) from error
             raise
 
-    async def _certificates(self) -> dict[str, messages.Snapshot]:
+    async def _certificates(self) -> dict[str, messages.Fields]:
         try:
             return await self.list_all("certificate")
         except PoolError as error:

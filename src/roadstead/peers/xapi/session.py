@@ -40,6 +40,7 @@ _GRAVITY = (
 """Which of several hosts' errors tells most (the last) about a search that found no master; any other tells less."""
 
 T = TypeVar("T")
+Decode = Callable[[bytes], messages.Answer]
 
 
 class Session:
@@ -90,15 +91,17 @@ class Session:
         if self._wire is not None:
             self._wire.trust(address)
 
-    async def call(self, method: str, params: tuple[Any, ...], seconds: float) -> Any:
-        """Return the result of ``method``, called with our session before ``params``.
+    async def call(
+        self, method: str, params: tuple[Any, ...], seconds: float, decode: Decode = messages.decode_answer
+    ) -> Any:
+        """Return the result of ``method``, called with our session before ``params``, as ``decode`` reads it.
 
         A call that the pool refused because of the session is made once more after a new sign-in: it was not begun.
         """
         failure = messages.Failure("SESSION_INVALID")
         for _ in range(2):
             ref = self._signed_in(method)
-            answer = await self._ask_surely(method, (ref, *params), seconds)
+            answer = await self._ask_surely(method, (ref, *params), seconds, decode)
             if answer.failure is None:
                 return answer.result
             failure = answer.failure
@@ -198,19 +201,28 @@ class Session:
         except PoolError:
             return  # it ends by itself when nobody uses it, and nobody can do more
 
-    async def _ask_surely(self, method: str, params: tuple[Any, ...], seconds: float) -> messages.Answer:
+    async def _ask_surely(
+        self, method: str, params: tuple[Any, ...], seconds: float, decode: Decode
+    ) -> messages.Answer:
         """Ask the master; a question that only reads is asked twice when its connection ended without an answer."""
         try:
-            return await self._ask(self.endpoint, method, params, seconds)
+            return await self._ask(self.endpoint, method, params, seconds, decode)
         except PoolError as error:
             if not (faults.is_cut(error) and _READS in method):
                 raise
-        return await self._ask(self.endpoint, method, params, seconds)
+        return await self._ask(self.endpoint, method, params, seconds, decode)
 
-    async def _ask(self, endpoint: Endpoint, method: str, params: tuple[Any, ...], seconds: float) -> messages.Answer:
+    async def _ask(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        params: tuple[Any, ...],
+        seconds: float,
+        decode: Decode = messages.decode_answer,
+    ) -> messages.Answer:
         body = self._encoded(method, params)
         answer = await self._connections().post(endpoint, body, call=method, seconds=seconds)
-        return self._read(messages.decode_answer, answer, endpoint, method)
+        return self._read(decode, answer, endpoint, method)
 
     def _connections(self) -> Wire:
         if self._wire is None:

@@ -4,6 +4,7 @@ Foreign data is read tolerantly: fields that are missing or of another type read
 ignored, unknown enumeration values become `UNKNOWN`. XAPI's versions differ in exactly these ways.
 """
 
+from roadstead.peers.xapi.messages.fields import CLASSES, Fields
 from roadstead.peers.xapi.messages.keys import (
     FORMER_PRIVATE_KEY_SECRET,
     FORMER_PUBLIC_KEY_SECRET,
@@ -30,13 +31,13 @@ from roadstead.peers.xapi.messages.records import (
 )
 from roadstead.peers.xapi.messages.rpc import (
     BODY_BYTES,
-    CLASSES,
     Answer,
     Event,
     EventBatch,
     Failure,
     decode_answer,
     decode_events,
+    decode_listing,
     encode_call,
 )
 
@@ -56,10 +57,12 @@ __all__ = [
     "Event",
     "EventBatch",
     "Failure",
+    "Fields",
     "Snapshot",
     "addresses",
     "decode_answer",
     "decode_events",
+    "decode_listing",
     "encode_call",
     "host_fingerprints",
     "host_record",

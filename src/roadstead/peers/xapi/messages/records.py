@@ -14,7 +14,7 @@ from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
 from roadstead.peers.xapi.messages.keys import VM_KEYS
 
 Snapshot = Mapping[str, Any]
-"""One object's record as XAPI sends it."""
+"""One object's record, whole as XAPI sends it or reduced to `Fields`."""
 
 TEXT_BYTES = 4096
 """What is kept of a name, a tag or a key's value."""

@@ -12,20 +12,10 @@ from msgspec import Struct
 
 from roadstead.errors import InputError
 from roadstead.kit import text
+from roadstead.peers.xapi.messages.fields import Fields
 
 BODY_BYTES = 300 * 1024
 """A request must be smaller than this: XAPI answers larger ones with status 500."""
-
-CLASSES = {
-    "certificate": "Certificate",
-    "host": "host",
-    "host_metrics": "host_metrics",
-    "pool": "pool",
-    "vm": "VM",
-    "vm_guest_metrics": "VM_guest_metrics",
-    "vm_metrics": "VM_metrics",
-}
-"""The classes that we read: as events spell them, and as calls spell them."""
 
 
 class Failure(Struct, frozen=True):
@@ -43,12 +33,12 @@ class Answer(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True):
-    """One change: ``op`` is add, mod or del; ``snapshot`` is the whole present record, None for a deletion."""
+    """One change: ``op`` is add, mod or del; ``snapshot`` holds the object's present `Fields`, None for a deletion."""
 
     cls: str = msgspec.field(name="class", default="")
     op: str = msgspec.field(name="operation", default="")
     ref: str = ""
-    snapshot: dict[str, Any] | None = None
+    snapshot: Fields | None = None
 
 
 class EventBatch(Struct, frozen=True):
@@ -83,6 +73,14 @@ def decode_answer(body: bytes) -> Answer:
     """Read the answer to any call. Raises `ValueError` with a plain reason when it is none."""
     result = _opened(body)
     return Answer(None, result) if isinstance(result, Failure) else Answer(_decoded(result, Any))
+
+
+def decode_listing(body: bytes) -> Answer:
+    """Read the answer to ``get_all_records``: a dictionary of `Fields` by reference. Raises `ValueError` when it is
+    none.
+    """
+    result = _opened(body)
+    return Answer(None, result) if isinstance(result, Failure) else Answer(_decoded(result, dict[str, Fields]))
 
 
 def decode_events(body: bytes) -> EventBatch | Failure:

@@ -8,12 +8,17 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from roadstead.cli import client, failures, options
+from roadstead.cli import client, failures, options, quick
 from roadstead.errors import RoadsteadError
 
 
 class Commands(TyperGroup):
     """The root of the commands; those of one ``rich_help_panel`` stand in one section of the help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the global options; called by Typer."""
+        quick.quicken(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed; whatever it raises ends as a sentence, never as a stack trace."""

@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import typer
 
+from roadstead.cli import quick
+
 INTRODUCTION = """See and control the containers inside the VMs of XenServer and XCP-ng pools.
 
 \b
@@ -33,7 +35,7 @@ def command(app: typer.Typer, name: str | None = None, section: str | None = Non
     """Make a function a command of ``app``, in a ``section`` of its help."""
 
     def register(function: Command) -> Command:
-        app.command(name, help=text(function), rich_help_panel=section)(function)
+        app.command(name, cls=quick.QuickCommand, help=text(function), rich_help_panel=section)(function)
         return function
 
     return register

@@ -52,6 +52,8 @@ class Live:
         Raises `Refused` when the server no longer wants to answer; that it is gone is seen in ``lost``.
         """
         differences: list[Difference] = []
+        if self._must_list:
+            seconds = min(seconds, max(self._asked + ASKED_AGAIN_SECONDS - time.monotonic(), 0.0))
         for item in self._feed.take(seconds):
             if not isinstance(item, feed.Change):
                 self._turn(item)

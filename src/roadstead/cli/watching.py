@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +16,8 @@ from roadstead.cli.views import Container
 
 REDRAWN_SECONDS = 1.0
 """Ages are drawn again after this time when nothing changes."""
-PAUSE_SECONDS = 0.05
-"""Changes that come faster are drawn together."""
+PAUSE_SECONDS = 0.1
+"""A change is drawn at once, but so soon after the last one only together with what comes meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,10 @@ def _draw_for_ever(followed: live.Live, view: View) -> NoReturn:
     with _Screen() as screen:
         while True:
             screen.draw(picture(followed, view, output.size(), datetime.now(UTC)))
+            drawn = time.monotonic()
             if followed.take(REDRAWN_SECONDS):
-                followed.take(PAUSE_SECONDS)
+                time.sleep(max(drawn + PAUSE_SECONDS - time.monotonic(), 0.0))
+                followed.take(0.0)
 
 
 class _Screen:

@@ -6,12 +6,12 @@ import random
 from pathlib import Path
 
 import pytest
-from tests.contract.world import QUICK, World, world
 
 from roadstead.lab.guests.containers import furnish
 from roadstead.model import LinkState
 from roadstead.peers.links.messages import fingerprint
 from roadstead.plan.pins import HOST_KEY
+from tests.contract.world import QUICK, World, world
 
 PROBLEMS = {
     "close-before-banner": "ssh-refuses-us",

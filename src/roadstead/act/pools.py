@@ -1,4 +1,4 @@
-"""The pools that Roadstead is signed in to: kept in the database, tried before they are accepted, changed while it runs."""
+"""The pools that Roadstead is signed in to: kept in a database, tried before they are accepted, changed at run time."""
 
 import asyncio
 import time
@@ -192,9 +192,12 @@ class Pools:
     async def _changed_address(self, old: StoredPool, change: PoolChange) -> PoolAddress:
         address = _address(old)
         url = change.url or address.url
-        if change.ca_pem or change.fingerprint or change.accept_new:
-            address = replace(address, trust=await self._trust(url, change))
-        elif change.url and parse_url(change.url).host != parse_url(address.url).host:
+        if (
+            change.ca_pem
+            or change.fingerprint
+            or change.accept_new
+            or (change.url and parse_url(change.url).host != parse_url(address.url).host)
+        ):
             address = replace(address, trust=await self._trust(url, change))
         user, password = change.user or address.user, change.password or address.password
         return replace(address, url=url, user=user, password=password)

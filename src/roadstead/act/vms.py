@@ -1,6 +1,5 @@
 """What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
 
-
 from typing import Protocol
 
 from msgspec import Struct
@@ -182,5 +181,3 @@ def _described(key: str | None) -> HostKey | None:
     if kind is None:
         return HostKey(type="unreadable", fingerprint="")
     return HostKey(type=kind, fingerprint=messages.fingerprint(key))
-
-

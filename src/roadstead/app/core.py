@@ -36,7 +36,7 @@ class Core:
         self._memories = Memories(database)
         pools = Pools(database, self._memories, settings.pool, self.tell)
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
-        self._pins = PinWriter(self.store, pools.keepers, self._memories, lambda vm: self.links.reconnect(vm))
+        self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._ssh = SshWays(
             self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
         )
@@ -73,6 +73,9 @@ class Core:
             "pools": self.commands.pools.statistics(),
             "links": self.links.statistics(),
         }
+
+    def _reconnect(self, vm: VmId) -> None:
+        self.links.reconnect(vm)
 
     async def _open(self, vm: VmId) -> Opened:
         return await (self._unix if vm in self._local else self._ssh).open(vm)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from roadstead.errors import StartError
 
@@ -48,11 +48,13 @@ def run_demo(options: DemoOptions) -> int:
     server_state = options.state / "server"
     server = f"unix:{server_state / 'roadstead.sock'}"
     words = ["serve", "--json", "--state", str(server_state), "--port", str(options.api_port)]
-    with _started("lab", _lab_words(options), options.state / "lab.log") as lab:
-        with _started("server", words, options.state / "server.log") as ready:
-            _add_pool(server, lab)
-            _say(_hints(server, ready["url"], options))
-            return _show(server)
+    with (
+        _started("lab", _lab_words(options), options.state / "lab.log") as lab,
+        _started("server", words, options.state / "server.log") as ready,
+    ):
+        _add_pool(server, lab)
+        _say(_hints(server, ready["url"], options))
+        return _show(server)
 
 
 class _Child:
@@ -70,12 +72,12 @@ class _Child:
             text=True,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only calls prctl and setpgid
         )
+        self._output, self._complaints = cast("IO[str]", self._process.stdout), cast("IO[str]", self._process.stderr)
         threading.Thread(target=self._copy_complaints, daemon=True).start()
 
     def wait_ready(self) -> dict[str, Any]:
         """Return what the process says of itself once it works. Raises `StartError` ``demo-failed``."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._output.readline()
         self._is_ready = True
         if not line:
             raise StartError("demo-failed", name=self._name, path=self._log)
@@ -92,9 +94,8 @@ class _Child:
             self._process.wait()
 
     def _copy_complaints(self) -> None:
-        assert self._process.stderr is not None
         with self._log.open("w") as file:
-            for line in self._process.stderr:
+            for line in self._complaints:
                 file.write(line)
                 file.flush()
                 if not self._is_ready:
@@ -160,7 +161,8 @@ def _hints(server: str, url: str, options: DemoOptions) -> str:
     with suppress(ValueError):
         program = program.relative_to(Path.cwd())
     return f"""
-The lab pool has {options.vms} VMs with {options.guests} guests on {options.hosts} hosts. Try in another terminal, in this folder:
+The lab pool has {options.vms} VMs with {options.guests} guests on {options.hosts} hosts.
+Try in another terminal, in this folder:
 
   export ROADSTEAD_SERVER={server}
   {program} ps                      every container of every VM

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from roadstead.app.starting import run as run_to_end
+from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuests
 from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
 
@@ -35,14 +36,14 @@ def guest_kind(asked: str) -> str:
 
 async def _until_signal(options: LabOptions) -> None:
     loop = asyncio.get_running_loop()
-    lab = asyncio.current_task()
-    assert lab is not None
+    stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, lab.cancel)
-    try:
-        await run_lab(options, ready=lambda told: _tell(told, options))
-    except asyncio.CancelledError:
-        _say("The lab has stopped.")
+        loop.add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        lab = tasks.spawn(group, run_lab(options, ready=lambda told: _tell(told, options)), "lab")
+        await stop.wait()
+        await tasks.stop(lab)
+    _say("The lab has stopped.")
 
 
 def _tell(ready: LabReady, options: LabOptions) -> None:
@@ -52,11 +53,15 @@ def _tell(ready: LabReady, options: LabOptions) -> None:
         print(ready.line, flush=True)
         return
     admit = " ".join(f"--admit {network}" for network in ready.admit)
-    print(f"""The lab is ready. Make it known to a server with:
+    print(
+        f"""The lab is ready. Make it known to a server with:
 
-  roadstead pool add {ready.url} --user {ready.user} --password-file {ready.password_file} {admit} --fingerprint {ready.fingerprint}
+  roadstead pool add {ready.url} --user {ready.user} --password-file {ready.password_file} \\
+    --fingerprint {ready.fingerprint} {admit}
 
-Ctrl-C ends it.""", flush=True)
+Ctrl-C ends it.""",
+        flush=True,
+    )
 
 
 def _say(text: str) -> None:

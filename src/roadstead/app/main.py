@@ -28,7 +28,7 @@ def main() -> None:
 
 
 @app.command(rich_help_panel=STARTING)
-def serve(  # noqa: PLR0913 - one parameter for each option
+def serve(
     state: Annotated[Path | None, typer.Option(help="The state folder.", show_default=False)] = None,
     socket: Annotated[Path | None, typer.Option(help="The local socket to listen on.", show_default=False)] = None,
     port: Annotated[int, typer.Option(help="The port to listen on, on 127.0.0.1.", max=65535)] = places.DEFAULT_PORT,
@@ -55,7 +55,7 @@ def serve(  # noqa: PLR0913 - one parameter for each option
 
 
 @lab.callback()
-def lab_run(  # noqa: PLR0913 - one parameter for each option
+def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
     state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
     hosts: Hosts = 3,
@@ -122,7 +122,7 @@ def lab_do(
 
 
 @app.command(rich_help_panel=STARTING)
-def demo(  # noqa: PLR0913 - one parameter for each option
+def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
     state: Annotated[Path, typer.Option(help="Where it keeps everything.")] = Path(".lab"),
     guests: Annotated[
         Literal["auto", "real", "simulated"], typer.Option(help="What is inside the VMs; auto: real where possible.")

@@ -64,4 +64,3 @@ def _engine_path(text: str) -> Path:
     if not text.startswith(UNIX) or not path.startswith("/"):
         raise InputError("field-invalid", field="--engine", reason=f"{text} is not of the form unix:/PATH")
     return Path(path)
-

@@ -92,7 +92,9 @@ REACHING_A_GUEST = {
         "The VM did not answer in time while {step} ({addresses}).",
         "Check that the VM is alive and that no firewall drops the traffic.",
     ),
-    "vm-not-live": Code(503, "The VM {vm} cannot be reached at present.", "Say `roadstead why {vm}` to see the reason."),
+    "vm-not-live": Code(
+        503, "The VM {vm} cannot be reached at present.", "Say `roadstead why {vm}` to see the reason."
+    ),
     "unreachable": Code(
         503,
         "There is no way to the VM's addresses ({addresses}): {reason}.",
@@ -213,12 +215,9 @@ INPUT = {
         "The server at {address} shows the certificate {shown}, which nobody has confirmed.",
         "Compare it with the one on the host's console, then repeat with --fingerprint {shown}.",
     ),
-    "method-unknown": Code(
-        405, "{method} cannot be used at {path}.", "The API is described at /api/v1/openapi.json."
-    ),
+    "method-unknown": Code(405, "{method} cannot be used at {path}.", "The API is described at /api/v1/openapi.json."),
     "network-invalid": Code(422, "{value} is not a network.", "Write it as 10.0.0.0/16 or fd00::/8."),
     "no-such-container": Code(404, "No container is called {name}.", "`roadstead ps` lists them all."),
-    "no-such-host": Code(404, "No host is called {name}.", "`roadstead vms` shows the hosts."),
     "no-such-operation": Code(404, "There is no operation {name}.", "Operations are kept for an hour after their end."),
     "no-such-page": Code(404, "There is nothing at {path}.", "The API is described at /api/v1/openapi.json."),
     "no-such-pool": Code(404, "No pool is called {name}.", "`roadstead pool list` lists them."),

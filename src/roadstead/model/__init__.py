@@ -32,13 +32,10 @@ from roadstead.model.records import (
 from roadstead.model.snapshot import Snapshot
 
 __all__ = [
-    "Address",
-    "Snapshot",
-    "canonical",
-    "parse_address",
     "ACTIONS",
     "LOCAL_HOST",
     "LOCAL_POOL",
+    "Address",
     "Container",
     "ContainerId",
     "Engine",
@@ -59,8 +56,11 @@ __all__ = [
     "Result",
     "Scope",
     "Seen",
+    "Snapshot",
     "Vm",
     "VmId",
+    "canonical",
     "container_id",
+    "parse_address",
     "split_container_id",
 ]

@@ -6,7 +6,7 @@ Address = IPv4Address | IPv6Address
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address that ``text`` is, or None: no names, no zones, no ports; IPv4 mapped into IPv6 is unwrapped."""
+    """Return the address that ``text`` is, or None: no names, zones or ports; IPv4 mapped into IPv6 is unwrapped."""
     try:
         address = ip_address(text)
     except ValueError:

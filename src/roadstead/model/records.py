@@ -118,7 +118,7 @@ class Vm(Struct, frozen=True, kw_only=True, gc=False):
     addresses: tuple[str, ...] = ()
     """As the guest tools announce them, in the order of the VIFs; untrusted free text; empty unless it runs."""
     tags: tuple[str, ...] = ()
-    settings: dict[str, str] = {}  # noqa: RUF012 - msgspec copies the default
+    settings: dict[str, str] = {}
     """The keys of ``VM.other_config`` that concern us, as they stand there (untrusted)."""
     as_of: datetime
     pool_name: str = ""
@@ -172,7 +172,7 @@ class Container(Struct, frozen=True, kw_only=True, gc=False):
     status: str = ""
     """The engine's own phrase, for example ``Up 3 minutes (healthy)``; it ages, ``as_of`` says from when it is."""
     ports: tuple[Port, ...] = ()
-    labels: dict[str, str] = {}  # noqa: RUF012 - msgspec copies the default
+    labels: dict[str, str] = {}
     created: datetime | None = None
     started: datetime | None = None
     """From the engine's start event when we saw it, otherwise worked out of ``status`` and as coarse as that."""

@@ -102,7 +102,7 @@ def test_tab_is_silent_without_a_server(canned: Canned) -> None:
 
 
 def test_plain_command_lines_need_no_pydantic(canned: Canned) -> None:
-    """A command line of plain words starts without what Typer needs for others: a third of the time of a short command."""
+    """A command line of plain words starts without what Typer needs for others: a third of its time."""
     canned.answers["GET /containers"] = []
     words = [*PROGRAM[:1], "-X", "importtime", *PROGRAM[1:], "ps", "-f", "state:running", "--format", "wide"]
 

@@ -1,4 +1,4 @@
-"""What people type for pools, hosts, VMs and containers, resolved in one place for every command and every path.
+"""What people type for pools, VMs and containers, resolved in one place for every command and every path.
 
 Pure. Accepted, the first that finds something winning: an id, the exact name, the name without regard to case and to
 the spelling of accented letters, the beginning of an id (at least four characters), a glob. Containers are also named
@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from roadstead.errors import AmbiguousError, NotFoundError
 from roadstead.inventory.search import fold
 from roadstead.inventory.views import Inventory
-from roadstead.model import Container, ContainerId, Host, Pool, Vm, VmId
+from roadstead.model import Container, ContainerId, Pool, Vm, VmId
 
 CANDIDATES = 20
 """How many candidates an error lists."""
@@ -25,9 +25,12 @@ LEAST_ID_CHARACTERS = 4
 COMPARED_NAMES = 2000
 """Up to this many names are compared for a suggestion: more would hold the loop for too long."""
 
+GLOB_CHARACTERS = 1024
+"""A longer name is no glob: the cost of reading one grows with the square of its length."""
+
 _GLOB = re.compile(r"[*?\[]")
 
-R = TypeVar("R", Pool, Host, Vm, Container)
+R = TypeVar("R", Pool, Vm, Container)
 
 
 def find_pool(inventory: Inventory, name: str) -> Pool:
@@ -35,22 +38,9 @@ def find_pool(inventory: Inventory, name: str) -> Pool:
     return _Kind("pool", inventory.pools.values()).one(name)
 
 
-def find_host(inventory: Inventory, name: str) -> Host:
-    """Return the one host that ``name`` names. Raises `NotFoundError` ``no-such-host`` or `AmbiguousError`."""
-    return _Kind("host", inventory.hosts.values()).one(name)
-
-
 def find_vm(inventory: Inventory, name: str) -> Vm:
     """Return the one VM that ``name`` names. Raises `NotFoundError` ``no-such-vm`` or `AmbiguousError`."""
     return _Kind("vm", inventory.vms.values()).one(name)
-
-
-def find_vms(inventory: Inventory, name: str) -> list[Vm]:
-    """Return the VMs that ``name`` names: one, or as many as a glob finds.
-
-    Raises `NotFoundError` ``no-such-vm``, or `AmbiguousError` when a name without a glob is that of several.
-    """
-    return _Kind("vm", inventory.vms.values()).some(name)
 
 
 def find_containers(inventory: Inventory, names: Iterable[str]) -> list[Container]:
@@ -105,7 +95,7 @@ class _Kind(Generic[R]):
 
     def like(self, name: str) -> list[R]:
         """Return the records whose name is like the glob ``name``; none when it is no glob."""
-        if not _GLOB.search(name):
+        if len(name) > GLOB_CHARACTERS or not _GLOB.search(name):
             return []
         pattern = re.compile(fnmatch.translate(fold(name.strip())))
         return [record for record in self.records if pattern.match(fold(record.name)) or pattern.match(record.id)]
@@ -121,7 +111,7 @@ class _Kind(Generic[R]):
         return [name if uses[name] == 1 else record.id for name, record in zip(names, records, strict=True)]
 
 
-def _own_name(record: Pool | Host | Vm | Container) -> str:
+def _own_name(record: Pool | Vm | Container) -> str:
     return record.name
 
 
@@ -129,7 +119,7 @@ def _full_name(container: Container) -> str:
     return f"{container.vm_name}/{container.name}"
 
 
-def _has_id(record: Pool | Host | Vm | Container, beginning: str) -> bool:
+def _has_id(record: Pool | Vm | Container, beginning: str) -> bool:
     if isinstance(record, Container) and record.engine_id.startswith(beginning):
         return True
     return record.id.startswith(beginning)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from roadstead.errors import InputError
 
-LONGEST_CHARACTERS = 4096
-"""Longest filter that is read."""
+LONGEST_CHARACTERS = 1024
+"""Longest filter that is read: the cost of a glob grows with the square of its length."""
 MOST_TERMS = 100
 """Most terms of one filter."""
 

@@ -189,11 +189,6 @@ def _shown(vm: Vm) -> dict[str, Any]:
 # ---- counts
 
 
-def is_running(container: Container) -> bool:
-    """Whether ``container`` is known to run now; a stale one is not."""
-    return container.state == RUNNING and not container.stale
-
-
 def counts(containers: Collection[Container]) -> Counts:
     """Count ``containers``."""
     running = stale = 0

@@ -63,9 +63,9 @@ def translated(error: Exception, request: Request) -> RoadsteadError | None:
         case RequestValidationError():
             return _invalid(error)
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            return NotFoundError("no-such-page", path=request.url.path)
+            return NotFoundError("no-such-page", path=request.scope["path"])
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
-            return InputError("method-unknown", method=request.method, path=request.url.path)
+            return InputError("method-unknown", method=request.method, path=request.scope["path"])
         case HTTPException():
             return InputError("field-invalid", field="body", reason="it cannot be read")
         case _:

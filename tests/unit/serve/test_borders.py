@@ -95,6 +95,14 @@ async def test_no_answer_invites_other_origins(tmp_path: Path) -> None:
                 assert "Server" not in answer.headers
 
 
+@pytest.mark.parametrize("host", ["[", "a b", "", "x" * 5000])
+async def test_strange_host_header_harms_nothing(tmp_path: Path, host: str) -> None:
+    """On the local socket the Host header means nothing, whatever it is."""
+    async with stage.running(tmp_path) as api:
+        await api.refused("GET", "/nowhere", 404, "no-such-page", headers={"Host": host})
+        assert await api.get("/health", headers={"Host": host})
+
+
 async def test_unknown_paths_and_methods_are_problems(tmp_path: Path) -> None:
     """Whatever is asked for, a refusal is a problem document."""
     async with stage.running(tmp_path) as api:

@@ -6,8 +6,6 @@ from urllib.parse import unquote
 from fastapi import Path, Query
 from pydantic import AfterValidator
 
-NAME_CHARACTERS = 1024
-
 
 def _decoded(text: str) -> str:
     return unquote(text)

@@ -216,8 +216,7 @@ class Store:
             case "vm":
                 self._drop_vm(VmId(id))
             case "host":
-                if self._hosts.pop(HostId(id), None):
-                    self._changed("host", id, None)
+                self._drop_host(HostId(id))
             case "pool":
                 self._drop_pool(PoolId(id))
 
@@ -247,7 +246,7 @@ class Store:
 
     def _carry_over(self, old: Vm, vm: Vm) -> None:
         moved = (old.name, old.pool, old.host) != (vm.name, vm.pool, vm.host)
-        lost = not _is_live(vm) and (_is_live(old) or _trouble(old) != _trouble(vm))
+        lost = vm.link is not None and not _is_live(vm)
         if not moved and not lost:
             return
         for container in list(self.containers_of(vm.id).values()):
@@ -293,11 +292,17 @@ class Store:
         del self._vms[vm_id]
         self._changed("vm", vm_id, None)
 
+    def _drop_host(self, host: HostId) -> None:
+        if self._hosts.pop(host, None):
+            self._changed("host", host, None)
+            for vm in self._vms_where("host", host):
+                self._join_vm(vm, host_name="")
+
     def _drop_pool(self, pool: PoolId) -> None:
         for vm in self._vms_where("pool", pool):
             self._drop_vm(vm)
         for host in [host.id for host in self._hosts.values() if host.pool == pool]:
-            self._gone("host", host)
+            self._drop_host(host)
         if self._pools.pop(pool, None):
             self._changed("pool", pool, None)
 

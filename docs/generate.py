@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import json
 from pydantic.fields import FieldInfo
 
+from roadstead.app.main import app as commands
 from roadstead.cli import document
 from roadstead.errors import codes
 from roadstead.inventory.search import FIELDS
@@ -191,7 +192,7 @@ def cell(text: str) -> str:
 
 def cli() -> Iterator[str]:
     """The command line."""
-    yield document.text().rstrip()
+    yield document.text(commands).rstrip()
 
 
 PAGES = {"api.md": api, "cli.md": cli, "errors.md": errors, "settings.md": settings}

@@ -5,6 +5,7 @@ the same. Loading an RSA-4096 private key costs a quarter of a second of CPU, so
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from roadstead.errors import LinkError
@@ -19,6 +20,11 @@ from roadstead.peers.xapi.messages import (
     PUBLIC_KEY_SECRET,
     string_map,
 )
+
+
+TAKE_OVER_TRIES = 20
+TAKE_OVER_SECONDS = 0.25
+"""Who made the private half first writes the public half right after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +87,18 @@ class PoolKeys:
             PRIVATE_KEY_SECRET: await self._client.create_secret(private, marks),
             PUBLIC_KEY_SECRET: await self._client.create_secret(public, marks),
         }
-        if pair := await self._read():
-            for secret in secrets.values():
-                await self._client.destroy_secret(secret)
-            return pair
-        for key, secret in secrets.items():
-            await self._client.set_pool_key(key, secret)
+        if not await self._client.add_pool_key(PRIVATE_KEY_SECRET, secrets[PRIVATE_KEY_SECRET]):
+            return await self._taken_over(secrets.values())
+        await self._client.set_pool_key(PUBLIC_KEY_SECRET, secrets[PUBLIC_KEY_SECRET])
         await self._client.sync_database()
         return KeyPair((await keys.load_pool_key(private),), public.strip())
+
+    async def _taken_over(self, secrets: Iterable[str]) -> KeyPair:
+        """Somebody else made the pair at the same time and was first: take theirs, and leave no secrets behind."""
+        for secret in secrets:
+            await self._client.destroy_secret(secret)
+        for _ in range(TAKE_OVER_TRIES):
+            if pair := await self._read():
+                return pair
+            await asyncio.sleep(TAKE_OVER_SECONDS)
+        raise LinkError("pool-key-missing", pool=self._pool)

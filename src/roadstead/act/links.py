@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from roadstead.act.guest import Guest, Opened, Services
@@ -53,6 +54,11 @@ class Links:
         """The engine of a guest that is live, or None."""
         guest = self._guests.get(vm)
         return guest.engine if guest is not None else None
+
+    def heard(self, vm: VmId) -> datetime | None:
+        """When a guest was last heard, as far as is known."""
+        guest = self._guests.get(vm)
+        return guest.last_heard() if guest is not None else None
 
     def try_now(self, vm: VmId) -> None:
         """Try a guest that is not live at once: somebody is looking."""

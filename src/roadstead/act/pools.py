@@ -12,7 +12,7 @@ from msgspec import Struct, structs
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
-from roadstead.errors import ConflictError, InputError, NotFoundError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.model import Gone, Pool, PoolId
 from roadstead.peers.database.client import Database, StoredPool
@@ -206,7 +206,7 @@ class Pools:
         """Sign in and read what the pool is; return it with what was learned of its members."""
         client = XapiClient(address, self._settings)
         try:
-            await client.open()
+            await _opened(client, address)
             _, snapshot = await client.pool()
             address = await client.learn_members()
         finally:
@@ -273,6 +273,17 @@ def _reached(stored: StoredPool, address: PoolAddress) -> StoredPool:
         fingerprints=dict(address.trust.fingerprints),
         members=address.members,
     )
+
+
+async def _opened(client: XapiClient, address: PoolAddress) -> None:
+    """Sign in; a member whose master nobody vouched for is told apart from a server that is not trusted itself."""
+    home = parse_url(address.url).shown
+    try:
+        await client.open()
+    except PoolError as error:
+        if error.code == "pool-certificate-untrusted" and error.fields["address"] != home:
+            raise PoolError("pool-member", address=home, master=error.fields["address"]) from error
+        raise
 
 
 async def _timed(name: str, action: Callable[[], Awaitable[object]]) -> Step:

@@ -149,6 +149,7 @@ class Vms:
 
     def _facts(self, vm: Vm) -> list[tuple[str, str]]:
         link = vm.link
+        heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
             ("host", vm.host_name),
@@ -159,7 +160,7 @@ class Vms:
             ("address", link.address if link else ""),
             ("relay", link.relay if link else ""),
             ("host key shown", link.host_key if link else ""),
-            ("last heard", link.heard.isoformat(timespec="seconds") if link and link.heard else ""),
+            ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
             ("engine", f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else ""),
         ]
         return [(name, str(value)) for name, value in rows if value]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from roadstead.cli import client, watching
 from roadstead.errors import StartError
 
 STOP_SECONDS = 60
@@ -41,8 +42,8 @@ class DemoOptions:
     api_port: int
 
 
-def run_demo(options: DemoOptions) -> int:
-    """Show the demonstration until Ctrl-C; return the exit code. Raises `StartError` when a part does not start."""
+def run_demo(options: DemoOptions) -> None:
+    """Show the demonstration until Ctrl-C. Raises `StartError` when a part does not start."""
     signal.signal(signal.SIGTERM, _leave)
     options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     server_state = options.state / "server"
@@ -53,8 +54,7 @@ def run_demo(options: DemoOptions) -> int:
         _started("server", words, options.state / "server.log") as ready,
     ):
         _add_pool(server, lab)
-        _say(_hints(server, ready["url"], options))
-        return _show(server)
+        _show(server, _hints(server, ready["url"], options))
 
 
 class _Child:
@@ -150,28 +150,30 @@ def _add_pool(server: str, lab: dict[str, Any]) -> None:
     subprocess.run(_command(["--server", server, *words]), stdout=subprocess.DEVNULL, check=True)
 
 
-def _show(server: str) -> int:
-    """Show the live table until Ctrl-C, which is its alone."""
-    signal.signal(signal.SIGINT, lambda *_: None)
-    return subprocess.run(_command(["--server", server, "ps", "--watch"]), check=False).returncode
+def _show(server: str, hints: Sequence[str]) -> None:
+    """Show the live table with the hints until Ctrl-C."""
+    _say("\n".join(["", *hints, ""]))
+    watching.watch(client.Client(client.server_at(server)), watching.View(notes=tuple(hints)))
 
 
-def _hints(server: str, url: str, options: DemoOptions) -> str:
+def _hints(server: str, url: str, options: DemoOptions) -> list[str]:
+    """What to try in another terminal."""
     program = Path(sys.executable).with_name("roadstead")
+    program = _relative(program)
+    return [
+        f"{options.vms} VMs, {options.guests} guests, {options.hosts} hosts. In another terminal, in this folder:",
+        f"  export ROADSTEAD_SERVER={server}",
+        f"  {program} ps                 every container of every VM; `vms`, `tree`, `events`, `why VM`",
+        f"  {program} stop web-1/web*    also start, restart, pause, unpause",
+        f"  {program} lab do --state {_relative(options.state / 'pool')} stop web-1     power a VM off (start, …)",
+        f"API: {url}api/v1/openapi.json with the token in {_relative(options.state / 'server' / 'token')}",
+    ]
+
+
+def _relative(path: Path) -> Path:
     with suppress(ValueError):
-        program = program.relative_to(Path.cwd())
-    return f"""
-The lab pool has {options.vms} VMs with {options.guests} guests on {options.hosts} hosts.
-Try in another terminal, in this folder:
-
-  export ROADSTEAD_SERVER={server}
-  {program} ps                      every container of every VM
-  {program} stop web-1/NAME         stop one (start, restart, pause, unpause)
-  {program} vms                     the VMs; `{program} why VM` tells what is wrong with one
-  {program} lab do --state {options.state / "pool"} stop web-1
-
-The API is at {url}api/v1/ (token: {options.state / "server" / "token"}). Ctrl-C ends it all.
-"""
+        return path.relative_to(Path.cwd())
+    return path
 
 
 def _leave(*_: object) -> None:

@@ -3,7 +3,6 @@
 Whatever is slow to import is imported inside the command that needs it: most invocations only ask a running server.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -152,4 +151,4 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
         port=port,
         api_port=api_port,
     )
-    sys.exit(run_demo(options))
+    run_demo(options)

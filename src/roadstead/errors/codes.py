@@ -168,6 +168,11 @@ POOLS = {
         "Give the right --ca-file, or compare and confirm its fingerprint.",
     ),
     "pool-exists": Code(409, "The pool {name} is known already.", "Use `roadstead pool set {name}` to change it."),
+    "pool-member": Code(
+        409,
+        "The host at {address} is a member of its pool; the master is {master}, which nobody has vouched for yet.",
+        "Say `roadstead pool add https://{master}` instead, or give --ca-file.",
+    ),
     "pool-not-permitted": Code(
         403,
         "The pool account may not call {call}.",

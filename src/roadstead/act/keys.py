@@ -21,7 +21,6 @@ from roadstead.peers.xapi.messages import (
     string_map,
 )
 
-
 TAKE_OVER_TRIES = 20
 TAKE_OVER_SECONDS = 0.25
 """Who made the private half first writes the public half right after it."""

@@ -112,6 +112,11 @@ class Memories:
         if self._last.pop(vm, None) is not None:
             await self._database.forget_pin(vm)
 
+    def opened_by(self, pool_key: str) -> frozenset[VmId]:
+        """The VMs that were ever reached with the pool key of this fingerprint: it opens them still, managed or not."""
+        written = {vm for vm, key in self._keyed if key == pool_key}
+        return frozenset(written | {vm for vm, met in self._unwritten.items() if met.pool_key == pool_key})
+
     def consent(self, vm: VmId, key: str) -> None:
         """The operator accepts ``key`` (or `plan.pins.ANY_KEY`) for the next contact with ``vm``."""
         self._consents[vm] = key

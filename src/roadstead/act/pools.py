@@ -14,7 +14,7 @@ from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.kit import clocks, tasks
-from roadstead.model import Gone, Pool, PoolId
+from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string
@@ -172,6 +172,10 @@ class Pools:
     async def key(self, pool: PoolId) -> KeyPair:
         """Return the pool's SSH key pair, made on first need."""
         return await self.keeper(pool).keys.pair()
+
+    def opened_by(self, pool_key: str) -> frozenset[VmId]:
+        """The VMs that the pool key of this fingerprint opens, as far as it was used from here."""
+        return self._memories.opened_by(pool_key)
 
     def statistics(self) -> Mapping[str, int]:
         """How many pools there are, and how many of them are live."""

@@ -9,11 +9,11 @@ from roadstead.act.memory import Memories
 from roadstead.act.pools import Pools
 from roadstead.act.ways import SshWays
 from roadstead.errors import ConflictError, LinkError, NotFoundError
+from roadstead.inventory import views
 from roadstead.model import LOCAL_POOL, Container, ContainerId, Problem, Snapshot, Vm, VmId, split_container_id
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import messages
 from roadstead.plan import pins
-from roadstead.plan.links import standing
 
 MONITOR = "xscontainer-monitor"
 _CONFIRMABLE = frozenset(
@@ -80,7 +80,7 @@ class Vms:
         vm = self._vm(vm_id)
         pinned = vm.settings.get(pins.HOST_KEY) or self._memories.of(vm).last
         shown = self._ways.shown.get(vm_id, "")
-        problem = _problem(vm)
+        problem = views.vm_problem(vm)
         state = problem.code if problem and problem.code in _CONFIRMABLE else "pinned" if pinned else "none"
         return HostKeys(vm=vm_id, name=vm.name, pinned=_described(pinned), shown=_named(shown), state=state)
 
@@ -90,7 +90,7 @@ class Vms:
         Raises `ConflictError` ``nothing-to-confirm`` when nothing waits for it.
         """
         vm = self._vm(vm_id)
-        problem = _problem(vm)
+        problem = views.vm_problem(vm)
         if problem is None or problem.code not in _CONFIRMABLE:
             raise ConflictError("nothing-to-confirm", vm=vm.name)
         shown = self._ways.shown.get(vm_id) if problem.code != "address-claimed-twice" else None
@@ -110,8 +110,8 @@ class Vms:
         """Tell how a VM stands; one that is not live is tried at once."""
         vm = self._vm(vm_id)
         self._links.try_now(vm_id)
-        state = vm.link.state if vm.link is not None else standing(vm)
-        return Why(vm=vm_id, name=vm.name, state=state, problem=_problem(vm), facts=self._facts(vm))
+        facts = self._facts(vm)
+        return Why(vm=vm_id, name=vm.name, state=views.vm_state(vm), problem=views.vm_problem(vm), facts=facts)
 
     def exists(self, container: ContainerId) -> bool:
         """Whether there is such a container."""
@@ -164,10 +164,6 @@ class Vms:
             ("engine", f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else ""),
         ]
         return [(name, str(value)) for name, value in rows if value]
-
-
-def _problem(vm: Vm) -> Problem | None:
-    return vm.link.problem if vm.link is not None else None
 
 
 def _named(text: str) -> HostKey | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from roadstead.cli import client, failures, output, table
+from roadstead.cli import client, failures, output, table, words
 from roadstead.cli.views import Pool, PoolKey, PoolTest
 from roadstead.kit.text import terminal_clean
 
@@ -64,8 +64,17 @@ def show_key(connected: client.Client, pool: str) -> None:
             output.bold("Line for authorized_keys"),
             terminal_clean(told.line.strip()),
             _HOW_TO,
+            *_opened(told),
         ]
     )
+
+
+def _opened(key: PoolKey) -> list[str]:
+    """Name the VMs that the key still opens although they are no longer managed."""
+    former = [terminal_clean(vm.name) for vm in key.vms if not vm.managed]
+    if not former:
+        return []
+    return ["", output.bold("It still opens VMs that are no longer managed"), words.listed(former)]
 
 
 def _state(pool: Pool) -> str:

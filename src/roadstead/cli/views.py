@@ -4,7 +4,6 @@ Every field has a default: an answer to ``fields=`` holds only some, and a newer
 """
 
 from datetime import datetime
-from typing import Any
 
 from msgspec import Struct
 
@@ -124,14 +123,21 @@ class PoolTest(Struct, frozen=True):
     steps: tuple[Step, ...] = ()
 
 
+class OpenedVm(Struct, frozen=True, kw_only=True):
+    """A VM that a pool key opens."""
+
+    name: str = ""
+    managed: bool = True
+
+
 class PoolKey(Struct, frozen=True, kw_only=True):
-    """A pool's public key, its line for ``authorized_keys``, and the VMs that it was put into."""
+    """A pool's public key, its line for ``authorized_keys``, and the VMs that it opens."""
 
     pool: str = ""
     public_key: str = ""
     fingerprint: str = ""
     line: str = ""
-    vms: tuple[Any, ...] = ()
+    vms: tuple[OpenedVm, ...] = ()
 
 
 class Why(Struct, frozen=True):

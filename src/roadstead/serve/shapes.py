@@ -39,21 +39,23 @@ class PoolTest(Struct, frozen=True, kw_only=True):
     steps: list[Step]
 
 
-class NamedVm(Struct, frozen=True, kw_only=True):
-    """A VM by id and name."""
+class OpenedVm(Struct, frozen=True, kw_only=True):
+    """A VM that the pool key opens: because it is managed, or because it was and nobody took the key out."""
 
     id: VmId
     name: str
+    """Its id when the pool no longer has it."""
+    managed: bool
 
 
 class PoolKeyView(Struct, frozen=True, kw_only=True):
-    """The public half of a pool's SSH key, its ``line`` for ``authorized_keys``, and the managed VMs it opens."""
+    """The public half of a pool's SSH key, its ``line`` for ``authorized_keys``, and the VMs that it opens."""
 
     pool: PoolId
     public_key: str
     fingerprint: str
     line: str
-    vms: list[NamedVm]
+    vms: list[OpenedVm]
 
 
 class Match(Struct, frozen=True, kw_only=True):

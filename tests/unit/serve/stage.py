@@ -41,6 +41,7 @@ class Pools:
     world: "World"
     known: dict[str, StoredPool] = field(default_factory=dict)
     changes: list[PoolChange] = field(default_factory=list)
+    opened: frozenset[VmId] = frozenset()
 
     def keep(self, id: str, url: str, **fields: Any) -> StoredPool:
         """Remember a pool."""
@@ -91,6 +92,9 @@ class Pools:
         await asyncio.sleep(0)
         self.stored(pool)
         return KeyPair((), PUBLIC_KEY)
+
+    def opened_by(self, pool_key: str) -> frozenset[VmId]:
+        return self.opened if pool_key.startswith("SHA256:") else frozenset()
 
 
 @dataclass

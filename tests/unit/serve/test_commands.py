@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from roadstead.artifacts import authorized_keys
+from roadstead.model import VmId
 from tests.unit.inventory_views import samples
 from tests.unit.serve import stage
 
@@ -105,6 +106,16 @@ async def test_pool_key_comes_with_its_line(tmp_path: Path) -> None:
         assert key["fingerprint"].startswith("SHA256:")
         assert key["line"] == authorized_keys.line(stage.PUBLIC_KEY, "/var/run/docker.sock")
         assert [vm["name"] for vm in key["vms"]] == ["db/main Süd", "web-1"]
+
+
+async def test_a_pool_key_lists_what_it_still_opens(tmp_path: Path) -> None:
+    """A VM that is no longer managed, or no longer there, stays listed: the key opens it until somebody takes it out."""
+    async with stage.running(tmp_path) as api:
+        api.world.pools.keep("pool-1", "https://10.0.0.1")
+        api.world.pools.opened = frozenset({VmId("vm-2"), VmId("gone")})
+        key = await api.get("/pools/pool-1/key")
+        former = {vm["name"] for vm in key["vms"] if not vm["managed"]}
+        assert "gone" in former
 
 
 def test_line_restricts_the_key() -> None:

@@ -1,13 +1,14 @@
 """Pools: which there are, how they are reached, and their SSH key."""
 
 import asyncio
+from collections.abc import Collection
 
 from starlette.responses import Response
 
 from roadstead.artifacts import authorized_keys
 from roadstead.inventory import names, views
 from roadstead.inventory.views import PoolCounts
-from roadstead.model import Pool, PoolId
+from roadstead.model import Pool, PoolId, VmId
 from roadstead.serve import answers, shapes
 from roadstead.serve.bodies import NewPool, PoolEdit, ServerToProbe
 from roadstead.serve.calls import Call
@@ -65,15 +66,22 @@ async def show_pool_key(call: Call, pool: PoolName) -> Response:
     """Show the public half of the pool's SSH key, and its line for `authorized_keys`; makes the key on first need."""
     id = _id(call, pool)
     public = (await call.commands.pools.key(id)).public
-    guests = [shapes.NamedVm(id=vm.id, name=vm.name) for vm in call.store.vms.values() if vm.pool == id and vm.enabled]
+    fingerprint = authorized_keys.fingerprint(public)
+    managed = {vm.id for vm in call.store.vms.values() if vm.pool == id and vm.enabled}
+    opened = managed | call.commands.pools.opened_by(fingerprint)
     key = shapes.PoolKeyView(
         pool=id,
         public_key=public,
-        fingerprint=authorized_keys.fingerprint(public),
+        fingerprint=fingerprint,
         line=authorized_keys.line(public, call.services.engine_socket),
-        vms=sorted(guests, key=lambda vm: vm.name),
+        vms=sorted((_opened(call, vm, managed) for vm in opened), key=lambda vm: vm.name),
     )
     return answers.record(key)
+
+
+def _opened(call: Call, vm: VmId, managed: Collection[VmId]) -> shapes.OpenedVm:
+    known = call.store.vms.get(vm)
+    return shapes.OpenedVm(id=vm, name=known.name if known is not None else vm, managed=vm in managed)
 
 
 def _id(call: Call, name: str) -> PoolId:

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import json
 from pydantic.fields import FieldInfo
 
-from roadstead.app.main import app as commands
+import roadstead.app.main  # noqa: F401 - it adds its commands to those of `cli`
 from roadstead.cli import document
 from roadstead.errors import codes
 from roadstead.inventory.search import FIELDS
@@ -192,7 +192,7 @@ def cell(text: str) -> str:
 
 def cli() -> Iterator[str]:
     """The command line."""
-    yield document.text(commands).rstrip()
+    yield document.text().rstrip()
 
 
 PAGES = {"api.md": api, "cli.md": cli, "errors.md": errors, "settings.md": settings}

@@ -109,7 +109,7 @@ async def test_pool_key_comes_with_its_line(tmp_path: Path) -> None:
 
 
 async def test_a_pool_key_lists_what_it_still_opens(tmp_path: Path) -> None:
-    """A VM that is no longer managed, or no longer there, stays listed: the key opens it until somebody takes it out."""
+    """A VM that is no longer managed, or no longer there, stays listed: the key opens it until it is taken out."""
     async with stage.running(tmp_path) as api:
         api.world.pools.keep("pool-1", "https://10.0.0.1")
         api.world.pools.opened = frozenset({VmId("vm-2"), VmId("gone")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,8 +56,8 @@ class World:
 
     @property
     def pool_id(self) -> PoolId:
-        """The id of the only pool."""
-        return next(iter(self.core.store.pools))
+        """The id of the pool."""
+        return PoolId(str(self.pool.core.database.get("pool", self.pool.core.pool)["uuid"]))
 
     def seen_pool(self) -> Pool:
         """The pool as Roadstead shows it."""
@@ -64,7 +65,11 @@ class World:
 
     def vm(self, name: str) -> Vm:
         """The VM of this name as Roadstead shows it."""
-        return next(vm for vm in self.core.store.vms.values() if vm.name == name)
+        return next(vm for vm in self.vms() if vm.name == name)
+
+    def vms(self) -> list[Vm]:
+        """The VMs of the pool as Roadstead shows them."""
+        return [vm for vm in self.core.store.vms.values() if vm.pool == self.pool_id]
 
     def problem(self, name: str) -> str:
         """The code of the VM's problem, or nothing."""
@@ -73,9 +78,7 @@ class World:
 
     def is_live(self, name: str) -> bool:
         """Whether the VM is watched now."""
-        return any(
-            vm.name == name and vm.link and vm.link.state is LinkState.LIVE for vm in self.core.store.vms.values()
-        )
+        return any(vm.name == name and vm.link and vm.link.state is LinkState.LIVE for vm in self.vms())
 
     def containers(self, name: str) -> dict[str, Container]:
         """The VM's containers by name, as Roadstead shows them."""
@@ -90,18 +93,57 @@ class World:
         shown = {(one.engine_id, one.name, one.state) for one in self.containers(name).values() if not one.stale}
         return shown == {(one["id"], one["name"], one["state"]) for one in self.guest(name).engine.truth()}
 
+    async def differences(self) -> list[str]:
+        """What is shown otherwise than the pool and its guests know it; nothing when the inventory is the truth."""
+        truth = await self.pool.truth()
+        shown = {vm.id: vm for vm in self.vms()}
+        found = [f"VM {uuid} is shown or is there, not both" for uuid in shown.keys() ^ truth.keys()]
+        for id, vm in shown.items():
+            known = truth.get(id, {"name": "", "running": False, "containers": []})
+            containers = known["containers"] if vm.enabled else []
+            assert isinstance(containers, list)
+            wanted = {(one["id"], one["name"], one["state"]) for one in containers}
+            listed = {
+                (one.engine_id, one.name, one.state)
+                for one in self.core.store.containers_of(id).values()
+                if not one.stale
+            }
+            if (vm.name, vm.running, listed) != (known["name"], known["running"], wanted):
+                found.append(f"{vm.name} is {known}, shown with {listed}")
+        return found
+
+    async def until_true(self) -> None:
+        """Wait until the inventory is the truth of this pool and its guests."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while found := await self.differences():
+            assert time.monotonic() < deadline, found
+            await self._change(0.05)
+
+    async def _change(self, seconds: float) -> None:
+        """Wait for the next change of the inventory, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.core.feed.wait(self.core.feed.number)
+        except TimeoutError:
+            return
+
+    def since(self) -> dict[str, object]:
+        """Since when each VM's link stands as it does: it is the same while the link was not opened anew."""
+        return {vm.id: (vm.link.state, vm.link.since) for vm in self.vms() if vm.link is not None}
+
+    def change(self, name: str) -> None:
+        """Rename a container inside the VM, as somebody there would."""
+        engine = self.guest(name).engine
+        container = next(engine.find(each.engine_id) for each in self.containers(name).values())
+        assert container is not None
+        engine.rename(container, f"renamed-{self.core.feed.number}")
+
     async def until(self, condition: Callable[[], object], what: str = "") -> None:
         """Wait until ``condition`` holds, looking again after each change of the inventory."""
-        feed = self.core.feed
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while not condition():
-                    number = feed.number
-                    try:
-                        async with asyncio.timeout(0.05):
-                            await feed.wait(number)
-                    except TimeoutError:
-                        continue
+                    await self._change(0.05)
         except TimeoutError:
             text = f"in {PATIENCE_SECONDS:g} s it did not come to this: {what or condition}"
             raise AssertionError(f"{text}; instead: {self}") from None
@@ -124,22 +166,40 @@ async def world(
     folder: Path, vms: int = 2, containers: int = 3, hosts: int = 2, settings: Settings = QUICK, **made: Any
 ) -> AsyncIterator[World]:
     """A pool of ``vms`` enabled VMs named ``vm-1``, ``vm-2``, …, made known and live."""
+    names = [f"vm-{number}" for number in range(1, vms + 1)]
+    async with (
+        lab(folder, names, containers, hosts, **made) as (pool, maker),
+        kept(folder) as database,
+        running(settings, database) as core,
+    ):
+        one = World(pool, maker, core, database)
+        await add(one)
+        await one.until_live(*names)
+        yield one
+
+
+@asynccontextmanager
+async def lab(
+    folder: Path, names: Sequence[str], containers: int = 3, hosts: int = 2, **made: Any
+) -> AsyncIterator[tuple[LabPool, SimulatedGuests]]:
+    """A pool with enabled VMs of these names and its key pair, not known to anybody."""
     maker = SimulatedGuests(folder / "guests", 0.0, 1, base_port=_free_port(), **made)
     async with LabPool(folder / "pool", hosts=hosts, port=0, guests=maker) as pool:
-        names = [f"vm-{number}" for number in range(1, vms + 1)]
         for name in names:
             await pool.make_vm(NewVm(name, containers), wait=False)
         await pool.machines.booted()
-        database = await Database.open(folder / "roadstead.db", folder / "secret.key")
-        try:
-            async with running(settings, database) as core:
-                one = World(pool, maker, core, database)
-                await give_key(pool)
-                await add(one)
-                await one.until_live(*names)
-                yield one
-        finally:
-            await database.close()
+        await give_key(pool)
+        yield pool, maker
+
+
+@asynccontextmanager
+async def kept(folder: Path) -> AsyncIterator[Database]:
+    """What a Roadstead keeps in its state folder."""
+    database = await Database.open(folder / "roadstead.db", folder / "secret.key")
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 @asynccontextmanager
@@ -148,7 +208,7 @@ async def running(settings: Settings, database: Database, engines: Sequence[Path
     core = Core(settings, database, engines)
     async with asyncio.TaskGroup() as group:
         work = tasks.spawn(group, core.run(), "core")
-        await asyncio.sleep(0)
+        await core.commands.pools.wait_started()
         try:
             yield core
         finally:

@@ -22,6 +22,8 @@ REFUSALS = frozenset(
     {"key-rejected", "host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone"}
 )
 """Failures that another try does not mend, and that a guest's SSH server may hold against our address."""
+FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay"})
+"""Failures whose remedy (a group, a shell, an option of sshd or of the key) holds only from the next sign-in on."""
 OPEN_LINK_RETRY_SECONDS = (1.0, 30.0)
 """First and longest delay while the link lives and only the engine is down: asking again costs no sign-in."""
 
@@ -89,6 +91,7 @@ class Guest:
         self._wake = asyncio.Event()
         self._forced = False
         self._opened: Opened | None = None
+        self._is_spent = False
         self._engine: EngineClient | None = None
         self._healthy: Healthy = lambda: None
         self._link = Link(vm=vm, state=LinkState.CONNECTING, since=clocks.now())
@@ -144,6 +147,7 @@ class Guest:
         try:
             await GuestWatcher(engine, self.vm, self, self._services.settings.engine).run()
         except PeerError as error:
+            self._is_spent = error.code in FIXED_AT_SIGN_IN
             if not opened.way.is_open:
                 raise LinkError("link-lost", vm=self.vm) from error
             raise
@@ -153,7 +157,7 @@ class Guest:
 
     async def _way(self) -> Opened:
         """Return the way that is open, or open a new one, politely."""
-        if self._opened is not None and self._opened.way.is_open:
+        if self._opened is not None and self._opened.way.is_open and not self._is_spent:
             return self._opened
         self._drop()
         if not self._forced:
@@ -161,6 +165,7 @@ class Guest:
         self._forced = False
         self._pace.signs_in()
         self._opened = await self._open_way()
+        self._is_spent = False
         return self._opened
 
     def _drop(self) -> None:

@@ -68,6 +68,7 @@ class Pools:
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
+        self._started = asyncio.Event()
         self.keepers: dict[PoolId, PoolKeeper] = {}
 
     async def run(self) -> None:
@@ -76,7 +77,12 @@ class Pools:
             self._group = group
             for stored in await self._database.pools():
                 self._start(stored)
+            self._started.set()
             await asyncio.Event().wait()
+
+    async def wait_started(self) -> None:
+        """Wait until the pools of the database are being kept, and commands are taken."""
+        await self._started.wait()
 
     def stored(self, pool: PoolId) -> StoredPool:
         """Return what is stored of a pool. Raises `NotFoundError` ``no-such-pool``."""

@@ -58,10 +58,9 @@ async def _serve(core: Core, options: ServeOptions, settings: Settings, ready: C
     app = build(services, Token(state.token(options.state), options.state / "token"))
     listen = Listen(options.socket, options.port, settings.server.shutdown_seconds)
     async with asyncio.TaskGroup() as group:
-        work = [
-            tasks.spawn(group, core.run(), "core"),
-            tasks.spawn(group, serve_api(app, listen, ready), "api"),
-        ]
+        work = [tasks.spawn(group, core.run(), "core")]
+        await core.commands.pools.wait_started()
+        work.append(tasks.spawn(group, serve_api(app, listen, ready), "api"))
         if settings.runtime.gc:
             work.append(tasks.spawn(group, process.tend_garbage(lambda: core.links.statistics()["live"]), "garbage"))
         await _stop_signal()

@@ -1,7 +1,7 @@
 """One managed guest: its link is opened, watched, and opened again, for ever and politely."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -78,6 +78,8 @@ class Services:
     settings: Settings
     budget: Budget
     tell: Tell
+    names: Callable[[VmId], Mapping[str, str]]
+    """What a VM and its pool are called now: fields for the texts of its problems."""
 
 
 class Guest:
@@ -191,7 +193,8 @@ class Guest:
 
     def began(self, error: PeerError) -> None:
         """The guest cannot be watched, for this reason."""
-        self._say(self._described(LinkState.BROKEN, _problem(error)))
+        named = type(error)(error.code, **{**error.fields, **self._services.names(self.vm)})
+        self._say(self._described(LinkState.BROKEN, _problem(named)))
 
     def ended(self) -> None:
         """The guest works again; `listed` says so with what was found."""

@@ -1,0 +1,74 @@
+"""When a guest whose engine cannot be reached is signed in to again, and when its open link is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from roadstead.act.guest import Guest, Opened, Services
+from roadstead.errors import EngineError
+from roadstead.kit.gates import Budget
+from roadstead.kit.streams import Receiver, Stream
+from roadstead.model import VmId
+from roadstead.settings.schema import Settings
+
+TRIES = 3
+
+
+class RefusingWay:
+    """A link that lives and never opens a stream, for one reason."""
+
+    def __init__(self, code: str, tried: asyncio.Queue[None]) -> None:
+        self.is_open = True
+        self.heard = datetime.now(UTC)
+        self.address = "192.0.2.1"
+        self.relay = ""
+        self._code = code
+        self._tried = tried
+
+    async def open(self, receiver: Receiver) -> Stream:
+        """Refuse."""
+        self._tried.put_nowait(None)
+        raise EngineError(self._code, user="core", socket="/var/run/docker.sock")
+
+    async def wait_closed(self) -> None:
+        """Nobody asks."""
+
+    def close(self) -> None:
+        """End the link."""
+        self.is_open = False
+
+
+async def _sign_ins(code: str) -> int:
+    """Return how many sign-ins it took to ask a guest `TRIES` times that answers with ``code``."""
+    tried: asyncio.Queue[None] = asyncio.Queue()
+    ways: list[RefusingWay] = []
+
+    async def open_way() -> Opened:
+        ways.append(RefusingWay(code, tried))
+        return Opened(ways[-1])
+
+    guest = Guest(VmId("vm"), open_way, Services(Settings(), Budget(2**20), lambda _: None))
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(guest.run())
+        for _ in range(TRIES):
+            await tried.get()
+        running.cancel()
+    assert not any(way.is_open for way in ways)
+    return len(ways)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("code", ["engine-socket-denied", "engine-unreachable", "no-relay"])
+async def test_what_a_sign_in_fixes_is_tried_with_a_new_one(code: str) -> None:
+    """Groups, shells and options of a key hold from the next sign-in on: the old link would never get better."""
+    assert await _sign_ins(code) == TRIES
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("code", ["engine-down", "no-engine-socket"])
+async def test_an_engine_that_is_down_costs_no_sign_in(code: str) -> None:
+    """The link lives, and asking again over it is enough."""
+    assert await _sign_ins(code) == 1

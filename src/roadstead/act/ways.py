@@ -70,8 +70,7 @@ class SshWays:
                 keeper.keys.forget()
             if "shown" in error.fields:
                 self.shown[vm_id] = f"{error.fields['type']} {error.fields['shown']}"
-            told = pins.explain(error, wanted.pin)
-            raise LinkError(told.code, **{"vm": vm.name, "pool": vm.pool_name, **told.fields}) from error
+            raise pins.explain(error, wanted.pin) from error
         self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
         self.memories.met(vm_id, Met(vm.pool, link.host_key, messages.fingerprint(pair.public.split()[1])))

@@ -41,7 +41,7 @@ class Core:
             self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
         )
         self._unix = UnixWays(self._local)
-        services = Services(settings, Budget(settings.engine.in_flight_bytes), self.tell)
+        services = Services(settings, Budget(settings.engine.in_flight_bytes), self.tell, self._names)
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories)
         self.commands = Commands(pools, vms, Operations(vms, settings.server))
@@ -73,6 +73,10 @@ class Core:
             "pools": self.commands.pools.statistics(),
             "links": self.links.statistics(),
         }
+
+    def _names(self, vm_id: VmId) -> dict[str, str]:
+        vm = self.store.vms.get(vm_id)
+        return {"vm": vm.name, "uuid": vm.id, "pool": vm.pool_name} if vm is not None else {}
 
     def _reconnect(self, vm: VmId) -> None:
         self.links.reconnect(vm)

@@ -75,7 +75,7 @@ REACHING_A_GUEST = {
     "setting-invalid": Code(
         409,
         "The VM's setting {key} is not valid: {reason}.",
-        "Correct or remove it with `xe vm-param-remove uuid={vm} param-name=other-config param-key={key}`.",
+        "Correct or remove it with `xe vm-param-remove uuid={uuid} param-name=other-config param-key={key}`.",
     ),
     "ssh-failed": Code(
         503,

@@ -191,7 +191,7 @@ POOLS = {
     "pool-unreachable": Code(
         503,
         "The pool cannot be reached at {address}: {reason}.",
-        "Check address, port and firewall; it is being tried again.",
+        "Check address, port and firewall; a pool that is known is tried again by itself.",
     ),
 }
 

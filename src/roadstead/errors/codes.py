@@ -257,6 +257,11 @@ RUNNING = {
         "The lab's guest {guest} could not be made or started: {reason}.",
         "Look at sshd.log and dockerd.log in its folder below the lab's state, or use --guests simulated.",
     ),
+    "lab-guests-failed": Code(
+        500,
+        "None of the lab's guests could be started: {reason}.",
+        "Stop the other lab (one can run on a machine at a time), or use --guests none.",
+    ),
     "permission-needed": Code(403, "This needs the permission {permission}.", "Ask somebody who may grant it."),
     "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
     "server-answer-invalid": Code(502, "What answers at {address} is no Roadstead server.", "Check --server."),

@@ -166,7 +166,7 @@ def _boot_notes(pool: LabPool) -> tuple[str, ...]:
     failures = pool.machines.failures
     made = [uuid for uuid, machine in pool.machines.known.items() if machine.number]
     if failures and len(failures) == len(made):
-        raise StartError("lab-guest-failed", guest="every VM", reason=next(iter(failures.values())))
+        raise StartError("lab-guests-failed", reason=next(iter(failures.values())))
     return tuple(f"The guest of VM {uuid} did not boot: {reason}" for uuid, reason in failures.items())
 
 

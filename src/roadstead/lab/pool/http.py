@@ -51,6 +51,8 @@ class Mood(enum.Enum):
     """Reads requests and never answers."""
     GARBAGE = "garbage"
     """Answers with what is neither JSON nor XML."""
+    FAILS = "fails"
+    """Answers every request with HTTP status 500."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class HostServer:
             await asyncio.sleep(IDLE_S)
         if self.mood is Mood.GARBAGE:
             return _good("application/json", b'{"jsonrpc":"2.0","result":\x00\xff<not xapi>')
+        if self.mood is Mood.FAILS:
+            raise _Closing(_trouble("Failure"))
         if asked.verb == "OPTIONS":
             return f"HTTP/1.1 200 OK\r\n{_FROM_ANYWHERE}access-control-allow-methods: PUT\r\n{_length(0)}\r\n".encode()
         if asked.verb != "POST":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections import defaultdict
 from collections.abc import Iterable
@@ -206,7 +207,7 @@ class Machines:
                     self.failures.pop(uuid, None)
             except (OSError, RoadsteadError) as error:
                 _LOG.warning("the guest of VM %s does not boot: %s", uuid, error)
-                self.failures[uuid] = str(error)
+                self.failures[uuid] = _reason(error)
         self.announce(vm, addresses if machine.addresses is None else machine.addresses)
         self._boots.pop(vm, None)
 
@@ -240,3 +241,10 @@ class Machines:
         for device in range(len(self._database.get("VM", vm)["VIFs"]), wanted):
             card = {"device": str(device), "network": network, "VM": vm, "MAC": mac(), "currently_attached": True}
             self._database.create("VIF", card)
+
+
+def _reason(error: OSError | RoadsteadError) -> str:
+    """Say in a few words why a guest does not boot."""
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "another program, most likely another lab, uses the addresses of its guests"
+    return str(error)

@@ -112,7 +112,7 @@ def lab_do(
     \b
     Examples:
       roadstead lab do stop web-1
-      roadstead lab do migrate web-1 lab-host-2
+      roadstead lab do migrate web-1 2                        to the second host
       roadstead lab do address web-1 127.89.0.77
     """
     from roadstead.app import labs

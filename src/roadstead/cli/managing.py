@@ -84,7 +84,8 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
         output.result(vm.name, f"{key.state}, shows {_fingerprint(key.shown)}, remembered {_fingerprint(key.pinned)}")
 
     def change(vm: Vm) -> str:
-        return f"remembered {_fingerprint(connected.post(HostKey, _path(vm) + '/confirm').pinned)}"
+        shown = connected.post(HostKey, _path(vm) + "/confirm").shown
+        return "confirmed" if shown is None else f"confirmed {_fingerprint(shown)}"
 
     chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)
     failures.leave(each(chosen, change))

@@ -245,7 +245,7 @@ def test_hostkey_confirm_asks_once_and_leaves_settled_ones_alone(canned: Canned)
         code, shown = terminal.ended()
 
     assert "2 VMs (a, c)?" in question and "SHA256:new-a" in question
-    assert code == 0 and "c: remembered SHA256:new-c" in shown
+    assert code == 0 and "c: confirmed SHA256:new-c" in shown
     assert not canned.bodies("POST", "/vms/b-uuid/hostkey/confirm")
 
 

@@ -117,17 +117,26 @@ class PoolKeeper:
         """A complete listing came: the pool is live."""
         self._events.adopt(self.id, _pins(facts))
         self._healthy()
-        await self.changed(facts, pool, hosts)
+        self._take(facts, pool, hosts)
+        await self.certified()
 
     async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """Something changed."""
-        renamed, self._record = pool.name != self._record.name, pool
-        addresses = frozenset(text for host in hosts if (text := canonical(host.address)))
-        moved, self._addresses = addresses != self._addresses, addresses
+        if self._take(facts, pool, hosts):
+            await self.certified()
+
+    async def certified(self) -> None:
+        """The pool's name, its hosts or their certificates may be others: they are read, and kept."""
+        await self._events.learned(self._record, await self.client.learn_members())
+
+    def _take(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> bool:
+        """Tell ``facts``; return whether the pool or one of its hosts is called otherwise than before."""
+        before = self._record.name, self._addresses
+        self._record = pool
+        self._addresses = frozenset(text for host in hosts if (text := canonical(host.address)))
         self._events.tell(facts)
         self._settled.set()
-        if moved or renamed:
-            await self._events.learned(pool, await self.client.learn_members())
+        return before != (pool.name, self._addresses)
 
     # ---- what the supervisor says
 

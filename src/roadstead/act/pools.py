@@ -23,6 +23,10 @@ from roadstead.plan.addresses import Network, Rules
 from roadstead.settings.schema import PoolSettings
 
 
+NEEDS_OPERATOR = "secret.get_all"
+"""A call that asks for the role pool-operator: an account that may not read secrets is told so when it is given."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolChange:
     """What an operator says of a pool; None leaves a field as it is (or, for a new pool, empty)."""
@@ -165,7 +169,7 @@ class Pools:
             for name, action in (
                 ("sign in", client.open),
                 ("read the pool", client.pool),
-                ("read its secrets", lambda: client.call("secret.get_all")),
+                ("read its secrets", lambda: client.call(NEEDS_OPERATOR)),
                 ("read its hosts", lambda: client.list_all("host")),
             ):
                 steps.append(await _timed(name, action))
@@ -217,6 +221,7 @@ class Pools:
         client = XapiClient(address, self._settings)
         try:
             await _opened(client, address)
+            await client.call(NEEDS_OPERATOR)
             _, snapshot = await client.pool()
             address = await client.learn_members()
         finally:

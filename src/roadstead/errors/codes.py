@@ -184,7 +184,7 @@ POOLS = {
     "pool-sign-in-failed": Code(
         401,
         "The pool at {address} refuses the user {user}.",
-        "Check name and password, then say `roadstead pool set {pool} --user NAME`.",
+        "Check name and password; `roadstead pool set POOL --user NAME` changes them for a pool that is known.",
     ),
     "pool-starting": Code(503, "The pool at {address} is still starting.", "It is being tried again."),
     "pool-timed-out": Code(504, "The pool did not answer {call} in time.", "Look at the load of the pool's master."),
@@ -203,7 +203,7 @@ INPUT = {
     "body-incomplete": Code(408, "The request's body did not arrive in time.", "Send it again."),
     "body-too-large": Code(413, "The request's body is larger than {limit} bytes.", "Send less at once."),
     "confirmation-needed": Code(
-        409, "This touches {count} {kind}s: {candidates}.", "Say so with --yes, or name fewer."
+        409, "This needs a yes before it touches {candidates}.", "Say so with --yes, or name fewer."
     ),
     "field-invalid": Code(422, "The field {field} is not valid: {reason}.", "Correct it and try again."),
     "file-unreadable": Code(422, "The file {path} cannot be read: {reason}.", "Check its name and its rights."),

@@ -11,7 +11,7 @@ from roadstead.lab.guests.containers import furnish
 from roadstead.model import LinkState
 from roadstead.peers.links.messages import fingerprint
 from roadstead.plan.pins import HOST_KEY
-from tests.contract.world import QUICK, World, world
+from tests.contract.world import QUICK, world
 
 PROBLEMS = {
     "close-before-banner": "ssh-refuses-us",
@@ -48,7 +48,7 @@ async def test_a_broken_guest_gets_its_problem_and_recovers(tmp_path: Path, trai
         await one.until_problem("vm-1", PROBLEMS[trait])
         assert all(container.stale for container in one.containers("vm-1").values())
         assert all(container.problem == PROBLEMS[trait] for container in one.containers("vm-1").values())
-        _change_something(one, "vm-2")
+        one.change("vm-2")
         await one.until(lambda: one.agrees("vm-2"), "the neighbour stays current")
         await broken.misbehave()
         if one.problem("vm-1") == "host-key-changed":
@@ -67,7 +67,7 @@ async def test_a_peculiar_guest_is_watched_all_the_same(tmp_path: Path, trait: s
         one.guest("vm-1").cut()
         await one.until(lambda: not one.is_live("vm-1"), "the link is lost")
         await one.until_live("vm-1")
-        _change_something(one, "vm-1")
+        one.change("vm-1")
         await one.until(lambda: one.agrees("vm-1"), "events arrive")
 
 
@@ -79,7 +79,7 @@ async def test_a_guest_beyond_the_bounds_says_so(tmp_path: Path, trait: str) -> 
         one.guest("vm-1").cut()
         codes = {"engine-too-large", "engine-answer-invalid", "engine-timed-out"}
         await one.until(lambda: one.problem("vm-1") in codes, trait)
-        _change_something(one, "vm-2")
+        one.change("vm-2")
         await one.until(lambda: one.agrees("vm-2"), "the neighbour stays current")
 
 
@@ -111,7 +111,7 @@ async def test_a_killed_ssh_server_is_stale_at_once(tmp_path: Path) -> None:
             assert container.stale
             assert link.heard is not None
             assert container.as_of <= link.since
-        _change_something(one, "vm-1")
+        one.change("vm-1")
         await guest.start()
         await one.until_live("vm-1")
 
@@ -123,7 +123,7 @@ async def test_an_engine_that_restarts_is_listed_again(tmp_path: Path) -> None:
         await guest.misbehave("engine-down")
         await one.until_problem("vm-1", "engine-down")
         connections = guest.statistics()
-        _change_something(one, "vm-1")
+        one.change("vm-1")
         await guest.misbehave()
         await one.until_live("vm-1")
         assert guest.statistics()["connections"] == connections["connections"] == 1
@@ -190,10 +190,3 @@ async def test_a_pin_that_vanishes_is_put_back(tmp_path: Path) -> None:
         await one.until(lambda: HOST_KEY not in one.vm("vm-1").settings, "the pin is gone")
         await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY) == pin, "the pin is back")
         assert one.is_live("vm-1")
-
-
-def _change_something(one: World, name: str) -> None:
-    engine = one.guest(name).engine
-    container = next(engine.find(each.engine_id) for each in one.containers(name).values())
-    assert container is not None
-    engine.rename(container, f"renamed-{one.core.feed.number}")

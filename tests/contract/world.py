@@ -180,11 +180,11 @@ async def world(
 
 @asynccontextmanager
 async def lab(
-    folder: Path, names: Sequence[str], containers: int = 3, hosts: int = 2, **made: Any
+    folder: Path, names: Sequence[str], containers: int = 3, hosts: int = 2, seed: int = 0, **made: Any
 ) -> AsyncIterator[tuple[LabPool, SimulatedGuests]]:
-    """A pool with enabled VMs of these names and its key pair, not known to anybody."""
+    """A pool with enabled VMs of these names and its key pair, not known to anybody; pools differ by their seed."""
     maker = SimulatedGuests(folder / "guests", 0.0, 1, base_port=_free_port(), **made)
-    async with LabPool(folder / "pool", hosts=hosts, port=0, guests=maker) as pool:
+    async with LabPool(folder / "pool", hosts=hosts, port=0, guests=maker, seed=seed) as pool:
         for name in names:
             await pool.make_vm(NewVm(name, containers), wait=False)
         await pool.machines.booted()

@@ -16,6 +16,8 @@ from roadstead.settings.schema import PoolSettings
 from roadstead.watch.book import CLASSES, Book
 
 SHORTEST_WAIT_SECONDS = 0.05
+CERTIFICATE = "certificate"
+"""The class whose events say that a host has another certificate: members may renew theirs while we watch."""
 
 
 class Listener(Protocol):
@@ -26,6 +28,9 @@ class Listener(Protocol):
 
     async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """What changed since."""
+
+    async def certified(self) -> None:
+        """Certificates of hosts changed since the listing."""
 
 
 class PoolWatcher:
@@ -40,13 +45,16 @@ class PoolWatcher:
     async def run(self) -> None:
         """Watch until cancelled. Raises `PoolError` when the pool can no longer be followed."""
         await self._client.open()
-        batch = await self._client.events(CLASSES, "")
+        classes = (*CLASSES, CERTIFICATE)
+        batch = await self._client.events(classes, "")
         facts = await self._taken(batch)
         if (pool := self._book.pool) is not None:
             await self._listener.listed([*facts, *self._book.listing()], pool, list(self._book.hosts))
         while True:
-            batch = await self._client.events(CLASSES, batch.token, seconds=self._patience())
+            batch = await self._client.events(classes, batch.token, seconds=self._patience())
             await self._tell([*await self._taken(batch), *self._book.due(_now())])
+            if any(event.cls == CERTIFICATE for event in batch.events):
+                await self._listener.certified()
 
     async def _taken(self, batch: EventBatch) -> list[Fact]:
         facts = self._book.take(batch.events, _now())

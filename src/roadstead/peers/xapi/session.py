@@ -204,11 +204,14 @@ class Session:
     async def _ask_surely(
         self, method: str, params: tuple[Any, ...], seconds: float, decode: Decode
     ) -> messages.Answer:
-        """Ask the master; a question that only reads is asked twice when its connection ended without an answer."""
+        """Ask the master; a question that only reads is asked twice when its connection ended without an answer, unless
+        it was `close` that ended it.
+        """
+        wire = self._connections()
         try:
             return await self._ask(self.endpoint, method, params, seconds, decode)
         except PoolError as error:
-            if not (faults.is_cut(error) and _READS in method):
+            if not (faults.is_cut(error) and _READS in method) or self._wire is not wire:
                 raise
         return await self._ask(self.endpoint, method, params, seconds, decode)
 

@@ -1,0 +1,222 @@
+"""Following a pool: everything once, then its events, and never a question more than needed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from roadstead.errors import PoolError
+from roadstead.inventory.store import Store
+from roadstead.kit import tasks
+from roadstead.model import Fact, Gone, Host, Listed, Pool, Seen, Vm, VmId
+from roadstead.peers.xapi.client import XapiClient
+from roadstead.settings.schema import PoolSettings
+from roadstead.watch.pool import PoolWatcher
+from tests.unit.fakes.xapi import FakeXapi, host_fields, metrics_fields, small_pool, vm_fields
+
+pytestmark = pytest.mark.looptime
+SETTINGS = PoolSettings()
+ONE = VmId("vm-1")
+
+
+class Listener:
+    """Keeps an inventory of what it is told, and when it was told what."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.told: list[tuple[float, str, list[Fact]]] = []
+        self.pool: Pool | None = None
+        self.hosts: list[Host] = []
+
+    async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+        self._note("listed", facts, pool, hosts)
+
+    async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+        self._note("changed", facts, pool, hosts)
+
+    async def certified(self) -> None:
+        self.told.append((_now(), "certified", []))
+
+    def _note(self, word: str, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+        self.told.append((_now(), word, list(facts)))
+        self.pool, self.hosts = pool, list(hosts)
+        self.store.apply(*facts)
+
+    @property
+    def words(self) -> list[tuple[float, str]]:
+        """When it was told, and whether it was a listing."""
+        return [(at, word) for at, word, _ in self.told]
+
+    def vm(self) -> Vm:
+        """The first VM."""
+        return self.store.vms[ONE]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@asynccontextmanager
+async def _watching(xapi: FakeXapi) -> AsyncIterator[Listener]:
+    listener = Listener()
+    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+    async with asyncio.TaskGroup() as group:
+        task = tasks.spawn(group, watcher.run(), "watcher")
+        await asyncio.sleep(0.001)
+        yield listener
+        await tasks.stop(task)
+
+
+async def test_the_first_answer_is_a_complete_listing() -> None:
+    """It is told as one, after sign-in, with everything that exists and the word that nothing else does."""
+    xapi = small_pool(vms=3)
+    async with _watching(xapi) as listener:
+        ((_, word, facts),) = listener.told
+        assert word == "listed"
+        assert [type(fact) for fact in facts[-2:]] == [Listed, Listed]
+        assert sorted(listener.store.vms) == ["vm-1", "vm-2", "vm-3"]
+        assert listener.pool is not None
+        assert listener.store.pools == {listener.pool.id: listener.pool}
+        assert [host.address for host in listener.hosts] == ["10.0.0.1"]
+    assert xapi.calls[:2] == ["open", "events"]
+
+
+async def test_a_change_is_told_at_once() -> None:
+    """The pool's answer ends the waiting."""
+    xapi = small_pool()
+    async with _watching(xapi) as listener:
+        await asyncio.sleep(10)
+        xapi.change("vm", "ref:vm-1", name_label="new")
+        await asyncio.sleep(0.001)
+        assert listener.vm().name == "new"
+        assert [word for _, word in listener.words] == ["listed", "changed"]
+
+
+async def test_silence_costs_one_call_in_half_a_minute() -> None:
+    """Records are never asked for again and again, and nothing is told when nothing happens."""
+    xapi = small_pool()
+    async with _watching(xapi) as listener:
+        xapi.calls.clear()
+        await asyncio.sleep(3600)
+        assert xapi.calls == ["events"] * 120
+        assert len(listener.told) == 1
+
+
+@pytest.mark.parametrize(
+    ("cls", "ref", "gone"),
+    [("vm", "ref:vm-2", "vm-2"), ("host", "ref:host-2", "host-2"), ("vm_guest_metrics", "ref:metrics-2", None)],
+)
+async def test_a_deletion_that_got_lost_is_found_by_its_count(cls: str, ref: str, gone: str | None) -> None:
+    """The next answer's numbers differ: that class, and only that, is listed again, once."""
+    xapi = small_pool(vms=2)
+    xapi.put("host", "ref:host-2", host_fields(2))
+    async with _watching(xapi) as listener:
+        xapi.drop(cls, ref, silently=True)
+        await asyncio.sleep(120)
+        assert [call for call in xapi.calls if call.startswith("list_all")] == [f"list_all {cls}"]
+        facts = [fact for _, _, facts in listener.told[1:] for fact in facts]
+        assert (Gone(cls, gone) in facts) if gone else (facts == [])
+
+
+async def test_many_deletions_at_once_are_all_found() -> None:
+    """Some of 600 deletions are told, the rest is found."""
+    xapi = small_pool(vms=600)
+    async with _watching(xapi) as listener:
+        for number in range(1, 600):
+            xapi.drop("vm", f"ref:vm-{number}", silently=number > 200)
+        await asyncio.sleep(60)
+        assert list(listener.store.vms) == ["vm-600"]
+
+
+async def test_an_update_of_a_key_in_two_steps_is_told_once() -> None:
+    """Removed and added half a second later: readers never see the VM unmanaged."""
+    xapi = small_pool()
+    async with _watching(xapi) as listener:
+        xapi.change("vm", "ref:vm-1", other_config={})
+        await asyncio.sleep(0.5)
+        assert listener.vm().enabled
+        xapi.change("vm", "ref:vm-1", other_config={"xscontainer-monitor": "True", "roadstead-address": "192.0.2.9"})
+        await asyncio.sleep(60)
+        changed = [fact for _, _, facts in listener.told[1:] for fact in facts if isinstance(fact, Seen)]
+        assert all(fact.record.enabled for fact in changed if isinstance(fact.record, Vm))
+        assert listener.vm().settings["roadstead-address"] == "192.0.2.9"
+
+
+async def test_a_key_that_is_gone_is_told_after_its_grace_although_nothing_happens() -> None:
+    """The watcher does not let the pool keep it waiting for longer than that."""
+    xapi = small_pool()
+    async with _watching(xapi) as listener:
+        await asyncio.sleep(10)
+        xapi.change("vm", "ref:vm-1", other_config={})
+        await asyncio.sleep(1.9)
+        assert listener.vm().enabled
+        await asyncio.sleep(0.2)
+        assert not listener.vm().enabled
+        xapi.calls.clear()
+        await asyncio.sleep(300)
+        assert len(xapi.calls) == 10
+
+
+@pytest.mark.parametrize("method", ["open", "events", "list_all"])
+async def test_what_the_pool_refuses_ends_the_watch(method: str) -> None:
+    """The supervisor is told; nothing is tried again in here."""
+    xapi = small_pool(vms=2)
+    xapi.fail(method, "pool-session-lost")
+    if method == "list_all":
+        asyncio.get_running_loop().call_later(1, lambda: xapi.drop("vm", "ref:vm-2", silently=True))
+    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", Listener(), SETTINGS)
+    with pytest.raises(PoolError, match="ended our session"):
+        async with asyncio.timeout(120):
+            await watcher.run()
+
+
+async def test_a_session_that_is_lost_while_waiting_ends_the_watch_at_once() -> None:
+    """What was told before stays told."""
+    xapi, listener = small_pool(), Listener()
+    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+    asyncio.get_running_loop().call_at(7, xapi.fail, "events", "pool-session-lost")
+    with pytest.raises(PoolError):
+        await watcher.run()
+    assert _now() == 7
+    assert len(listener.told) == 1
+
+
+async def test_a_new_watcher_begins_with_a_listing_that_repairs() -> None:
+    """What went while nobody listened goes with the next listing."""
+    xapi, listener = small_pool(vms=2), Listener()
+    for _ in range(2):
+        watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+        xapi.fail("events", None)
+        asyncio.get_running_loop().call_later(5, xapi.fail, "events", "pool-unreachable")
+        with pytest.raises(PoolError):
+            await watcher.run()
+        if "ref:vm-2" in xapi.objects["vm"]:
+            xapi.drop("vm", "ref:vm-2")
+            xapi.put("vm", "ref:vm-3", vm_fields(3))
+            xapi.put("vm_guest_metrics", "ref:metrics-3", metrics_fields("192.0.2.3"))
+    assert sorted(listener.store.vms) == ["vm-1", "vm-3"]
+    assert [word for _, word in listener.words] == ["listed", "listed"]
+
+
+async def test_the_listener_is_given_time() -> None:
+    """While it stores what it learned, events wait in the pool; none is lost."""
+    xapi = small_pool()
+
+    class Slow(Listener):
+        async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+            await asyncio.sleep(60)
+            await super().changed(facts, pool, hosts)
+
+    listener: Any = Slow()
+    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+    async with asyncio.TaskGroup() as group:
+        task = tasks.spawn(group, watcher.run(), "watcher")
+        for name in ("a", "b", "c"):
+            await asyncio.sleep(1)
+            xapi.change("vm", "ref:vm-1", name_label=name)
+        await asyncio.sleep(300)
+        await tasks.stop(task)
+    assert listener.vm().name == "c"
+    assert len(listener.told) == 3

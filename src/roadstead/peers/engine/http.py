@@ -74,6 +74,11 @@ class Reader:
 
     def feed(self, data: bytes) -> None:
         """Read some bytes. Raises `EngineError` ``engine-answer-invalid``."""
+        # In pieces no larger than the bound, so that a head can be told from the body that came with it.
+        for start in range(0, len(data), self._bound):
+            self._feed(data[start : start + self._bound])
+
+    def _feed(self, data: bytes) -> None:
         self._barren += len(data)
         try:
             self._parser.feed_data(data)

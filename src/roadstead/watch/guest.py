@@ -1,13 +1,14 @@
 """Follows one guest's engine: one listing, then its events, each answered by reading that container again.
 
 Events only say *which* container; what is told to the inventory is always what the engine answered when asked. The
-first event is acted on at once; those that arrive during that read cause exactly one more. A slow full pass repairs
-what was missed, and an engine that says more than we take is listed again instead of followed.
+first event is acted on at once; those that arrive during that read cause exactly one more, and so does an answer that
+contradicts its event (`doubts`). A slow full pass repairs what was missed, and an engine that says more than we take is
+listed again instead of followed.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -16,12 +17,16 @@ from roadstead.kit import clocks
 from roadstead.model import Container, Engine, Fact, Gone, Listed, Scope, Seen, VmId, container_id
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.engine.events import EventStream
+from roadstead.peers.engine.messages.containers import weight
 from roadstead.peers.engine.messages.events import EngineEvent, Flood
 from roadstead.settings.schema import EngineSettings
+from roadstead.watch.doubts import Doubts
 
 REREAD_LIMIT = 100
 """More containers than this that changed at once are cheaper to list than to name."""
 STARTS = frozenset({"start", "restart"})
+READING_TIME = timedelta(seconds=2)
+"""How old an engine's answer may be when we date it."""
 
 
 class Listener(Protocol):
@@ -42,8 +47,11 @@ class GuestWatcher:
         self._vm = vm
         self._listener = listener
         self._settings = settings
+        self._doubts = Doubts()
         self._started: dict[str, datetime] = {}
         self._last_listing = 0.0
+        self._room = settings.kept_bytes
+        """How much may still be read of single containers before all are listed again."""
 
     async def run(self) -> None:
         """Watch until cancelled. Raises `LinkError` or `EngineError` when the guest can no longer be followed."""
@@ -55,14 +63,18 @@ class GuestWatcher:
 
     async def _follow(self, events: EventStream) -> None:
         """One turn: wait for events, or for the time of the full pass, and bring the inventory up to date."""
-        batch = await events.take(self._last_listing + self._settings.full_pass_seconds - _now())
-        if isinstance(batch, Flood):
+        full_pass = self._last_listing + self._settings.full_pass_seconds
+        batch = await events.take(min(full_pass - _now(), self._doubts.seconds()))
+        if isinstance(batch, Flood) or self._room < 0:
             await asyncio.sleep(max(0.0, self._last_listing + self._settings.relist_seconds - _now()))
             await self._list(None)
-        elif batch:
-            self._note_starts(batch)
-            await self._read_again(list(dict.fromkeys(event.engine_id for event in batch)))
-        elif _now() >= self._last_listing + self._settings.full_pass_seconds:
+            return
+        self._doubts.note(batch, _now())
+        self._note_starts(batch)
+        asked = list(dict.fromkeys([*(event.engine_id for event in batch), *self._doubts.engine_ids]))
+        if asked and _now() < full_pass:
+            await self._read_again(asked)
+        else:
             await self._list(None)
 
     async def _read_again(self, asked: Sequence[str]) -> None:
@@ -73,16 +85,26 @@ class GuestWatcher:
         facts: list[Fact] = []
         for engine_id in asked:
             container = found.get(engine_id)
+            if not self._doubts.settle(engine_id, container, _now()):
+                continue
             if container is None:
                 self._started.pop(engine_id, None)
                 facts.append(Gone("container", container_id(self._vm, engine_id)))
             else:
+                self._room -= weight(container)
                 facts.append(Seen(self._dated(container)))
-        self._listener.changed(facts)
+        self._doubts.wait_longer()
+        if facts:
+            self._listener.changed(facts)
 
     async def _list(self, engine: Engine | None) -> None:
         listing = await self._engine.containers()
         self._last_listing = _now()
+        self._room = self._settings.kept_bytes
+        found = {container.engine_id: container for container in listing.containers}
+        for engine_id in tuple(self._doubts.engine_ids):
+            self._doubts.settle(engine_id, found.get(engine_id), _now())
+        self._doubts.wait_longer()
         ids = frozenset[str](container.id for container in listing.containers)
         self._started = {id: at for id, at in self._started.items() if container_id(self._vm, id) in ids}
         facts: list[Fact] = [Seen(engine)] if engine is not None else []
@@ -96,9 +118,18 @@ class GuestWatcher:
                 self._started[event.engine_id] = at
 
     def _dated(self, container: Container) -> Container:
-        """Return ``container`` with the exact time of its start, where its event told it."""
-        at = self._started.get(container.engine_id)
-        return container if at is None or container.started is None else replace(container, started=at)
+        """Return ``container`` with the time of its start as its event told it, or as it was first worked out.
+
+        What is worked out anew from each ``Up 3 hours`` would differ each time. A known time is given up when it does
+        not fit such a phrase, which may stand for nearly twice as long: then we missed a start.
+        """
+        if container.started is None:
+            self._started.pop(container.engine_id, None)
+            return container
+        known = self._started.setdefault(container.engine_id, container.started)
+        if abs(known - container.started) > container.as_of - container.started + READING_TIME:
+            known = self._started[container.engine_id] = container.started
+        return replace(container, started=known)
 
 
 def _now() -> float:

@@ -23,6 +23,9 @@ NOISE_BYTES = 2**16
 MARK = "roadstead-relay:"
 """What the answer to `question` begins with, on a line of its own."""
 
+TURNED_AWAY = (b"Exceeded MaxStartups", b"Not allowed at this time")
+"""What OpenSSH writes instead of its version line: it has too many guests, or penalises our address (9.8)."""
+
 _KEX_INIT = 20
 _PACKET_BYTES = 35000
 """RFC 4253 §6.1: what an implementation must be able to take."""
@@ -56,12 +59,14 @@ class Overheard:
     Fed with the first bytes of a connection; `over` once there is nothing more to learn.
     """
 
-    __slots__ = ("_data", "anything", "banner", "offered", "over")
+    __slots__ = ("_data", "anything", "banner", "offered", "over", "turned_away")
 
     def __init__(self) -> None:
         self._data = b""
         self.anything = False
         """Whether the server said anything at all."""
+        self.turned_away = False
+        """Whether it said in plain words that it takes no connection from us now."""
         self.banner = ""
         """The version line; empty until it came."""
         self.offered: tuple[str, ...] = ()
@@ -87,6 +92,7 @@ class Overheard:
         """Lines before the version line are allowed (RFC 4253 §4.2)."""
         while not self.banner and b"\n" in self._data:
             line, _, self._data = self._data.partition(b"\n")
+            self.turned_away = self.turned_away or line.rstrip(b"\r") in TURNED_AWAY
             if line.startswith(b"SSH-"):
                 self.banner = line.rstrip(b"\r").decode("ascii", "replace")
         self.over = not self.banner and len(self._data) > _BANNER_BYTES

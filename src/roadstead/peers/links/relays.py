@@ -101,6 +101,7 @@ class CommandStream(SessionStream, asyncssh.SSHClientSession[bytes]):
         super().__init__(receiver)
         self._quiet = Quiet()
         self._errors = b""
+        self._given_up = False
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Called by asyncssh; errors have a type of their own."""
@@ -114,9 +115,14 @@ class CommandStream(SessionStream, asyncssh.SSHClientSession[bytes]):
         elif answer:
             super().data_received(answer, None)
 
+    def abort(self) -> None:
+        """See `Stream`."""
+        self._given_up = True
+        super().abort()
+
     def _end(self, error: Exception | None) -> None:
         """A command that ended before the engine said anything did not relay; its complaint says why."""
-        if error is None and not self._quiet.heard:
+        if error is None and not self._quiet.heard and not self._given_up:
             error = EngineError("engine-down" if complaint(self._errors) else "no-relay")
         super()._end(error)
 

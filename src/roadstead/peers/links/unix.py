@@ -4,7 +4,7 @@ import asyncio
 import getpass
 from typing import cast
 
-from roadstead.errors import EngineError
+from roadstead.errors import EngineError, LinkError
 from roadstead.kit import clocks
 from roadstead.kit.streams import Receiver, Stream
 
@@ -76,8 +76,11 @@ class UnixLink:
     async def open(self, receiver: Receiver) -> Stream:
         """Connect once more.
 
-        Raises `EngineError` ``no-engine-socket``, ``engine-socket-denied``, ``engine-down`` or ``engine-timed-out``.
+        Raises `EngineError` ``no-engine-socket``, ``engine-socket-denied``, ``engine-down`` or ``engine-timed-out``,
+        and `LinkError` ``link-lost`` after `close`.
         """
+        if not self.is_open:
+            raise LinkError("link-lost")
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 loop = asyncio.get_running_loop()

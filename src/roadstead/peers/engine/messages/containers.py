@@ -192,7 +192,8 @@ def _is_port(entry: PortEntry) -> bool:
 
 
 def _port(entry: PortEntry) -> Port:
-    return Port(private=entry.private, type=sys.intern(entry.type[:16]), public=entry.public, ip=entry.ip[:64])
+    kind, ip = sys.intern(clean(entry.type[:16])), clean(entry.ip[:64])
+    return Port(private=entry.private, type=kind, public=entry.public, ip=ip)
 
 
 def _labels(labels: dict[str, str] | None, text_bytes: int) -> dict[str, str]:

@@ -102,7 +102,7 @@ def _fitted_parts(value: object, kind: Any) -> Any:
     if isinstance(value, dict):
         return _converted({key: item for key, item in value.items() if isinstance(item, str)}, kind)
     if isinstance(value, list):
-        return [item for each in value for item in _converted([each], kind) or ()]
+        return _converted([each for each in value if _converted([each], kind) is not None], kind)
     return None
 
 

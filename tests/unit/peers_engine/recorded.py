@@ -1,0 +1,71 @@
+"""The recordings of real engines, taken apart for the tests of the codecs."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORDINGS = Path(__file__).parents[2] / "data" / "engine"
+ENGINES = tuple(sorted(path.stem for path in RECORDINGS.glob("*.txt")))
+
+
+@dataclass
+class Recorded:
+    """What the tests use of one file."""
+
+    version: dict[str, str]
+    ping: dict[str, str]
+    """Headers, names in lower case."""
+    entry: dict[str, Any]
+    """Six fields of the one container, while it ran."""
+    paused: tuple[str, str]
+    """State and status while it was paused."""
+    streams: dict[str, list[dict[str, Any]]]
+    """``unversioned`` and ``v1.41``: the events as an engine sends them, with full ids and times."""
+    refusals: list[tuple[int, bytes]]
+    """Status and body of what was refused."""
+
+
+def recorded(name: str) -> Recorded:
+    """Read one recording."""
+    lines = (RECORDINGS / f"{name}.txt").read_text().splitlines()
+    headers = ast.literal_eval(lines[2].removeprefix("ping hdr: "))[1:]
+    state, status = re.search(r"^ +paused: (\S+) (.+)$", "\n".join(lines), re.MULTILINE).groups()  # type: ignore[union-attr]
+    bodies = re.findall(r"^[a-z ]+ (\(\d+, b['\"].*['\"]\))$", "\n".join(lines), re.MULTILINE)
+    return Recorded(
+        version=ast.literal_eval(lines[1]),
+        ping={key.lower(): value for key, value in (line.split(": ", 1) for line in headers)},
+        entry=next(ast.literal_eval(line.strip()) for line in lines if line.startswith("   {'Names'")),
+        paused=(state, status),
+        streams=_streams(lines),
+        refusals=[each for each in map(ast.literal_eval, bodies) if each[0] >= 400],
+    )
+
+
+def _streams(lines: list[str]) -> dict[str, list[dict[str, Any]]]:
+    streams: dict[str, list[dict[str, Any]]] = {}
+    current: list[dict[str, Any]] | None = None
+    for line in lines:
+        if line.startswith("EVENTS "):
+            current = streams.setdefault(line.split()[1], [])
+        elif current is not None and line.startswith("   {"):
+            current.append(_restored(ast.literal_eval(line.strip()), len(current)))
+    return streams
+
+
+def _restored(event: dict[str, Any], number: int) -> dict[str, Any]:
+    """An event in wire form again: the recordings leave out times and cut ids."""
+    actor = event.get("Actor")
+    if actor:
+        full = event.get("id") or actor["ID"].ljust(64, "0")
+        event["Actor"] = {"ID": full, "Attributes": actor["A"]}
+    return {**event, "time": 1795422441, "timeNano": 1795422441_000000000 + number}
+
+
+def wire(events: list[dict[str, Any]]) -> bytes:
+    """The events as an engine sends them: one JSON value after the other, each with a newline."""
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)

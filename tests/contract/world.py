@@ -43,6 +43,15 @@ QUICK = Settings(
     engine=EngineSettings(answer_seconds=2.0),
 )
 """The defaults with short waits, so that nobody waits for real time."""
+CALM = QUICK.model_copy(
+    update={
+        "link": QUICK.link.model_copy(
+            update={"connect_seconds": 3.0, "login_seconds": 8.0, "keepalive_seconds": 1.0, "keepalive_count": 4}
+        ),
+        "engine": EngineSettings(answer_seconds=8.0, action_seconds=15.0),
+    }
+)
+"""The same with the patience that real guests need on a machine that is busy."""
 
 
 class World:

@@ -1,0 +1,150 @@
+"""What tests do inside a guest, whichever kind it is: by its engine's own methods, or with Docker's own command."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Protocol
+
+from roadstead.lab.guests.containers import CATALOGUE, Container
+from roadstead.lab.guests.guest import SimulatedGuest
+from roadstead.lab.guests.real import RealGuest
+from roadstead.lab.guests.real.workload import BASE_IMAGE, IDLE
+
+CRASHES = 8
+STOP_SECONDS = 5.0
+PROBED_IMAGE = next(image for image in CATALOGUE if image.has_health)
+IMAGE = next(image for image in CATALOGUE if not image.has_health)
+PROBE = ("--health-cmd", "test ! -f /tmp/sick", "--health-interval", "300ms", "--health-retries", "1")
+MEMORY = ("--memory", "8m", "--memory-swap", "8m")
+HUNGRY = ("sh", "-c", "while [ ! -f /tmp/now ]; do busybox sleep 0.1; done; exec busybox tail /dev/zero")
+
+
+class Inside(Protocol):
+    """What somebody inside a guest can do, and what nobody outside is told but by the engine's events."""
+
+    async def truth(self) -> list[dict[str, object]]:
+        """Its containers as its engine knows them."""
+
+    async def run(self, name: str, *, probed: bool = False, hungry: bool = False) -> None:
+        """Create and start a container."""
+
+    async def rename(self, old: str, new: str) -> None:
+        """Give a container another name."""
+
+    async def do(self, verb: str, name: str) -> None:
+        """Start, stop, kill, pause, unpause or remove (`rm`) one."""
+
+    async def become(self, name: str, health: str) -> None:
+        """Let the next health check of one that is `probed` find it so."""
+
+    async def exhaust(self, name: str) -> None:
+        """Let one that is `hungry` take more memory than it may have."""
+
+    async def loop(self, name: str, exit_code: int) -> None:
+        """Start one that ends again and again, and is started again by the engine."""
+
+    async def lose(self) -> None:
+        """End its SSH server with all connections; the engine goes on."""
+
+    async def regain(self) -> None:
+        """Start its SSH server again."""
+
+
+class SimulatedInside:
+    """Inside a simulated guest."""
+
+    def __init__(self, guest: SimulatedGuest) -> None:
+        self.guest = guest
+        self.engine = guest.engine
+
+    async def truth(self) -> list[dict[str, object]]:
+        return await self.guest.truth()
+
+    async def run(self, name: str, *, probed: bool = False, hungry: bool = False) -> None:
+        self.engine.start(self.engine.create(name, PROBED_IMAGE if probed else IMAGE))
+
+    async def rename(self, old: str, new: str) -> None:
+        self.engine.rename(self._found(old), new)
+
+    async def do(self, verb: str, name: str) -> None:
+        container = self._found(name)
+        match verb:
+            case "start":
+                self.engine.start(container)
+            case "stop":
+                ended = asyncio.Event()
+                self.engine.stop(container, STOP_SECONDS, ended.set)
+                await ended.wait()
+            case "kill":
+                self.engine.kill(container, signal.SIGKILL)
+            case "pause":
+                self.engine.pause(container)
+            case "unpause":
+                self.engine.unpause(container)
+            case "rm":
+                self.engine.remove(container)
+
+    async def become(self, name: str, health: str) -> None:
+        self.engine.check_health(self._found(name), health)
+
+    async def exhaust(self, name: str) -> None:
+        self.engine.oom(self._found(name))
+
+    async def loop(self, name: str, exit_code: int) -> None:
+        await self.run(name)
+        container = self._found(name)
+        for _ in range(CRASHES):
+            self.engine.crash(container, exit_code)
+            while container.state != "running":
+                await asyncio.sleep(0.01)
+
+    async def lose(self) -> None:
+        await self.guest.stop()
+
+    async def regain(self) -> None:
+        await self.guest.start()
+
+    def _found(self, name: str) -> Container:
+        container = self.engine.find(name)
+        assert container is not None
+        return container
+
+
+class RealInside:
+    """Inside a real guest."""
+
+    def __init__(self, guest: RealGuest) -> None:
+        self.guest = guest
+
+    async def truth(self) -> list[dict[str, object]]:
+        return await self.guest.truth()
+
+    async def run(self, name: str, *, probed: bool = False, hungry: bool = False) -> None:
+        options = (*(PROBE if probed else ()), *(MEMORY if hungry else ()))
+        await self._run(name, *options, BASE_IMAGE, *(HUNGRY if hungry else IDLE))
+
+    async def rename(self, old: str, new: str) -> None:
+        await self.guest.docker("rename", old, new)
+
+    async def do(self, verb: str, name: str) -> None:
+        await self.guest.docker(verb, *(("--force",) if verb == "rm" else ()), name)
+
+    async def become(self, name: str, health: str) -> None:
+        command = ("rm", "-f") if health == "healthy" else ("touch",)
+        await self.guest.docker("exec", name, "busybox", *command, "/tmp/sick")
+
+    async def exhaust(self, name: str) -> None:
+        await self.guest.docker("exec", name, "busybox", "touch", "/tmp/now")
+
+    async def loop(self, name: str, exit_code: int) -> None:
+        await self._run(name, "--restart", "always", BASE_IMAGE, "sh", "-c", f"exit {exit_code}")
+
+    async def lose(self) -> None:
+        await self.guest.kill_sshd()
+
+    async def regain(self) -> None:
+        await self.guest.start_sshd()
+
+    async def _run(self, name: str, *words: str) -> None:
+        await self.guest.docker("run", "--detach", "--name", name, "--network", "none", *words)

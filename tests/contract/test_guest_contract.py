@@ -1,0 +1,292 @@
+"""What holds for every guest, simulated or real: the same rules are run on both, through the whole of Roadstead."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from roadstead.errors import EngineError, NotFoundError
+from roadstead.model import Container, ContainerId, LinkState, Operation, Result, container_id
+from roadstead.plan.pins import HOST_KEY
+from tests.contract.insides import Inside, RealInside, SimulatedInside
+from tests.contract.world import CALM, PATIENCE_SECONDS, World, add, kept, lab, running
+from tests.real.guests import CONTAINERS, RealSet
+
+VM = "vm-1"
+BOX = "box"
+KILLED = 137
+
+
+@dataclass
+class Scene:
+    """One VM that is watched, and its inside."""
+
+    world: World
+    inside: Inside
+
+    def shown(self, name: str) -> Container | None:
+        """A container as Roadstead shows it, or None."""
+        return self.world.containers(VM).get(name)
+
+    async def until_shown(self, name: str, state: str) -> Container:
+        """Wait until a container is shown in this state, not stale."""
+
+        def is_so() -> bool:
+            found = self.shown(name)
+            return found is not None and found.state == state and not found.stale
+
+        await self.world.until(is_so, f"{name} is {state}, not {self.shown(name)}")
+        found = self.shown(name)
+        assert found is not None
+        return found
+
+    async def until_gone(self, name: str) -> None:
+        """Wait until a container is no longer shown."""
+        await self.world.until(lambda: self.shown(name) is None, f"{name} is gone")
+
+    async def until_current(self) -> None:
+        """Wait until the VM is live, and what is shown is what its engine says of itself."""
+        await self.world.until(lambda: self.world.is_live(VM), f"{VM} is live")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self._shown() != await self._true():
+                await asyncio.sleep(0.02)
+
+    async def act(self, action: str, *names: str) -> list[Result]:
+        """Do something to containers as an operator does, and return what became of each."""
+        return list((await self.operate(action, [self.id_of(name) for name in names])).results)
+
+    async def operate(self, action: str, targets: list[ContainerId]) -> Operation:
+        """Carry out an operation to its end."""
+        operations = self.world.core.commands.operations
+        begun = operations.start(action, targets, "test")
+        ended = await operations.wait(begun.id, PATIENCE_SECONDS)
+        assert ended.state == "done"
+        return ended
+
+    def id_of(self, name: str) -> ContainerId:
+        """The id of a container that is shown."""
+        found = self.shown(name)
+        assert found is not None, f"no {name} among {sorted(self.world.containers(VM))}"
+        return found.id
+
+    def _shown(self) -> set[tuple[str, str, str]]:
+        containers = self.world.containers(VM).values()
+        return {(one.engine_id, one.name, one.state) for one in containers if not one.stale}
+
+    async def _true(self) -> set[tuple[object, object, object]]:
+        return {(one["id"], one["name"], one["state"]) for one in await self.inside.truth()}
+
+
+@pytest.fixture(params=["simulated", pytest.param("real", marks=pytest.mark.real)])
+def real_ones(request: pytest.FixtureRequest) -> RealSet | None:
+    """The real guests, or None where the test is run on a simulated one."""
+    return request.getfixturevalue("real_set") if request.param == "real" else None
+
+
+@pytest_asyncio.fixture
+async def scene(real_ones: RealSet | None, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A pool with one VM, which is live."""
+    names = [VM] if real_ones is None else []
+    async with (
+        lab(tmp_path, names, CONTAINERS, hosts=1) as (pool, maker),
+        kept(tmp_path) as database,
+        running(CALM, database) as core,
+    ):
+        world = World(pool, maker, core, database)
+        await add(world)
+        inside: Inside = SimulatedInside(maker.guests[1]) if real_ones is None else await _real(real_ones, world)
+        made = Scene(world, inside)
+        await made.until_current()
+        yield made
+
+
+async def _real(real_ones: RealSet, world: World) -> RealInside:
+    """A real guest that the pool's key opens, announced by a VM."""
+    (guest,) = await real_ones.take(1)
+    pair = await world.core.commands.pools.key(world.pool_id)
+    await guest.authorize((pair.public,))
+    await world.pool.create_vm(VM, addresses=guest.addresses, user=guest.user)
+    await world.until(lambda: any(vm.name == VM for vm in world.vms()), "the VM is found")
+    return RealInside(guest)
+
+
+async def test_a_guest_is_found_and_listed(scene: Scene) -> None:
+    """A managed VM is reached, listed completely, described and pinned."""
+    vm = scene.world.vm(VM)
+    assert len(scene.world.containers(VM)) == CONTAINERS
+    assert vm.engine is not None
+    assert vm.engine.name == "Docker"
+    assert vm.link is not None
+    assert vm.link.problem is None
+    assert vm.link.address in vm.addresses
+    assert vm.link.relay == "streamlocal"
+    await scene.world.until(lambda: HOST_KEY in scene.world.vm(VM).settings, "pinned")
+    keys = scene.world.core.commands.vms.host_keys(vm.id)
+    assert keys.pinned == keys.shown
+    assert vm.link.host_key == (keys.pinned.fingerprint if keys.pinned else "")
+
+
+async def test_a_life_is_followed(scene: Scene) -> None:
+    """What is done elsewhere is seen at once, each step by itself: nothing else has to happen."""
+    inside = scene.inside
+    await inside.run(BOX)
+    found = await scene.until_shown(BOX, "running")
+    await inside.rename(BOX, "crate")
+    await scene.until_shown("crate", "running")
+    assert scene.shown(BOX) is None
+    assert scene.id_of("crate") == found.id
+    for verb, state in (
+        ("pause", "paused"),
+        ("unpause", "running"),
+        ("stop", "exited"),
+        ("start", "running"),
+        ("kill", "exited"),
+    ):
+        await inside.do(verb, "crate")
+        await scene.until_shown("crate", state)
+    assert (await scene.until_shown("crate", "exited")).exit_code == KILLED
+    await inside.do("rm", "crate")
+    await scene.until_gone("crate")
+    await scene.until_current()
+
+
+async def test_health_is_followed(scene: Scene) -> None:
+    """A change of health is seen at once, in both directions."""
+    await scene.inside.run(BOX, probed=True)
+    for health in ("healthy", "unhealthy", "healthy"):
+        await scene.inside.become(BOX, health)
+        await scene.world.until(lambda health=health: _health(scene) == health, health)  # type: ignore[misc]
+
+
+async def test_a_container_without_memory_is_seen_to_end(scene: Scene) -> None:
+    """A container that the kernel ends for want of memory is shown as ended by it."""
+    await scene.inside.run(BOX, hungry=True)
+    await scene.until_shown(BOX, "running")
+    await scene.inside.exhaust(BOX)
+    assert (await scene.until_shown(BOX, "exited")).exit_code == KILLED
+
+
+async def test_a_restart_loop_is_shown(scene: Scene) -> None:
+    """A container that ends again and again is seen to be restarting, with its exit code."""
+    feed = scene.world.core.feed
+    number = feed.number
+    await scene.inside.loop(BOX, exit_code=3)
+
+    def seen() -> list[Container]:
+        records = [change.record for change in feed.after(number, 10_000) or ()]
+        found = [one for one in records if isinstance(one, Container) and one.name == BOX]
+        return [one for one in found if one.state == "restarting"]
+
+    await scene.world.until(seen, "restarting")
+    assert seen()[0].exit_code == 3
+    await scene.inside.do("rm", BOX)
+    await scene.until_gone(BOX)
+
+
+async def test_operations_change_containers(scene: Scene) -> None:
+    """Each action has its effect, which is observed; that there was nothing to do is success."""
+    await scene.inside.run(BOX)
+    before = await scene.until_shown(BOX, "running")
+    for action, state in (
+        ("pause", "paused"),
+        ("unpause", "running"),
+        ("start", "running"),
+        ("stop", "exited"),
+        ("stop", "exited"),
+        ("start", "running"),
+        ("restart", "running"),
+    ):
+        (result,) = await scene.act(action, BOX)
+        assert result.ok, f"{action}: {result}"
+        await scene.until_shown(BOX, state)
+    await scene.world.until(lambda: _started(scene) != before.started, "started anew")
+    await scene.until_current()
+
+
+async def test_operations_tell_what_failed(scene: Scene) -> None:
+    """Of many targets each has its own result; the engine's words stand in the message, and unknown ones are named."""
+    for name in (BOX, "other"):
+        await scene.inside.run(name)
+        await scene.until_shown(name, "running")
+    await scene.act("pause", BOX)
+    await scene.until_shown(BOX, "paused")
+    refused, done = await scene.act("pause", BOX, "other")
+    assert (refused.ok, refused.code) == (False, "engine-refused")
+    assert "paused" in refused.message
+    assert done.ok
+    gone = scene.id_of("other")
+    await scene.inside.do("unpause", "other")
+    await scene.inside.do("rm", "other")
+    await scene.until_gone("other")
+    with pytest.raises(NotFoundError) as unknown:
+        await scene.operate("stop", [scene.id_of(BOX), gone])
+    assert unknown.value.code == "no-such-container"
+    assert scene.shown(BOX) is not None
+
+
+async def test_a_lost_link_makes_stale_and_recovery_lists_anew(scene: Scene) -> None:
+    """Containers stay visible with the time they were last known; what changed meanwhile is there afterwards."""
+    await scene.inside.run(BOX)
+    await scene.until_shown(BOX, "running")
+    await scene.inside.lose()
+    await scene.world.until(lambda: all(one.stale for one in scene.world.containers(VM).values()), "stale")
+    link = scene.world.vm(VM).link
+    assert link is not None
+    assert link.state is not LinkState.LIVE
+    for one in scene.world.containers(VM).values():
+        assert link.heard is not None
+        assert one.as_of <= link.heard <= link.since
+    (refused,) = await scene.act("stop", BOX)
+    assert (refused.ok, refused.code) == (False, "vm-not-live")
+    await scene.inside.rename(BOX, "crate")
+    await scene.inside.run("late")
+    assert scene.shown("late") is None
+    await scene.inside.regain()
+    await scene.until_shown("crate", "running")
+    await scene.until_shown("late", "running")
+    assert scene.shown(BOX) is None
+    await scene.until_current()
+    assert scene.world.problem(VM) == ""
+
+
+async def test_disabled_is_gone_and_enabled_is_back(scene: Scene) -> None:
+    """Disabling takes the containers away and ends the link; enabling brings them back."""
+    vms, vm = scene.world.core.commands.vms, scene.world.vm(VM).id
+    await vms.disable(vm)
+    await scene.world.until(lambda: not scene.world.containers(VM), "gone")
+    assert scene.world.vm(VM).link is None
+    assert scene.world.core.statistics()["links"]["guests"] == 0
+    await scene.inside.run(BOX)
+    await vms.enable(vm)
+    await scene.until_shown(BOX, "running")
+    await scene.until_current()
+
+
+async def test_inspect_tells_everything(scene: Scene) -> None:
+    """Inspecting gives what the engine says, of that container; the refusal where it is gone."""
+    await scene.inside.run(BOX)
+    found = await scene.until_shown(BOX, "running")
+    vms = scene.world.core.commands.vms
+    told = json.loads(await vms.inspect(found.id))
+    assert told["Id"] == found.engine_id
+    assert told["Name"] == f"/{BOX}"
+    assert told["State"]["Running"]
+    assert told["Config"]["Image"] == found.image
+    with pytest.raises(EngineError, match="No such container"):
+        await vms.inspect(container_id(scene.world.vm(VM).id, "0" * 64))
+
+
+def _health(scene: Scene) -> str:
+    found = scene.shown(BOX)
+    return found.health if found is not None else ""
+
+
+def _started(scene: Scene) -> object:
+    found = scene.shown(BOX)
+    return found.started if found is not None else None

@@ -52,6 +52,8 @@ class GuestWatcher:
         self._last_listing = 0.0
         self._room = settings.kept_bytes
         """How much may still be read of single containers before all are listed again."""
+        self._shown: frozenset[str] | None = None
+        """The ids in the last listing when it was cut short: what was left out does not come in by its events."""
 
     async def run(self) -> None:
         """Watch until cancelled. Raises `LinkError` or `EngineError` when the guest can no longer be followed."""
@@ -90,7 +92,7 @@ class GuestWatcher:
             if container is None:
                 self._started.pop(engine_id, None)
                 facts.append(Gone("container", container_id(self._vm, engine_id)))
-            else:
+            elif self._shown is None or container.id in self._shown:
                 self._room -= weight(container)
                 facts.append(Seen(self._dated(container)))
         self._doubts.wait_longer()
@@ -106,6 +108,7 @@ class GuestWatcher:
             self._doubts.settle(engine_id, found.get(engine_id), _now())
         self._doubts.wait_longer()
         ids = frozenset[str](container.id for container in listing.containers)
+        self._shown = ids if listing.hidden else None
         self._started = {id: at for id, at in self._started.items() if container_id(self._vm, id) in ids}
         facts: list[Fact] = [Seen(engine)] if engine is not None else []
         facts += [Seen(self._dated(container)) for container in listing.containers]

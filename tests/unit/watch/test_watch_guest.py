@@ -331,6 +331,23 @@ async def test_a_listing_tells_how_many_it_does_not_show() -> None:
         assert guest.hidden[0] == (4, 9)
 
 
+async def test_what_a_listing_left_out_does_not_come_in_by_its_events() -> None:
+    """Else the number of those that are not shown would be wrong; the next listing may take it in."""
+    guest = Guest(containers=9)
+    guest.settings = EngineSettings(containers=5)
+    async with guest.watched(past_start=False):
+        shown = dict(guest.known)
+        assert len(shown) == 5
+        for container in guest.engine.containers.values():
+            guest.engine.pause(container)
+        await asyncio.sleep(SOON)
+        assert guest.known == {id: (name, "paused") for id, (name, _) in shown.items()}
+        for id in shown:
+            guest.engine.remove(guest.engine.containers[id])
+        await asyncio.sleep(700)
+        assert guest.known == guest.truth
+
+
 # ---- the time of a start
 
 

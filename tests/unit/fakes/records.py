@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from roadstead.errors import PeerError
+from roadstead.errors import LinkError, PeerError
 from roadstead.model import (
     Container,
     Engine,
@@ -91,3 +91,8 @@ def problem(code: str = "link-lost", since: datetime = START) -> Problem:
     """A problem as a link tells it."""
     error = PeerError(code)
     return Problem(code, error.cause, error.remedy, since)
+
+
+def link_error(code: str = "refused", **fields: object) -> LinkError:
+    """What a sign-in meets."""
+    return LinkError(code, **fields)

@@ -108,10 +108,7 @@ class MemoryStream:
     def _serve(self, reply: Reply) -> None:
         link = self._link
         link.asked.append((asyncio.get_running_loop().time(), f"{reply.request.method} {_shown(reply)}"))
-        if link.serve is None:
-            api.serve(link.engine, "guest", reply)
-        else:
-            link.serve(reply)
+        api.serve(link.engine, "guest", reply)
 
     def _later(self, action: Callable[..., None], *arguments: Any) -> None:
         asyncio.get_running_loop().call_later(self._link.latency, action, *arguments)
@@ -143,12 +140,10 @@ class MemoryLink:
         self.latency = LATENCY_SECONDS
         self.heard = clocks.now()
         self.is_open = True
-        self.is_down = False
-        """The engine cannot be reached, although the link lives."""
+        self.refusal: PeerError | None = None
+        """What a new stream meets, although the link lives."""
         self.is_mute = False
         """Nothing goes through any more, and nothing says so."""
-        self.serve: Callable[[Reply], None] | None = None
-        """Answers instead of the engine."""
         self.asked: list[tuple[float, str]] = []
         """When what was asked."""
         self.streams: set[MemoryStream] = set()
@@ -159,8 +154,8 @@ class MemoryLink:
         await asyncio.sleep(self.latency)
         if not self.is_open:
             raise LinkError("link-lost")
-        if self.is_down:
-            raise EngineError("engine-down")
+        if self.refusal is not None:
+            raise type(self.refusal)(self.refusal.code, **self.refusal.fields)
         stream = MemoryStream(self, receiver)
         self.streams.add(stream)
         return stream
@@ -175,14 +170,14 @@ class MemoryLink:
         self._closed.set()
         self._end_streams()
 
-    def stop_engine(self) -> None:
-        """The engine ends: its streams end, and no new one is let in."""
-        self.is_down = True
+    def stop_engine(self, code: str = "engine-down") -> None:
+        """The engine ends: its streams end, and no new one is let in, with this reason."""
+        self.refusal = EngineError(code)
         self._end_streams()
 
     def start_engine(self) -> None:
         """The engine is there again."""
-        self.is_down = False
+        self.refusal = None
 
     def questions(self, *, since: float = 0.0) -> list[str]:
         """What was asked since then, without the questions that open a watch."""

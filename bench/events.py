@@ -19,7 +19,8 @@ from bench.figures import Extra, Measured
 from bench.guests import Guest
 from bench.servers import Served
 from bench.stage import Stage
-from roadstead.peers.engine.messages.events import Flood
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.messages.events import EngineEvent, Flood
 
 APART_SECONDS = 0.25
 BATCH = 100
@@ -27,6 +28,7 @@ BATCH = 100
 CALM_SECONDS = 1.0
 LAST_SECONDS = 0.5
 """How long after the last event its effect is waited for."""
+READ_SECONDS = 5.0
 STATES = {"pause": "paused", "unpause": "running"}
 
 
@@ -136,12 +138,20 @@ async def _by_socket(guest: Guest, count: int) -> list[float]:
                 batch = await events.take(LAST_SECONDS + APART_SECONDS * part)
                 assert batch, "events did not come"
                 assert not isinstance(batch, Flood)
-                asked = list(dict.fromkeys(event.engine_id for event in batch))
-                found = await engine.containers_by_id(asked)
-                told += [Told(id, record.state, time.time_ns()) for id, record in found.items()]
+                told += [await _read_again(engine, event) for event in batch]
             await actor.wait()
         delays += _matched(await _history(guest, began, part), told)
     return delays
+
+
+async def _read_again(engine: EngineClient, event: EngineEvent) -> Told:
+    """Read a container until the new state is there: Docker tells of a pause before its list shows it."""
+    async with asyncio.timeout(READ_SECONDS):
+        while True:
+            container = await engine.container(event.engine_id)
+            assert container is not None
+            if container.state == STATES[event.action]:
+                return Told(event.engine_id, container.state, time.time_ns())
 
 
 # ---- the old way
@@ -155,7 +165,8 @@ def _old_delays(way: old.OldWay, socket: str, ids: Sequence[str], count: int) ->
         for number in range(count):
             time.sleep(CALM_SECONDS)
             subprocess.run(programs.module("actor", socket, number, 1, 0, *ids), check=True, capture_output=True)
-            event = next(one for one in events if one.get("Action") in STATES)
+            event = next((one for one in events if one.get("Action") in STATES), None)
+            assert event is not None, "the stream of events has ended"
             wanted = (event["Actor"]["ID"], STATES[event["Action"]])
             while wanted not in {(one["Id"], one["State"]) for one in way.containers()}:
                 continue

@@ -22,6 +22,9 @@ SOCKET = "/var/run/docker.sock"
 LIST = "/containers/json?all=1&size=1"
 EVENTS = "/events"
 SECONDS = 30.0
+PIECE_BYTES = 2**16
+END = b"]\n"
+"""Of a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,20 @@ class OldWay:
 
     def containers(self) -> list[dict[str, Any]]:
         """Read the whole list."""
-        with self.connected() as client:
-            answer = _asked(client, LIST).read()
+        with self.connected() as client, _asking(client, LIST) as stream:
+            answer = b""
+            # The relay stays when the engine has ended its answer.
+            while not answer.endswith(END):
+                piece = stream.channel.recv(PIECE_BYTES)
+                assert piece, "the answer was cut"
+                answer += piece
         found: list[dict[str, Any]] = json.loads(answer.partition(b"\r\n\r\n")[2])
         return found
 
     @contextmanager
     def events(self) -> Iterator[Iterator[dict[str, Any]]]:
         """Follow the events, read byte by byte."""
-        with self.connected() as client:
-            stream = _asked(client, EVENTS)
+        with self.connected() as client, _asking(client, EVENTS) as stream:
             while _line(stream).strip():
                 continue
             yield (json.loads(line) for line in iter(lambda: _line(stream), b""))
@@ -66,11 +73,14 @@ def need_relay() -> None:
         raise CannotMeasure("The old way needs the Debian package ncat.")
 
 
-def _asked(client: paramiko.SSHClient, path: str) -> paramiko.ChannelFile:
+@contextmanager
+def _asking(client: paramiko.SSHClient, path: str) -> Iterator[paramiko.ChannelFile]:
+    """Send a request and give its answer; the way in stays open meanwhile, or the engine would give the request up."""
     stdin, stdout, _ = client.exec_command(f"ncat -U {SOCKET}", timeout=SECONDS)
     stdin.write(f"GET {path} HTTP/1.0\r\n\r\n")
     stdin.flush()
-    return stdout
+    with stdin:
+        yield stdout
 
 
 def _line(stream: paramiko.ChannelFile) -> bytes:

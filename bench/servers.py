@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,8 +89,7 @@ class Served:
 @asynccontextmanager
 async def serving(stage: Stage, name: str, *lab_words: object) -> AsyncIterator[Served]:
     """A server and a lab with these options, whose pool is known when the block begins."""
-    folder = stage.folder / name
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=stage.folder))
     words = ["lab", "--json", "--port", "0", "--hosts", "1", "--state", folder / "lab", *lab_words]
     serve = ["serve", "--json", "--no-loopback", "--state", folder / "state"]
     async with programs.running(_roadstead(words), folder / "lab.log") as lab:

@@ -33,7 +33,6 @@ class ScriptedStream:
     number: int
     paused: bool = False
     ended: bool = False
-    resumed: asyncio.Event = field(default_factory=asyncio.Event)
     requests: list[bytes] = field(default_factory=list)
 
     def write(self, data: bytes) -> None:
@@ -68,7 +67,7 @@ class ScriptedStream:
 
     def resume_reading(self) -> None:
         self.paused = False
-        self.resumed.set()
+        self.link.wake()
 
     def abort(self) -> None:
         asyncio.get_running_loop().call_soon(self.end, None)
@@ -86,6 +85,7 @@ class ScriptedLink:
         self.streams: list[ScriptedStream] = []
         self.is_open = True
         self._waiting: list[tuple[ScriptedStream, Piece]] = []
+        self.is_busy = False
 
     async def open(self, receiver: Receiver) -> ScriptedStream:
         if not self.is_open:
@@ -105,17 +105,21 @@ class ScriptedLink:
 
     def queue(self, stream: ScriptedStream, pieces: Sequence[Piece]) -> None:
         """Deliver ``pieces`` in order, as long as the receiver takes them."""
-        was_idle = not self._waiting
         self._waiting.extend((stream, piece) for piece in pieces)
-        if was_idle and self._waiting:
+        self.wake()
+
+    def wake(self) -> None:
+        """Go on delivering, if there is something for somebody who takes it."""
+        if not self.is_busy:
+            self.is_busy = True
             asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
         ready = next((index for index, (stream, _) in enumerate(self._waiting) if not stream.paused), None)
+        self.is_busy = ready is not None
         if ready is not None:
             stream, piece = self._waiting.pop(ready)
             stream.deliver(piece)
-        if self._waiting:
             asyncio.get_running_loop().call_soon(self._next)
 
 

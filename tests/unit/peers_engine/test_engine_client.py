@@ -1,0 +1,275 @@
+"""What the client asks, and what it makes of answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from roadstead.errors import EngineError
+from roadstead.kit.gates import Budget
+from roadstead.model import VmId
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.messages.events import ACTIONS
+from roadstead.settings.schema import EngineSettings
+from tests.unit.peers_engine.scripted import Piece, ScriptedLink, answer
+
+SETTINGS = EngineSettings(answer_bytes=2**16, containers=64)
+
+
+class Pretender:
+    """An engine of some version with some containers; counts what it was asked."""
+
+    def __init__(self, *, newest: str = "1.51", oldest: str = "1.24", server: str = "Docker/28 (linux)") -> None:
+        self.newest = newest
+        self.oldest = oldest
+        self.server = server
+        self.entries: list[dict[str, Any]] = [_entry(number) for number in range(3)]
+        self.answers: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        self.link = ScriptedLink(self._script)
+
+    def client(self, settings: EngineSettings = SETTINGS) -> EngineClient:
+        return EngineClient(self.link, VmId("vm-1"), settings, Budget(2**24))
+
+    def _script(self, _number: int, data: bytes) -> Sequence[Piece]:
+        method, target = data.decode().split()[:2]
+        self.asked.append(f"{method} {target}")
+        path = re.sub(r"^/v[0-9.]+", "", urlsplit(target).path)
+        if path in self.answers:
+            return [self.answers[path]]
+        query = {key: values[0] for key, values in parse_qs(urlsplit(target).query).items()}
+        return [self._answer(path, query)]
+
+    def _answer(self, path: str, query: dict[str, str]) -> bytes:
+        if path == "/_ping":
+            date = "Date: Mon, 23 Nov 2026 08:27:21 GMT"
+            return answer(b"OK", 200, f"Api-Version: {self.newest}", f"Server: {self.server}", date)
+        if path == "/version":
+            said = {"Version": "28", "ApiVersion": self.newest, "MinAPIVersion": self.oldest}
+            return answer(json.dumps(said).encode())
+        if path == "/info":
+            return answer(json.dumps({"Containers": len(self.entries), "OperatingSystem": "Debian"}).encode())
+        wanted = json.loads(query.get("filters", "{}")).get("id")
+        chosen = [entry for entry in self.entries if not wanted or entry["Id"] in wanted]
+        return answer(json.dumps(chosen[: int(query.get("limit", "1000000"))]).encode())
+
+
+def _entry(number: int, **more: Any) -> dict[str, Any]:
+    return {"Id": f"{number:064x}", "Names": [f"/web{number}"], "State": "running", **more}
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "spoken"),
+    [("1.24", "1.12", "1.24"), ("1.51", "1.24", "1.51"), ("1.55", "1.40", "1.55"), ("1.99", "1.44", "1.55")],
+)
+async def test_the_newest_common_version_stands_in_every_path(newest: str, oldest: str, spoken: str) -> None:
+    """Save in the two calls that find it out."""
+    engine = Pretender(newest=newest, oldest=oldest)
+    client = engine.client()
+    hello = await client.hello()
+    await client.containers()
+    await client.inspect("ab" * 32)
+
+    assert hello.engine.api_version == spoken
+    assert hello.date == 1795422441.0
+    assert engine.asked[:2] == ["GET /_ping", "GET /version"]
+    assert all(asked.startswith(f"GET /v{spoken}/") for asked in engine.asked[2:])
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "direction"), [("1.23", "1.12", "old"), ("1.60", "1.56", "new"), ("2.0", "1.60", "new")]
+)
+async def test_an_engine_without_a_common_version_is_refused(newest: str, oldest: str, direction: str) -> None:
+    """Too old and too new are told apart."""
+    with pytest.raises(EngineError) as caught:
+        await Pretender(newest=newest, oldest=oldest).client().hello()
+    assert (caught.value.code, caught.value.fields["direction"]) == ("engine-unsupported", direction)
+
+
+@pytest.mark.parametrize("newest", ["", "one", "1.x", "1", "1.2.3", "9" * 50])
+async def test_a_version_that_is_none_is_refused(newest: str) -> None:
+    """What stands in every path is never a guest's free text."""
+    with pytest.raises(EngineError) as caught:
+        await Pretender(newest=newest).client().hello()
+    assert caught.value.code == "engine-answer-invalid"
+
+
+async def test_a_list_never_asks_for_sizes() -> None:
+    """Sizes make the engine walk every container's files."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    listing = await client.containers()
+
+    assert (len(listing.containers), listing.total, listing.hidden) == (3, 3, 0)
+    assert engine.asked[-1] == "GET /v1.51/containers/json?all=1&limit=64"
+
+
+async def test_a_list_over_its_bound_is_asked_again_with_half_the_limit() -> None:
+    """What fits is shown, and the engine's own count tells what is hidden."""
+    engine = Pretender()
+    engine.entries = [_entry(number, Command="c" * 3000) for number in range(50)]
+    client = engine.client()
+    await client.hello()
+    listing = await client.containers()
+
+    limits = [int(asked.rpartition("=")[2]) for asked in engine.asked if "limit=" in asked]
+    assert limits == [64, 32, 16]
+    assert (len(listing.containers), listing.total, listing.hidden) == (16, 50, 34)
+
+
+async def test_more_containers_than_the_limit_are_counted() -> None:
+    """The list ends at the limit without a word; the engine's own count tells the rest."""
+    engine = Pretender()
+    engine.entries = [_entry(number) for number in range(100)]
+    client = engine.client()
+    await client.hello()
+    listing = await client.containers()
+
+    assert (len(listing.containers), listing.total, listing.hidden) == (64, 100, 36)
+
+
+async def test_one_container_too_large_for_any_answer_hides_all() -> None:
+    """Even that is a listing, not an outage."""
+    engine = Pretender()
+    engine.entries = [_entry(0, Command="c" * 2**17)]
+    client = engine.client()
+    await client.hello()
+    listing = await client.containers()
+
+    assert (listing.containers, listing.total, listing.hidden) == ([], 1, 1)
+
+
+async def test_one_guest_fills_no_more_than_its_share() -> None:
+    """Records are kept up to a number of bytes."""
+    engine = Pretender()
+    engine.entries = [_entry(number, Command="c" * 4000) for number in range(40)]
+    client = engine.client(EngineSettings(kept_bytes=2**16))
+    await client.hello()
+    listing = await client.containers()
+
+    assert 10 < len(listing.containers) < 20
+    assert listing.total - listing.hidden == len(listing.containers)
+
+
+async def test_a_container_is_read_by_its_id_alone() -> None:
+    """An engine that gives others besides, or nothing, is not believed."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    wanted = engine.entries[1]["Id"]
+    record = await client.container(wanted)
+
+    assert record is not None
+    assert record.name == "web1"
+    assert await client.container("f" * 64) is None
+    engine.answers["/containers/json"] = answer(json.dumps([_entry(2)]).encode())
+    assert await client.container(wanted) is None
+    engine.answers["/containers/json"] = answer(b'{"message":"no such container"}', 404)
+    assert await client.container(wanted) is None
+
+
+@pytest.mark.parametrize("status", [200, 204, 304])
+async def test_an_action_is_done_or_there_was_nothing_to_do(status: int) -> None:
+    """All three are success."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    engine.answers[f"/containers/{'ab' * 32}/stop"] = f"HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n".encode()
+    await client.act("stop", "ab" * 32)
+
+    assert engine.asked[-1] == f"POST /v1.51/containers/{'ab' * 32}/stop"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (404, b'{"message":"No such container: x"}', "No such container: x"),
+        (409, b'{"cause":"c","message":"is paused","response":409}', "is paused"),
+        (500, b"plain words\n", "plain words"),
+        (501, b"", "HTTP status 501"),
+        (500, b'{"message": 5}', '{"message": 5}'),
+        (500, b"{" * 1000, "{" * 256),
+        (500, b"\xff\x1b[31m" * 200, None),
+    ],
+)
+async def test_a_refusal_carries_the_engines_words(status: int, body: bytes, reason: str | None) -> None:
+    """In any of their three forms, cut, and harmless to show."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    engine.answers[f"/containers/{'ab' * 32}/stop"] = answer(body, status)
+
+    with pytest.raises(EngineError) as caught:
+        await client.act("stop", "ab" * 32)
+    assert caught.value.code == "engine-refused"
+    said = caught.value.fields["reason"]
+    assert len(said) <= 256
+    assert said.isprintable()
+    if reason is not None:
+        assert said in (reason, reason[:256])
+
+
+async def test_an_id_cannot_become_another_path() -> None:
+    """Whatever is asked for stays one part of the path."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    await client.inspect("../../info?x=")
+
+    assert engine.asked[-1] == "GET /v1.51/containers/..%2F..%2Finfo%3Fx%3D/json"
+
+
+@pytest.mark.parametrize(
+    ("server", "newest", "is_filtered"),
+    [("Docker/28", "1.51", True), ("Docker/1.12", "1.24", False), ("Libpod/5.4", "1.41", False)],
+)
+async def test_events_are_filtered_where_the_engine_can(server: str, newest: str, is_filtered: bool) -> None:  # noqa: FBT001
+    """Containers only, from the engine's own time on; Docker leaves out what health checks cause."""
+    engine = Pretender(server=server, newest=newest)
+    client = engine.client()
+    hello = await client.hello()
+    engine.answers["/events"] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with client.events(hello.date):
+        pass
+
+    query = parse_qs(urlsplit(engine.asked[-1].split()[1]).query)
+    filters = json.loads(query["filters"][0])
+    assert query["since"] == ["1795422441"]
+    assert filters == {"type": ["container"], **({"event": list(ACTIONS)} if is_filtered else {})}
+
+
+async def test_a_closed_client_keeps_no_stream() -> None:
+    """The link stays."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    client.close()
+    await client.ping()
+
+    assert len(engine.link.streams) == 2
+    assert engine.link.is_open
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/version", b"[]"), ("/version", b"x"), ("/info", b"null"), ("/containers/json", b"{}")]
+)
+async def test_answers_of_another_shape_are_refused(path: str, body: bytes) -> None:
+    """An engine's answers are objects or lists, each in its place."""
+    engine = Pretender()
+    engine.answers[path] = answer(body)
+    client = engine.client()
+
+    with pytest.raises(EngineError) as caught:
+        await _introduced_and_listed(client)
+    assert caught.value.code == "engine-answer-invalid"
+
+
+async def _introduced_and_listed(client: EngineClient) -> None:
+    await client.hello()
+    await client.containers()

@@ -33,9 +33,12 @@ class Links:
         """Own the keepers' tasks until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for vm in list(self._snapshot.vms):
-                self.consider(vm)
-            await asyncio.Event().wait()
+            try:
+                for vm in list(self._snapshot.vms):
+                    self.consider(vm)
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
 
     def consider(self, vm_id: VmId) -> None:
         """``vm_id`` changed: start, keep, refresh or end its keeper, as the newest snapshot wants it."""

@@ -5,9 +5,9 @@ So a watcher's real client speaks to an engine that answers as real ones do, and
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -63,12 +63,13 @@ class MemoryStream:
         self._receiver: Receiver | None = receiver
         self._paused = False
         self._held: list[bytes] = []
-        self._http = HttpStream(self._serve, _Outlet(self))
+        self._http = HttpStream(self._serve, _Outlet(self, link))
+        self._requests = _Pipe(link, self._http.data_received)
 
     def write(self, data: bytes) -> None:
         """See `Stream`."""
         if self._receiver is not None and not self._link.is_mute:
-            self._later(self._http.data_received, data)
+            self._requests.send(data)
 
     def pause_reading(self) -> None:
         """See `Stream`."""
@@ -110,19 +111,34 @@ class MemoryStream:
         link.asked.append((asyncio.get_running_loop().time(), f"{reply.request.method} {_shown(reply)}"))
         api.serve(link.engine, "guest", reply)
 
-    def _later(self, action: Callable[..., None], *arguments: Any) -> None:
-        asyncio.get_running_loop().call_later(self._link.latency, action, *arguments)
+
+class _Pipe:
+    """Delivers pieces after the link's latency, in the order in which they were sent."""
+
+    def __init__(self, link: "MemoryLink", deliver: Callable[[bytes], None]) -> None:
+        self._link = link
+        self._deliver = deliver
+        self._pieces: deque[bytes] = deque()
+
+    def send(self, data: bytes) -> None:
+        """Send a piece. Timers of the same moment come in any order, so they carry nothing themselves."""
+        self._pieces.append(data)
+        asyncio.get_running_loop().call_later(self._link.latency, self._arrived)
+
+    def _arrived(self) -> None:
+        self._deliver(self._pieces.popleft())
 
 
 class _Outlet:
     """Where the engine writes."""
 
-    def __init__(self, stream: MemoryStream) -> None:
+    def __init__(self, stream: MemoryStream, link: "MemoryLink") -> None:
         self._stream = stream
+        self._answers = _Pipe(link, stream.arrive)
 
     def write(self, data: bytes, /) -> None:
         """Send."""
-        asyncio.get_running_loop().call_later(self._stream._link.latency, self._stream.arrive, data)  # noqa: SLF001 - one fake
+        self._answers.send(data)
 
     def close(self) -> None:
         """End."""

@@ -48,6 +48,10 @@ class Sink:
         """Wait until ``text`` came."""
         await self.wait_until(lambda: text in self.data)
 
+    async def wait_until_ended(self) -> None:
+        """Wait until the stream has ended."""
+        await self.wait_until(lambda: self.ends)
+
     async def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait until ``condition`` holds."""
         async with asyncio.timeout(WAIT_SECONDS):
@@ -179,7 +183,7 @@ async def check_a_stream_ends_once(reached: Reached) -> None:
     stream.abort()
     stream.abort()
     stream.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n")
-    await sink.wait_until(lambda: sink.ends)
+    await sink.wait_until_ended()
     stream.pause_reading()
     stream.resume_reading()
 
@@ -191,7 +195,7 @@ async def check_what_the_engine_ends_has_ended(reached: Reached) -> None:
     sink = Sink()
     stream = await reached.link.open(sink)
     stream.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n")
-    await sink.wait_until(lambda: sink.ends)
+    await sink.wait_until_ended()
 
     assert sink.ends == [None]
     assert sink.data.endswith(b"OK")
@@ -205,7 +209,7 @@ async def check_closing_ends_all(reached: Reached) -> None:
     reached.link.close()
     async with asyncio.timeout(WAIT_SECONDS):
         await reached.link.wait_closed()
-    await sink.wait_until(lambda: sink.ends)
+    await sink.wait_until_ended()
 
     assert (was_open, reached.link.is_open) == (True, False)
     assert len(sink.ends) == 1

@@ -1,0 +1,221 @@
+"""Pins, what a server says in the clear, the question, and noise before an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import asyncssh
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.peers.links.messages import (
+    HTTP,
+    MARK,
+    NOISE_BYTES,
+    Finding,
+    Overheard,
+    Quiet,
+    complaint,
+    dial_command,
+    encoded,
+    finding,
+    fingerprint,
+    key_type,
+    question,
+)
+
+KEY = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
+BANNER = b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"
+SOCKET = "/var/run/docker.sock"
+
+
+def _kex_init(*host_keys: str) -> bytes:
+    """A key exchange init as RFC 4253 §7.1 has it, in a packet."""
+    lists = [b"curve25519-sha256", ",".join(host_keys).encode(), b"aes", b"aes", b"m", b"m", b"none", b"none", b"", b""]
+    payload = bytes([20]) + b"c" * 16 + b"".join(len(each).to_bytes(4, "big") + each for each in lists) + bytes(5)
+    return (len(payload) + 5).to_bytes(4, "big") + bytes([4]) + payload + bytes(4)
+
+
+def test_a_fingerprint_is_openssh_s() -> None:
+    """As `ssh-keygen -l` prints it, so that people can compare."""
+    blob = encoded(KEY.public_data)
+
+    assert blob == KEY.export_public_key().decode().split()[1]
+    assert fingerprint(blob) == KEY.get_fingerprint()
+
+
+def test_a_pin_names_its_type() -> None:
+    """The historic format has no type beside the blob, but the blob begins with it."""
+    for kind in ("ssh-ed25519", "ecdsa-sha2-nistp256"):
+        key = asyncssh.generate_private_key(kind).convert_to_public()
+        assert key_type(encoded(key.public_data)) == kind
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "x", "AAAA", "not base64!", "AAAAC3NzaC1lZDI1NTE5", "////", "AAAABwAAAAAAAAA=", "ü"]
+)
+def test_what_is_no_key_has_no_type(bad: str) -> None:
+    """Anybody who may write other_config may write anything."""
+    assert key_type(bad) is None
+
+
+@given(st.text(max_size=50))
+def test_no_text_breaks_the_reader_of_pins(text: str) -> None:
+    """A pin is a key or it is not."""
+    kind = key_type(text)
+
+    assert kind is None or kind.isprintable()
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("before", [b"", b"Welcome\r\nto this guest\r\n"])
+def test_banner_and_host_keys_are_overheard(before: bytes, size: int) -> None:
+    """In any pieces, after any lines that come before."""
+    said, overheard = before + BANNER + _kex_init("ssh-ed25519", "rsa-sha2-512") + b"encrypted", Overheard()
+    for start in range(0, len(said), size):
+        overheard.feed(said[start : start + size])
+
+    assert overheard.banner == BANNER.decode().strip()
+    assert overheard.offered == ("ssh-ed25519", "rsa-sha2-512")
+    assert overheard.over
+
+
+@pytest.mark.parametrize("line", [b"Exceeded MaxStartups\r\n", b"Not allowed at this time\r\n"])
+def test_being_turned_away_is_overheard(line: bytes) -> None:
+    """OpenSSH's plain words before it closes."""
+    overheard = Overheard()
+    overheard.feed(line)
+
+    assert (overheard.turned_away, overheard.banner) == (True, "")
+
+
+@given(st.lists(st.binary(max_size=400), max_size=20))
+def test_no_bytes_break_the_listener(said: list[bytes]) -> None:
+    """It never raises, and what it could not understand it does not know."""
+    overheard = Overheard()
+    for piece in said:
+        overheard.feed(piece)
+
+    assert overheard.banner == "" or overheard.banner.startswith("SSH-")
+
+
+def test_what_is_overheard_is_bounded() -> None:
+    """A server that never comes to the point is listened to no longer."""
+    for said in (b"x" * 2**15, BANNER + b"\xff\xff\xff\xff"):
+        overheard = Overheard()
+        overheard.feed(said)
+        assert overheard.over
+
+
+def _answer(question_: str, path: str = "/usr/bin:/bin", shell: str = "sh") -> Finding:
+    done = subprocess.run([shell, "-c", question_], env={"PATH": path}, capture_output=True, check=False, timeout=10)
+    return finding(done.stdout, done.stderr)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> str:
+    """A PATH with a docker command that does nothing."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "docker").write_text("#!/bin/sh\n")
+    (folder / "docker").chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"
+
+
+def _without_docker(tmp_path: Path) -> str:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for name in ("sh", "grep", "readlink"):
+        (folder / name).symlink_to(Path("/bin", name).resolve())
+    return str(folder)
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+async def test_a_shell_answers_the_question(tmp_path: Path, tools: str, shell: str) -> None:
+    """Absent, dead, fine with a relay, fine without: a shell tells them apart, also by a link to the socket."""
+    path = tmp_path / "it's an engine.sock"
+    link = tmp_path / "link.sock"
+    link.symlink_to(path)
+    ask = asyncio.to_thread
+    assert await ask(_answer, question(str(path)), tools, shell) is Finding.ABSENT
+
+    server = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), path)
+    for each in (path, link):
+        assert await ask(_answer, question(str(each)), tools, shell) is Finding.RELAY
+    few = _without_docker(tmp_path)
+    assert await ask(_answer, question(str(path)), few, f"/bin/{shell}") is Finding.NO_RELAY
+
+    server.close()
+    await server.wait_closed()
+    if path.exists():
+        assert await ask(_answer, question(str(path)), tools, shell) is Finding.DEAD
+
+
+@given(st.text(alphabet="abc'\"$`\\ ;&|\n", max_size=20))
+def test_a_path_is_never_a_command(path: str) -> None:
+    """Quoted for two shells, whatever it holds."""
+    quoted = question("/" + path)
+
+    assert subprocess.run(
+        ["sh", "-c", f"set -- {quoted.removeprefix('exec ')}; printf %s $#"],
+        capture_output=True,
+        check=True,
+        timeout=10,
+    ).stdout == (b"3")
+    command = dial_command("/" + path, SOCKET)
+    assert (
+        subprocess.run(
+            ["sh", "-c", f'set -- {command}; printf %s "$3"'], capture_output=True, check=True, timeout=10
+        ).stdout
+        == f"unix:///{path}".encode()
+    )
+
+
+def test_the_default_relay_is_the_exact_command() -> None:
+    """Lines of authorized_keys and sudoers compare strings."""
+    assert dial_command(SOCKET, SOCKET) == "docker system dial-stdio"
+
+
+@pytest.mark.parametrize(
+    ("output", "errors", "expected"),
+    [
+        (f"noise\n{MARK}denied\n".encode(), b"", Finding.DENIED),
+        (f"{MARK}nonsense\n".encode(), b"", Finding.UNKNOWN),
+        (b"HTTP/1.1 200 OK\r\n", b"", Finding.FORCED),
+        (b"motd\nHTTP/1.1 200 OK\r\n", b"", Finding.FORCED),
+        (b"", b"Cannot connect to the Docker daemon at unix:///x. Is it running?", Finding.DEAD),
+        (b"", b"permission denied while trying to connect", Finding.DENIED),
+        (b"This account is currently not available.", b"", Finding.UNKNOWN),
+        (b"\xff\xfe", b"\xff", Finding.UNKNOWN),
+        (b"", b"", Finding.UNKNOWN),
+    ],
+)
+def test_what_an_answer_means(output: bytes, errors: bytes, expected: Finding) -> None:
+    """A shell's word, a forced relay's answer or complaint, or nothing that is known."""
+    assert finding(output, errors) is expected
+
+
+def test_only_known_complaints_mean_something() -> None:
+    """Other words stay unknown."""
+    assert complaint(b"bash: docker: command not found") is None
+
+
+@given(st.binary(max_size=100).filter(lambda noise: HTTP not in noise + HTTP[:-1]), st.integers(1, 30))
+def test_noise_before_the_answer_is_left_out(noise: bytes, size: int) -> None:
+    """In any pieces; what follows the answer's beginning passes as it is."""
+    answer = HTTP + b"1 200 OK\r\n\r\n" + noise
+    quiet, said = Quiet(), noise + answer
+    heard = b"".join(quiet.feed(said[start : start + size]) for start in range(0, len(said), size))
+
+    assert heard == answer
+
+
+def test_noise_has_its_bound() -> None:
+    """What never becomes an answer is not kept for ever."""
+    quiet = Quiet()
+    quiet.feed(b"x" * (NOISE_BYTES + 1))
+
+    assert quiet.too_much

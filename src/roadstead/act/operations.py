@@ -6,7 +6,9 @@ An operation only asks the engines; what it changes comes back as an observed fa
 import asyncio
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -42,13 +44,18 @@ class Operations:
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._gate = Gate(PARALLEL_TARGETS)
+        self._guests: WeakValueDictionary[VmId, Gate] = WeakValueDictionary()
+        """One gate for each guest that is being asked something, shared by all operations."""
         self._group: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
         """Own the operations' tasks until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            await asyncio.Event().wait()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
 
     def start(self, action: str, targets: Sequence[str], by: str) -> Operation:
         """Begin ``action`` on all ``targets`` (container ids) and return the operation; never waits.
@@ -66,7 +73,10 @@ class Operations:
         )
         self._operations[operation.id] = operation
         self._ended[operation.id] = asyncio.Event()
-        self._tasks[operation.id] = tasks.spawn(self._group, self._run(operation.id), f"operation {operation.id}")
+        task = tasks.spawn(self._group, self._run(operation.id), f"operation {operation.id}")
+        # One that is cancelled before its first step never runs, but ends all the same.
+        task.add_done_callback(partial(self._finish, operation.id))
+        self._tasks[operation.id] = task
         return operation
 
     def get(self, operation: str) -> Operation:
@@ -111,23 +121,23 @@ class Operations:
         return chosen
 
     async def _run(self, id: str) -> None:
-        gates: dict[VmId, Gate] = {}
-        state = "cancelled"
-        try:
-            async with asyncio.TaskGroup() as group:
-                for place, result in enumerate(self._operations[id].results):
-                    vm, _ = split_container_id(ContainerId(result.target))
-                    gate = gates.setdefault(vm, Gate(PARALLEL_PER_GUEST))
-                    tasks.spawn(group, self._one(id, place, gate), f"operation {id} on {result.target}")
-            state = "done"
-        finally:
-            self._finish(id, state)
+        async with asyncio.TaskGroup() as group:
+            for place, result in enumerate(self._operations[id].results):
+                gate = self._gate_of(split_container_id(ContainerId(result.target))[0])
+                tasks.spawn(group, self._one(id, place, gate), f"operation {id} on {result.target}")
+
+    def _gate_of(self, vm: VmId) -> Gate:
+        gate = self._guests.get(vm)
+        if gate is None:
+            gate = self._guests[vm] = Gate(PARALLEL_PER_GUEST)
+        return gate
 
     async def _one(self, id: str, place: int, gate: Gate) -> None:
         operation = self._operations[id]
         target = operation.results[place].target
         result = Result(target=target, ok=True)
-        async with self._gate(), gate():
+        # The guest's gate first: who waits for a slow guest takes no place away from the others.
+        async with gate(), self._gate():
             try:
                 await self._act(operation.action, ContainerId(target))
             except RoadsteadError as error:
@@ -143,7 +153,7 @@ class Operations:
         results = (*operation.results[:place], result, *operation.results[place + 1 :])
         self._operations[id] = replace(operation, results=results)
 
-    def _finish(self, id: str, state: Any) -> None:
+    def _finish(self, id: str, task: asyncio.Task[None]) -> None:
         operation = self._operations[id]
         results = tuple(
             replace(result, ok=False, code="cancelled", message="Cancelled before the engine answered.")
@@ -151,6 +161,7 @@ class Operations:
             else result
             for result in operation.results
         )
+        state: Any = "cancelled" if task.cancelled() else "done"
         self._operations[id] = replace(operation, state=state, results=results, ended=clocks.now())
         self._ended[id].set()
 

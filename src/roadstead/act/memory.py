@@ -33,7 +33,7 @@ class Memories:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._last: dict[VmId, str] = {}
+        self._last: dict[VmId, Met] = {}
         self._keyed: set[tuple[VmId, str]] = set()
         self._consents: dict[VmId, str] = {}
         self._winners: dict[VmId, str] = {}
@@ -43,7 +43,7 @@ class Memories:
 
     async def load(self) -> None:
         """Read what was kept, once, at the start; the pools of the database were adopted by an earlier run."""
-        self._last = {pin.vm: pin.key for pin in await self._database.pins()}
+        self._last = {pin.vm: Met(pin.pool, pin.key) for pin in await self._database.pins()}
         pools = await self._database.pools()
         self._adopted = {pool.id for pool in pools}
         for pool in pools:
@@ -80,8 +80,11 @@ class Memories:
 
     def of(self, vm: Vm) -> Memory:
         """What planning is told of ``vm``."""
+        last = self._last.get(vm.id)
         return Memory(
-            last=self._last.get(vm.id), pool_known=vm.pool in self._adopted, consent=self._consents.get(vm.id)
+            last=last.host_key if last else None,
+            pool_known=vm.pool in self._adopted,
+            consent=self._consents.get(vm.id),
         )
 
     def adopt(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
@@ -97,12 +100,15 @@ class Memories:
     def forget_pool(self, pool: PoolId) -> None:
         """The pool was removed: when it is added again, its pins are taken as they then stand."""
         self._adopted.discard(pool)
+        self._last = {vm: met for vm, met in self._last.items() if met.pool != pool}
         self._unwritten = {vm: met for vm, met in self._unwritten.items() if met.pool != pool}
 
     def met(self, vm: VmId, met: Met) -> None:
         """``vm`` was reached: that settles whatever was open about its host key."""
         self._consents.pop(vm, None)
-        if self._last.get(vm) != met.host_key or (met.pool_key and (vm, met.pool_key) not in self._keyed):
+        last = self._last.get(vm)
+        is_new_key = bool(met.pool_key) and (vm, met.pool_key) not in self._keyed
+        if last is None or last.host_key != met.host_key or is_new_key:
             self._keep(vm, met)
 
     async def forget_pin(self, vm: VmId) -> None:
@@ -130,6 +136,6 @@ class Memories:
         self._winners[vm] = address
 
     def _keep(self, vm: VmId, met: Met) -> None:
-        self._last[vm] = met.host_key
+        self._last[vm] = met
         self._unwritten[vm] = met
         self._news.set()

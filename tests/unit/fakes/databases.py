@@ -1,0 +1,88 @@
+"""A database in memory, with the methods of `Database` that memories and pools call; it fails on request."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from roadstead.errors import ConflictError, NotFoundError, PeerError
+from roadstead.kit import clocks
+from roadstead.model import PoolId, VmId
+from roadstead.peers.database.client import KeyedVm, Pin, StoredPool
+
+WRITE_SECONDS = 0.01
+
+
+@dataclass
+class FakeDatabase:
+    """What is kept, and how often it was written."""
+
+    stored: dict[PoolId, StoredPool] = field(default_factory=dict)
+    last: dict[VmId, Pin] = field(default_factory=dict)
+    keyed: dict[tuple[PoolId, VmId, str], KeyedVm] = field(default_factory=dict)
+    is_broken: bool = False
+    """Every write fails."""
+    writes: list[float] = field(default_factory=list)
+    """When pins were written."""
+
+    async def pools(self) -> tuple[StoredPool, ...]:
+        return tuple(sorted(self.stored.values(), key=lambda pool: pool.name))
+
+    async def add_pool(self, pool: StoredPool) -> None:
+        await self._write()
+        if pool.id in self.stored or self._named(pool):
+            raise ConflictError("pool-exists", name=pool.name)
+        self.stored[pool.id] = pool
+
+    async def update_pool(self, pool: StoredPool) -> None:
+        await self._write()
+        if pool.id not in self.stored:
+            raise NotFoundError("no-such-pool", name=pool.name)
+        if self._named(pool):
+            raise ConflictError("pool-exists", name=pool.name)
+        self.stored[pool.id] = pool
+
+    async def remove_pool(self, pool: PoolId) -> None:
+        await self._write()
+        self.stored.pop(pool, None)
+        self.last = {vm: pin for vm, pin in self.last.items() if pin.pool != pool}
+
+    async def pins(self) -> tuple[Pin, ...]:
+        return tuple(self.last.values())
+
+    async def remember_pins(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
+        await self._write()
+        self.writes.append(asyncio.get_running_loop().time())
+        self.last |= {vm: Pin(vm, pool, key, clocks.now()) for vm, key in pins.items()}
+
+    async def forget_pin(self, vm: VmId) -> None:
+        await self._write()
+        self.last.pop(vm, None)
+
+    async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:
+        return tuple(keyed for keyed in self.keyed.values() if keyed.pool == pool)
+
+    async def remember_keyed_vm(self, pool: PoolId, vm: VmId, key: str) -> None:
+        await self._write()
+        self.keyed.setdefault((pool, vm, key), KeyedVm(pool, vm, key, clocks.now()))
+
+    async def _write(self) -> None:
+        await asyncio.sleep(WRITE_SECONDS)
+        if self.is_broken:
+            raise PeerError("state-unusable", path="roadstead.db", reason="the disk is full")
+
+    def _named(self, pool: StoredPool) -> bool:
+        return any(other.name == pool.name for other in self.stored.values() if other.id != pool.id)
+
+
+def stored_pool(id: str = "pool-1", **fields: object) -> StoredPool:
+    """A pool that was added."""
+    defaults: dict[str, object] = {
+        "id": PoolId(id),
+        "name": f"name of {id}",
+        "url": "https://10.0.0.1",
+        "user": "root",
+        "password": "secret",
+        "fingerprints": {"": "0" * 64},
+        "added": clocks.now(),
+    }
+    return StoredPool(**(defaults | fields))  # type: ignore[arg-type] # fields by name, as the caller chose

@@ -37,7 +37,7 @@ Only = Annotated[
 def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
     url: Annotated[
-        str, typer.Argument(metavar="URL", show_default=False, help="https://HOST of any host of the pool.")
+        str, typer.Argument(metavar="URL", show_default=False, help="https://HOST of the master; of any host with --ca-file.")
     ],
     user: User = None,
     password_file: PasswordFile = None,

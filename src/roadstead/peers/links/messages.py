@@ -183,11 +183,17 @@ def finding(output: bytes, errors: bytes) -> Finding:
 
 def complaint(errors: bytes) -> Finding | None:
     """Return what the docker command's own words on its error stream mean, None when they are not known."""
-    if b"permission denied" in errors:
-        return Finding.DENIED
-    if b"Cannot connect to the Docker daemon" in errors:
-        return Finding.DEAD
-    return None
+    return next((found for words, found in _COMPLAINTS.items() if words in errors), None)
+
+
+_COMPLAINTS = {
+    b"connect: permission denied": Finding.DENIED,
+    b"permission denied while trying to connect": Finding.DENIED,
+    b"connect: no such file or directory": Finding.ABSENT,
+    b"connect: connection refused": Finding.DEAD,
+    b"Cannot connect to the Docker daemon": Finding.DEAD,
+}
+"""Words of docker commands from 18.09 to 28."""
 
 
 class Quiet:

@@ -97,8 +97,9 @@ class ForwardedStream(SessionStream, asyncssh.SSHUNIXSession[bytes]):
 class CommandStream(SessionStream, asyncssh.SSHClientSession[bytes]):
     """A command that relays. What a shell prints before the engine's first answer is left out."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, meant: Callable[[Finding], PeerError]) -> None:
         super().__init__(receiver)
+        self._meant = meant
         self._quiet = Quiet()
         self._errors = b""
         self._given_up = False
@@ -123,7 +124,7 @@ class CommandStream(SessionStream, asyncssh.SSHClientSession[bytes]):
     def _end(self, error: Exception | None) -> None:
         """A command that ended before the engine said anything did not relay; its complaint says why."""
         if error is None and not self._quiet.heard and not self._given_up:
-            error = EngineError("engine-down" if complaint(self._errors) else "no-relay")
+            error = self._meant(complaint(self._errors) or Finding.NO_RELAY)
         super()._end(error)
 
 
@@ -220,7 +221,7 @@ class Relays:
 
     async def _dial(self, receiver: Receiver) -> Stream:
         try:
-            _, session = await self._session(self._command, lambda: CommandStream(receiver))
+            _, session = await self._session(self._command, lambda: CommandStream(receiver, self._meant))
         except asyncssh.ChannelOpenError as error:
             raise LinkError("ssh-failed", reason="it opens no further session (MaxSessions)") from error
         return cast("CommandStream", session)

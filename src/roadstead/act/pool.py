@@ -63,7 +63,7 @@ class PoolKeeper:
         return self._addresses
 
     async def wait_settled(self) -> Pool:
-        """Wait until the first try has ended, one way or the other; return the pool as it then is."""
+        """Wait until the first try has ended, one way or the other, or the keeper; return the pool as it then is."""
         await self._settled.wait()
         return self._record
 
@@ -80,6 +80,7 @@ class PoolKeeper:
                 tasks.spawn(group, self._sync(), f"sync of pool {self.id}")
                 await keep(self._attempt, pace=pace, report=self, wake=self._wake)
         finally:
+            self._settled.set()
             await self.client.close()
 
     async def write_pin(self, vm: VmId, key: str | None) -> None:

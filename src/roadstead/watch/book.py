@@ -66,7 +66,7 @@ class Book:
         facts: list[Fact] = []
         for event in sorted(events, key=lambda event: _ORDER.get(event.cls, len(_ORDER))):
             facts += self._take_one(event, dirty, now)
-        return facts + list(self._joined(dirty))
+        return [*self._pool_facts(), *facts, *self._joined(dirty)]
 
     def due(self, now: float) -> list[Fact]:
         """Return what follows from keys that are absent for longer than the grace."""
@@ -107,7 +107,6 @@ class Book:
         match event.cls, event.snapshot:
             case "pool", dict(snapshot):
                 self._pool_snapshot = {key: snapshot.get(key) for key in ("uuid", "name_label", "master")}
-                return self._pool_facts()
             case "host", snapshot:
                 return self._take_host(event.ref, snapshot, dirty)
             case "vm", dict(snapshot):
@@ -126,7 +125,7 @@ class Book:
         self._hosts[ref], self._versions[ref] = host, messages.host_version(snapshot)
         if old is None:
             dirty.update(dict.fromkeys(key for key, entry in self._vms.items() if entry.resident_on == ref))
-        return [Seen(host), *self._pool_facts()]
+        return [Seen(host)]
 
     def _take_vm(self, ref: str, snapshot: Mapping[str, Any], dirty: dict[str, None], now: float) -> list[Fact]:
         old = self._vms.get(ref)
@@ -200,7 +199,7 @@ class Book:
         return replace(vm, host=host.id if host else None, addresses=addresses, settings=settings)
 
     def _pool_id(self) -> PoolId:
-        return self._pool.id if self._pool is not None else PoolId("")
+        return PoolId(messages.string(self._pool_snapshot, "uuid"))
 
     def _pool_facts(self) -> list[Fact]:
         if not self._pool_snapshot:

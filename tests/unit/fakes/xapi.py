@@ -152,6 +152,14 @@ class FakeXapi:
         ref, pool = await self.pool()
         self.change("pool", ref, other_config=_with(pool["other_config"], key, value))
 
+    async def add_pool_key(self, key: str, value: str) -> bool:
+        self._called(f"add_pool_key {key}")
+        ref, pool = await self.pool()
+        if key in pool["other_config"]:
+            return False
+        self.change("pool", ref, other_config=_with(pool["other_config"], key, value))
+        return True
+
     async def create_secret(self, value: str, marks: Mapping[str, str]) -> str:
         self._called("create_secret")
         uuid = f"secret-{len(self.secrets) + 1}"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.inventory.store import Store
-from roadstead.model import Fact, Gone, Listed, PoolId, PowerState, Scope, Seen, Vm, VmId
+from roadstead.model import Fact, Gone, Listed, Pool, PoolId, PowerState, Scope, Seen, Vm, VmId
 from roadstead.peers.xapi.messages import Event
 from roadstead.watch.book import CLASSES, Book
 from tests.unit.fakes.xapi import NULL, POOL_REF, event, host_fields, metrics_fields, pool_fields, vm_fields
@@ -123,6 +123,14 @@ def test_the_pool_is_described_by_its_master(reader: Reader) -> None:
     reader.take(event("pool", POOL_REF, pool_fields(name_label="", master="ref:host-2")))
     pool = reader.store.pools[PoolId("pool-1")]
     assert (pool.name, pool.master) == ("xen-2", "host-2")
+
+
+def test_the_pool_is_told_once_in_a_batch() -> None:
+    """Complete: nobody reads of a pool without its master because the master stands further back in the answer."""
+    facts = Book(URL, GRACE).take([POOL_SEEN, *OTHERS], 0.0)
+    assert [fact.record.master for fact in facts if isinstance(fact, Seen) and isinstance(fact.record, Pool)] == [
+        "host-1"
+    ]
 
 
 def test_a_host_that_goes_is_gone(reader: Reader) -> None:

@@ -21,9 +21,8 @@ from roadstead.peers.xapi.messages import (
     string_map,
 )
 
-TAKE_OVER_TRIES = 20
-TAKE_OVER_SECONDS = 0.25
-"""Who made the private half first writes the public half right after it."""
+REREAD_SECONDS = 10.0
+"""How old our knowledge must be to be doubted: a thousand guests that refuse the key cost one reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class PoolKeys:
         self._client = client
         self._pool = pool
         self._pair: KeyPair | None = None
+        self._read_at = 0.0
         self._lock = asyncio.Lock()
 
     async def pair(self) -> KeyPair:
@@ -53,21 +53,23 @@ class PoolKeys:
         async with self._lock:
             if self._pair is None:
                 self._pair = await self._read() or await self._make()
+                self._read_at = _now()
             return self._pair
 
     def forget(self) -> None:
-        """Read the pool's secrets again at the next need: guests refuse the key that we remember."""
-        self._pair = None
+        """Read the pool's secrets again at the next need, unless that was just done: a guest refuses the key."""
+        if _now() >= self._read_at + REREAD_SECONDS:
+            self._pair = None
 
     async def _read(self) -> KeyPair | None:
         config = string_map((await self._client.pool())[1], "other_config")
-        named = config.get(PRIVATE_KEY_SECRET), config.get(PUBLIC_KEY_SECRET)
-        if not named[0] or not named[1]:
+        named = config.get(PRIVATE_KEY_SECRET)
+        if not named:
             return None
-        private = [await self._load(named[0])]
+        private = [await self._load(named)]
         if former := config.get(FORMER_PRIVATE_KEY_SECRET):
             private.append(await self._load(former))
-        return KeyPair(tuple(private), (await self._value(named[1])).strip())
+        return KeyPair(tuple(private), _public_line(private[0]))
 
     async def _load(self, secret: str) -> PoolKey:
         return await keys.load_pool_key(await self._value(secret))
@@ -96,8 +98,16 @@ class PoolKeys:
         """Somebody else made the pair at the same time and was first: take theirs, and leave no secrets behind."""
         for secret in secrets:
             await self._client.destroy_secret(secret)
-        for _ in range(TAKE_OVER_TRIES):
-            if pair := await self._read():
-                return pair
-            await asyncio.sleep(TAKE_OVER_SECONDS)
+        if pair := await self._read():
+            return pair
         raise LinkError("pool-key-missing", pool=self._pool)
+
+
+def _public_line(key: PoolKey) -> str:
+    """The public half, from the private one: so it fits, and is there even if its own secret is not (yet)."""
+    kind, blob = key.export_public_key().decode("ascii").split()[:2]
+    return f"{kind} {blob} {keys.COMMENT}"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

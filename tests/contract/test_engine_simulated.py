@@ -1,0 +1,142 @@
+"""The engine client against every simulated engine, and against everything one can do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from roadstead.errors import EngineError
+from roadstead.lab.guests.guest import SimulatedGuest
+from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
+from roadstead.lab.guests.profiles import PROFILES
+from roadstead.lab.guests.simulated import lone_guest
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.messages.events import EngineEvent, Flood
+from roadstead.peers.links.unix import open_unix
+from roadstead.settings.schema import EngineSettings
+from tests.contract.links_contract import engine_client
+
+SPOKEN = sorted(name for name in PROFILES if name != "docker-1.11")
+NO_LISTS = {"invalid-json", "not-a-list", "deep-nesting"}
+SETTINGS = EngineSettings(answer_bytes=2**20, events_per_second=200)
+
+
+@contextlib.asynccontextmanager
+async def _engine(
+    folder: Path, profile: str = "docker-28.5", settings: EngineSettings = SETTINGS
+) -> AsyncIterator[tuple[SimulatedGuest, EngineClient]]:
+    guest = lone_guest("engine", count=6, profile=profile)
+    server = await guest.serve_unix(folder / "engine.sock")
+    link = await open_unix(str(folder / "engine.sock"))
+    client = engine_client(link, settings)
+    try:
+        yield guest, client
+    finally:
+        client.close()
+        link.close()
+        server.close()
+        guest.cut()
+
+
+def _of(layer: Layer) -> list[str]:
+    return [name for name, trait in MISBEHAVIOURS.items() if trait.layer is layer]
+
+
+@pytest.mark.parametrize("profile", SPOKEN)
+async def test_every_engine_is_followed(tmp_path: Path, profile: str) -> None:
+    """Listed, changed, and heard of, whatever its release."""
+    async with _engine(tmp_path, profile) as (guest, client):
+        hello = await client.hello()
+        listing = await client.containers()
+        running = next(record for record in listing.containers if record.state == "running")
+        async with client.events(hello.date) as events, asyncio.timeout(5):
+            await client.act("pause", running.engine_id)
+            heard = [event async for event in _until(events, "pause")]
+        paused = await client.container(running.engine_id)
+
+        assert hello.engine.name == ("Podman" if profile.startswith("podman") else "Docker")
+        assert {record.engine_id for record in listing.containers} == {entry["id"] for entry in await guest.truth()}
+        assert heard[-1].engine_id == running.engine_id
+        assert paused is not None
+        assert paused.state == "paused"
+
+
+async def _until(events: AsyncIterator[EngineEvent | Flood], action: str) -> AsyncIterator[EngineEvent]:
+    async for event in events:
+        if isinstance(event, EngineEvent):
+            yield event
+            if event.action == action:
+                return
+
+
+async def test_an_engine_too_old_is_unsupported(tmp_path: Path) -> None:
+    """Docker 1.11 does not tell its version in a ping, and is refused all the same."""
+    async with _engine(tmp_path, "docker-1.11") as (_, client):
+        with pytest.raises(EngineError) as caught:
+            await client.hello()
+        assert (caught.value.code, caught.value.fields["direction"]) == ("engine-unsupported", "old")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("silence", "engine-timed-out"),
+        ("drip", "engine-timed-out"),
+        ("garbage", "engine-answer-invalid"),
+        ("endless-headers", "engine-answer-invalid"),
+        ("endless-header-line", "engine-answer-invalid"),
+        ("cut-answers", "engine-down"),
+        ("server-errors", "engine-refused"),
+        ("old-api", "engine-unsupported"),
+    ],
+)
+async def test_an_engine_that_talks_nonsense_is_told(tmp_path: Path, fault: str, code: str) -> None:
+    """Each kind of nonsense has its code, and ends in time."""
+    async with _engine(tmp_path, settings=EngineSettings(answer_seconds=0.5)) as (guest, client):
+        await guest.misbehave(fault)
+        with pytest.raises(EngineError) as caught:
+            await client.hello()
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("fault", _of(Layer.LIST))
+async def test_no_list_does_harm(tmp_path: Path, fault: str) -> None:
+    """A list is records within the bounds, or one error of ours; afterwards the same client works."""
+    async with _engine(tmp_path) as (guest, client):
+        await client.hello()
+        await guest.misbehave(fault)
+        if fault in NO_LISTS:
+            with pytest.raises(EngineError) as caught:
+                await client.containers()
+            assert caught.value.code == "engine-answer-invalid"
+        else:
+            listing = await client.containers()
+            assert len(msgspec.json.encode(listing.containers)) < SETTINGS.kept_bytes
+            assert len(listing.containers) == len({record.id for record in listing.containers})
+            assert listing.hidden == listing.total - len(listing.containers)
+        await guest.misbehave()
+        assert len((await client.containers()).containers) == 6
+
+
+@pytest.mark.parametrize("fault", _of(Layer.EVENTS))
+async def test_no_stream_of_events_does_harm(tmp_path: Path, fault: str) -> None:
+    """Events are read, left out, dropped with a word, or the stream ends with one error of ours."""
+    async with _engine(tmp_path) as (guest, client):
+        hello = await client.hello()
+        await guest.misbehave(fault)
+        heard: list[EngineEvent | Flood] = []
+        with contextlib.suppress(EngineError, TimeoutError):
+            async with client.events(hello.date) as events, asyncio.timeout(0.3):
+                async for event in events:
+                    heard.append(event)
+                    await asyncio.sleep(0)
+        await guest.misbehave()
+
+        assert len(heard) <= 2 * SETTINGS.events_per_second + 2
+        assert any(isinstance(event, Flood) for event in heard) or fault != "event-flood"
+        assert len((await client.containers()).containers) == 6

@@ -70,8 +70,9 @@ class PinWriter:
                     await self._write(vm)
                 except NotFoundError:
                     self._signed_in.discard(vm)
-                except PoolError:
-                    asyncio.get_running_loop().call_later(RETRY_SECONDS, self._queue.add, vm)
+                except PoolError as error:
+                    if error.code != "pool-not-permitted":
+                        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._queue.add, vm)
 
     async def _write(self, vm_id: VmId) -> None:
         vm = self._snapshot.vms.get(vm_id)

@@ -1,4 +1,4 @@
-"""Writing pins: what a sign-in proved is put into the pool, what vanishes is put back, what others changed is heeded."""
+"""Writing pins: what a sign-in proved is put into the pool, what vanishes is put back, what others change is heeded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

@@ -5,7 +5,9 @@ import gc
 import logging
 import resource
 import sys
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -16,6 +18,10 @@ YOUNG_THRESHOLD = 50_000
 QUIET_SECONDS = 20.0
 GROWTH = 1.1
 NEVER = 1_000_000
+MINUTE = 60.0
+NOTED_SECONDS = 0.0005
+"""Shorter pauses are counted, but do not count for the longest of the last minute."""
+RECENT_PAUSES = 4096
 
 
 def raise_file_limit() -> str | None:
@@ -44,6 +50,42 @@ async def tend_garbage(guests: Callable[[], int]) -> None:
             gc.freeze()
             settled = live
         last = live
+
+
+class Pauses:
+    """How long collections of garbage stopped the loop; counts from when it is made until `close`."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._longest = 0.0
+        self._began = 0.0
+        self._recent: deque[tuple[float, float]] = deque(maxlen=RECENT_PAUSES)
+        gc.callbacks.append(self._told)
+
+    def close(self) -> None:
+        """Count no more."""
+        gc.callbacks.remove(self._told)
+
+    def statistics(self) -> Mapping[str, int]:
+        """How many collections there were, and the longest of all and of the last minute, in microseconds."""
+        since = time.perf_counter() - MINUTE
+        recent = max((seconds for ended, seconds in self._recent if ended >= since), default=0.0)
+        return {
+            "collections": self._count,
+            "longest_us": round(self._longest * 1e6),
+            "longest_in_a_minute_us": round(recent * 1e6),
+        }
+
+    def _told(self, phase: str, _: Mapping[str, int]) -> None:
+        now = time.perf_counter()
+        if phase == "start":
+            self._began = now
+            return
+        seconds = now - self._began
+        self._count += 1
+        self._longest = max(self._longest, seconds)
+        if seconds >= NOTED_SECONDS:
+            self._recent.append((now, seconds))
 
 
 def start_logging(settings: RuntimeSettings) -> None:

@@ -52,8 +52,13 @@ async def run_server(options: ServeOptions, settings: Settings, ready: Callable[
 
 
 async def _serve(core: Core, options: ServeOptions, settings: Settings, ready: Callable[[Listening], None]) -> None:
+    pauses = process.Pauses()
     services = Services(
-        core.commands, core.store, core.feed, core.statistics, engine_socket=settings.link.engine_socket
+        core.commands,
+        core.store,
+        core.feed,
+        lambda: {**core.statistics(), "garbage": pauses.statistics()},
+        engine_socket=settings.link.engine_socket,
     )
     app = build(services, Token(state.token(options.state), options.state / "token"))
     listen = Listen(options.socket, options.port, settings.server.shutdown_seconds)
@@ -65,6 +70,7 @@ async def _serve(core: Core, options: ServeOptions, settings: Settings, ready: C
             work.append(tasks.spawn(group, process.tend_garbage(lambda: core.links.statistics()["live"]), "garbage"))
         await _stop_signal()
         await tasks.stop(*work)
+    pauses.close()
 
 
 async def _stop_signal() -> None:

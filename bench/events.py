@@ -90,14 +90,14 @@ async def _delays(stage: Stage) -> AsyncIterator[Delays]:
 async def _by_server(stage: Stage, guest: Guest, count: int) -> list[float]:
     words = ("--vms", 0, "--guests", "none", "--vm", f"bench={guest.address}@{guest.real.user}")
     async with servers.serving(stage, "event", *words) as served:
-        await _manage(served, guest)
+        await _manage(stage, served, guest)
         delays: list[float] = []
         for part in _parts(count):
             delays += await _heard_delays(stage, served, guest, part)
         return delays
 
 
-async def _manage(served: Served, guest: Guest) -> None:
+async def _manage(stage: Stage, served: Served, guest: Guest) -> None:
     """Make the guest ready as an operator does: the pool's key, then enable."""
     client = served.client
     pool = client.get(list[dict[str, Any]], "/pools")[0]["id"]
@@ -105,7 +105,7 @@ async def _manage(served: Served, guest: Guest) -> None:
     await guest.let_in(key["public_key"])
     await asyncio.to_thread(client.post, dict[str, Any], "/vms/bench/enable")
     known = len(await guest.real.truth())
-    await served.until(lambda health: health.containers == known and health.statistics.links.live == 1)
+    await served.until_listed(stage, 1, known)
 
 
 async def _heard_delays(stage: Stage, served: Served, guest: Guest, count: int) -> list[float]:

@@ -108,7 +108,7 @@ async def _listed(stage: Stage, name: str, containers: int) -> AsyncIterator[Fle
     async with servers.serving(stage, name, *words) as served:
         stage.say(f"{name}: connecting to {vms:,} VMs")
         began = time.monotonic()
-        await served.until(lambda health: health.statistics.links.live == vms and health.containers == vms * containers)
+        await served.until_listed(stage, vms, vms * containers)
         yield Fleet(served, time.monotonic() - began, served.server.cpu_seconds())
 
 

@@ -38,7 +38,7 @@ async def ps_1000(stage: Stage) -> Measured:
     stage.say(f"ps-1000: starting a lab of {vms:,} VMs")
     async with servers.serving(stage, "ps", "--vms", vms, "--containers", CONTAINERS) as served:
         rows = vms * CONTAINERS
-        await served.until(lambda health: health.statistics.links.live == vms and health.containers == rows)
+        await served.until_listed(stage, vms, rows)
         roadstead = shlex.join([str(Path(sys.executable).with_name("roadstead")), "--server", served.address, "ps"])
         folder = await asyncio.to_thread(_ssh_folder, stage.folder / "ssh", guest)
         docker = f"docker -H ssh://{guest.real.user}@{guest.address} ps"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,11 @@ from roadstead.cli.client import Client, server_at
 from roadstead.lab.main import lab_do
 
 POLL_SECONDS = 0.25
-LISTED_SECONDS = 600.0
-"""How long a fleet may take until every guest is live."""
+TELL_SECONDS = 15.0
+STALLED_SECONDS = 60.0
+"""How long a fleet may show no progress before every guest is live."""
+NO_BOOT = "did not boot"
+"""What a lab says of guests whose addresses are taken."""
 
 
 class Garbage(msgspec.Struct):
@@ -79,11 +83,19 @@ class Served:
         """Have the lab do something."""
         return await lab_do(self.lab_state, verb, vm, value)
 
-    async def until(self, condition: Callable[[Health], bool], seconds: float = LISTED_SECONDS) -> None:
-        """Wait until its health is such."""
-        async with asyncio.timeout(seconds):
-            while not condition(await asyncio.to_thread(self.health)):
-                await asyncio.sleep(POLL_SECONDS)
+    async def until_listed(self, stage: Stage, vms: int, containers: int) -> None:
+        """Wait until so many guests are live and so many containers are listed."""
+        last, since, told = (-1, -1), time.monotonic(), time.monotonic()
+        while last != (vms, containers):
+            await asyncio.sleep(POLL_SECONDS)
+            health = await asyncio.to_thread(self.health)
+            now = time.monotonic()
+            if (live := (health.statistics.links.live, health.containers)) != last:
+                last, since = live, now
+            assert now < since + STALLED_SECONDS, f"it stays at {last[0]} of {vms} VMs and {last[1]} containers"
+            if now > told + TELL_SECONDS:
+                told = now
+                stage.say(f"{last[0]:,} of {vms:,} VMs are live")
 
 
 @asynccontextmanager
@@ -94,6 +106,8 @@ async def serving(stage: Stage, name: str, *lab_words: object) -> AsyncIterator[
     serve = ["serve", "--json", "--no-loopback", "--state", folder / "state"]
     async with programs.running(_roadstead(words), folder / "lab.log") as lab:
         ready = json.loads(lab.said)
+        complaints = await asyncio.to_thread((folder / "lab.log").read_text)
+        assert NO_BOOT not in complaints, f"another lab has the addresses: {complaints.splitlines()[-1]}"
         async with programs.running(_roadstead(serve), folder / "serve.log") as server:
             served = Served(server, f"unix:{json.loads(server.said)['socket']}", folder / "lab")
             pool = {

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit import clocks
 from roadstead.kit.backoff import Backoff
@@ -16,6 +18,7 @@ from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import Settings
 from roadstead.watch.guest import GuestWatcher
 
+log = structlog.get_logger()
 Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
 REFUSALS = frozenset(
@@ -194,10 +197,13 @@ class Guest:
     def began(self, error: PeerError) -> None:
         """The guest cannot be watched, for this reason."""
         named = type(error)(error.code, **{**error.fields, **self._services.names(self.vm)})
+        log.warning("guest lost", vm=self.vm, name=named.fields.get("vm"), problem=named.code)
         self._say(self._described(LinkState.BROKEN, _problem(named)))
 
     def ended(self) -> None:
         """The guest works again; `listed` says so with what was found."""
+        if self._link.state is LinkState.BROKEN:
+            log.info("guest back", vm=self.vm, name=self._services.names(self.vm).get("vm"))
 
     def _described(self, state: LinkState, problem: Problem | None) -> Link:
         same = self._link.state is state

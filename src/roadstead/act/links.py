@@ -65,9 +65,16 @@ class Links:
 
     def try_now(self, vm: VmId) -> None:
         """Try a guest that is not live at once: somebody is looking."""
+        self._try(vm, politely=False)
+
+    def try_soon(self, vm: VmId) -> None:
+        """Try a guest that is not live as soon as is polite: something changed that may help."""
+        self._try(vm, politely=True)
+
+    def _try(self, vm: VmId, *, politely: bool) -> None:
         guest = self._guests.get(vm)
         if guest is not None and guest.engine is None:
-            guest.try_now(politely=False)
+            guest.try_now(politely=politely)
 
     def reconnect(self, vm: VmId) -> None:
         """Open the link to a guest anew: what it was opened under no longer holds."""

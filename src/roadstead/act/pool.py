@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from msgspec.structs import replace
 
 from roadstead.act.keys import PoolKeys
@@ -19,6 +20,7 @@ from roadstead.plan.pins import HOST_KEY
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
 
+log = structlog.get_logger()
 Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
 SYNC_DELAY_SECONDS = 2.0
@@ -143,12 +145,14 @@ class PoolKeeper:
 
     def began(self, error: PeerError) -> None:
         """The pool is lost, for this reason: what is known of it is as of now."""
+        log.warning("pool lost", pool=self.id, name=self._record.name, problem=error.code)
         problem = Problem(error.code, error.cause, error.remedy, clocks.now())
         self._say(replace(self._record, live=False, problem=problem, as_of=self._last_heard()))
         self._settled.set()
 
     def ended(self) -> None:
         """The pool works again; `listed` says so with what was found."""
+        log.info("pool live", pool=self.id, name=self._record.name)
 
     def _last_heard(self) -> datetime:
         return clocks.now() if self._record.live else self._record.as_of

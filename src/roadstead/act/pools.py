@@ -22,9 +22,12 @@ from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, Trust, fetch_finge
 from roadstead.plan.addresses import Network, Rules
 from roadstead.settings.schema import PoolSettings
 
-
 NEEDS_OPERATOR = "secret.get_all"
 """A call that asks for the role pool-operator: an account that may not read secrets is told so when it is given."""
+
+
+Retry = Callable[[PoolId], None]
+"""Told of a pool whose rules changed: guests of it that could not be reached may be reachable now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +65,14 @@ class Probe(Struct, frozen=True, kw_only=True):
 class Pools:
     """The pools' keepers, and the commands that change which there are."""
 
-    def __init__(self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell) -> None:
+    def __init__(
+        self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell, retry: Retry
+    ) -> None:
         self._database = database
         self._memories = memories
         self._settings = settings
         self._tell = tell
+        self._retry = retry
         self._stored: dict[PoolId, StoredPool] = {}
         self._rules: dict[PoolId, Rules] = {}
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
@@ -149,6 +155,7 @@ class Pools:
             await self._database.update_pool(stored)
             await self._stop(pool)
             self._start(stored)
+        self._retry(pool)
         return await self.keepers[pool].wait_settled()
 
     async def remove(self, pool: PoolId) -> None:

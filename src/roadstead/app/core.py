@@ -18,9 +18,10 @@ from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Budget, Gate
-from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PowerState, Seen, Vm, VmId
+from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PoolId, PowerState, Seen, Vm, VmId
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
+from roadstead.plan.addresses import refusal
 from roadstead.settings.schema import Settings
 
 
@@ -34,7 +35,7 @@ class Core:
         self.feed = Feed(settings.server.feed_changes, first)
         self._local = {VmId(f"local-{number}"): str(path) for number, path in enumerate(engines, 1)}
         self._memories = Memories(database)
-        pools = Pools(database, self._memories, settings.pool, self.tell)
+        pools = Pools(database, self._memories, settings.pool, self.tell, self._rules_changed)
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._ssh = SshWays(
@@ -77,6 +78,15 @@ class Core:
     def _names(self, vm_id: VmId) -> dict[str, str]:
         vm = self.store.vms.get(vm_id)
         return {"vm": vm.name, "uuid": vm.id, "pool": vm.pool_name} if vm is not None else {}
+
+    def _rules_changed(self, pool: PoolId) -> None:
+        """Other addresses of the pool's guests are allowed now: links to barred ones end, lost guests are tried."""
+        rules = self.commands.pools.rules(pool)
+        for vm in [vm for vm in self.store.vms.values() if vm.pool == pool and vm.link is not None]:
+            if vm.link is not None and vm.link.address and refusal(vm.link.address, rules) is not None:
+                self.links.reconnect(vm.id)
+            else:
+                self.links.try_soon(vm.id)
 
     def _reconnect(self, vm: VmId) -> None:
         self.links.reconnect(vm)

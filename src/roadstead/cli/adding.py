@@ -117,7 +117,7 @@ def _trusted(connected: client.Client, url: str, trust: Trust) -> dict[str, str]
     if trust.ca_file is not None:
         return {"ca_pem": _text_of(trust.ca_file)}
     probe = connected.post(Probe, "/pools/probe", {"url": url})
-    shown = terminal_clean(probe.fingerprint)
+    shown = _with_colons(probe.fingerprint)
     if trust.fingerprint is not None:
         if _digits(trust.fingerprint) != _digits(probe.fingerprint):
             reason = f"it shows the fingerprint {shown}, not the given one"
@@ -129,6 +129,12 @@ def _trusted(connected: client.Client, url: str, trust: Trust) -> dict[str, str]
     if not trust.accept_new and not session.agreed("Is this the pool's own?", refusal=refusal):
         failures.stop()
     return {"fingerprint": probe.fingerprint}
+
+
+def _with_colons(fingerprint: str) -> str:
+    """Return a fingerprint as openssl prints it on the host, so that people can compare the two."""
+    digits = terminal_clean(_digits(fingerprint)).upper()
+    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2))
 
 
 def _digits(fingerprint: str) -> str:

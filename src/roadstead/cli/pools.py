@@ -37,7 +37,10 @@ Only = Annotated[
 def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
     url: Annotated[
-        str, typer.Argument(metavar="URL", show_default=False, help="https://HOST of the master; of any host with --ca-file.")
+        str,
+        typer.Argument(
+            metavar="URL", show_default=False, help="https://HOST of the master; of any host with --ca-file."
+        ),
     ],
     user: User = None,
     password_file: PasswordFile = None,

@@ -267,9 +267,7 @@ RUNNING = {
     "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
     "server-answer-invalid": Code(502, "What answers at {address} is no Roadstead server.", "Check --server."),
     "server-gone": Code(503, "No Roadstead server answers at {address}.", "Start one with `roadstead serve`."),
-    "server-socket-denied": Code(
-        403, "You may not open {address}.", "Use the account that runs the server, or its group."
-    ),
+    "server-socket-denied": Code(403, "You may not open {address}.", "Use the account that runs the server."),
     "settings-invalid": Code(500, "The setting {field} is not valid: {reason}.", "Correct it in {path}."),
     "settings-unreadable": Code(500, "The settings file {path} cannot be read: {reason}.", "Correct or remove it."),
     "shutting-down": Code(503, "The server is stopping.", "Try again when it runs."),

@@ -31,7 +31,7 @@ def test_the_fingerprint_is_shown_and_confirmed_before_the_password_is_asked_for
     """`pool add` shows the certificate first; only after a yes are user and password asked for, the latter unseen."""
     with Terminal(probed, "pool", "add", URL) as terminal:
         question = terminal.wait_for("[y/N] ")
-        assert SHOWN in question and "assword" not in question
+        assert SHOWN.upper() in question and "assword" not in question
         terminal.type("y\n")
         terminal.wait_for("User [root]: ")
         terminal.type("rs\n")
@@ -60,7 +60,7 @@ def test_without_a_terminal_a_fingerprint_is_needed(probed: Canned) -> None:
     """Piped, an unconfirmed certificate is refused, and the message holds the fingerprint and the option."""
     done = run(probed, "pool", "add", URL, "--password-file", "-", stdin="s3cret\n")
 
-    assert done.returncode == 1 and f"--fingerprint {SHOWN}" in done.stderr
+    assert done.returncode == 1 and f"--fingerprint {SHOWN.upper()}" in done.stderr
     assert not probed.bodies("POST", "/pools")
 
 
@@ -86,7 +86,7 @@ def test_another_fingerprint_than_the_given_one_sends_no_password(probed: Canned
 
     done = run(probed, "pool", "add", URL, "--fingerprint", "00" * 32, "--password-file", str(tmp_path / "pw"))
 
-    assert done.returncode == 1 and SHOWN in done.stderr
+    assert done.returncode == 1 and SHOWN.upper() in done.stderr
     assert not probed.bodies("POST", "/pools")
 
 

@@ -238,8 +238,13 @@ class HttpStream:
 
     def write(self, data: bytes) -> None:
         """Send, unless the client is gone."""
-        if not self.is_closed:
+        if self.is_closed:
+            return
+        try:
             self._outlet.write(data)
+        except BrokenPipeError:
+            # The client closed its channel in this very turn of the loop; that we are told comes in the next one.
+            self.connection_lost()
 
     def close(self) -> None:
         """End the stream."""

@@ -24,7 +24,7 @@ from roadstead.kit.gates import Gate
 from roadstead.kit.streams import Receiver, Stream
 from roadstead.peers.links import faults
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
-from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint
+from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.race import Race
 from roadstead.peers.links.relays import Relays
 from roadstead.settings.schema import LinkSettings
@@ -299,7 +299,8 @@ class _Caller:
             return faults.timed_out(faults.SIGNING_IN if overheard.banner else faults.GREETING, address)
         fault = faults.login_fault(error, overheard, self._types, self._target.user)
         if fault.code == "key-rejected":
-            self._refusals.keys[judge.shown] = fault
+            shown = {"type": key_type(judge.shown), "shown": fingerprint(judge.shown)}
+            fault = self._refusals.keys[judge.shown] = LinkError(fault.code, **fault.fields, **shown)
         return fault
 
     def _linked(self, connection: GuestConnection, address: str, host_key: str) -> SshLink:

@@ -35,13 +35,20 @@ def held(folder: Path) -> Iterator[Path]:
 
 
 def token(folder: Path) -> str:
-    """Return the bearer token of the state folder, made on first need (0600)."""
+    """Return the bearer token of the state folder, made on first need (0600).
+
+    One that holds nothing (the disk was full) is made anew: nobody could tell it from no token at all. Raises
+    `StartError` ``state-unusable``.
+    """
     path = folder / "token"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    made = secrets.token_urlsafe(TOKEN_BYTES)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(made + "\n")
+        known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+        if known:
+            return known
+        made = secrets.token_urlsafe(TOKEN_BYTES)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(made + "\n")
+    except OSError as error:
+        raise StartError("state-unusable", path=path, reason=os.strerror(error.errno or 0).lower()) from error
     return made

@@ -4,11 +4,14 @@ import socket
 
 
 def is_own(address: str) -> bool:
-    """Whether ``address`` (a literal) is one of this machine's own: whatever can be bound to is."""
+    """Whether ``address`` (a literal) is one of this machine's own: whatever can be bound to is.
+
+    Where not even a socket is to be had (IPv6 is switched off, too many files are open) the answer is no.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((address, 0))
-        except OSError:
-            return False
-        return True
+    except OSError:
+        return False
+    return True

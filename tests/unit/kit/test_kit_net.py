@@ -1,5 +1,9 @@
 """Which addresses are this machine's own."""
 
+import errno
+import os
+import socket
+
 import pytest
 
 from roadstead.kit.net import is_own
@@ -15,3 +19,15 @@ def test_what_can_be_bound_is_our_own(address: str) -> None:
 def test_others_are_not(address: str) -> None:
     """Addresses that belong to no interface of this machine are not ours."""
     assert not is_own(address)
+
+
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EMFILE], ids=["no IPv6", "too many files"])
+def test_without_a_socket_nothing_is_our_own(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Where the system gives no socket to try with, the answer is no, not an error."""
+
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "socket", refuse)
+
+    assert not is_own("::1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Mapping
 
 import pytest
@@ -15,7 +16,7 @@ from roadstead.peers.links.race import Race
 pytestmark = pytest.mark.looptime
 
 STAGGER_SECONDS = 0.25
-Plan = Mapping[str, tuple[float, LinkError | None]]
+Plan = Mapping[str, tuple[float, Exception | None]]
 """For each address: how long it takes, and how it fails."""
 
 
@@ -78,6 +79,23 @@ async def test_a_failure_starts_the_next_at_once(looptime: float) -> None:
 
     assert await track.run() == "c"
     assert looptime == pytest.approx(0.1)
+
+
+async def test_this_machines_trouble_with_one_address_is_that_addresss_failure() -> None:
+    """An `OSError` of one attempt leaves the others in the race."""
+    track = Track({"a": (0.0, OSError(errno.EAFNOSUPPORT, "")), "b": (0.1, None)})
+
+    assert await track.run() == "b"
+
+
+async def test_this_machines_trouble_with_all_addresses_is_told() -> None:
+    """When every attempt ends with an `OSError`, the guest is unreachable, for the reason that the system names."""
+    track = Track({"a": (0.0, OSError(errno.EMFILE, "")), "b": (0.1, OSError(errno.EMFILE, ""))})
+
+    with pytest.raises(LinkError) as caught:
+        await track.run()
+    assert caught.value.code == "unreachable"
+    assert caught.value.fields == {"addresses": "a, b", "reason": "too many open files"}
 
 
 async def test_an_address_with_another_key_loses_the_race() -> None:

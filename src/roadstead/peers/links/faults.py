@@ -35,6 +35,11 @@ def dial_fault(error: OSError, address: str, port: int) -> LinkError:
         return timed_out(CONNECTING, address)
     if isinstance(error, ConnectionRefusedError):
         return LinkError("refused", addresses=address, port=port)
+    return unreachable(error, address)
+
+
+def unreachable(error: OSError, address: str) -> LinkError:
+    """Return the error for an address that this machine could not use, in the system's words."""
     reason = os.strerror(error.errno).lower() if error.errno else type(error).__name__
     return LinkError("unreachable", addresses=address, reason=reason)
 

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from roadstead.errors import LinkError
 from roadstead.kit import tasks
-from roadstead.peers.links.faults import verdict
+from roadstead.peers.links.faults import unreachable, verdict
 
 T = TypeVar("T")
 
@@ -66,7 +66,15 @@ class Race(Generic[T]):
             self._failures.append((address, error))
             if not self._is_final(error):
                 return
+        except OSError as error:  # this machine's trouble with one address; the others may do
+            self._fail(address, error)
+            return
         self._decided.set()
+
+    def _fail(self, address: str, error: OSError) -> None:
+        failure = unreachable(error, address)
+        failure.__cause__ = error
+        self._failures.append((address, failure))
 
     def _close(self, losers: Sequence[T]) -> None:
         for loser in losers:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
@@ -85,10 +86,13 @@ class Pools:
         """Own the pools' tasks until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            for stored in await self._database.pools():
-                self._start(stored)
-            self._started.set()
-            await asyncio.Event().wait()
+            try:
+                for stored in await self._database.pools():
+                    self._start(stored)
+                self._started.set()
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
 
     async def wait_started(self) -> None:
         """Wait until the pools of the database are being kept, and commands are taken."""
@@ -123,6 +127,8 @@ class Pools:
         Raises `InputError` that names the field, `ConflictError` ``fingerprint-needed`` or ``pool-exists``, and
         `PoolError` with what the pool said; then nothing was kept.
         """
+        if self._group is None:
+            raise ConflictError("shutting-down")
         admit, only = networks("admit", change.admit), networks("only", change.only)
         missing = [name for name in ("url", "user", "password") if not getattr(change, name)]
         if missing:
@@ -137,35 +143,40 @@ class Pools:
             unreached = StoredPool(id=record.id, name=record.name, url=url, user="", password="", added=clocks.now())
             stored = structs.replace(_reached(unreached, address), admit=admit, only=only)
             await self._database.add_pool(stored)
-            self._start(stored)
-        return await self.keepers[stored.id].wait_settled()
+            keeper = self._start(stored)
+        return await keeper.wait_settled()
 
     async def change(self, pool: PoolId, change: PoolChange) -> Pool:
         """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
-        old = self.stored(pool)
-        admit = networks("admit", change.admit) if change.admit is not None else old.admit
-        only = networks("only", change.only) if change.only is not None else old.only
+        admit, only = networks("admit", change.admit), networks("only", change.only)
         async with self._changing:
+            old = self.stored(pool)
             address = await self._changed_address(old, change)
+            reached = self.stored(pool)
             if address != _address(old):
                 address, record = await self._tried(address)
                 if record.id != pool:
                     raise InputError("field-invalid", field="url", reason=f"another pool answers there, {record.name}")
-            stored = structs.replace(_reached(old, address), admit=admit, only=only)
+                reached = _reached(self.stored(pool), address)
+            stored = structs.replace(
+                reached,
+                admit=reached.admit if change.admit is None else admit,
+                only=reached.only if change.only is None else only,
+            )
             await self._database.update_pool(stored)
             await self._stop(pool)
-            self._start(stored)
+            keeper = self._start(stored)
         self._retry(pool)
-        return await self.keepers[pool].wait_settled()
+        return await keeper.wait_settled()
 
     async def remove(self, pool: PoolId) -> None:
         """Sign out of a pool and forget it, with all that is known of it here. In the pool nothing is changed."""
-        self.stored(pool)
         async with self._changing:
+            self.stored(pool)
             await self._database.remove_pool(pool)
             await self._stop(pool)
             self._memories.forget_pool(pool)
-            del self._stored[pool], self._rules[pool]
+            del self.keepers[pool], self._stored[pool], self._rules[pool]
         self._tell([Gone("pool", pool)])
 
     async def test(self, pool: PoolId) -> list[Step]:
@@ -237,7 +248,7 @@ class Pools:
         name = string(snapshot, "name_label") or parse_url(address.url).host
         return address, Pool(id=id, name=name, url=address.url, as_of=clocks.now())
 
-    def _start(self, stored: StoredPool) -> None:
+    def _start(self, stored: StoredPool) -> PoolKeeper:
         if self._group is None:
             raise ConflictError("shutting-down")
         record = Pool(id=stored.id, name=stored.name, url=stored.url, as_of=clocks.now())
@@ -248,10 +259,10 @@ class Pools:
         self._rules[stored.id] = Rules(_parsed(stored.admit), _parsed(stored.only))
         self.keepers[stored.id] = keeper
         self._tasks[stored.id] = tasks.spawn(self._group, keeper.run(), f"pool {stored.name}")
+        return keeper
 
     async def _stop(self, pool: PoolId) -> None:
         await tasks.stop(self._tasks.pop(pool))
-        del self.keepers[pool]
 
     async def _learned(self, pool: Pool, address: PoolAddress) -> None:
         stored = self._stored.get(pool.id)
@@ -260,7 +271,8 @@ class Pools:
         known = structs.replace(_reached(stored, address), name=pool.name)
         if known != stored:
             self._stored[pool.id] = known
-            await self._database.update_pool(known)
+            with suppress(NotFoundError):  # it is being removed
+                await self._database.update_pool(known)
 
 
 def networks(name: str, texts: Sequence[str] | None) -> tuple[str, ...]:

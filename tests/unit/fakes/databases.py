@@ -29,7 +29,7 @@ class FakeDatabase:
 
     async def add_pool(self, pool: StoredPool) -> None:
         await self._write()
-        if pool.id in self.stored or self._named(pool):
+        if pool.id in self.stored:
             raise ConflictError("pool-exists", name=pool.name)
         self.stored[pool.id] = pool
 
@@ -37,8 +37,6 @@ class FakeDatabase:
         await self._write()
         if pool.id not in self.stored:
             raise NotFoundError("no-such-pool", name=pool.name)
-        if self._named(pool):
-            raise ConflictError("pool-exists", name=pool.name)
         self.stored[pool.id] = pool
 
     async def remove_pool(self, pool: PoolId) -> None:
@@ -69,9 +67,6 @@ class FakeDatabase:
         await asyncio.sleep(WRITE_SECONDS)
         if self.is_broken:
             raise PeerError("state-unusable", path="roadstead.db", reason="the disk is full")
-
-    def _named(self, pool: StoredPool) -> bool:
-        return any(other.name == pool.name for other in self.stored.values() if other.id != pool.id)
 
 
 def stored_pool(id: str = "pool-1", **fields: object) -> StoredPool:

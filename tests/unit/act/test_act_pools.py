@@ -1,0 +1,346 @@
+"""The pools: tried before they are kept, changed one at a time, and none of them is another's trouble."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from msgspec import structs
+
+from roadstead.act.memory import Memories
+from roadstead.act.pools import PoolChange, Pools
+from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
+from roadstead.inventory.store import Store
+from roadstead.kit import tasks
+from roadstead.lab.pool.server import LabPool
+from roadstead.model import Fact, PoolId
+from roadstead.peers.database.client import Database
+from roadstead.settings.schema import PoolSettings
+from tests.unit.fakes.databases import FakeDatabase, stored_pool
+
+SETTINGS = PoolSettings(connect_seconds=5, call_seconds=5, list_seconds=5, event_seconds=0.3, retry_first_seconds=0.05)
+PATIENCE_SECONDS = 10.0
+
+
+@dataclass
+class Office:
+    """Pools that are kept, with what they keep and tell."""
+
+    database: FakeDatabase = field(default_factory=FakeDatabase)
+    store: Store = field(default_factory=Store)
+    retried: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.memories = Memories(cast("Database", self.database))
+        self.pools = Pools(cast("Database", self.database), self.memories, SETTINGS, self.tell, self.retried.append)
+
+    def tell(self, facts: Sequence[Fact]) -> None:
+        """Take facts."""
+        self.store.apply(*facts)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Pools]:
+        """Let the pools be kept."""
+        async with asyncio.TaskGroup() as group:
+            task = tasks.spawn(group, self.pools.run(), "pools")
+            await self.pools.wait_started()
+            yield self.pools
+            await tasks.stop(task)
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[LabPool]:
+    """A pool of two hosts."""
+    async with LabPool(tmp_path / "lab", hosts=2) as running:
+        yield running
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    """An office without pools, open."""
+    made = Office()
+    async with made.open():
+        yield made
+
+
+def _change(lab: LabPool, **fields: Any) -> PoolChange:
+    right = PoolChange(url=lab.url, user=lab.user, password=lab.password, fingerprint=lab.fingerprint)
+    return replace(right, **fields)
+
+
+async def _until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def _sessions(lab: LabPool) -> int:
+    return len(lab.core.sessions)
+
+
+# ---- adding
+
+
+async def test_a_pool_that_is_right_is_kept_and_followed(office: Office, lab: LabPool) -> None:
+    """Its record is that of the first listing; what is needed to find it again is kept."""
+    pool = await office.pools.add(_change(lab, admit=("127.88.0.0/16",), only=("10.0.0.0/8", "10.0.0.0/8")))
+    assert pool.live
+    assert office.store.pools == {pool.id: pool}
+    assert len(office.store.hosts) == 2
+    kept = office.database.stored[pool.id]
+    assert (kept.url, kept.user, kept.password) == (lab.url, lab.user, lab.password)
+    assert (kept.admit, kept.only) == (("127.88.0.0/16",), ("10.0.0.0/8",))
+    assert len(kept.members) == 2
+    assert set(kept.fingerprints) >= set(kept.members)
+    assert office.pools.rules(pool.id).admit
+    assert office.pools.statistics() == {"pools": 1, "live": 1}
+
+
+WRONG: list[Any] = [
+    pytest.param({"url": None}, InputError, "field-invalid", id="no-url"),
+    pytest.param({"user": ""}, InputError, "field-invalid", id="no-user"),
+    pytest.param({"password": None}, InputError, "field-invalid", id="no-password"),
+    pytest.param({"url": "http://127.88.0.1"}, InputError, "address-invalid", id="not-https"),
+    pytest.param({"url": "https://"}, InputError, "address-invalid", id="no-host"),
+    pytest.param({"url": "https://root:secret@127.88.0.1"}, InputError, "address-invalid", id="password-in-url"),
+    pytest.param({"url": "https://127.88.0.1/path"}, InputError, "address-invalid", id="path"),
+    pytest.param({"fingerprint": "abc"}, InputError, "fingerprint-invalid", id="no-fingerprint"),
+    pytest.param({"fingerprint": None}, ConflictError, "fingerprint-needed", id="unconfirmed"),
+    pytest.param({"fingerprint": "00" * 32}, PoolError, "pool-certificate-changed", id="other-certificate"),
+    pytest.param({"ca_pem": "nonsense"}, InputError, "field-invalid", id="no-certificate-authority"),
+    pytest.param({"password": "wrong"}, PoolError, "pool-sign-in-failed", id="wrong-password"),
+    pytest.param({"user": "nobody"}, PoolError, "pool-sign-in-failed", id="wrong-user"),
+    pytest.param({"user": "read-only"}, PoolError, "pool-not-permitted", id="too-few-rights"),
+    pytest.param({"admit": ("10.0.0.1/8",)}, InputError, "network-invalid", id="host-bits"),
+    pytest.param({"only": ("everything",)}, InputError, "network-invalid", id="no-network"),
+]
+
+
+@pytest.mark.parametrize(("fields", "kind", "code"), WRONG)
+async def test_a_pool_that_is_wrong_is_not_kept(
+    office: Office, lab: LabPool, fields: dict[str, Any], kind: type[RoadsteadError], code: str
+) -> None:
+    """One clear error; nothing is kept, nothing is told, no session is left, and the password is in no text."""
+    with pytest.raises(kind) as caught:
+        await office.pools.add(_change(lab, **fields))
+    assert caught.value.code == code
+    assert lab.password not in str(caught.value)
+    assert "secret@" not in str(caught.value)
+    assert (office.database.stored, dict(office.store.pools), office.pools.keepers) == ({}, {}, {})
+    assert _sessions(lab) == 0
+
+
+async def test_a_server_that_is_not_there_is_said(office: Office) -> None:
+    """Nobody listens at the address."""
+    change = PoolChange(url="https://127.88.0.250:1", user="root", password="x", fingerprint="00" * 32)
+    with pytest.raises(PoolError) as caught:
+        await office.pools.add(change)
+    assert caught.value.code == "pool-unreachable"
+    assert office.database.stored == {}
+
+
+async def test_a_password_is_not_sent_to_an_unconfirmed_server(office: Office, lab: LabPool) -> None:
+    """The error shows the certificate that is to be compared; with it, or with trust in whatever is shown, it works."""
+    with pytest.raises(ConflictError) as caught:
+        await office.pools.add(_change(lab, fingerprint=None))
+    shown = caught.value.fields["shown"]
+    assert (await office.pools.probe(lab.url)).fingerprint == shown
+    assert lab.core.sessions.originators() == {}
+    assert (await office.pools.add(_change(lab, fingerprint=shown))).live
+    await office.pools.remove(next(iter(office.store.pools)))
+    assert (await office.pools.add(_change(lab, fingerprint=None, accept_new=True))).live
+
+
+async def test_a_pool_is_known_once(office: Office, lab: LabPool) -> None:
+    """By whichever of its hosts it is named."""
+    await office.pools.add(_change(lab))
+    with pytest.raises(ConflictError) as caught:
+        await office.pools.add(_change(lab))
+    assert caught.value.code == "pool-exists"
+    assert len(office.pools.keepers) == 1
+
+
+# ---- changing
+
+
+async def test_networks_can_be_changed_alone(office: Office, lab: LabPool) -> None:
+    """What is not named stays; guests that could not be reached are tried again."""
+    pool = await office.pools.add(_change(lab, admit=("127.0.0.0/8",)))
+    await office.pools.change(pool.id, PoolChange(only=("10.0.0.0/8",)))
+    kept = office.database.stored[pool.id]
+    assert (kept.admit, kept.only, kept.password) == (("127.0.0.0/8",), ("10.0.0.0/8",), lab.password)
+    await office.pools.change(pool.id, PoolChange(admit=()))
+    assert office.database.stored[pool.id].admit == ()
+    assert office.database.stored[pool.id].only == ("10.0.0.0/8",)
+    assert office.retried == [pool.id, pool.id]
+    assert office.store.pools[pool.id].live
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        pytest.param(PoolChange(password="wrong"), "pool-sign-in-failed", id="password"),
+        pytest.param(PoolChange(fingerprint="00" * 32), "pool-certificate-changed", id="fingerprint"),
+        pytest.param(PoolChange(url="https://127.88.0.250:1"), "pool-unreachable", id="url"),
+        pytest.param(PoolChange(admit=("nonsense",), user="read-only"), "network-invalid", id="network"),
+        pytest.param(PoolChange(user="read-only"), "pool-not-permitted", id="rights"),
+    ],
+)
+async def test_a_change_that_is_wrong_changes_nothing(
+    office: Office, lab: LabPool, change: PoolChange, code: str
+) -> None:
+    """It is tried first; the pool goes on as it was."""
+    pool = await office.pools.add(_change(lab))
+    before, keeper = office.database.stored[pool.id], office.pools.keeper(pool.id)
+    with pytest.raises(RoadsteadError) as caught:
+        await office.pools.change(pool.id, change)
+    assert caught.value.code == code
+    assert office.database.stored[pool.id] == before
+    assert office.pools.keeper(pool.id) is keeper
+    assert keeper.record.live
+
+
+async def test_an_address_of_another_pool_is_no_new_address(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """A pool cannot become another one."""
+    pool = await office.pools.add(_change(lab))
+    async with LabPool(tmp_path / "other", hosts=1, network="127.88.7", seed=7) as other:
+        with pytest.raises(InputError, match="another pool answers there"):
+            await office.pools.change(
+                pool.id, PoolChange(url=other.url, password=other.password, fingerprint=other.fingerprint)
+            )
+    assert office.database.stored[pool.id].url == lab.url
+
+
+async def test_two_changes_at_once_both_count(office: Office, lab: LabPool) -> None:
+    """The second begins with what the first has made."""
+    pool = await office.pools.add(_change(lab))
+    await asyncio.gather(
+        office.pools.change(pool.id, PoolChange(admit=("127.0.0.0/8",))),
+        office.pools.change(pool.id, PoolChange(only=("10.0.0.0/8",))),
+    )
+    kept = office.database.stored[pool.id]
+    assert (kept.admit, kept.only) == (("127.0.0.0/8",), ("10.0.0.0/8",))
+
+
+async def test_a_pool_has_a_keeper_all_the_time(office: Office, lab: LabPool) -> None:
+    """Whoever asks while it is changed gets an answer."""
+    pool = await office.pools.add(_change(lab))
+    changing = asyncio.ensure_future(office.pools.change(pool.id, PoolChange(admit=("127.0.0.0/8",))))  # noqa: TID251 - a test's own task
+    while not changing.done():
+        assert office.pools.keeper(pool.id).id == pool.id
+        await asyncio.sleep(0)
+    await changing
+
+
+# ---- removing
+
+
+async def test_a_pool_that_is_removed_is_forgotten(office: Office, lab: LabPool) -> None:
+    """With all that was known of it; no session is left in it."""
+    pool = await office.pools.add(_change(lab))
+    await office.pools.remove(pool.id)
+    assert (office.database.stored, dict(office.store.pools), dict(office.store.hosts)) == ({}, {}, {})
+    assert office.pools.keepers == {}
+    assert _sessions(lab) == 0
+    with pytest.raises(NotFoundError):
+        office.pools.keeper(pool.id)
+
+
+async def test_removing_twice_is_not_found(office: Office, lab: LabPool) -> None:
+    """Also when both are asked for at the same time."""
+    pool = await office.pools.add(_change(lab))
+    results = await asyncio.gather(office.pools.remove(pool.id), office.pools.remove(pool.id), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), NotFoundError]
+
+
+@pytest.mark.parametrize("command", ["change", "remove", "test", "key"])
+async def test_an_unknown_pool_is_not_found(office: Office, command: str) -> None:
+    """Whatever is asked of it."""
+    arguments = [PoolChange()] if command == "change" else []
+    with pytest.raises(NotFoundError) as caught:
+        await getattr(office.pools, command)(PoolId("nobody"), *arguments)
+    assert caught.value.code == "no-such-pool"
+
+
+# ---- over time
+
+
+async def test_pools_of_an_earlier_run_are_kept_again(lab: LabPool) -> None:
+    """Each by itself: one that is away does not keep another from being live."""
+    database = FakeDatabase()
+    async with Office(database).open() as pools:
+        pool = await pools.add(_change(lab))
+    assert _sessions(lab) == 0
+    database.stored[PoolId("away")] = stored_pool("away", url="https://127.88.0.250:1")
+    office = Office(database)
+    async with office.open() as pools:
+        await _until(lambda: pools.statistics() == {"pools": 2, "live": 1})
+        await _until(lambda: office.store.pools[PoolId("away")].problem)
+        assert office.store.pools[pool.id].live
+
+
+async def test_pools_may_be_called_alike(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """Two that nobody named, or that somebody renames: both are kept."""
+    await office.pools.add(_change(lab))
+    async with LabPool(tmp_path / "other", hosts=1, network="127.88.7", seed=7) as other:
+        second = await office.pools.add(_change(other))
+        assert [pool.name for pool in office.store.pools.values()] == ["lab", "lab"]
+        assert office.pools.statistics() == {"pools": 2, "live": 2}
+        await office.pools.remove(second.id)
+
+
+async def test_a_new_name_is_kept(office: Office, lab: LabPool) -> None:
+    """The pool is shown by it before it answers at the next start."""
+    pool = await office.pools.add(_change(lab))
+    client = office.pools.keeper(pool.id).client
+    ref, _ = await client.pool()
+    await client.call("pool.set_name_label", ref, "renamed")
+    await _until(lambda: office.database.stored[pool.id].name == "renamed")
+    assert office.store.pools[pool.id].name == "renamed"
+
+
+async def test_a_pool_that_learns_while_it_is_removed_is_no_mistake(office: Office, lab: LabPool) -> None:
+    """The end of one and the news of the other may cross."""
+    pool = await office.pools.add(_change(lab))
+    keeper = office.pools.keeper(pool.id)
+    removing = office.pools.remove(pool.id)
+    learning = office.pools._learned(structs.replace(pool, name="renamed"), keeper.client.address)  # noqa: SLF001 - that very moment
+    await asyncio.gather(removing, learning)
+    assert office.database.stored == {}
+
+
+# ---- asking
+
+
+async def test_a_test_tells_each_step(office: Office, lab: LabPool) -> None:
+    """What works, how long it took, and where it ends; the session that is kept takes no part in it."""
+    pool = await office.pools.add(_change(lab))
+    steps = await office.pools.test(pool.id)
+    assert [step.ok for step in steps] == [True] * 4
+    assert all(0 <= step.seconds < PATIENCE_SECONDS for step in steps)
+    assert _sessions(lab) == 1
+
+
+async def test_a_test_ends_with_the_step_that_fails() -> None:
+    """And says why."""
+    office = Office()
+    office.database.stored[PoolId("away")] = stored_pool("away", url="https://127.88.0.250:1")
+    async with office.open() as pools:
+        (step,) = await pools.test(PoolId("away"))
+        assert (step.step, step.ok) == ("sign in", False)
+        assert "cannot be reached" in step.message
+
+
+async def test_nothing_is_added_while_everything_ends(lab: LabPool) -> None:
+    """The command is refused; what was begun is not left half done."""
+    office = Office()
+    async with office.open():
+        pass
+    with pytest.raises(ConflictError) as caught:
+        await office.pools.add(_change(lab))
+    assert caught.value.code == "shutting-down"
+    assert office.database.stored == {}
+    assert _sessions(lab) == 0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from pathlib import Path
 
 import pytest
 
+from roadstead.errors import ConflictError
 from roadstead.lab.guests.containers import furnish
-from roadstead.model import LinkState
+from roadstead.model import LinkState, Problem
 from roadstead.peers.links.messages import fingerprint
 from roadstead.plan.pins import HOST_KEY
-from tests.contract.world import QUICK, world
+from tests.contract.world import QUICK, World, world
 
 PROBLEMS = {
     "close-before-banner": "ssh-refuses-us",
@@ -52,7 +54,7 @@ async def test_a_broken_guest_gets_its_problem_and_recovers(tmp_path: Path, trai
         await one.until(lambda: one.agrees("vm-2"), "the neighbour stays current")
         await broken.misbehave()
         if one.problem("vm-1") == "host-key-changed":
-            await one.core.commands.vms.confirm_host_key(one.vm("vm-1").id)
+            await one.confirm("vm-1")
         await one.until_live("vm-1")
         assert one.problem("vm-1") == ""
 
@@ -175,7 +177,7 @@ async def test_a_reinstalled_guest_waits_for_the_operator(tmp_path: Path) -> Non
         assert known.state == "host-key-changed"
         assert known.shown is not None
         assert known.shown.fingerprint == fingerprint(one.guest("vm-1").host_key().split()[1])
-        await vms.confirm_host_key(one.vm("vm-1").id)
+        await one.confirm("vm-1")
         await one.until_live("vm-1")
         await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY) not in {None, old}, "pinned anew")
 
@@ -190,3 +192,63 @@ async def test_a_pin_that_vanishes_is_put_back(tmp_path: Path) -> None:
         await one.until(lambda: HOST_KEY not in one.vm("vm-1").settings, "the pin is gone")
         await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY) == pin, "the pin is back")
         assert one.is_live("vm-1")
+
+
+async def test_only_the_key_that_was_compared_is_taken(tmp_path: Path) -> None:
+    """Whoever swaps keys while the operator compares fingerprints is not confirmed: the consent names one key."""
+    async with world(tmp_path, vms=1) as one:
+        await one.guest("vm-1").misbehave("host-key-changes")
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "host-key-changed")
+        vms, vm = one.core.commands.vms, one.vm("vm-1").id
+        compared = vms.host_keys(vm).shown
+        assert compared is not None
+        await one.until(lambda: vms.host_keys(vm).shown != compared, "another key is shown")
+        with pytest.raises(ConflictError) as caught:
+            await vms.confirm_host_key(vm, compared.fingerprint)
+        assert caught.value.code == "host-key-moved"
+        assert not one.is_live("vm-1")
+
+
+async def test_a_problem_tells_what_is_known_now(tmp_path: Path) -> None:
+    """A problem that lasts keeps its beginning, but its text names the key that is shown now."""
+    async with world(tmp_path, vms=1) as one:
+        await one.guest("vm-1").misbehave("host-key-changes")
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "host-key-changed")
+        first = _problem(one)
+        await one.until(lambda: _problem(one).cause != first.cause, "another key is named")
+        assert _problem(one).since == first.since
+
+
+async def test_a_type_of_key_that_is_gone_can_be_confirmed(tmp_path: Path) -> None:
+    """A guest that lost the type of its remembered key is taken with its new one after a yes."""
+    async with world(tmp_path, vms=1) as one:
+        await one.guest("vm-1").misbehave("host-key-ecdsa-only")
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "host-key-type-gone")
+        assert one.core.commands.vms.host_keys(one.vm("vm-1").id).shown is None
+        await one.confirm("vm-1")
+        await one.until_live("vm-1")
+
+
+async def test_asking_why_does_not_hammer_a_guest(tmp_path: Path) -> None:
+    """Whoever asks again and again causes no more sign-ins than is polite: an SSH server would hold them against us."""
+    settings = QUICK.model_copy(update={"link": QUICK.link.model_copy(update={"retry_first_seconds": 1.0})})
+    async with world(tmp_path, vms=1, settings=settings) as one:
+        guest, vm = one.guest("vm-1"), one.vm("vm-1").id
+        await guest.misbehave("key-rejected")
+        guest.cut()
+        await one.until_problem("vm-1", "key-rejected")
+        before = guest.statistics()["connections_ever"]
+        for _ in range(40):
+            one.core.commands.vms.why(vm)
+            await asyncio.sleep(0.02)
+        assert guest.statistics()["connections_ever"] - before <= 2
+
+
+def _problem(one: World) -> Problem:
+    link = one.vm("vm-1").link
+    problem: Problem | None = link.problem if link is not None else None
+    assert problem is not None
+    return problem

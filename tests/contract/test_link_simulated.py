@@ -165,10 +165,10 @@ async def test_another_vms_key_is_refused_before_the_sign_in(guest: SimulatedGue
     blob = guest.host_key().split()[1]
     await guest.misbehave("sign-in-never-ends")
 
-    shared = await refused(call(guest, KEY, Pins(foreign={blob: "db-1"})))
+    shared = await refused(call(guest, KEY, Pins(owner={blob: "db-1"}.get)))
     assert (shared.code, shared.fields["others"]) == ("host-key-shared", "db-1")
     await guest.misbehave()
-    link = await call(guest, KEY, Pins(foreign={blob: "db-1"}, shared_allowed=True))
+    link = await call(guest, KEY, Pins(owner={blob: "db-1"}.get, shared_allowed=True))
     link.close()
     await link.wait_closed()
 
@@ -176,7 +176,7 @@ async def test_another_vms_key_is_refused_before_the_sign_in(guest: SimulatedGue
 async def test_a_confirmed_key_is_taken_beside_the_pin(guest: SimulatedGuest) -> None:
     """The key that an operator confirmed passes beside the pinned one, whatever else is known; a third is refused."""
     blob = guest.host_key().split()[1]
-    for pins in (Pins(pin=OTHER, confirmed=named(blob), foreign={blob: "db-1"}), Pins(blob, confirmed=named(OTHER))):
+    for pins in (Pins(pin=OTHER, confirmed=named(blob), owner={blob: "db-1"}.get), Pins(blob, confirmed=named(OTHER))):
         link = await call(guest, KEY, pins)
         link.close()
         await link.wait_closed()

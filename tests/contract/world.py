@@ -93,6 +93,12 @@ class World:
         """The VM's containers by name, as Roadstead shows them."""
         return {one.name: one for one in self.core.store.containers_of(self.vm(name).id).values()}
 
+    async def confirm(self, name: str) -> None:
+        """Accept the host key that the VM shows now, as an operator who compared it."""
+        vms, vm = self.core.commands.vms, self.vm(name).id
+        shown = vms.host_keys(vm).shown
+        await vms.confirm_host_key(vm, shown.fingerprint if shown is not None else None)
+
     def guest(self, name: str) -> SimulatedGuest:
         """The inside of the VM of this name."""
         return next(guest for guest in self.maker.guests.values() if guest.name == name)

@@ -160,14 +160,14 @@ async def test_the_host_key_decides_whose_address_it_is(real_guests: TakeGuests,
     ours, other = await real_guests(2)
     pin, foreign = await _host_key(ours, key), await _host_key(other, key)
     both = (*other.addresses, *ours.addresses)
-    for known in (frozenset[str](), {foreign: other.name}):
-        link = await _closed(await call(ours, key, Pins(pin=pin, foreign=known), *both, settings=PATIENT))
+    for known in ({}, {foreign: other.name}):
+        link = await _closed(await call(ours, key, Pins(pin=pin, owner=known.get), *both, settings=PATIENT))
         assert (link.address, link.host_key) == (ours.addresses[0], pin)
 
     there = other.addresses
     stranger = await refused(call(ours, key, Pins(pin=pin), *there, settings=PATIENT))
-    known_one = await refused(call(ours, key, Pins(pin=pin, foreign={foreign: "db"}), *there, settings=PATIENT))
-    first = await refused(call(ours, key, Pins(foreign={foreign: "db"}), *there, settings=PATIENT))
+    known_one = await refused(call(ours, key, Pins(pin=pin, owner={foreign: "db"}.get), *there, settings=PATIENT))
+    first = await refused(call(ours, key, Pins(owner={foreign: "db"}.get), *there, settings=PATIENT))
     assert [error.code for error in (stranger, known_one, first)] == [
         "host-key-changed",
         "unreachable",

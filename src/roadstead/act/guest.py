@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from msgspec.structs import replace
 
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit import clocks
@@ -15,15 +16,14 @@ from roadstead.kit.keep import Healthy, keep
 from roadstead.kit.streams import Link as Way
 from roadstead.model import Fact, Link, LinkState, Problem, Seen, VmId
 from roadstead.peers.engine.client import EngineClient
+from roadstead.plan.pins import HOST_KEY_PROBLEMS
 from roadstead.settings.schema import Settings
 from roadstead.watch.guest import GuestWatcher
 
 log = structlog.get_logger()
 Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
-REFUSALS = frozenset(
-    {"key-rejected", "host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone"}
-)
+REFUSALS = HOST_KEY_PROBLEMS | {"key-rejected"}
 """Failures that another try does not mend, and that a guest's SSH server may hold against our address."""
 FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay"})
 """Failures whose remedy (a group, a shell, an option of sshd or of the key) holds only from the next sign-in on."""
@@ -183,6 +183,8 @@ class Guest:
     def listed(self, facts: Sequence[Fact], hidden: int, total: int) -> None:
         """A complete listing came: the guest is live."""
         self._healthy()
+        self._forced = False
+        self._wake.clear()
         problem = _problem(EngineError("engine-too-large", hidden=hidden, total=total)) if hidden > 0 else None
         link = self._described(LinkState.LIVE, problem)
         self._link = link
@@ -197,7 +199,8 @@ class Guest:
     def began(self, error: PeerError) -> None:
         """The guest cannot be watched, for this reason."""
         named = type(error)(error.code, **{**error.fields, **self._services.names(self.vm)})
-        log.warning("guest lost", vm=self.vm, name=named.fields.get("vm"), problem=named.code)
+        if self._link.problem is None or self._link.problem.code != named.code:
+            log.warning("guest lost", vm=self.vm, name=named.fields.get("vm"), problem=named.code)
         self._say(self._described(LinkState.BROKEN, _problem(named)))
 
     def ended(self) -> None:
@@ -208,8 +211,9 @@ class Guest:
     def _described(self, state: LinkState, problem: Problem | None) -> Link:
         same = self._link.state is state
         opened = self._opened
-        if problem is not None and self._link.problem is not None and problem.code == self._link.problem.code:
-            problem = self._link.problem
+        known = self._link.problem
+        if problem is not None and known is not None and problem.code == known.code:
+            problem = replace(problem, since=known.since)
         return Link(
             vm=self.vm,
             state=state,

@@ -5,12 +5,15 @@ the same. Loading an RSA-4096 private key costs a quarter of a second of CPU, so
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from roadstead.errors import LinkError
+import structlog
+
+from roadstead.errors import LinkError, PoolError
 from roadstead.model import PoolId
-from roadstead.peers.links import keys
+from roadstead.peers.links import keys, messages
 from roadstead.peers.links.keys import PoolKey
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import (
@@ -21,11 +24,13 @@ from roadstead.peers.xapi.messages import (
     string_map,
 )
 
+log = structlog.get_logger()
+
 REREAD_SECONDS = 10.0
 """How old our knowledge must be to be doubted: a thousand guests that refuse the key cost one reading."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KeyPair:
     """The pool's pair: what opens guests (``private``, and during a rotation the former ones, too), and its public
     half as one line of OpenSSH's.
@@ -33,6 +38,11 @@ class KeyPair:
 
     private: tuple[PoolKey, ...]
     public: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The public half's SHA-256 fingerprint in OpenSSH's form, ``SHA256:…``."""
+        return messages.fingerprint(self.public.split()[1])
 
 
 class PoolKeys:
@@ -42,27 +52,58 @@ class PoolKeys:
         self._client = client
         self._pool = pool
         self._pair: KeyPair | None = None
+        self._is_doubted = False
         self._read_at = 0.0
         self._lock = asyncio.Lock()
 
     async def pair(self) -> KeyPair:
-        """Return the pair, made in the pool if it has none.
+        """Return the pair, made in the pool if it has none; a pool that fails now does not take away one that is known.
 
         Raises `PoolError`, or `LinkError` ``pool-key-missing`` when what the pool holds is no key.
         """
         async with self._lock:
             if self._pair is None:
-                self._pair = await self._read() or await self._make()
+                self._pair = await self._found() or await self._make()
                 self._read_at = _now()
+            elif self._is_doubted:
+                self._pair = await self._reread(self._pair)
             return self._pair
 
     def forget(self) -> None:
         """Read the pool's secrets again at the next need, unless that was just done: a guest refuses the key."""
-        if _now() >= self._read_at + REREAD_SECONDS:
-            self._pair = None
+        self._is_doubted = self._is_doubted or _now() >= self._read_at + REREAD_SECONDS
 
-    async def _read(self) -> KeyPair | None:
+    async def _reread(self, known: KeyPair) -> KeyPair:
+        try:
+            pair = await self._found() or await self._make()
+        except PoolError:  # most guests still take the known one, and the next refusal asks again
+            pair = known
+        self._is_doubted = False
+        self._read_at = _now()
+        return pair
+
+    async def _found(self) -> KeyPair | None:
+        """Return the pool's pair if it has one, after giving back its public secret if that is gone."""
         config = string_map((await self._client.pool())[1], "other_config")
+        pair = await self._read(config)
+        if pair is not None:
+            try:
+                await self._restore(pair.public, config.get(PUBLIC_KEY_SECRET))
+            except PoolError as error:  # we need it for nothing
+                log.warning("public key not restored", pool=self._pool, problem=error.code)
+        return pair
+
+    async def _restore(self, public: str, named: str | None) -> None:
+        """Clients of old read the public half from its own secret: put it back into the pool where it is missing."""
+        if named:
+            if await self._client.read_secret(named) is not None:
+                return
+            await self._client.set_pool_key(PUBLIC_KEY_SECRET, None)
+        secret = await self._client.create_secret(public, {POOL_MARK: self._pool})
+        if not await self._client.add_pool_key(PUBLIC_KEY_SECRET, secret):
+            await self._client.destroy_secret(secret)
+
+    async def _read(self, config: Mapping[str, str]) -> KeyPair | None:
         named = config.get(PRIVATE_KEY_SECRET)
         if not named:
             return None
@@ -95,10 +136,13 @@ class PoolKeys:
         return KeyPair((await keys.load_pool_key(private),), public.strip())
 
     async def _taken_over(self, secrets: Iterable[str]) -> KeyPair:
-        """Somebody else made the pair at the same time and was first: take theirs, and leave no secrets behind."""
+        """Somebody else made the pair at the same time and was first: take theirs, and leave no secrets behind.
+
+        Its public half is not restored: they may be about to write it.
+        """
         for secret in secrets:
             await self._client.destroy_secret(secret)
-        if pair := await self._read():
+        if pair := await self._read(string_map((await self._client.pool())[1], "other_config")):
             return pair
         raise LinkError("pool-key-missing", pool=self._pool)
 

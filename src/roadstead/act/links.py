@@ -49,9 +49,9 @@ class Links:
         if state is LinkState.CONNECTING and vm is not None:
             self._keep(vm, self._group)
         else:
-            self._end(vm_id)
+            heard = self._end(vm_id)
             if vm is not None:
-                self._say(vm, state)
+                self._say(vm, state, heard)
 
     def engine(self, vm: VmId) -> EngineClient | None:
         """The engine of a guest that is live, or None."""
@@ -103,23 +103,26 @@ class Links:
         self._guests[vm] = guest
         self._tasks[vm] = tasks.spawn(group, guest.run(), f"guest {vm}")
 
-    def _end(self, vm: VmId) -> None:
+    def _end(self, vm: VmId) -> datetime | None:
+        """End a guest's keeper; return when the guest was last heard."""
         self._seen.pop(vm, None)
         guest = self._guests.pop(vm, None)
-        if guest is not None:
-            guest.close()
-            self._tasks.pop(vm).cancel()
+        if guest is None:
+            return None
+        heard = guest.last_heard()
+        guest.close()
+        self._tasks.pop(vm).cancel()
+        return heard
 
-    def _say(self, vm: Vm, state: LinkState) -> None:
+    def _say(self, vm: Vm, state: LinkState, heard: datetime | None) -> None:
         """Tell how a VM stands that has no keeper."""
         link = vm.link
         if link is not None and link.state is state:
             return
         if link is None and state is LinkState.UNMANAGED:
             return
-        heard = link.heard if link is not None else None
-        if link is not None and link.state is LinkState.LIVE:
-            heard = clocks.now()
+        if heard is None and link is not None:
+            heard = link.heard
         self._services.tell([Seen(Link(vm=vm.id, state=state, since=clocks.now(), heard=heard))])
 
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 import structlog
 from msgspec.structs import replace
@@ -53,6 +52,7 @@ class PoolKeeper:
         self._wake = asyncio.Event()
         self._unsynced = asyncio.Event()
         self._settled = asyncio.Event()
+        self._heard = stored.as_of
 
     @property
     def record(self) -> Pool:
@@ -116,6 +116,10 @@ class PoolKeeper:
 
     # ---- what the watcher says
 
+    def heard(self) -> None:
+        """The pool answered."""
+        self._heard = clocks.now()
+
     async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """A complete listing came: the pool is live."""
         self._events.adopt(self.id, _pins(facts))
@@ -144,18 +148,18 @@ class PoolKeeper:
     # ---- what the supervisor says
 
     def began(self, error: PeerError) -> None:
-        """The pool is lost, for this reason: what is known of it is as of now."""
-        log.warning("pool lost", pool=self.id, name=self._record.name, problem=error.code)
-        problem = Problem(error.code, error.cause, error.remedy, clocks.now())
-        self._say(replace(self._record, live=False, problem=problem, as_of=self._last_heard()))
+        """The pool is lost, for this reason: what is known of it is as of when it was last heard."""
+        known = self._record.problem
+        if known is None or known.code != error.code:
+            log.warning("pool lost", pool=self.id, name=self._record.name, problem=error.code)
+            known = None
+        problem = Problem(error.code, error.cause, error.remedy, known.since if known else clocks.now())
+        self._say(replace(self._record, live=False, problem=problem, as_of=self._heard))
         self._settled.set()
 
     def ended(self) -> None:
         """The pool works again; `listed` says so with what was found."""
         log.info("pool live", pool=self.id, name=self._record.name)
-
-    def _last_heard(self) -> datetime:
-        return clocks.now() if self._record.live else self._record.as_of
 
     def _say(self, pool: Pool) -> None:
         self._record = pool

@@ -16,9 +16,7 @@ from roadstead.peers.links import messages
 from roadstead.plan import pins
 
 MONITOR = "xscontainer-monitor"
-_CONFIRMABLE = frozenset(
-    {"host-key-changed", "host-key-type-gone", "host-key-forgotten", "host-key-shared", "address-claimed-twice"}
-)
+_CONFIRMABLE = pins.HOST_KEY_PROBLEMS | {"address-claimed-twice"}
 
 
 class HostKey(Struct, frozen=True, kw_only=True):
@@ -84,16 +82,19 @@ class Vms:
         state = problem.code if problem and problem.code in _CONFIRMABLE else "pinned" if pinned else "none"
         return HostKeys(vm=vm_id, name=vm.name, pinned=_described(pinned), shown=_named(shown), state=state)
 
-    async def confirm_host_key(self, vm_id: VmId) -> HostKeys:
-        """Accept the key that the VM showed, and go on.
+    async def confirm_host_key(self, vm_id: VmId, fingerprint: str | None) -> HostKeys:
+        """Accept the key with ``fingerprint``, which the operator compared, and go on. None where no key was shown: an
+        address that is claimed twice, a type that is gone; then the next key is accepted.
 
-        Raises `ConflictError` ``nothing-to-confirm`` when nothing waits for it.
+        Raises `ConflictError` ``nothing-to-confirm``, or ``host-key-moved`` when the VM shows another key by now.
         """
         vm = self._vm(vm_id)
         problem = views.vm_problem(vm)
         if problem is None or problem.code not in _CONFIRMABLE:
             raise ConflictError("nothing-to-confirm", vm=vm.name)
         shown = self._ways.shown.get(vm_id) if problem.code != "address-claimed-twice" else None
+        if shown is not None and shown.partition(" ")[2] != fingerprint:
+            raise ConflictError("host-key-moved", vm=vm.name, shown=shown.partition(" ")[2])
         self._memories.consent(vm_id, shown or pins.ANY_KEY)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
@@ -107,9 +108,9 @@ class Vms:
         return self.host_keys(vm_id)
 
     def why(self, vm_id: VmId) -> Why:
-        """Tell how a VM stands; one that is not live is tried at once."""
+        """Tell how a VM stands; one that is not live is tried as soon as is polite."""
         vm = self._vm(vm_id)
-        self._links.try_now(vm_id)
+        self._links.try_soon(vm_id)
         facts = self._facts(vm)
         return Why(vm=vm_id, name=vm.name, state=views.vm_state(vm), problem=views.vm_problem(vm), facts=facts)
 

@@ -1,6 +1,6 @@
 """How guests are connected: the plan's record becomes a handshake, and what it taught becomes a pin."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from roadstead.act.guest import Opened
@@ -17,26 +17,6 @@ from roadstead.plan import links, pins
 from roadstead.plan.access import Defaults
 from roadstead.plan.addresses import Rules
 from roadstead.settings.schema import LinkSettings
-
-
-class Owners(Mapping[str, str]):
-    """The host keys (base64 blobs) remembered for other running VMs than ``vm``, each with the names of those VMs."""
-
-    def __init__(self, vm: VmId, snapshot: Snapshot) -> None:
-        self._vm = vm
-        self._snapshot = snapshot
-
-    def __getitem__(self, key: str) -> str:
-        owners = self._snapshot.pinned(key) - {self._vm}
-        if not owners:
-            raise KeyError(key)
-        return ", ".join(sorted(self._snapshot.vms[owner].name for owner in owners))
-
-    def __iter__(self) -> Iterator[str]:
-        raise TypeError("these keys are asked for one by one")
-
-    def __len__(self) -> int:
-        raise TypeError("these keys are asked for one by one")
 
 
 @dataclass(slots=True)
@@ -70,6 +50,8 @@ class SshWays:
                 keeper.keys.forget()
             if "shown" in error.fields:
                 self.shown[vm_id] = f"{error.fields['type']} {error.fields['shown']}"
+            elif error.code == "host-key-type-gone":
+                self.shown.pop(vm_id, None)
             raise pins.explain(error, wanted.pin) from error
         self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
@@ -86,7 +68,7 @@ class SshWays:
             pins=Pins(
                 pin=wanted.pin.key,
                 confirmed=wanted.pin.confirmed,
-                foreign=Owners(wanted.vm, self.snapshot),
+                owner=lambda key: links.owner(key, wanted.vm, self.snapshot),
                 shared_allowed=wanted.shared_allowed,
             ),
         )

@@ -83,8 +83,11 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
     for vm, key in doubtful if not yes else ():
         output.result(vm.name, f"{key.state}, shows {_fingerprint(key.shown)}, remembered {_fingerprint(key.pinned)}")
 
+    asked = {vm.id: key.shown.fingerprint if key.shown is not None else None for vm, key in doubtful}
+
     def change(vm: Vm) -> str:
-        shown = connected.post(HostKey, _path(vm) + "/confirm").shown
+        # Named, so that another key than the one that was read and compared is not taken.
+        shown = connected.post(HostKey, _path(vm) + "/confirm", {"fingerprint": asked[vm.id]}).shown
         return "confirmed" if shown is None else f"confirmed {_fingerprint(shown)}"
 
     chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)

@@ -53,6 +53,11 @@ REACHING_A_GUEST = {
         "Put the line that `roadstead pool key show {pool}` prints into that user's authorized_keys.",
     ),
     "link-lost": Code(503, "The connection to the VM was lost.", "It is being opened again; nothing needs to be done."),
+    "host-key-moved": Code(
+        409,
+        "{vm} shows another host key by now ({shown}) than the one that was confirmed.",
+        "Compare again with `roadstead hostkey show {vm}`.",
+    ),
     "mode-unsupported": Code(
         409,
         "The VM is set to the mode {mode}, which this version does not speak.",

@@ -11,7 +11,7 @@ class Report(Protocol):
     """Where `keep` says what happens to its peer."""
 
     def began(self, error: PeerError) -> None:
-        """The peer stopped working, or stopped working for another reason than before."""
+        """The peer stopped working, or more is known than when it was said last: another reason, other particulars."""
 
     def ended(self) -> None:
         """The peer works (again)."""
@@ -40,9 +40,9 @@ async def keep(
 ) -> None:
     """Call ``run`` again and again until cancelled.
 
-    A `PeerError` is an expected outage: it is reported (once for each code in a row) and followed by a delay that
-    ``pace`` gives, cut short when ``wake`` is set. Any other exception is a bug and leaves `keep`. A ``run`` that
-    returns is called again after a delay, too.
+    A `PeerError` is an expected outage: it is reported (again only when it says something else) and followed by a
+    delay that ``pace`` gives, cut short when ``wake`` is set. Any other exception is a bug and leaves `keep`. A
+    ``run`` that returns is called again after a delay, too.
     """
     outage = _Outage(report, pace)
     while True:
@@ -74,15 +74,15 @@ class _Outage:
     def __init__(self, report: Report, pace: Pace) -> None:
         self._report = report
         self._pace = pace
-        self._code: str | None = ""
+        self._told: tuple[str, dict[str, str]] | None = ("", {})
 
     def begins(self, error: PeerError) -> None:
-        if error.code != self._code:
-            self._code = error.code
+        if (error.code, error.fields) != self._told:
+            self._told = error.code, error.fields
             self._report.began(error)
 
     def over(self) -> None:
         self._pace.reset()
-        if self._code is not None:
-            self._code = None
+        if self._told is not None:
+            self._told = None
             self._report.ended()

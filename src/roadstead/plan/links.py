@@ -51,3 +51,9 @@ def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     if pin.key is None and not confirmed:
         usable = addresses.unclaimed(vm, usable, snapshot)
     return Wanted(vm.id, access, usable, pin, shared_allowed=confirmed)
+
+
+def owner(host_key: str, vm: VmId, snapshot: Snapshot) -> str | None:
+    """Return the names of the other running VMs whose remembered key is ``host_key`` (base64 blob), or None."""
+    owners = snapshot.pinned(host_key) - {vm}
+    return ", ".join(sorted(snapshot.vms[each].name for each in owners)) or None

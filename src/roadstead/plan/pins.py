@@ -44,6 +44,8 @@ class Memory:
     """The key (``<type> <fingerprint>``) that the operator confirmed for it, or `ANY_KEY`."""
 
 
+HOST_KEY_PROBLEMS = frozenset({"host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone"})
+"""The problems that wait for the operator to judge a host key."""
 ANY_KEY = "*"
 """The consent to whichever key the VM shows next."""
 

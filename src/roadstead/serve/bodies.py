@@ -28,6 +28,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ComparedKey(Body):
+    """The host key that the operator compared; without one where no key was shown."""
+
+    fingerprint: Annotated[str, Field(max_length=128, description="As shown: `SHA256:…`.")] | None = None
+
+
 class ServerToProbe(Body):
     """Whose certificate is asked for."""
 

@@ -23,6 +23,9 @@ CERTIFICATE = "certificate"
 class Listener(Protocol):
     """Who is told what a pool's watcher finds."""
 
+    def heard(self) -> None:
+        """The pool answered, whether something changed or not."""
+
     async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """A complete listing: the pool is live from now on."""
 
@@ -57,6 +60,7 @@ class PoolWatcher:
                 await self._listener.certified()
 
     async def _taken(self, batch: EventBatch) -> list[Fact]:
+        self._listener.heard()
         facts = self._book.take(batch.events, _now())
         for name in self._book.lost(batch.counts):
             facts += self._book.relist(name, await self._client.list_all(name), _now())

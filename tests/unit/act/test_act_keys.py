@@ -69,6 +69,7 @@ async def test_a_pair_that_the_pool_holds_is_used(made: list[str]) -> None:
     assert pair.public.split()[:2] == ["ssh-rsa", _blob(_pem())]
     assert "\n" not in pair.public
     assert made == []
+    assert "create_secret" not in xapi.calls
 
 
 @pytest.mark.parametrize("public", ["", "nonsense", "ssh-rsa", f"ssh-rsa {'A' * 40} other"])
@@ -182,3 +183,73 @@ async def test_a_refused_key_is_looked_up_anew() -> None:
         pool_keys.forget()
         assert (await pool_keys.pair()).public.split()[1] == _blob(_pem(2))
     assert xapi.calls.count("read_secret") == 2
+
+
+@pytest.mark.parametrize("failing", ["pool", "read_secret"])
+async def test_a_pool_that_fails_does_not_take_the_pair_away(failing: str) -> None:
+    """A guest refuses the key while the pool cannot be asked: the others are opened with what is known, and the pool
+    is not asked for each of them.
+    """
+    xapi = small_pool()
+    _hold(xapi, private=_pem(), public="")
+    pool_keys = _keys(xapi)
+    known = await pool_keys.pair()
+    xapi.fail(failing, "pool-timed-out")
+    await asyncio.sleep(REREAD_SECONDS)
+    asked = xapi.calls.count("pool")
+    for _ in range(100):
+        pool_keys.forget()
+        assert await pool_keys.pair() is known
+    assert xapi.calls.count("pool") == asked + 1
+
+
+async def test_after_a_failed_look_the_pool_is_asked_again() -> None:
+    """The next refusal finds what another instance put there."""
+    xapi = small_pool()
+    _hold(xapi, private=_pem(), public="")
+    pool_keys = _keys(xapi)
+    await pool_keys.pair()
+    _hold(xapi, private=_pem(2), public="")
+    for problem in ("pool-timed-out", None):
+        xapi.fail("pool", problem)
+        await asyncio.sleep(REREAD_SECONDS)
+        pool_keys.forget()
+        pair = await pool_keys.pair()
+    assert pair.public.split()[1] == _blob(_pem(2))
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["no secret", "a secret that is gone"])
+async def test_a_missing_public_half_is_given_back(*, is_named: bool) -> None:
+    """Clients of old read it from its own secret."""
+    xapi = small_pool()
+    _hold(xapi, private=_pem(), **({"public": ""} if is_named else {}))
+    xapi.secrets.pop("public", None)
+    pair = await _keys(xapi).pair()
+    config = xapi.objects["pool"][POOL_REF]["other_config"]
+    secret = xapi.secrets[config[PUBLIC_KEY_SECRET]]
+    assert (secret.value, secret.marks) == (pair.public, {POOL_MARK: records.POOL})
+
+
+async def test_two_who_give_it_back_leave_one() -> None:
+    """Whoever is second takes its secret away again."""
+    xapi = small_pool()
+    _hold(xapi, private=_pem())
+    await asyncio.gather(_keys(xapi).pair(), _keys(xapi).pair())
+    config = xapi.objects["pool"][POOL_REF]["other_config"]
+    assert set(xapi.secrets) == {config[PRIVATE_KEY_SECRET], config[PUBLIC_KEY_SECRET]}
+
+
+async def test_a_public_half_that_cannot_be_given_back_stops_nobody() -> None:
+    """An account that may only read still opens guests."""
+    xapi = small_pool()
+    _hold(xapi, private=_pem())
+    xapi.fail("create_secret", "pool-not-permitted")
+    assert (await _keys(xapi).pair()).public.split()[1] == _blob(_pem())
+
+
+async def test_the_fingerprint_is_openssh_s() -> None:
+    """It is what `ssh-keygen -l` prints of the public half."""
+    xapi = small_pool()
+    _hold(xapi, private=_pem(), public="")
+    pair = await _keys(xapi).pair()
+    assert pair.fingerprint == asyncssh.import_private_key(_pem()).get_fingerprint()

@@ -122,7 +122,7 @@ class Vms:
         key = HostKey(type="ssh-ed25519", fingerprint="SHA256:abc")
         return HostKeys(vm=vm, name=self.world.store.vms[vm].name, pinned=key, shown=None, state="pinned")
 
-    async def confirm_host_key(self, vm: VmId) -> HostKeys:
+    async def confirm_host_key(self, vm: VmId, fingerprint: str | None) -> HostKeys:
         await asyncio.sleep(0)
         raise ConflictError("nothing-to-confirm", vm=self.world.store.vms[vm].name)
 

@@ -28,7 +28,11 @@ class Listener:
         self.store = Store()
         self.told: list[tuple[float, str, list[Fact]]] = []
         self.pool: Pool | None = None
+        self.answers = 0
         self.hosts: list[Host] = []
+
+    def heard(self) -> None:
+        self.answers += 1
 
     async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         self._note("listed", facts, pool, hosts)

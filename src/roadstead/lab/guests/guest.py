@@ -63,6 +63,7 @@ class SimulatedGuest:
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._rsa: asyncssh.SSHKey | None = None
         self._connections: set[Abortable] = set()
+        self._connections_ever = 0
         self._streams: set[HttpStream] = set()
 
     def __repr__(self) -> str:
@@ -162,8 +163,9 @@ class SimulatedGuest:
         return self._ed25519().export_public_key().decode().strip()
 
     def statistics(self) -> dict[str, int]:
-        """How many connections and streams are open."""
-        return {"connections": len(self._connections), "streams": len(self._streams)}
+        """How many connections and streams are open, and how many connections there were."""
+        open_now = {"connections": len(self._connections), "streams": len(self._streams)}
+        return {**open_now, "connections_ever": self._connections_ever}
 
     # What its servers call
 
@@ -182,6 +184,7 @@ class SimulatedGuest:
 
     def opened(self, connection: Abortable) -> None:
         """A connection was made."""
+        self._connections_ever += 1
         self._connections.add(connection)
 
     def closed(self, connection: Abortable) -> None:

@@ -4,7 +4,7 @@ asyncssh is told which types of key to negotiate (with a pin: its type only) and
 shown, before it signs in. Its own lists of known hosts stay empty, so that there is one judge and not two.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import asyncssh
@@ -23,8 +23,8 @@ class Pins:
     """This VM's own; None at first contact."""
     confirmed: str | None = None
     """Another key that an operator said yes to, as `named`: it is taken as well as `pin`, and no third one."""
-    foreign: Container[str] = frozenset()
-    """Keys pinned for other running VMs; a mapping gives their VMs' names."""
+    owner: Callable[[str], str | None] = lambda _: None
+    """The names of the other running VMs for which a key is pinned, None without any."""
     shared_allowed: bool = False
     """Whether an operator said that this VM may share another's key."""
 
@@ -43,22 +43,18 @@ class Pins:
             return self._compared(shown, self.pin)
         if self.confirmed is not None:
             return _changed(shown, self.confirmed.partition(" ")[2])
-        if shown in self.foreign and not self.shared_allowed:
-            return LinkError(
-                "host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=self._owner(shown)
-            )
-        return None
+        others = None if self.shared_allowed else self.owner(shown)
+        if others is None:
+            return None
+        return LinkError("host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=others)
 
     def _compared(self, shown: str, pin: str) -> LinkError | None:
         if shown == pin:
             return None
-        if shown in self.foreign:
+        if (other := self.owner(shown)) is not None:
             # Another VM answers at an address that this one announces too: that says nothing about this one.
-            return LinkError("unreachable", addresses="", reason=f"{self._owner(shown)} answers there")
+            return LinkError("unreachable", addresses="", reason=f"{other} answers there")
         return _changed(shown, fingerprint(pin))
-
-    def _owner(self, shown: str) -> str:
-        return str(self.foreign[shown]) if isinstance(self.foreign, Mapping) else "another VM"
 
 
 @dataclass(slots=True)

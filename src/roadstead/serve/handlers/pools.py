@@ -65,15 +65,14 @@ async def test_pool(call: Call, pool: PoolName) -> Response:
 async def show_pool_key(call: Call, pool: PoolName) -> Response:
     """Show the public half of the pool's SSH key, and its line for `authorized_keys`; makes the key on first need."""
     id = _id(call, pool)
-    public = (await call.commands.pools.key(id)).public
-    fingerprint = authorized_keys.fingerprint(public)
+    pair = await call.commands.pools.key(id)
     managed = {vm.id for vm in call.store.vms.values() if vm.pool == id and vm.enabled}
-    opened = managed | call.commands.pools.opened_by(fingerprint)
+    opened = managed | call.commands.pools.opened_by(pair.fingerprint)
     key = shapes.PoolKeyView(
         pool=id,
-        public_key=public,
-        fingerprint=fingerprint,
-        line=authorized_keys.line(public, call.services.engine_socket),
+        public_key=pair.public,
+        fingerprint=pair.fingerprint,
+        line=authorized_keys.line(pair.public, call.services.engine_socket),
         vms=sorted((_opened(call, vm, managed) for vm in opened), key=lambda vm: vm.name),
     )
     return answers.record(key)

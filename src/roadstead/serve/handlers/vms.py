@@ -5,6 +5,7 @@ from starlette.responses import Response
 from roadstead.inventory import names, views
 from roadstead.model import Vm, VmId
 from roadstead.serve import answers
+from roadstead.serve.bodies import ComparedKey
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.parameters import VmName
 
@@ -29,7 +30,7 @@ async def disable_vm(call: Call, vm: VmName) -> Response:
 
 
 def explain_vm(call: Call, vm: VmName) -> Response:
-    """Tell why a VM is not watched, and what that is known from; one that is not live is tried at once."""
+    """Tell why a VM is not watched, and what that is known from; one that is not live is tried soon."""
     return answers.record(call.commands.vms.why(_id(call, vm)))
 
 
@@ -38,9 +39,10 @@ def show_host_key(call: Call, vm: VmName) -> Response:
     return answers.record(call.commands.vms.host_keys(_id(call, vm)))
 
 
-async def confirm_host_key(call: Call, vm: VmName) -> Response:
-    """Accept the host key that a VM showed, or an address that is claimed twice, and go on."""
-    return answers.record(await call.commands.vms.confirm_host_key(_id(call, vm)))
+async def confirm_host_key(call: Call, vm: VmName, compared: ComparedKey | None = None) -> Response:
+    """Accept the host key that a VM showed (named by its fingerprint), or an address that is claimed twice."""
+    fingerprint = compared.fingerprint if compared is not None else None
+    return answers.record(await call.commands.vms.confirm_host_key(_id(call, vm), fingerprint))
 
 
 async def forget_host_key(call: Call, vm: VmName) -> Response:

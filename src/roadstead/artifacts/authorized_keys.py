@@ -5,10 +5,6 @@ compared), ``permitlisten`` keeps the guest from being listened on, and the comm
 forbidden. Measured on OpenSSH 9.2, 10.0 and 10.6: no shell, no other socket, no TCP.
 """
 
-import base64
-import binascii
-import hashlib
-
 COMMENT = "xscontainer"
 _RELAY = "/usr/bin/docker system dial-stdio"
 
@@ -18,12 +14,3 @@ def line(public_key: str, socket: str) -> str:
     kind, blob = public_key.split()[:2]
     options = f'restrict,port-forwarding,permitopen="[{socket}]:*",permitlisten="localhost:1",command="{_RELAY}"'
     return f"{options} {kind} {blob} {COMMENT}"
-
-
-def fingerprint(public_key: str) -> str:
-    """Return the SHA-256 fingerprint of ``public_key`` in OpenSSH's form ``SHA256:…``; empty when it is no key."""
-    try:
-        digest = hashlib.sha256(base64.b64decode(public_key.split()[1], validate=True)).digest()
-    except (IndexError, binascii.Error, ValueError):
-        return ""
-    return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")

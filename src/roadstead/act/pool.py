@@ -1,7 +1,7 @@
 """One pool: its session is kept, its events are followed, its keys are written."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -33,7 +33,7 @@ class PoolEvents:
     tell: Tell
     adopt: Callable[[PoolId, Mapping[VmId, str]], None]
     """The pins of a pool whose first listing has come, before the listing is told."""
-    learned: Callable[[Pool, PoolAddress], Awaitable[None]]
+    learned: Callable[[Pool, PoolAddress], None]
     """The pool's name, or what is known of its hosts and their certificates, changed: to be stored."""
 
 
@@ -134,7 +134,7 @@ class PoolKeeper:
 
     async def certified(self) -> None:
         """The pool's name, its hosts or their certificates may be others: they are read, and kept."""
-        await self._events.learned(self._record, await self.client.learn_members())
+        self._events.learned(self._record, await self.client.learn_members())
 
     def _take(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> bool:
         """Tell ``facts``; return whether the pool or one of its hosts is called otherwise than before."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
+import structlog
 from msgspec import Struct, structs
 
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
-from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, NotFoundError, PeerError, PoolError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
@@ -23,9 +24,12 @@ from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, Trust, fetch_finge
 from roadstead.plan.addresses import Network, Rules
 from roadstead.settings.schema import PoolSettings
 
+log = structlog.get_logger()
+
 NEEDS_OPERATOR = "secret.get_all"
 """A call that asks for the role pool-operator: an account that may not read secrets is told so when it is given."""
-
+RETRY_SECONDS = 10.0
+"""How long after a failed write what the pools said of themselves is written again."""
 
 Retry = Callable[[PoolId], None]
 """Told of a pool whose rules changed: guests of it that could not be reached may be reachable now."""
@@ -80,6 +84,9 @@ class Pools:
         self._group: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
         self._started = asyncio.Event()
+        self._unwritten: dict[PoolId, tuple[Pool, PoolAddress]] = {}
+        """What pools said of themselves last, until it is in the database: that one's failure is no pool's outage."""
+        self._news = asyncio.Event()
         self.keepers: dict[PoolId, PoolKeeper] = {}
 
     async def run(self) -> None:
@@ -90,7 +97,7 @@ class Pools:
                 for stored in await self._database.pools():
                     self._start(stored)
                 self._started.set()
-                await asyncio.Event().wait()
+                await self._keep_learned()
             finally:
                 self._group = None
 
@@ -263,16 +270,42 @@ class Pools:
 
     async def _stop(self, pool: PoolId) -> None:
         await tasks.stop(self._tasks.pop(pool))
+        self._unwritten.pop(pool, None)
 
-    async def _learned(self, pool: Pool, address: PoolAddress) -> None:
-        stored = self._stored.get(pool.id)
-        if stored is None:
-            return
-        known = structs.replace(_reached(stored, address), name=pool.name)
-        if known != stored:
-            self._stored[pool.id] = known
-            with suppress(NotFoundError):  # it is being removed
-                await self._database.update_pool(known)
+    def _learned(self, pool: Pool, address: PoolAddress) -> None:
+        self._unwritten[pool.id] = (pool, address)
+        self._news.set()
+
+    async def _keep_learned(self) -> None:
+        """Write what pools say of themselves, until cancelled; a database that fails is told once and tried again."""
+        failed = False
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                for pool in tuple(self._unwritten):
+                    await self._write_learned(pool)
+                failed = False
+            except PeerError as error:
+                if not failed:
+                    log.warning("what pools say of themselves is not kept", problem=error.code, reason=str(error))
+                failed = True
+                self._news.set()
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _write_learned(self, pool: PoolId) -> None:
+        async with self._changing:
+            if pool not in self._unwritten:  # it was removed or changed meanwhile
+                return
+            said, address = self._unwritten[pool]
+            stored = self.stored(pool)
+            known = structs.replace(_reached(stored, address), name=said.name)
+            if known != stored:
+                with suppress(NotFoundError):  # a removal was cut short
+                    await self._database.update_pool(known)
+                self._stored[pool] = known
+            if self._unwritten[pool] == (said, address):
+                del self._unwritten[pool]
 
 
 def networks(name: str, texts: Sequence[str] | None) -> tuple[str, ...]:

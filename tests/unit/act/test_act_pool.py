@@ -50,7 +50,7 @@ class Owner:
         assert VmId("vm-1") not in self.store.vms or self.adopted, "pins are adopted before the listing is told"
         self.adopted.append((pool, dict(pins)))
 
-    async def learned(self, pool: Pool, address: PoolAddress) -> None:
+    def learned(self, pool: Pool, address: PoolAddress) -> None:
         """See `PoolEvents`."""
         self.learned_of.append((pool.name, address.members))
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 from msgspec import structs
 
+from roadstead.act import pools
 from roadstead.act.memory import Memories
 from roadstead.act.pools import PoolChange, Pools
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
@@ -17,7 +19,7 @@ from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
-from roadstead.peers.database.client import Database
+from roadstead.peers.database.client import Database, StoredPool
 from roadstead.settings.schema import PoolSettings
 from tests.unit.fakes.databases import FakeDatabase, stored_pool
 
@@ -49,6 +51,17 @@ class Office:
             await self.pools.wait_started()
             yield self.pools
             await tasks.stop(task)
+
+
+class CountingDatabase(FakeDatabase):
+    """One that counts how often a pool was to be written."""
+
+    tries = 0
+
+    async def update_pool(self, pool: StoredPool) -> None:
+        """Count, then write."""
+        self.tries += 1
+        await super().update_pool(pool)
 
 
 @pytest.fixture
@@ -306,10 +319,31 @@ async def test_a_pool_that_learns_while_it_is_removed_is_no_mistake(office: Offi
     """The end of one and the news of the other may cross."""
     pool = await office.pools.add(_change(lab))
     keeper = office.pools.keeper(pool.id)
-    removing = office.pools.remove(pool.id)
-    learning = office.pools._learned(structs.replace(pool, name="renamed"), keeper.client.address)  # noqa: SLF001 - that very moment
-    await asyncio.gather(removing, learning)
+    office.pools._learned(structs.replace(pool, name="renamed"), keeper.client.address)  # noqa: SLF001 - that very moment
+    await office.pools.remove(pool.id)
     assert office.database.stored == {}
+
+
+async def test_our_own_database_is_no_pools_outage(monkeypatch: pytest.MonkeyPatch, lab: LabPool) -> None:
+    """While nothing can be written the pool is followed; that is told once, and what it said is written later."""
+    monkeypatch.setattr(pools, "RETRY_SECONDS", 0.01)
+    database = CountingDatabase()
+    office = Office(database)
+    with structlog.testing.capture_logs() as logs:
+        async with office.open():
+            pool = await office.pools.add(_change(lab))
+            database.is_broken = True
+            client = office.pools.keeper(pool.id).client
+            ref, _ = await client.pool()
+            await client.call("pool.set_name_label", ref, "renamed")
+            await _until(lambda: database.tries >= 3)
+            shown = office.store.pools[pool.id]
+            assert (shown.name, shown.live, shown.problem) == ("renamed", True, None)
+            assert office.pools.stored(pool.id).name == database.stored[pool.id].name == "lab"
+            database.is_broken = False
+            await _until(lambda: database.stored[pool.id].name == "renamed")
+            await _until(lambda: office.pools.stored(pool.id).name == "renamed")
+    assert [entry["problem"] for entry in logs if entry["log_level"] == "warning"] == ["state-unusable"]
 
 
 # ---- asking

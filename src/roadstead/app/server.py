@@ -40,7 +40,7 @@ async def run_server(options: ServeOptions, settings: Settings, ready: Callable[
     Raises `StartError` when it cannot begin: the state folder, its lock, the database, the socket or the port.
     """
     if len(bytes(options.socket)) > SOCKET_PATH_BYTES:
-        raise StartError("state-unusable", path=options.socket, reason="its name is too long for a socket")
+        raise StartError("socket-unusable", path=options.socket, reason="its name is too long for a socket")
     if warning := process.raise_file_limit():
         log.warning(warning)
     with state.held(options.state) as folder:

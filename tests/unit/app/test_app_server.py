@@ -1,0 +1,21 @@
+"""What the server refuses before it begins."""
+
+from pathlib import Path
+
+import pytest
+
+from roadstead.app.server import ServeOptions, run_server
+from roadstead.errors import StartError
+from roadstead.settings.schema import Settings
+
+
+async def test_a_path_too_long_for_a_socket_is_the_sockets_fault(tmp_path: Path) -> None:
+    """The remedy is another socket, not another state folder, which is not even made."""
+    options = ServeOptions(tmp_path / "state", tmp_path / ("s" * 108), None)
+
+    with pytest.raises(StartError) as caught:
+        await run_server(options, Settings(), lambda _: None)
+
+    assert caught.value.code == "socket-unusable"
+    assert caught.value.fields["path"] == options.socket
+    assert not options.state.exists()

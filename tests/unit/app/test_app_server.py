@@ -17,5 +17,5 @@ async def test_a_path_too_long_for_a_socket_is_the_sockets_fault(tmp_path: Path)
         await run_server(options, Settings(), lambda _: None)
 
     assert caught.value.code == "socket-unusable"
-    assert caught.value.fields["path"] == options.socket
+    assert caught.value.fields["path"] == str(options.socket)
     assert not options.state.exists()

@@ -75,7 +75,8 @@ async def engine_over(link: Link) -> AsyncIterator[EngineClient]:
     finally:
         client.close()
         link.close()
-        await link.wait_closed()
+        if isinstance(link, SshLink):
+            await link.wait_closed()
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from roadstead.lab.guests.real import PLAIN_KEY, RESTRICTED_KEY, RealGuest
 from roadstead.peers.links.keys import load_pool_key
+from roadstead.peers.links.ssh import SshLink
 from roadstead.peers.links.unix import open_unix
 from tests.contract.links_contract import CHECKS, PATIENT, Reached, call, engine_client
 from tests.real.guests import RealSet
@@ -30,7 +31,8 @@ async def reached(request: pytest.FixtureRequest, real_guest: RealGuest, real_se
     yield Reached(real_guest, link, client)
     client.close()
     link.close()
-    await link.wait_closed()
+    if isinstance(link, SshLink):
+        await link.wait_closed()
 
 
 @pytest.mark.real

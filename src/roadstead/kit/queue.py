@@ -45,10 +45,6 @@ class WorkQueue(Generic[K]):
             if key in self._dirty:
                 self._push(key)
 
-    def is_pending(self, key: K) -> bool:
-        """Whether ``key`` waits for a run (it may be running at the same time)."""
-        return key in self._dirty
-
     def __len__(self) -> int:
         return len(self._dirty)
 

@@ -4,9 +4,8 @@ Callbacks instead of awaited reads, because that is what both asyncio and asyncs
 would cost a copy and a turn of the loop for every answer.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 
 class Receiver(Protocol):
@@ -38,7 +37,6 @@ class Stream(Protocol):
         """End the stream at once, in both directions. Harmless on one that has ended."""
 
 
-@runtime_checkable
 class Link(Protocol):
     """A kept way to one engine."""
 
@@ -57,16 +55,9 @@ class Link(Protocol):
     async def open(self, receiver: Receiver) -> Stream:
         """Open one more stream to the engine. Raises `LinkError` or `EngineError` with the reason."""
 
-    async def wait_closed(self) -> None:
-        """Wait until the link has ended, for whatever reason."""
-
     def close(self) -> None:
         """End the link and all its streams."""
 
     @property
     def is_open(self) -> bool:
         """Whether streams can be opened."""
-
-
-OpenLink = Callable[[], Awaitable[Link]]
-"""What connects: each call makes a new link or raises a `PeerError`."""

@@ -33,9 +33,6 @@ class RefusingWay:
         self._tried.put_nowait(None)
         raise EngineError(self._code, user="core", socket="/var/run/docker.sock")
 
-    async def wait_closed(self) -> None:
-        """Nobody asks."""
-
     def close(self) -> None:
         """End the link."""
         self.is_open = False

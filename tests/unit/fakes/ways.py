@@ -163,7 +163,6 @@ class MemoryLink:
         self.asked: list[tuple[float, str]] = []
         """When what was asked."""
         self.streams: set[MemoryStream] = set()
-        self._closed = asyncio.Event()
 
     async def open(self, receiver: Receiver) -> MemoryStream:
         """See `Link`."""
@@ -176,14 +175,9 @@ class MemoryLink:
         self.streams.add(stream)
         return stream
 
-    async def wait_closed(self) -> None:
-        """See `Link`."""
-        await self._closed.wait()
-
     def close(self) -> None:
         """See `Link`."""
         self.is_open = False
-        self._closed.set()
         self._end_streams()
 
     def stop_engine(self, code: str = "engine-down") -> None:

@@ -94,10 +94,6 @@ class ScriptedLink:
         self.streams.append(ScriptedStream(self, receiver, len(self.streams)))
         return self.streams[-1]
 
-    async def wait_closed(self) -> None:
-        while self.is_open:
-            await asyncio.sleep(0)
-
     def close(self) -> None:
         self.is_open = False
         for stream in self.streams:

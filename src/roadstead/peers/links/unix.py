@@ -63,12 +63,11 @@ class UnixLink:
     """A `Link` to the socket at a path. It has no connection of its own, so it ends only when it is closed."""
 
     relay = "unix"
-    host_key = ""
-    fingerprint = ""
 
     def __init__(self, path: str) -> None:
         self.address = path
-        self._closed = asyncio.Event()
+        self.is_open = True
+        """Whether `close` was not called."""
         self.streams: set[UnixStream] = set()
         self.heard = clocks.now()
         """When the engine last said something."""
@@ -91,20 +90,11 @@ class UnixLink:
             raise _fault(error, self.address) from error
         return stream
 
-    async def wait_closed(self) -> None:
-        """Wait until `close`."""
-        await self._closed.wait()
-
     def close(self) -> None:
         """End the link and its streams."""
-        self._closed.set()
+        self.is_open = False
         for stream in tuple(self.streams):
             stream.abort()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether `close` was not called."""
-        return not self._closed.is_set()
 
 
 class _Nobody:

@@ -148,8 +148,7 @@ async def _read_again(engine: EngineClient, event: EngineEvent) -> Told:
     """Read a container until the new state is there: Docker tells of a pause before its list shows it."""
     async with asyncio.timeout(READ_SECONDS):
         while True:
-            container = await engine.container(event.engine_id)
-            assert container is not None
+            container = (await engine.containers_by_id([event.engine_id]))[event.engine_id]
             if container.state == STATES[event.action]:
                 return Told(event.engine_id, container.state, time.time_ns())
 

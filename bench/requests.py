@@ -36,7 +36,7 @@ async def reread_200(stage: Stage) -> Measured:
     ids = cycle(await guest.running_ids())
 
     async def reread(engine: EngineClient) -> None:
-        assert await engine.container(next(ids)) is not None
+        assert await engine.containers_by_id([next(ids)])
 
     return await _beside_socket(guest, reread, stage.sizes.requests)
 

@@ -57,13 +57,12 @@ async def test_every_engine_is_followed(tmp_path: Path, profile: str) -> None:
         async with client.events(hello.date) as events, asyncio.timeout(5):
             await client.act("pause", running.engine_id)
             heard = [event async for event in _until(events, "pause")]
-        paused = await client.container(running.engine_id)
+        paused = await client.containers_by_id([running.engine_id])
 
         assert hello.engine.name == ("Podman" if profile.startswith("podman") else "Docker")
         assert {record.engine_id for record in listing.containers} == {entry["id"] for entry in await guest.truth()}
         assert heard[-1].engine_id == running.engine_id
-        assert paused is not None
-        assert paused.state == "paused"
+        assert paused[running.engine_id].state == "paused"
 
 
 async def _until(events: AsyncIterator[EngineEvent | Flood], action: str) -> AsyncIterator[EngineEvent]:

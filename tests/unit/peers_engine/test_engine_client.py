@@ -163,15 +163,14 @@ async def test_a_container_is_read_by_its_id_alone() -> None:
     client = engine.client()
     await client.hello()
     wanted = engine.entries[1]["Id"]
-    record = await client.container(wanted)
+    found = await client.containers_by_id([wanted])
 
-    assert record is not None
-    assert record.name == "web1"
-    assert await client.container("f" * 64) is None
+    assert {engine_id: record.name for engine_id, record in found.items()} == {wanted: "web1"}
+    assert await client.containers_by_id(["f" * 64]) == {}
     engine.answers["/containers/json"] = answer(json.dumps([_entry(2)]).encode())
-    assert await client.container(wanted) is None
+    assert await client.containers_by_id([wanted]) == {}
     engine.answers["/containers/json"] = answer(b'{"message":"no such container"}', 404)
-    assert await client.container(wanted) is None
+    assert await client.containers_by_id([wanted]) == {}
 
 
 @pytest.mark.parametrize("status", [200, 204, 304])
@@ -250,7 +249,7 @@ async def test_a_closed_client_keeps_no_stream() -> None:
     client = engine.client()
     await client.hello()
     client.close()
-    await client.ping()
+    await client.containers()
 
     assert len(engine.link.streams) == 2
     assert engine.link.is_open

@@ -49,29 +49,24 @@ async def _until(condition: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "action", "attributes"),
+    ("said", "action"),
     [
-        ({"status": "start", "id": ID, "from": "nginx", "time": 5}, "start", {}),
-        ({"Type": "container", "Action": "remove", "Actor": {"ID": ID}}, "destroy", {}),
-        ({"Type": "container", "Action": "died", "Actor": {"ID": ID}}, "die", {}),
-        ({"Action": "health_status: unhealthy", "Actor": {"ID": ID}}, "health_status", {"health": "unhealthy"}),
-        (
-            {"Action": "die", "Actor": {"ID": ID, "Attributes": {"exitCode": "1", "containerExitCode": "2"}}},
-            "die",
-            {"exit_code": "1"},
-        ),
-        ({"Action": "rename", "Actor": {"ID": ID, "Attributes": {"oldName": "/a"}}}, "rename", {"old_name": "a"}),
-        ({"Action": "kill", "Actor": {"ID": ID, "Attributes": {"signal": "15", "x": "y"}}}, "kill", {"signal": "15"}),
-        ({"status": "start", "Type": None, "Actor": 5, "id": ID}, "start", {}),
-        ({"status": "stop", "id": ID[:12]}, "stop", {}),
+        ({"status": "start", "id": ID, "from": "nginx", "time": 5}, "start"),
+        ({"Type": "container", "Action": "remove", "Actor": {"ID": ID}}, "destroy"),
+        ({"Type": "container", "Action": "died", "Actor": {"ID": ID}}, "die"),
+        ({"Action": "health_status: unhealthy", "Actor": {"ID": ID}}, "health_status"),
+        ({"Action": "rename", "Actor": {"ID": ID, "Attributes": {"oldName": "/a"}}}, "rename"),
+        ({"Action": "kill", "Actor": {"ID": ID, "Attributes": ["signal"]}}, "kill"),
+        ({"status": "start", "Type": None, "Actor": 5, "id": ID}, "start"),
+        ({"status": "stop", "id": ID[:12]}, "stop"),
     ],
 )
-def test_both_forms_become_one(said: dict[str, Any], action: str, attributes: dict[str, str]) -> None:
+def test_both_forms_become_one(said: dict[str, Any], action: str) -> None:
     """Type, Action and Actor first, status and id where they lack; Podman's words become Docker's."""
     event = _event(**said)
 
     assert event is not None
-    assert (event.action, event.attributes) == (action, attributes)
+    assert event.action == action
     assert ID.startswith(event.engine_id)
 
 

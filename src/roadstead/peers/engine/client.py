@@ -58,15 +58,12 @@ class EngineClient:
         ping = await self._get("/_ping")
         version = versions.read_version((await self._get("/version")).body)
         newest = ping.headers.get("api-version") or version.api_version
-        self._version = "/v" + versions.negotiated(newest, version.oldest)
+        spoken = versions.negotiated(newest, version.oldest)
+        self._version = f"/v{spoken}"
         info = versions.read_info((await self._get(f"{self._version}/info")).body)
-        engine = versions.described(self._vm, ping.headers, version, info)
+        engine = versions.described(self._vm, spoken, ping.headers, version, info)
         self._podman = engine.name == "Podman"
         return Hello(engine, versions.read_date(ping.headers.get("date", "")))
-
-    async def ping(self) -> None:
-        """Ask whether the engine answers."""
-        await self._get("/_ping")
 
     async def containers(self) -> Listing:
         """List all containers. An answer over its bound is asked again with half the limit."""
@@ -81,13 +78,9 @@ class EngineClient:
             return listed
         return await self._counted(listed)
 
-    async def container(self, engine_id: str) -> Container | None:
-        """Read one container by its id; None when there is none. Cheaper than inspecting it, and the same record."""
-        return (await self.containers_by_id([engine_id])).get(engine_id)
-
     async def containers_by_id(self, engine_ids: Sequence[str]) -> dict[str, Container]:
-        """Read some containers in one request; those that do not exist are missing. Keys are the ids as asked, which
-        very old engines shorten.
+        """Read some containers in one request: cheaper than inspecting them, and the same records as in a list. Those
+        that do not exist are missing. Keys are the ids as asked, which very old engines shorten.
         """
         filters = _filters(id=list(engine_ids))
         answer = await self._answer(f"{self._version}/containers/json?all=1&filters={filters}")

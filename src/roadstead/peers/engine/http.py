@@ -23,7 +23,6 @@ FREE_BYTES = 2**16
 """What an answer may bring before it asks the process's budget for room."""
 NOTHING = 204
 NOT_MODIFIED = 304
-SWITCHING = 101
 FINAL = 200
 """Statuses below it (1xx) announce the one that counts."""
 

@@ -7,7 +7,6 @@ either of two places, the start from a phrase such as ``Up 3 minutes``.
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -49,15 +48,6 @@ _PODMAN_STATES = {
     "stopping": "running",
     "stopped": "exited",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much is taken of what a guest says: nesting of JSON, bytes of one text, bytes of all records together."""
-
-    json_depth: int
-    text_bytes: int
-    kept_bytes: int
 
 
 class PortEntry(Struct, gc=False):

@@ -10,7 +10,7 @@ import re
 import msgspec
 from msgspec import Struct, field
 
-from roadstead.peers.engine.messages.guarded import check_depth, clean, fitted, invalid, tolerant
+from roadstead.peers.engine.messages.guarded import check_depth, fitted, invalid, tolerant
 
 ACTIONS = (
     "create",
@@ -28,15 +28,6 @@ ACTIONS = (
     "health_status",
 )
 """What changes a container, in Docker's words. All else (``top``, ``exec…``, ``attach``) is caused by asking."""
-KEPT = {
-    "exitCode": "exit_code",
-    "containerExitCode": "exit_code",
-    "oldName": "old_name",
-    "signal": "signal",
-    "image": "image",
-}
-"""The attributes that are kept, and the names they get here; the first that an event has wins."""
-TEXT_CHARACTERS = 256
 _SAME = {"remove": "destroy", "died": "die"}
 _KNOWN = frozenset(ACTIONS)
 _ID = re.compile(r"[0-9a-f]{12,64}")
@@ -44,15 +35,12 @@ _DECODER = json.JSONDecoder()
 
 
 class EngineEvent(Struct, frozen=True, gc=False):
-    """One change of one container. ``name`` is empty when the engine did not say it."""
+    """One change of one container: which one, and when. What it is now is asked, not read here."""
 
     action: str
     """One of `ACTIONS`."""
     engine_id: str
     """The engine's id of the container: 64 digits, from very old engines 12."""
-    name: str = ""
-    attributes: dict[str, str] = {}
-    """Some of ``exit_code``, ``old_name``, ``signal``, ``image``, and ``health`` for ``health_status``."""
     time_nano: int = 0
     """The engine's clock in nanoseconds since the epoch; 0 when it did not say."""
 
@@ -67,7 +55,6 @@ class Actor(Struct, gc=False):
     """``Actor`` of an event."""
 
     id: str = field(default="", name="ID")
-    attributes: dict[str, str] | None = field(default=None, name="Attributes")
 
 
 class Wire(Struct, gc=False):
@@ -101,22 +88,12 @@ def read_event(data: bytes, json_depth: int) -> EngineEvent | None:
 def _normalised(wire: Wire) -> EngineEvent | None:
     if (wire.type or "container") != "container":
         return None
-    action, _, suffix = (wire.action or wire.status or "").partition(":")
+    action = (wire.action or wire.status or "").partition(":")[0]
     action = _SAME.get(action, action)
     engine_id = (wire.actor.id if wire.actor else "") or wire.id or ""
     if action not in _KNOWN or not _ID.fullmatch(engine_id):
         return None
-    said = (wire.actor.attributes if wire.actor else None) or {}
-    attributes: dict[str, str] = {}
-    for key, name in KEPT.items():
-        if key in said:
-            attributes.setdefault(name, clean(said[key][:TEXT_CHARACTERS]))
-    if suffix:
-        attributes["health"] = clean(suffix.strip()[:TEXT_CHARACTERS])
-    if "old_name" in attributes:
-        attributes["old_name"] = attributes["old_name"].removeprefix("/")
-    name = clean(said.get("name", "")[:TEXT_CHARACTERS]).removeprefix("/")
-    return EngineEvent(action, engine_id, name, attributes, wire.nano or wire.seconds * 10**9)
+    return EngineEvent(action, engine_id, wire.nano or wire.seconds * 10**9)
 
 
 class Splitter:

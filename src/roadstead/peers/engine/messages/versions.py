@@ -86,8 +86,12 @@ def written(version: Version) -> str:
     return f"{version[0]}.{version[1]}"
 
 
-def described(vm: VmId, headers: Mapping[str, str], version: VersionAnswer, info: InfoAnswer) -> Engine:
-    """Return the record of the engine in ``vm`` that answered so; ``headers`` are those of ``/_ping``."""
+def described(
+    vm: VmId, api_version: str, headers: Mapping[str, str], version: VersionAnswer, info: InfoAnswer
+) -> Engine:
+    """Return the record of the engine in ``vm`` that answered so and is spoken to in the negotiated ``api_version``;
+    ``headers`` are those of ``/_ping``.
+    """
     podman = headers.get("server", "").startswith("Libpod/") or any(
         "Podman" in part.name for part in version.components
     )
@@ -95,7 +99,7 @@ def described(vm: VmId, headers: Mapping[str, str], version: VersionAnswer, info
         vm=vm,
         name="Podman" if podman else "Docker",
         version=version.version[:MESSAGE_CHARACTERS],
-        api_version=negotiated(headers.get("api-version") or version.api_version, version.oldest),
+        api_version=api_version,
         os=info.system[:MESSAGE_CHARACTERS],
         kind="windows" if headers.get("ostype") == "windows" else "linux",
         containers=max(0, info.containers),

@@ -11,7 +11,7 @@ from roadstead.errors import InputError, NotFoundError, PoolError
 from roadstead.kit import tasks
 from roadstead.lab.pool.server import LabPool
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.messages import HOST_KEY, POOL_MARK, PRIVATE_KEY_SECRET, VM_MARK
+from roadstead.peers.xapi.messages import HOST_KEY, POOL_MARK, PRIVATE_KEY_SECRET
 from tests.contract.xapi_pools import address, signed_in
 
 USER = "xscontainer-username"
@@ -114,7 +114,6 @@ async def test_vm_that_is_gone(client: XapiClient) -> None:
     for asking in (
         client.set_vm_key("nowhere", USER, "x"),
         client.add_vm_key("nowhere", USER, "x"),
-        client.vm_by_uuid("nowhere"),
     ):
         with pytest.raises(NotFoundError, match="nowhere"):
             await asking
@@ -154,11 +153,11 @@ async def test_pool_keys(pool: LabPool, client: XapiClient) -> None:
 
 async def test_secrets(client: XapiClient) -> None:
     """A secret keeps its value and its mark, shows neither value nor traces in a repr, and goes when told."""
-    uuid = await client.create_secret("line one\nline two", {VM_MARK: "vm-1"})
+    uuid = await client.create_secret("line one\nline two", {POOL_MARK: "pool-1"})
 
     secret = await client.read_secret(uuid)
     assert secret is not None
-    assert (secret.uuid, secret.value, secret.marks) == (uuid, "line one\nline two", {VM_MARK: "vm-1"})
+    assert (secret.uuid, secret.value, secret.marks) == (uuid, "line one\nline two", {POOL_MARK: "pool-1"})
     assert "line" not in repr(secret)
 
     for _ in range(2):

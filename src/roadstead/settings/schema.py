@@ -64,7 +64,7 @@ class LinkSettings(Section):
     refusal_limit_seconds: float = Field(default=600.0, gt=0, description="Longest delay after such refusals.")
     parallel_connects: int = Field(default=64, ge=1, description="How many connections may be under way at once.")
     parallel_logins: int = Field(default=16, ge=1, description="How many SSH handshakes may be under way at once.")
-    addresses: int = Field(default=16, ge=1, description="How many addresses of a guest are tried.")
+    addresses: int = Field(default=16, ge=1, le=32, description="How many addresses of a guest are tried.")
     user: str = Field(default="core", description="Login user of a VM that names none (xscontainer-username).")
     engine_socket: str = Field(
         default="/var/run/docker.sock", description="The engine's socket in a VM that names none."

@@ -131,7 +131,7 @@ class Book:
         old = self._vms.get(ref)
         vm = None
         if messages.is_real_vm(snapshot):
-            vm = messages.vm_record(snapshot, pool=self._pool_id(), host=None, guest_metrics=None, as_of=clocks.now())
+            vm = messages.vm_record(snapshot, pool=self._pool_id(), as_of=clocks.now())
         entry = _VmEntry(
             vm, messages.reference(snapshot, "resident_on"), messages.reference(snapshot, "guest_metrics"), {}
         )

@@ -126,7 +126,7 @@ async def test_removed_pool_takes_its_pins_along(database: Database) -> None:
     """Removing a pool forgets its pins, but not which VMs its key opens."""
     for pool, vm in ((POOL, VM), (OTHER, VmId("b"))):
         await database.add_pool(pool)
-        await database.remember_pin(vm, pool.id, "AAAA")
+        await database.remember_pins(pool.id, {vm: "AAAA"})
     await database.remember_keyed_vm(POOL.id, VM, "SHA256:key")
 
     await database.remove_pool(POOL.id)
@@ -139,7 +139,7 @@ async def test_removed_pool_takes_its_pins_along(database: Database) -> None:
 async def test_a_vm_has_one_pin(database: Database) -> None:
     """A new pin replaces the former one; a forgotten one is gone."""
     await database.remember_pins(POOL.id, {VM: "AAAA", VmId("b"): "BBBB"})
-    await database.remember_pin(VM, OTHER.id, "CCCC")
+    await database.remember_pins(OTHER.id, {VM: "CCCC"})
 
     pins = {pin.vm: pin for pin in await database.pins()}
     assert {vm: (pin.pool, pin.key) for vm, pin in pins.items()} == {VM: (OTHER.id, "CCCC"), "b": (POOL.id, "BBBB")}
@@ -158,9 +158,6 @@ async def test_keyed_vms_keep_their_first_time(database: Database) -> None:
 
     assert [known.key for known in await database.keyed_vms(POOL.id)] == ["SHA256:old", "SHA256:new"]
     assert (await database.keyed_vms(POOL.id))[0] == first
-
-    await database.forget_keyed_vm(POOL.id, VM, "SHA256:old")
-    assert [known.key for known in await database.keyed_vms(POOL.id)] == ["SHA256:new"]
 
 
 async def refusal(where: str | Path, key: Path) -> StartError:

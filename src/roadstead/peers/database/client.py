@@ -152,12 +152,8 @@ class Database:
             rows = await session.scalars(select(PinRow))
             return tuple(Pin(VmId(row.vm), PoolId(row.pool), row.key, row.since) for row in rows)
 
-    async def remember_pin(self, vm: VmId, pool: PoolId, key: str) -> None:
-        """Keep ``key`` as the host key of ``vm``, instead of any other."""
-        await self.remember_pins(pool, {vm: key})
-
     async def remember_pins(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
-        """Keep the host keys of several VMs at once."""
+        """Keep the host keys of several VMs at once, instead of any others."""
         await self._merge(*(PinRow(vm=vm, pool=pool, key=key, since=clocks.now()) for vm, key in pins.items()))
 
     async def forget_pin(self, vm: VmId) -> None:
@@ -176,11 +172,6 @@ class Database:
             if await session.get(KeyedVmRow, (pool, vm, key)) is None:
                 await session.merge(KeyedVmRow(pool=pool, vm=vm, key=key, since=clocks.now()))
                 await session.commit()
-
-    async def forget_keyed_vm(self, pool: PoolId, vm: VmId, key: str) -> None:
-        """Forget it: the key was removed from ``vm``, or is no longer anybody's."""
-        chosen = (KeyedVmRow.pool == pool) & (KeyedVmRow.vm == vm) & (KeyedVmRow.key == key)
-        await self._execute(delete(KeyedVmRow).where(chosen))
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:

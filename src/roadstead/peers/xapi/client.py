@@ -128,14 +128,6 @@ class XapiClient:
             return ref, snapshot
         raise self._odd("pool.get_all_records", "it has no pool")
 
-    async def vm_by_uuid(self, uuid: str) -> tuple[str, messages.Snapshot]:
-        """Return the VM's record after its reference. Raises `NotFoundError` ``no-such-vm``."""
-        ref = await self._vm(uuid)
-        snapshot = await self.call("VM.get_record", ref)
-        if not isinstance(snapshot, dict):
-            raise self._odd("VM.get_record", "it is no record")
-        return ref, snapshot
-
     async def learn_members(self) -> PoolAddress:
         """Read the addresses and certificates of all hosts over the trusted connection; return and use what is known
         now, so that the pool is found again, and safely, when its master is gone. Keep it for the next start.

@@ -7,14 +7,12 @@ ignored, unknown enumeration values become `UNKNOWN`. XAPI's versions differ in 
 from roadstead.peers.xapi.messages.fields import CLASSES, Fields
 from roadstead.peers.xapi.messages.keys import (
     FORMER_PRIVATE_KEY_SECRET,
-    FORMER_PUBLIC_KEY_SECRET,
     HOST_KEY,
     MONITOR,
     POOL_MARK,
     PRIVATE_KEY_SECRET,
     PUBLIC_KEY_SECRET,
     VM_KEYS,
-    VM_MARK,
 )
 from roadstead.peers.xapi.messages.records import (
     Snapshot,
@@ -45,14 +43,12 @@ __all__ = [
     "BODY_BYTES",
     "CLASSES",
     "FORMER_PRIVATE_KEY_SECRET",
-    "FORMER_PUBLIC_KEY_SECRET",
     "HOST_KEY",
     "MONITOR",
     "POOL_MARK",
     "PRIVATE_KEY_SECRET",
     "PUBLIC_KEY_SECRET",
     "VM_KEYS",
-    "VM_MARK",
     "Answer",
     "Event",
     "EventBatch",

@@ -14,14 +14,9 @@ VM_KEYS = (
     "xscontainer-username",
     "xscontainer-mode",
     HOST_KEY,
-    "xscontainer-tls-client-cert",
-    "xscontainer-tls-client-key",
-    "xscontainer-tls-ca-cert",
     "roadstead-address",
     "roadstead-ssh-port",
-    "roadstead-tls-port",
     "roadstead-engine-socket",
-    "roadstead-sudo",
 )
 """The keys of ``VM.other_config`` that are taken over into `model.Vm.settings`."""
 
@@ -31,10 +26,6 @@ PUBLIC_KEY_SECRET = "xscontainer-public-secret-uuid"  # noqa: S105 - the name of
 """In ``pool.other_config``: uuid of the secret with the public half."""
 FORMER_PRIVATE_KEY_SECRET = "roadstead-old-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """The same for the pair that is being replaced, while it is."""
-FORMER_PUBLIC_KEY_SECRET = "roadstead-old-public-secret-uuid"  # noqa: S105 - the name of a key, not a secret
-"""The same for its public half."""
 
 POOL_MARK = "roadstead-pool"
 """In ``secret.other_config``: the secret is ours and belongs to the pool of this uuid."""
-VM_MARK = "roadstead-vm"
-"""In ``secret.other_config``: the secret is ours and belongs to the VM of this uuid."""

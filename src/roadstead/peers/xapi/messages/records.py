@@ -20,8 +20,8 @@ TEXT_BYTES = 4096
 """What is kept of a name, a tag or a key's value."""
 ADDRESS_BYTES = 64
 """What is kept of one announced address: an IPv6 address has 39 characters, longer ones are none."""
-ADDRESSES = 256
-"""How many announced addresses of one VM are kept."""
+ADDRESSES = 32
+"""How many announced addresses of one VM are kept: more than are tried, since rules may bar some."""
 TAGS = 256
 """How many tags of one VM are kept."""
 
@@ -84,19 +84,13 @@ def is_real_vm(snapshot: Snapshot) -> bool:
     return not any(snapshot.get(field) is True for field in ("is_a_template", "is_a_snapshot", "is_control_domain"))
 
 
-def vm_record(
-    snapshot: Snapshot, *, pool: PoolId, host: HostId | None, guest_metrics: Snapshot | None, as_of: datetime
-) -> Vm:
-    """Return the VM. Addresses count only while it runs: XAPI keeps the last ones readable until the next start."""
-    power = _power(snapshot)
-    running = power is PowerState.RUNNING
+def vm_record(snapshot: Snapshot, *, pool: PoolId, as_of: datetime) -> Vm:
+    """Return what the VM's own object says; its host and its `addresses` stand in others."""
     return Vm(
         id=VmId(string(snapshot, "uuid")),
         pool=pool,
         name=string(snapshot, "name_label"),
-        host=host,
-        power=power,
-        addresses=addresses(guest_metrics) if running and guest_metrics is not None else (),
+        power=_power(snapshot),
         tags=_tags(snapshot),
         settings=_settings(snapshot),
         as_of=as_of,

@@ -70,7 +70,7 @@ class Services:
     feed: Feed
     statistics: Callable[[], Mapping[str, Mapping[str, int]]]
     """How much of everything there is, part by part."""
-    engine_socket: str = "/var/run/docker.sock"
+    engine_socket: str
     """The engine's socket in a VM that names none: it stands in the pool key's line."""
     began: float = field(default_factory=time.monotonic)
     readers: Readers = field(default_factory=Readers)

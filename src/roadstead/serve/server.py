@@ -45,7 +45,6 @@ class Listen:
     port: int | None = None
     shutdown_seconds: float = 5.0
     """How long a stopping server waits for answers that are under way."""
-    folder_mode: int = 0o700
 
 
 async def serve_api(app: FastAPI, listen: Listen, ready: Callable[[Listening], None] | None = None) -> None:
@@ -181,10 +180,10 @@ def _local_socket(listen: Listen) -> socket.socket:
     path = listen.socket
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.parent.mkdir(mode=listen.folder_mode, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _clear(path)
         made.bind(str(path))
-        path.chmod(0o660 if listen.folder_mode & 0o070 else 0o600)
+        path.chmod(0o600)
         made.setblocking(False)
     except OSError as error:
         made.close()

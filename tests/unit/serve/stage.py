@@ -177,7 +177,9 @@ class World:
         self.vms = Vms(self)
         self.operations = Operations(cast("Any", self.vms), ServerSettings(operation_targets=5))
         commands = Commands(cast("Any", self.pools), cast("Any", self.vms), self.operations)
-        self.services = Services(commands, self.store, self.feed, lambda: {"links": {"live": 1}})
+        self.services = Services(
+            commands, self.store, self.feed, lambda: {"links": {"live": 1}}, engine_socket="/var/run/docker.sock"
+        )
         self.tell(*records)
 
     def tell(self, *records: Any) -> None:

@@ -17,14 +17,10 @@ from tests.unit.serve import stage
 
 
 async def test_socket_is_for_its_owner_only(tmp_path: Path) -> None:
-    """The folder is made closed to others, the socket too, and both are for the group when that is wished."""
+    """The folder is made closed to others, the socket too."""
     async with stage.running(tmp_path) as api:
         assert stat.S_IMODE(api.listening.socket.stat().st_mode) == 0o600
         assert stat.S_IMODE(api.listening.socket.parent.stat().st_mode) == 0o700
-    listen = Listen(tmp_path / "group" / "s.sock", folder_mode=0o750)
-    async with stage.serving(stage.World(stage.FEW), listen) as api:
-        assert stat.S_IMODE(api.listening.socket.stat().st_mode) == 0o660
-        assert stat.S_IMODE(api.listening.socket.parent.stat().st_mode) == 0o750
 
 
 async def test_socket_goes_with_its_server(tmp_path: Path) -> None:

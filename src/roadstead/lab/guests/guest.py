@@ -17,7 +17,6 @@ from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
 
 LISTEN_BACKLOG = 128
-BIND_TRIES = 3
 
 
 class Abortable(Protocol):

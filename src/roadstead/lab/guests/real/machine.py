@@ -28,7 +28,6 @@ SSH_PORT = 22
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
 ENGINE_SOCKET = "/var/run/docker.sock"
 
-BOOT_SECONDS = 10.0
 SSH_SECONDS = 10.0
 ENGINE_SECONDS = 40.0
 END_SECONDS = 10.0

@@ -134,8 +134,9 @@ class Store:
             match fact:
                 case Seen(record):
                     self._seen(record)
-                case Gone(kind, id):
-                    self._gone(kind, id)
+                case Gone(kind, id, pool):
+                    if not self._is_elsewhere(kind, id, pool):
+                        self._gone(kind, id)
                 case Listed():
                     self._listed(fact)
         changes, self._changes = self._changes, []
@@ -208,6 +209,11 @@ class Store:
         of_vm[container.id] = container
         if old is None or replace(old, as_of=container.as_of, status=container.status) != container:
             self._changed("container", container.id, container)
+
+    def _is_elsewhere(self, kind: str, id: str, pool: PoolId | None) -> bool:
+        """Whether a host or VM that is gone from ``pool`` belongs to another one by now."""
+        held = self._vms.get(VmId(id)) if kind == "vm" else self._hosts.get(HostId(id)) if kind == "host" else None
+        return held is not None and pool is not None and held.pool != pool
 
     def _gone(self, kind: str, id: str) -> None:
         match kind:

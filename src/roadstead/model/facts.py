@@ -23,10 +23,12 @@ class Seen(Struct, frozen=True, gc=False):
 
 
 class Gone(Struct, frozen=True, gc=False):
-    """The thing of this ``kind`` (pool, host, vm, container, link, engine) and ``id`` is no longer there."""
+    """The thing of this ``kind`` (pool, host, vm, container) and ``id`` is no longer there."""
 
     kind: str
     id: str
+    pool: PoolId | None = None
+    """Who says so of a host or VM: it may have moved to another pool, which said so before, and keeps its id there."""
 
 
 class Listed(Struct, frozen=True, gc=False):

@@ -120,7 +120,7 @@ class Book:
     def _take_host(self, ref: str, snapshot: Mapping[str, Any] | None, dirty: dict[str, None]) -> list[Fact]:
         old = self._hosts.pop(ref, None)
         if snapshot is None:
-            return [Gone("host", old.id)] if old is not None else []
+            return [Gone("host", old.id, self._pool_id())] if old is not None else []
         host = messages.host_record(snapshot, pool=self._pool_id(), as_of=clocks.now())
         self._hosts[ref], self._versions[ref] = host, messages.host_version(snapshot)
         if old is None:
@@ -141,14 +141,14 @@ class Book:
         if old is not None and old.vm is not None:
             self._hold(ref, entry, old, now)
         if vm is None:
-            return [Gone("vm", old.vm.id)] if old is not None and old.vm is not None else []
+            return [Gone("vm", old.vm.id, self._pool_id())] if old is not None and old.vm is not None else []
         dirty[ref] = None
         return []
 
     def _drop_vm(self, ref: str) -> list[Fact]:
         entry = self._vms.pop(ref, None)
         self._holding.discard(ref)
-        return [Gone("vm", entry.vm.id)] if entry is not None and entry.vm is not None else []
+        return [Gone("vm", entry.vm.id, self._pool_id())] if entry is not None and entry.vm is not None else []
 
     def _take_metrics(self, ref: str, snapshot: Mapping[str, Any] | None, dirty: dict[str, None]) -> None:
         if snapshot is None:

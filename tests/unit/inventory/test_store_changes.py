@@ -13,6 +13,7 @@ from roadstead.model import (
     HostId,
     LinkState,
     Listed,
+    PoolId,
     PowerState,
     Scope,
     Seen,
@@ -204,6 +205,18 @@ def test_a_vm_that_goes_takes_its_containers_along(store: Store) -> None:
     store.apply(Seen(records.vm()))
     assert store.vms[records.VM].link is None
     assert not store.containers_of(records.VM)
+
+
+@pytest.mark.parametrize("kind", ["vm", "host"])
+def test_what_moved_to_another_pool_is_not_gone(store: Store, kind: str) -> None:
+    """A VM keeps its id on the way; the pool that it left says so after the one that it came to."""
+    id = records.VM if kind == "vm" else records.HOST
+    there = PoolId("pool-2")
+    store.apply(Seen(records.vm(pool=there) if kind == "vm" else records.host(pool=there)))
+    assert store.apply(Gone(kind, id, records.POOL)) == []
+    assert store.apply(Listed(Scope(kind, records.POOL), frozenset())) == []
+    assert len(list(store.containers())) == 2
+    assert f"gone {kind} {id}" in _told(store.apply(Gone(kind, id, there)))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.unit.fakes.xapi import NULL, POOL_REF, event, host_fields, metrics_fi
 
 GRACE = 2.0
 URL = "https://10.0.0.1"
+POOL = PoolId("pool-1")
 POOL_SEEN = event("pool", POOL_REF, pool_fields())
 OTHERS = [
     event("host", "ref:host-1", host_fields(1)),
@@ -135,7 +136,7 @@ def test_the_pool_is_told_once_in_a_batch() -> None:
 
 def test_a_host_that_goes_is_gone(reader: Reader) -> None:
     """And only once."""
-    assert reader.take(event("host", "ref:host-2", None)) == [Gone("host", "host-2")]
+    assert reader.take(event("host", "ref:host-2", None)) == [Gone("host", "host-2", POOL)]
     assert reader.take(event("host", "ref:host-2", None)) == []
     assert [host.id for host in reader.book.hosts] == ["host-1"]
 
@@ -183,7 +184,7 @@ def test_what_is_no_vm_is_left_out(field: str) -> None:
 
 def test_a_vm_that_becomes_a_template_goes_and_comes_back(reader: Reader) -> None:
     """Both are one change of the same object."""
-    assert reader.vm_changes(is_a_template=True) == [Gone("vm", "vm-1")]
+    assert reader.vm_changes(is_a_template=True) == [Gone("vm", "vm-1", POOL)]
     assert reader.vm_changes(is_a_template=True) == []
     assert _seen(reader.vm_changes()) == ["vm-1"]
     assert reader.vm().addresses == ("192.0.2.1",)
@@ -193,7 +194,7 @@ def test_a_vm_that_is_destroyed_goes_once(reader: Reader) -> None:
     """Also when it was a template last: then nobody knew it."""
     reader.vm_changes(is_a_template=True)
     assert reader.take(event("vm", VM_REF, None)) == []
-    assert reader.take(event("vm", "ref:vm-2", None)) == [Gone("vm", "vm-2")]
+    assert reader.take(event("vm", "ref:vm-2", None)) == [Gone("vm", "vm-2", POOL)]
     assert reader.take(event("vm", "ref:vm-2", None)) == []
 
 
@@ -336,7 +337,7 @@ def test_a_listing_of_a_class_finds_what_went_and_what_came(reader: Reader) -> N
     """What is not in it is gone, what is new is seen, what changed is changed."""
     listed = {"ref:vm-2": vm_fields(2, name_label="new name"), "ref:vm-3": vm_fields(3)}
     facts = reader.note(reader.book.relist("vm", listed, 0.0))  # type: ignore[arg-type]
-    assert facts[0] == Gone("vm", "vm-1")
+    assert facts[0] == Gone("vm", "vm-1", POOL)
     assert sorted(reader.store.vms) == ["vm-2", "vm-3"]
     assert reader.store.vms[VmId("vm-2")].name == "new name"
     assert reader.book.lost({"vm": 2}) == []

@@ -10,7 +10,7 @@ import pytest
 from roadstead.errors import PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
-from roadstead.model import Fact, Gone, Host, Listed, Pool, Seen, Vm, VmId
+from roadstead.model import Fact, Gone, Host, Listed, Pool, PoolId, Seen, Vm, VmId
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
@@ -121,7 +121,7 @@ async def test_a_deletion_that_got_lost_is_found_by_its_count(cls: str, ref: str
         await asyncio.sleep(120)
         assert [call for call in xapi.calls if call.startswith("list_all")] == [f"list_all {cls}"]
         facts = [fact for _, _, facts in listener.told[1:] for fact in facts]
-        assert (Gone(cls, gone) in facts) if gone else (facts == [])
+        assert (Gone(cls, gone, PoolId("pool-1")) in facts) if gone else (facts == [])
 
 
 async def test_many_deletions_at_once_are_all_found() -> None:

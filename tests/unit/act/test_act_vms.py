@@ -1,0 +1,283 @@
+"""Commands on one VM: enabling, judging its host key, learning why it is not watched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+
+from roadstead.act.links import Links
+from roadstead.act.memory import Memories, Met
+from roadstead.act.pool import PoolKeeper
+from roadstead.act.pools import Pools
+from roadstead.act.vms import MONITOR, HostKey, Vms
+from roadstead.act.ways import SshWays
+from roadstead.errors import ConflictError, LinkError, NotFoundError, RoadsteadError
+from roadstead.inventory.store import Store
+from roadstead.model import LOCAL_POOL, LinkState, PoolId, PowerState, Seen, VmId, container_id
+from roadstead.peers.database.client import Database
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.messages import fingerprint
+from roadstead.plan.pins import ANY_KEY, HOST_KEY, HOST_KEY_PROBLEMS
+from tests.unit.fakes import records
+from tests.unit.fakes.databases import FakeDatabase
+
+pytestmark = pytest.mark.looptime
+ONE = records.VM
+BLOB = "AAAAC3NzaC1lZDI1NTE5AAAAIJ3vh1mF6n3Rr7iHcZ0m0u3nq3Vf8xk3f7j4mI2aVb0Q"
+PRINT = fingerprint(BLOB)
+SHOWN = "ssh-ed25519 SHA256:shown"
+
+
+@dataclass
+class Desk:
+    """The commands, and what they ask of pools and links."""
+
+    store: Store = field(default_factory=Store)
+    written: list[tuple[str, str, str | None]] = field(default_factory=list)
+    tried: list[tuple[str, str]] = field(default_factory=list)
+    engines: dict[VmId, object] = field(default_factory=dict)
+    shown: dict[VmId, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.memories = Memories(cast("Database", FakeDatabase()))
+        self.vms = Vms(self.store, cast("Pools", self), cast("Links", self), cast("SshWays", self), self.memories)
+        self.store.apply(Seen(records.pool()), Seen(records.host()))
+
+    # what commands ask of pools and their keepers
+
+    def keeper(self, pool: PoolId) -> PoolKeeper:
+        if pool != records.POOL:
+            raise NotFoundError("no-such-pool", name=pool)
+        return cast("PoolKeeper", self)
+
+    async def write_key(self, vm: VmId, key: str, value: str | None) -> None:
+        self.written.append((vm, key, value))
+
+    # what commands ask of links
+
+    def try_now(self, vm: VmId) -> None:
+        self.tried.append(("now", vm))
+
+    def try_soon(self, vm: VmId) -> None:
+        self.tried.append(("soon", vm))
+
+    def engine(self, vm: VmId) -> EngineClient | None:
+        return cast("EngineClient | None", self.engines.get(vm))
+
+    def heard(self, vm: VmId) -> datetime | None:
+        return records.at(7) if vm in self.engines else None
+
+    # what a test says
+
+    def see(self, id: str = ONE, code: str = "", settings: Mapping[str, str] = records.MANAGED, **fields: Any) -> None:
+        """A VM as the pool shows it; with ``code`` its link is broken."""
+        self.store.apply(Seen(records.vm(id, settings=dict(settings), **fields)))
+        state = LinkState.BROKEN if code else LinkState.LIVE
+        self.store.apply(Seen(records.link(id, state, problem=records.problem(code) if code else None)))
+
+
+@pytest.fixture
+def desk() -> Desk:
+    """Commands, a pool, and no VM yet."""
+    return Desk()
+
+
+# ---- enabling
+
+
+async def test_enabling_is_written_into_the_pool_and_tried_at_once(desk: Desk) -> None:
+    """The inventory is not touched: what follows is observed."""
+    desk.see(settings={})
+    before = desk.store.number
+    await desk.vms.enable(ONE)
+    assert desk.written == [(ONE, MONITOR, "True")]
+    assert desk.tried == [("now", ONE)]
+    assert desk.store.number == before
+
+
+async def test_disabling_is_written_into_the_pool(desk: Desk) -> None:
+    """In the historic word, which old clients read as well."""
+    desk.see()
+    await desk.vms.disable(ONE)
+    assert desk.written == [(ONE, MONITOR, "False")]
+
+
+@pytest.mark.parametrize("command", ["enable", "disable", "forget_host_key"])
+async def test_an_engine_of_this_machine_has_no_pool_to_write_to(desk: Desk, command: str) -> None:
+    """It is managed as it stands."""
+    desk.see("local-1", pool=LOCAL_POOL)
+    with pytest.raises(ConflictError) as caught:
+        await getattr(desk.vms, command)(VmId("local-1"))
+    assert caught.value.code == "vm-not-in-a-pool"
+    assert desk.written == []
+
+
+# ---- host keys
+
+
+def test_a_vm_that_was_never_met_has_no_keys(desk: Desk) -> None:
+    """Neither remembered nor shown."""
+    desk.see()
+    keys = desk.vms.host_keys(ONE)
+    assert (keys.pinned, keys.shown, keys.state) == (None, None, "none")
+
+
+def test_keys_are_told_as_people_compare_them(desk: Desk) -> None:
+    """Type and fingerprint, of the remembered and of the shown one."""
+    desk.see(settings=records.MANAGED | {HOST_KEY: BLOB})
+    desk.shown[ONE] = SHOWN
+    keys = desk.vms.host_keys(ONE)
+    assert keys.pinned == HostKey(type="ssh-ed25519", fingerprint=PRINT)
+    assert keys.shown == HostKey(type="ssh-ed25519", fingerprint="SHA256:shown")
+    assert (keys.state, keys.name) == ("pinned", "name of vm-1")
+
+
+async def test_our_own_memory_stands_in_for_a_pin_that_vanished(desk: Desk) -> None:
+    """That is what the guest is held to."""
+    desk.see()
+    desk.memories.met(ONE, Met(records.POOL, BLOB))
+    assert desk.vms.host_keys(ONE).pinned == HostKey(type="ssh-ed25519", fingerprint=PRINT)
+
+
+@pytest.mark.parametrize("pin", ["nonsense", "AAAA", "é", "=" * 100])
+def test_a_pin_that_is_no_key_is_told_as_such(desk: Desk, pin: str) -> None:
+    """Administrators of VMs write it as they please."""
+    desk.see(settings=records.MANAGED | {HOST_KEY: pin})
+    assert desk.vms.host_keys(ONE).pinned == HostKey(type="unreadable", fingerprint="")
+
+
+@pytest.mark.parametrize("code", sorted(HOST_KEY_PROBLEMS))
+async def test_the_key_that_was_compared_is_confirmed(desk: Desk, code: str) -> None:
+    """It alone is accepted in the next contact, which is made at once."""
+    desk.see(code=code)
+    desk.shown[ONE] = SHOWN
+    keys = await desk.vms.confirm_host_key(ONE, "SHA256:shown")
+    assert keys.state == code
+    assert desk.memories.of(desk.store.vms[ONE]).consent == SHOWN
+    assert desk.tried == [("now", ONE)]
+
+
+@pytest.mark.parametrize("compared", ["SHA256:other", "", None])
+async def test_another_key_than_the_compared_one_is_not_confirmed(desk: Desk, compared: str | None) -> None:
+    """Between looking and saying yes the guest, or somebody in between, showed another."""
+    desk.see(code="host-key-changed")
+    desk.shown[ONE] = SHOWN
+    with pytest.raises(ConflictError) as caught:
+        await desk.vms.confirm_host_key(ONE, compared)
+    assert caught.value.code == "host-key-moved"
+    assert desk.memories.of(desk.store.vms[ONE]).consent is None
+    assert desk.tried == []
+
+
+async def test_an_address_that_is_claimed_twice_is_settled_by_the_next_key(desk: Desk) -> None:
+    """No key was shown that could have been compared; an older one plays no part."""
+    desk.see(code="address-claimed-twice")
+    desk.shown[ONE] = SHOWN
+    await desk.vms.confirm_host_key(ONE, None)
+    assert desk.memories.of(desk.store.vms[ONE]).consent == ANY_KEY
+
+
+@pytest.mark.parametrize("code", ["", "refused", "key-rejected"])
+async def test_where_no_key_waits_there_is_nothing_to_confirm(desk: Desk, code: str) -> None:
+    """A live guest, and one that cannot be reached for another reason."""
+    desk.see(code=code)
+    desk.shown[ONE] = SHOWN
+    with pytest.raises(ConflictError) as caught:
+        await desk.vms.confirm_host_key(ONE, "SHA256:shown")
+    assert caught.value.code == "nothing-to-confirm"
+    assert desk.memories.of(desk.store.vms[ONE]).consent is None
+
+
+async def test_a_forgotten_key_is_forgotten_everywhere(desk: Desk) -> None:
+    """In the pool and here; the next contact is a first one, and made at once."""
+    desk.see(code="host-key-changed", settings=records.MANAGED | {HOST_KEY: BLOB})
+    desk.memories.met(ONE, Met(records.POOL, BLOB))
+    await desk.vms.forget_host_key(ONE)
+    assert desk.written == [(ONE, HOST_KEY, None)]
+    memory = desk.memories.of(desk.store.vms[ONE])
+    assert (memory.last, memory.consent) == (None, ANY_KEY)
+    assert desk.tried == [("now", ONE)]
+
+
+# ---- why
+
+
+def test_why_tells_what_is_known(desk: Desk) -> None:
+    """State, problem, and the facts that they follow from; looking has the guest tried as soon as is polite."""
+    desk.see(code="refused", addresses=("192.0.2.1",), settings=records.MANAGED | {"roadstead-ssh-port": "2222"})
+    why = desk.vms.why(ONE)
+    facts = dict(why.facts)
+    assert (why.state, why.problem and why.problem.code) == ("broken", "refused")
+    assert facts["announced addresses"] == "192.0.2.1"
+    assert facts["roadstead-ssh-port"] == "2222"
+    assert (facts["pool"], facts["host"], facts["power"], facts["enabled"]) == (
+        "name of pool-1",
+        "name of host-1",
+        "Running",
+        "yes",
+    )
+    assert HOST_KEY not in facts
+    assert desk.tried == [("soon", ONE)]
+
+
+def test_why_tells_when_a_live_guest_was_heard(desk: Desk) -> None:
+    """By its link, not by the last change of its record."""
+    desk.see()
+    desk.engines[ONE] = object()
+    assert dict(desk.vms.why(ONE).facts)["last heard"].startswith("2030-01-01T00:00:07")
+
+
+# ---- its engine
+
+
+def test_a_live_guest_has_an_engine(desk: Desk) -> None:
+    """Which operations act on."""
+    desk.see()
+    desk.engines[ONE] = object()
+    assert desk.vms.engine(ONE) is desk.engines[ONE]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "code"),
+    [
+        pytest.param({"settings": {}}, ConflictError, "vm-not-enabled", id="not-enabled"),
+        pytest.param({"power": PowerState.HALTED}, ConflictError, "vm-off", id="off"),
+        pytest.param({"code": "refused"}, LinkError, "vm-not-live", id="broken"),
+    ],
+)
+def test_why_there_is_no_engine_is_said(
+    desk: Desk, fields: dict[str, Any], kind: type[RoadsteadError], code: str
+) -> None:
+    """By the VM's name."""
+    desk.see(**fields)
+    with pytest.raises(kind) as caught:
+        desk.vms.engine(ONE)
+    assert caught.value.code == code
+    assert "name of vm-1" in str(caught.value)
+
+
+@pytest.mark.parametrize("command", ["enable", "disable", "forget_host_key"])
+async def test_an_unknown_vm_is_not_found(desk: Desk, command: str) -> None:
+    """Whatever is asked of it, and nothing is written."""
+    with pytest.raises(NotFoundError) as caught:
+        await getattr(desk.vms, command)(VmId("nobody"))
+    assert caught.value.code == "no-such-vm"
+    assert (desk.written, desk.tried) == ([], [])
+
+
+@pytest.mark.parametrize("command", ["host_keys", "why", "engine"])
+def test_an_unknown_vm_has_nothing_to_tell(desk: Desk, command: str) -> None:
+    """Neither keys, nor reasons, nor an engine."""
+    with pytest.raises(NotFoundError):
+        getattr(desk.vms, command)(VmId("nobody"))
+
+
+def test_containers_are_known_by_their_ids(desk: Desk) -> None:
+    """As the inventory has them, stale or not."""
+    desk.see()
+    desk.store.apply(Seen(records.container(1)))
+    assert desk.vms.exists(container_id(ONE, records.engine_id(1)))
+    assert not desk.vms.exists(container_id(ONE, records.engine_id(2)))
+    assert not desk.vms.exists(container_id(VmId("nobody"), records.engine_id(1)))

@@ -66,13 +66,16 @@ class PinWriter:
     async def _work(self) -> None:
         while True:
             async with self._queue.take() as vm:
-                try:
-                    await self._write(vm)
-                except NotFoundError:
-                    self._signed_in.discard(vm)
-                except PoolError as error:
-                    if error.code != "pool-not-permitted":
-                        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._queue.add, vm)
+                await self._try(vm)
+
+    async def _try(self, vm: VmId) -> None:
+        try:
+            await self._write(vm)
+        except NotFoundError:
+            self._signed_in.discard(vm)
+        except PoolError as error:
+            if error.code != "pool-not-permitted":
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._queue.add, vm)
 
     async def _write(self, vm_id: VmId) -> None:
         vm = self._snapshot.vms.get(vm_id)

@@ -53,13 +53,10 @@ class Budget:
             self._wake()
 
     async def _wait(self) -> None:
+        """Wait for a change. Each wakes all who wait, so that one of them who is cancelled then keeps nobody waiting."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            self._wake()
-            raise
+        await place
 
     def _wake(self) -> None:
         while self._waiting:

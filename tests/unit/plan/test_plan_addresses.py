@@ -83,6 +83,13 @@ def test_only_stands_above_admit() -> None:
     assert refusal("127.0.0.1", rules) is not None
 
 
+def test_what_is_admitted_inside_of_what_a_pool_is_held_to_is_used() -> None:
+    """A lab on the loopback network can be both."""
+    rules = Rules(admit=(ip_network("127.0.0.0/8"),), only=(ip_network("127.89.0.0/16"),))
+    assert refusal("127.89.0.1", rules) is None
+    assert refusal("127.88.0.1", rules) is not None
+
+
 def test_without_any_address_that_is_said() -> None:
     """A VM that announces nothing has another problem than one that announces nonsense."""
     with pytest.raises(LinkError) as caught:

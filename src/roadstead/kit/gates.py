@@ -53,7 +53,7 @@ class Budget:
             self._wake()
 
     async def _wait(self) -> None:
-        """Wait for a change. Each wakes all who wait, so that one of them who is cancelled then keeps nobody waiting."""
+        """Wait for a change. Each wakes all who wait, so one of them who is cancelled then keeps nobody waiting."""
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         await place

@@ -310,7 +310,7 @@ async def test_an_engine_that_goes_down_cuts_its_streams(guest: SimulatedGuest) 
         await guest.misbehave("engine-down")
 
         assert await reader.read() == b""
-        assert guest.statistics() == {"connections": 1, "streams": 0}
+        assert guest.statistics() == {"connections": 1, "streams": 0, "connections_ever": 1}
 
 
 # Every answer of the engine

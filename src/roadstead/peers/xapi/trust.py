@@ -152,7 +152,7 @@ def _unverified() -> ssl.SSLContext:
 def _verifying(ca_pem: str) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cadata=ca_pem)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: text beyond ASCII
         raise InputError("field-invalid", field="ca_file", reason="it holds no certificate in PEM form") from error
 
 

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from roadstead.cli.client import UnixConnection
+from roadstead.cli import wire
 
 PATH = "/api/v1/changes"
 SILENCE_SECONDS = 60.0
-PIECE_BYTES = 2**18
 
 
 class Record(msgspec.Struct, gc=False):
@@ -54,13 +53,12 @@ class Heard(msgspec.Struct, gc=False, array_like=True):
 
 def follow(socket: str) -> Iterator[Heard]:
     """Yield every change from now on; first the ``relist`` that says where the stream begins."""
-    connection = UnixConnection(socket, SILENCE_SECONDS)
-    connection.request("GET", PATH)
-    answer = connection.getresponse()
-    assert answer.status == 200, answer.status
+    head = wire.head("GET", PATH, {"Host": "localhost"})
+    answer = wire.Exchange(wire.unix(socket, SILENCE_SECONDS), head)
+    assert answer.status() == 200, answer.status()
     changes, relists = msgspec.json.Decoder(_Change), msgspec.json.Decoder(_Relist)
     left = b""
-    while piece := answer.read1(PIECE_BYTES):
+    for piece in answer.pieces():
         *events, left = (left + piece).split(b"\n\n")
         for event in events:
             head, _, data = event.partition(b"\ndata: ")

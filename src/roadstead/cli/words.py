@@ -8,6 +8,8 @@ from roadstead.cli.views import Container, Port
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 _STEPS = ((2 * MINUTE, 1, "s"), (2 * HOUR, MINUTE, "min"), (2 * DAY, HOUR, "h"), (60 * DAY, DAY, "d"))
+_UP = frozenset({"running", "paused"})
+_ENDED = frozenset({"exited", "dead", "restarting"})
 _MONTH, _YEAR = 30 * DAY, 365 * DAY
 
 
@@ -15,12 +17,18 @@ def age(since: datetime | None, now: datetime) -> str:
     """Return how long ago ``since`` is, in a unit that says enough: ``45 s``, ``3 min``, ``12 d``."""
     if since is None:
         return "-"
-    return span((now - since).total_seconds())
+    past = now - since
+    return _in_words(past.days * DAY + past.seconds)
 
 
 def span(seconds: float) -> str:
     """Return a length of time in words; one that is negative (two clocks that differ) counts as none."""
-    whole = max(int(seconds), 0)
+    return _in_words(int(seconds))
+
+
+@lru_cache(maxsize=2**15)
+def _in_words(seconds: int) -> str:
+    whole = max(seconds, 0)
     for limit, unit, name in _STEPS:
         if whole < limit:
             return f"{whole // unit} {name}"
@@ -38,13 +46,12 @@ def status(container: Container, now: datetime) -> str:
     """Return what there is to know beside the state: since when, its health, its exit code, or as of when."""
     if container.stale:
         return f"as of {age(container.as_of, now)} ago" if container.as_of else "as of an unknown time"
-    parts = []
-    if container.state in {"running", "paused"}:
-        parts.append(f"up {age(container.started, now)}" if container.started else "up")
-        parts.append(container.health)
-    elif container.exit_code is not None and container.state in {"exited", "dead", "restarting"}:
-        parts.append(f"exit code {container.exit_code}")
-    return ", ".join(filter(None, parts)) or "-"
+    if container.state in _UP:
+        up = f"up {age(container.started, now)}" if container.started else "up"
+        return f"{up}, {container.health}" if container.health else up
+    if container.exit_code is not None and container.state in _ENDED:
+        return f"exit code {container.exit_code}"
+    return "-"
 
 
 @lru_cache(maxsize=4096)

@@ -2,8 +2,8 @@
 
 import re
 import unicodedata
+from functools import cache
 
-_NOT_XML = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 _LINE_BREAKING = {"\u2028", "\u2029", "\x85"}
 
 
@@ -13,7 +13,13 @@ def xml_clean(text: str, replacement: str = "\ufffd") -> str:
     Allowed is XML 1.0 ``Char`` without C0 controls other than tab and newline, and without U+FFFE and U+FFFF: one of
     those makes a pool's database unreadable at its next start.
     """
-    return _NOT_XML.sub(replacement, text)
+    return _not_xml().sub(replacement, text)
+
+
+@cache
+def _not_xml() -> re.Pattern[str]:
+    """Compiled at first need: that takes 5 ms, and every start of the command line imports this module."""
+    return re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 
 
 def terminal_clean(text: str) -> str:

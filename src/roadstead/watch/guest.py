@@ -24,6 +24,8 @@ from roadstead.watch.doubts import Doubts
 
 REREAD_LIMIT = 100
 """More containers than this that changed at once are cheaper to list than to name."""
+SETTLING_SECONDS = 0.1
+"""How long a container may keep us waiting that the engine is changing: then it is asked again and again."""
 STARTS = frozenset({"start", "restart"})
 READING_TIME = timedelta(seconds=2)
 """How old an engine's answer may be when we date it."""
@@ -71,8 +73,11 @@ class GuestWatcher:
             await asyncio.sleep(max(0.0, self._last_listing + self._settings.relist_seconds - _now()))
             await self._list(None)
             return
-        self._doubts.note(batch, _now())
+        lagging = self._doubts.note(batch, _now())
         self._note_starts(batch)
+        if len(lagging) == 1:
+            # Of several the first would hold up the others.
+            await self._engine.settled(lagging.pop(), SETTLING_SECONDS)
         asked = list(dict.fromkeys([*(event.engine_id for event in batch), *self._doubts.engine_ids]))
         if asked and _now() < full_pass:
             await self._read_again(asked)

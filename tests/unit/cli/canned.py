@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 PROGRAM = [sys.executable, "-c", "from roadstead.cli.main import run; run()"]
 PREFIX = "/api/v1"
 LIMIT_SECONDS = 15
+NO_CONTENT = 204
 
 
 class Asked(NamedTuple):
@@ -149,9 +150,10 @@ def _handler(canned: Canned) -> Callable[..., http.server.BaseHTTPRequestHandler
             if isinstance(found, Raw):
                 status, encoded = found.status, found.body
             else:
-                encoded = json.dumps(content).encode()
+                encoded = b"" if status == NO_CONTENT else json.dumps(content).encode()
             self.send_response(status)
-            self.send_header("Content-Length", str(len(encoded)))
+            if status != NO_CONTENT:
+                self.send_header("Content-Length", str(len(encoded)))
             self.end_headers()
             self.wfile.write(encoded)
 

@@ -109,7 +109,8 @@ class MemoryStream:
     def _serve(self, reply: Reply) -> None:
         link = self._link
         link.asked.append((asyncio.get_running_loop().time(), f"{reply.request.method} {_shown(reply)}"))
-        api.serve(link.engine, "guest", reply)
+        if not (link.holds_containers and reply.request.path.endswith("/json") and not reply.request.query):
+            api.serve(link.engine, "guest", reply)
 
 
 class _Pipe:
@@ -160,6 +161,8 @@ class MemoryLink:
         """What a new stream meets, although the link lives."""
         self.is_mute = False
         """Nothing goes through any more, and nothing says so."""
+        self.holds_containers = False
+        """Inspections of a container are never answered, as by an engine that does not come to an end with it."""
         self.asked: list[tuple[float, str]] = []
         """When what was asked."""
         self.streams: set[MemoryStream] = set()

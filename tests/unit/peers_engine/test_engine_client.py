@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ class Pretender:
         self.server = server
         self.entries: list[dict[str, Any]] = [_entry(number) for number in range(3)]
         self.answers: dict[str, bytes] = {}
+        self.silent: set[str] = set()
         self.asked: list[str] = []
         self.link = ScriptedLink(self._script)
 
@@ -40,6 +42,8 @@ class Pretender:
         method, target = data.decode().split()[:2]
         self.asked.append(f"{method} {target}")
         path = re.sub(r"^/v[0-9.]+", "", urlsplit(target).path)
+        if path in self.silent:
+            return []
         if path in self.answers:
             return [self.answers[path]]
         query = {key: values[0] for key, values in parse_qs(urlsplit(target).query).items()}
@@ -272,3 +276,19 @@ async def test_answers_of_another_shape_are_refused(path: str, body: bytes) -> N
 async def _introduced_and_listed(client: EngineClient) -> None:
     await client.hello()
     await client.containers()
+
+
+@pytest.mark.looptime
+async def test_waiting_for_a_container_to_settle_has_an_end() -> None:
+    """An engine that holds the container for longer loses that channel and nothing else."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    await client.settled("ab" * 32, 0.1)
+
+    began = asyncio.get_running_loop().time()
+    engine.silent.add(f"/containers/{'cd' * 32}/json")
+    await client.settled("cd" * 32, 0.1)
+
+    assert asyncio.get_running_loop().time() == pytest.approx(began + 0.1)
+    assert (await client.containers()).total == 3

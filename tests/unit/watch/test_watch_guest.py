@@ -18,7 +18,7 @@ from roadstead.lab.guests.engine import Engine
 from roadstead.model import Container, Fact, Gone, Listed, Scope, Seen, container_id
 from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import EngineSettings
-from roadstead.watch.guest import REREAD_LIMIT, GuestWatcher
+from roadstead.watch.guest import REREAD_LIMIT, SETTLING_SECONDS, GuestWatcher
 from tests.unit.fakes import records
 from tests.unit.fakes.ways import MemoryLink, keep_virtual_time, made_engine, named
 
@@ -249,6 +249,49 @@ async def test_silence_costs_nothing_but_the_full_pass() -> None:
         assert [asked for asked in link.questions() if "limit=" not in asked] == []
         assert guest.words == ["listed", "listed"]
         assert guest.store.number == number
+
+
+def _pause_with_a_lag(engine: Engine, name: str, seconds: float) -> None:
+    """As Docker does it: the event first, the list later."""
+    container = named(engine, name)
+    engine.pause(container)
+    container.state = "running"
+    asyncio.get_running_loop().call_later(seconds, setattr, container, "state", "paused")
+
+
+async def test_of_an_engine_that_lags_a_container_is_read_when_it_is_settled() -> None:
+    """Once its list was behind an event, an inspection comes first: Docker answers it when the list is right."""
+    guest = Guest()
+    async with guest.watched() as link:
+        _pause_with_a_lag(guest.engine, "c0", 0.02)
+        await asyncio.sleep(SOON)
+        assert guest.known == guest.truth
+        assert all("filters=" in asked for asked in link.questions())
+
+        guest.forget()
+        guest.engine.pause(named(guest.engine, "c1"))
+        await asyncio.sleep(SOON)
+        assert [asked.partition("?")[0].rpartition("/")[2] for asked in link.questions()] == ["json", "json"]
+        assert named(guest.engine, "c1").id in link.questions()[0].partition("?")[0]
+        assert guest.known == guest.truth
+
+        guest.forget()
+        guest.engine.rename(named(guest.engine, "c1"), "renamed")
+        await asyncio.sleep(SOON)
+        assert len(link.questions()) == 1
+
+
+async def test_a_container_that_never_settles_delays_nobody_for_long() -> None:
+    """An engine may hold a container for minutes; the others are read all the same."""
+    guest = Guest()
+    async with guest.watched() as link:
+        _pause_with_a_lag(guest.engine, "c0", 0.02)
+        await asyncio.sleep(SOON)
+        link.holds_containers = True
+        guest.engine.pause(named(guest.engine, "c1"))
+        guest.engine.rename(named(guest.engine, "c2"), "renamed")
+        await asyncio.sleep(2 * SETTLING_SECONDS)
+        assert guest.known == guest.truth
 
 
 # ---- the full pass

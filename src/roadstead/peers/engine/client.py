@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from roadstead.errors import EngineError
 from roadstead.kit import clocks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link
@@ -98,6 +99,18 @@ class EngineClient:
         answer = await self._get(f"{self._version}/containers/{_part(engine_id)}/json")
         check_depth(answer.body, self._settings.json_depth)
         return answer.body
+
+    async def settled(self, engine_id: str, seconds: float) -> None:
+        """Wait up to ``seconds`` until Docker has done with a container what it is doing.
+
+        Docker holds a container while it changes it, until lists show the change, and answers an inspection only
+        afterwards (moby's ``daemon/inspect.go`` takes the lock that ``pause.go`` and ``monitor.go`` hold).
+        """
+        try:
+            await self._http.get(f"{self._version}/containers/{_part(engine_id)}/json", seconds)
+        except EngineError as error:
+            if error.code != "engine-timed-out":
+                raise
 
     async def act(self, action: str, engine_id: str) -> None:
         """Do ``action`` (one of `model.ACTIONS`) to a container; that there was nothing to do is success."""

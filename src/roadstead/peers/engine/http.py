@@ -302,16 +302,20 @@ class Http:
         self._kept: Channel | None = None
         self._quick = self._limits(settings.answer_seconds)
 
-    async def get(self, path: str) -> Answer:
-        """Read ``path`` on the kept channel, in turn; opened anew when the engine closed it meanwhile."""
+    async def get(self, path: str, seconds: float | None = None) -> Answer:
+        """Read ``path`` on the kept channel, in turn; opened anew when the engine closed it meanwhile.
+
+        It may take ``seconds`` (None: the usual time). When it takes longer, the channel ends with it.
+        """
         data = request("GET", path)
+        limits = self._quick if seconds is None else self._limits(seconds)
         async with self._turn:
             if self._kept is not None and not self._kept.ended:
-                answer = await self._kept.ask(data, self._quick, self._budget)
+                answer = await self._kept.ask(data, limits, self._budget)
                 if answer is not None:
                     return answer
             self._kept = await self._opened()
-            return await self._first(self._kept, data, self._quick)
+            return await self._first(self._kept, data, limits)
 
     async def alone(self, method: str, path: str, seconds: float) -> Answer:
         """Make a request that may take up to ``seconds`` on a channel of its own."""

@@ -11,8 +11,8 @@ import pytest
 from roadstead.errors import ConflictError
 from roadstead.lab.guests.containers import furnish
 from roadstead.model import LinkState, Problem
+from roadstead.model.config_keys import HOST_KEY
 from roadstead.peers.links.messages import fingerprint
-from roadstead.plan.pins import HOST_KEY
 from tests.contract.world import QUICK, World, world
 
 PROBLEMS = {

@@ -12,17 +12,11 @@ from functools import cached_property
 import structlog
 
 from roadstead.errors import LinkError, PoolError
-from roadstead.model import PoolId
+from roadstead.model import PoolId, config_keys
 from roadstead.peers.links import keys, messages
 from roadstead.peers.links.keys import PoolKey
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.messages import (
-    FORMER_PRIVATE_KEY_SECRET,
-    POOL_MARK,
-    PRIVATE_KEY_SECRET,
-    PUBLIC_KEY_SECRET,
-    string_map,
-)
+from roadstead.peers.xapi.messages import string_map
 
 log = structlog.get_logger()
 
@@ -88,7 +82,7 @@ class PoolKeys:
         pair = await self._read(config)
         if pair is not None:
             try:
-                await self._restore(pair.public, config.get(PUBLIC_KEY_SECRET))
+                await self._restore(pair.public, config.get(config_keys.PUBLIC_KEY_SECRET))
             except PoolError as error:  # we need it for nothing
                 log.warning("public key not restored", pool=self._pool, problem=error.code)
         return pair
@@ -98,17 +92,17 @@ class PoolKeys:
         if named:
             if await self._client.read_secret(named) is not None:
                 return
-            await self._client.set_pool_key(PUBLIC_KEY_SECRET, None)
-        secret = await self._client.create_secret(public, {POOL_MARK: self._pool})
-        if not await self._client.add_pool_key(PUBLIC_KEY_SECRET, secret):
+            await self._client.set_pool_key(config_keys.PUBLIC_KEY_SECRET, None)
+        secret = await self._client.create_secret(public, {config_keys.POOL_MARK: self._pool})
+        if not await self._client.add_pool_key(config_keys.PUBLIC_KEY_SECRET, secret):
             await self._client.destroy_secret(secret)
 
     async def _read(self, config: Mapping[str, str]) -> KeyPair | None:
-        named = config.get(PRIVATE_KEY_SECRET)
+        named = config.get(config_keys.PRIVATE_KEY_SECRET)
         if not named:
             return None
         private = [await self._load(named)]
-        if former := config.get(FORMER_PRIVATE_KEY_SECRET):
+        if former := config.get(config_keys.FORMER_PRIVATE_KEY_SECRET):
             private.append(await self._load(former))
         return KeyPair(tuple(private), _public_line(private[0]))
 
@@ -124,14 +118,14 @@ class PoolKeys:
     async def _make(self) -> KeyPair:
         """Make a pair and put it into the pool; whoever was faster wins."""
         private, public = await keys.generate_pool_key()
-        marks = {POOL_MARK: self._pool}
+        marks = {config_keys.POOL_MARK: self._pool}
         secrets = {
-            PRIVATE_KEY_SECRET: await self._client.create_secret(private, marks),
-            PUBLIC_KEY_SECRET: await self._client.create_secret(public, marks),
+            config_keys.PRIVATE_KEY_SECRET: await self._client.create_secret(private, marks),
+            config_keys.PUBLIC_KEY_SECRET: await self._client.create_secret(public, marks),
         }
-        if not await self._client.add_pool_key(PRIVATE_KEY_SECRET, secrets[PRIVATE_KEY_SECRET]):
+        if not await self._client.add_pool_key(config_keys.PRIVATE_KEY_SECRET, secrets[config_keys.PRIVATE_KEY_SECRET]):
             return await self._taken_over(secrets.values())
-        await self._client.set_pool_key(PUBLIC_KEY_SECRET, secrets[PUBLIC_KEY_SECRET])
+        await self._client.set_pool_key(config_keys.PUBLIC_KEY_SECRET, secrets[config_keys.PUBLIC_KEY_SECRET])
         await self._client.sync_database()
         return KeyPair((await keys.load_pool_key(private),), public.strip())
 

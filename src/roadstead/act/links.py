@@ -7,14 +7,11 @@ from typing import Any
 
 from roadstead.act.guest import Guest, Opened, Services
 from roadstead.kit import clocks, tasks
-from roadstead.model import Link, LinkState, Seen, Snapshot, Vm, VmId
+from roadstead.model import Link, LinkState, Seen, Snapshot, Vm, VmId, config_keys
 from roadstead.peers.engine.client import EngineClient
 from roadstead.plan.links import standing
-from roadstead.plan.pins import HOST_KEY
 
 OpenWay = Callable[[VmId], Awaitable[Opened]]
-_RECONNECTS = ("xscontainer-username", "xscontainer-mode", "roadstead-ssh-port", "roadstead-engine-socket")
-"""Settings under which a link was opened: when one changes, the link is opened anew."""
 
 
 class Links:
@@ -128,5 +125,6 @@ class Links:
 
 def _circumstances(vm: Vm) -> tuple[object, ...]:
     """What matters for a link: first what it was opened under, then what may help one that does not come up."""
-    opened_under = tuple(vm.settings.get(key) for key in _RECONNECTS)
-    return opened_under, vm.addresses, vm.settings.get("roadstead-address"), vm.settings.get(HOST_KEY), vm.host
+    opened_under = tuple(vm.settings.get(key) for key in config_keys.OPENED_UNDER)
+    may_help = tuple(vm.settings.get(key) for key in (config_keys.ADDRESS, config_keys.HOST_KEY))
+    return opened_under, may_help, vm.addresses, vm.host

@@ -12,8 +12,7 @@ from roadstead.act.pool import PoolKeeper
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.kit import tasks
 from roadstead.kit.queue import WorkQueue
-from roadstead.model import LinkState, PoolId, Snapshot, VmId
-from roadstead.plan import pins
+from roadstead.model import LinkState, PoolId, Snapshot, VmId, config_keys
 
 WORKERS = 8
 RETRY_SECONDS = 15.0
@@ -53,7 +52,7 @@ class PinWriter:
         vm = self._snapshot.vms.get(vm_id)
         if vm is None or vm_id in self._signed_in or vm.link is None or vm.link.state is not LinkState.LIVE:
             return
-        pin, last = vm.settings.get(pins.HOST_KEY), self._memories.of(vm).last
+        pin, last = vm.settings.get(config_keys.HOST_KEY), self._memories.of(vm).last
         if last is None or pin == last:
             self._written.pop(vm_id, None)
         elif self._written.get(vm_id) == last:
@@ -81,7 +80,7 @@ class PinWriter:
         vm = self._snapshot.vms.get(vm_id)
         keeper = self._keepers.get(vm.pool) if vm is not None else None
         if vm is not None and keeper is not None:
-            last, pin = self._memories.of(vm).last, vm.settings.get(pins.HOST_KEY)
+            last, pin = self._memories.of(vm).last, vm.settings.get(config_keys.HOST_KEY)
             if last is not None and pin != last and (pin is None or vm_id in self._signed_in):
                 await keeper.write_pin(vm_id, last)
                 self._written[vm_id] = last

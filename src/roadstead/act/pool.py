@@ -12,10 +12,9 @@ from roadstead.errors import PeerError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
-from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical
+from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical, config_keys
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress
-from roadstead.plan.pins import HOST_KEY
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
 
@@ -87,7 +86,7 @@ class PoolKeeper:
 
     async def write_pin(self, vm: VmId, key: str | None) -> None:
         """Remember ``key`` (base64 blob) as the host key of ``vm`` in the pool, or forget it."""
-        await self.client.set_vm_key(vm, HOST_KEY, key)
+        await self.client.set_vm_key(vm, config_keys.HOST_KEY, key)
         self._unsynced.set()
 
     async def write_key(self, vm: VmId, key: str, value: str | None) -> None:
@@ -168,4 +167,4 @@ class PoolKeeper:
 
 def _pins(facts: Sequence[Fact]) -> dict[VmId, str]:
     vms = [fact.record for fact in facts if isinstance(fact, Seen) and isinstance(fact.record, Vm)]
-    return {vm.id: pin for vm in vms if (pin := vm.settings.get(HOST_KEY))}
+    return {vm.id: pin for vm in vms if (pin := vm.settings.get(config_keys.HOST_KEY))}

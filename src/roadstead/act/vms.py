@@ -10,12 +10,23 @@ from roadstead.act.pools import Pools
 from roadstead.act.ways import SshWays
 from roadstead.errors import ConflictError, LinkError, NotFoundError
 from roadstead.inventory import views
-from roadstead.model import LOCAL_POOL, Container, ContainerId, Problem, Snapshot, Vm, VmId, split_container_id
+from roadstead.model import (
+    LOCAL_POOL,
+    Container,
+    ContainerId,
+    Problem,
+    Snapshot,
+    Vm,
+    VmId,
+    config_keys,
+    split_container_id,
+)
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import messages
 from roadstead.plan import pins
 
-MONITOR = "xscontainer-monitor"
+_SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY})
+"""Settings that the facts about a VM tell in words of their own."""
 _CONFIRMABLE = pins.HOST_KEY_PROBLEMS | {"address-claimed-twice"}
 
 
@@ -66,17 +77,17 @@ class Vms:
 
     async def enable(self, vm: VmId) -> None:
         """Enable container management; the pool keeps it, and what follows is observed. A try is made at once."""
-        await self._write(vm, MONITOR, "True")
+        await self._write(vm, config_keys.MONITOR, config_keys.ENABLED)
         self._links.try_now(vm)
 
     async def disable(self, vm: VmId) -> None:
         """Disable container management: the link ends and the VM's containers go."""
-        await self._write(vm, MONITOR, "False")
+        await self._write(vm, config_keys.MONITOR, config_keys.DISABLED)
 
     def host_keys(self, vm_id: VmId) -> HostKeys:
         """Return the remembered and the shown host key."""
         vm = self._vm(vm_id)
-        pinned = vm.settings.get(pins.HOST_KEY) or self._memories.of(vm).last
+        pinned = vm.settings.get(config_keys.HOST_KEY) or self._memories.of(vm).last
         shown = self._ways.shown.get(vm_id, "")
         problem = views.vm_problem(vm)
         state = problem.code if problem and problem.code in _CONFIRMABLE else "pinned" if pinned else "none"
@@ -101,7 +112,7 @@ class Vms:
 
     async def forget_host_key(self, vm_id: VmId) -> HostKeys:
         """Forget the remembered key, here and in the pool: the next contact is a first contact."""
-        await self._write(vm_id, pins.HOST_KEY, None)
+        await self._write(vm_id, config_keys.HOST_KEY, None)
         await self._memories.forget_pin(vm_id)
         self._memories.consent(vm_id, pins.ANY_KEY)
         self._links.try_now(vm_id)
@@ -157,7 +168,7 @@ class Vms:
             ("power", vm.power.value),
             ("enabled", "yes" if vm.enabled else "no"),
             ("announced addresses", ", ".join(vm.addresses)),
-            *((key, value) for key, value in sorted(vm.settings.items()) if key not in {MONITOR, pins.HOST_KEY}),
+            *((key, value) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
             ("address", link.address if link else ""),
             ("relay", link.relay if link else ""),
             ("host key shown", link.host_key if link else ""),

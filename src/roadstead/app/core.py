@@ -18,7 +18,7 @@ from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Budget, Gate
-from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PoolId, PowerState, Seen, Vm, VmId
+from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PoolId, PowerState, Seen, Vm, VmId, config_keys
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
 from roadstead.plan.addresses import refusal
@@ -112,7 +112,7 @@ def _local_facts(engines: Mapping[VmId, str]) -> list[Fact]:
             name=id,
             host=LOCAL_HOST,
             power=PowerState.RUNNING,
-            settings={"xscontainer-monitor": "True"},
+            settings={config_keys.MONITOR: config_keys.ENABLED},
             as_of=now,
         )
         facts.append(Seen(vm))

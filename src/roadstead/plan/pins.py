@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from roadstead.errors import LinkError
-from roadstead.model import Snapshot, Vm
+from roadstead.model import Snapshot, Vm, config_keys
 
-HOST_KEY = "xscontainer-sshhostkey"
+HOST_KEY = config_keys.HOST_KEY
 
 
 class Standing(Enum):

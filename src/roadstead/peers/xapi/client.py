@@ -167,7 +167,7 @@ class XapiClient:
     async def create_secret(self, value: str, marks: Mapping[str, str]) -> str:
         """Keep ``value`` in the pool and return the secret's uuid.
 
-        ``marks`` (see `messages.POOL_MARK`) say whose it is: without one nobody could tell that it may be collected.
+        ``marks`` (see `model.config_keys`) say whose it is: without one nobody could tell that it may be collected.
         """
         ref = await self.call("secret.create", {"value": value, "other_config": dict(marks)})
         return str(await self.call("secret.get_uuid", ref))

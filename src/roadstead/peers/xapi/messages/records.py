@@ -11,7 +11,7 @@ from typing import Any
 
 from roadstead.kit import text
 from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
-from roadstead.peers.xapi.messages.keys import VM_KEYS
+from roadstead.model.config_keys import VM_KEYS
 
 Snapshot = Mapping[str, Any]
 """One object's record, whole as XAPI sends it or reduced to `Fields`."""

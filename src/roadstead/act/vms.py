@@ -1,7 +1,5 @@
 """What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
 
-from typing import Protocol
-
 from msgspec import Struct
 
 from roadstead.act.links import Links
@@ -12,7 +10,6 @@ from roadstead.errors import ConflictError, LinkError, NotFoundError
 from roadstead.inventory import views
 from roadstead.model import (
     LOCAL_POOL,
-    Container,
     ContainerId,
     Problem,
     Snapshot,
@@ -58,17 +55,10 @@ class Why(Struct, frozen=True, kw_only=True):
     facts: list[tuple[str, str]]
 
 
-class Inventory(Snapshot, Protocol):
-    """The part of the inventory that commands read."""
-
-    def container(self, container: ContainerId) -> Container | None:
-        """The container of this id, or None."""
-
-
 class Vms:
     """The commands on VMs. All raise `NotFoundError` ``no-such-vm``."""
 
-    def __init__(self, snapshot: Inventory, pools: Pools, links: Links, ways: SshWays, memories: Memories) -> None:
+    def __init__(self, snapshot: Snapshot, pools: Pools, links: Links, ways: SshWays, memories: Memories) -> None:
         self._snapshot = snapshot
         self._pools = pools
         self._links = links
@@ -127,7 +117,7 @@ class Vms:
 
     def exists(self, container: ContainerId) -> bool:
         """Whether there is such a container."""
-        return self._snapshot.container(container) is not None
+        return container in self._snapshot.containers_of(split_container_id(container)[0])
 
     async def inspect(self, container: ContainerId) -> bytes:
         """Return everything the engine knows of a container, as JSON. Raises `LinkError` ``vm-not-live``."""

@@ -82,6 +82,6 @@ class PinWriter:
         if vm is not None and keeper is not None:
             last, pin = self._memories.of(vm).last, vm.settings.get(config_keys.HOST_KEY)
             if last is not None and pin != last and (pin is None or vm_id in self._signed_in):
-                await keeper.write_pin(vm_id, last)
+                await keeper.config.set(vm_id, config_keys.HOST_KEY, last)
                 self._written[vm_id] = last
         self._signed_in.discard(vm_id)

@@ -147,7 +147,7 @@ class Vms:
         vm = self._vm(vm_id)
         if vm.pool == LOCAL_POOL:
             raise ConflictError("vm-not-in-a-pool", vm=vm.name)
-        await self._pools.keeper(vm.pool).write_key(vm_id, key, value)
+        await self._pools.keeper(vm.pool).config.set(vm_id, key, value)
 
     def _facts(self, vm: Vm) -> list[tuple[str, str]]:
         link = vm.link

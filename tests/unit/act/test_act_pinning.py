@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Self, cast
 
 import pytest
 
@@ -39,8 +39,14 @@ class Desk:
         keepers: Mapping[PoolId, PoolKeeper] = {records.POOL: cast("PoolKeeper", self)}
         self.writer = PinWriter(self.store, keepers, self.memories, self.reconnected.append)
 
-    async def write_pin(self, vm: VmId, key: str | None) -> None:
+    @property
+    def config(self) -> Self:
         """See `PoolKeeper`."""
+        return self
+
+    async def set(self, vm: VmId, name: str, key: str | None) -> None:
+        """See `PoolConfig`."""
+        assert name == records.HOST_KEY
         self.written.append((asyncio.get_running_loop().time(), vm, key))
         await asyncio.sleep(WRITE_SECONDS)
         if self.error is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 
@@ -53,7 +53,11 @@ class Desk:
             raise NotFoundError("no-such-pool", name=pool)
         return cast("PoolKeeper", self)
 
-    async def write_key(self, vm: VmId, key: str, value: str | None) -> None:
+    @property
+    def config(self) -> Self:
+        return self
+
+    async def set(self, vm: VmId, key: str, value: str | None) -> None:
         self.written.append((vm, key, value))
 
     # what commands ask of links

@@ -1,7 +1,6 @@
 """Writes the host keys that guests were reached under into their pools, and puts back those that vanish there.
 
-A pin that the pool holds rules: one that somebody changed there is left, and the guest is called anew under it. Only a
-sign-in (first contact, or one that the operator confirmed) replaces a pin.
+What is to be written `plan.pins` decides, each time from what the pool holds now.
 """
 
 import asyncio
@@ -13,6 +12,7 @@ from roadstead.errors import NotFoundError, PoolError
 from roadstead.kit import tasks
 from roadstead.kit.queue import WorkQueue
 from roadstead.model import LinkState, PoolId, Snapshot, VmId, config_keys
+from roadstead.plan import pins
 
 WORKERS = 8
 RETRY_SECONDS = 15.0
@@ -52,12 +52,13 @@ class PinWriter:
         vm = self._snapshot.vms.get(vm_id)
         if vm is None or vm_id in self._signed_in or vm.link is None or vm.link.state is not LinkState.LIVE:
             return
-        pin, last = vm.settings.get(config_keys.HOST_KEY), self._memories.of(vm).last
-        if last is None or pin == last:
+        memory = self._memories.of(vm)
+        amends = pins.amends(vm, memory, signed_in=False)
+        if amends is pins.Amends.NOTHING:
             self._written.pop(vm_id, None)
-        elif self._written.get(vm_id) == last:
+        elif self._written.get(vm_id) == memory.last:
             return  # what we wrote has not come back to us yet
-        elif pin is None:
+        elif amends is pins.Amends.WRITE:
             self._queue.add(vm_id)
         else:
             self._reconnect(vm_id)
@@ -80,8 +81,9 @@ class PinWriter:
         vm = self._snapshot.vms.get(vm_id)
         keeper = self._keepers.get(vm.pool) if vm is not None else None
         if vm is not None and keeper is not None:
-            last, pin = self._memories.of(vm).last, vm.settings.get(config_keys.HOST_KEY)
-            if last is not None and pin != last and (pin is None or vm_id in self._signed_in):
-                await keeper.config.set(vm_id, config_keys.HOST_KEY, last)
-                self._written[vm_id] = last
+            memory = self._memories.of(vm)
+            amends = pins.amends(vm, memory, signed_in=vm_id in self._signed_in)
+            if amends is pins.Amends.WRITE and memory.last is not None:
+                await keeper.config.set(vm_id, config_keys.HOST_KEY, memory.last)
+                self._written[vm_id] = memory.last
         self._signed_in.discard(vm_id)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from roadstead.act.pools import PoolChange
+from roadstead.act.trials import PoolChange
 from roadstead.app.core import Core
 from roadstead.kit import tasks
 from roadstead.lab.guests.guest import SimulatedGuest

@@ -8,6 +8,7 @@ import asyncio
 from weakref import WeakValueDictionary
 
 from roadstead.errors import PoolError
+from roadstead.kit.batches import Batches
 from roadstead.model import VmId
 from roadstead.peers.xapi.client import XapiClient
 
@@ -20,9 +21,8 @@ class PoolConfig:
 
     def __init__(self, client: XapiClient, retry_seconds: float) -> None:
         self._client = client
-        self._retry_seconds = retry_seconds
         self._turns: WeakValueDictionary[VmId, asyncio.Lock] = WeakValueDictionary()
-        self._unsynced = asyncio.Event()
+        self._syncs = Batches(self._sync, delay=SYNC_DELAY_SECONDS, retry=retry_seconds)
 
     async def set(self, vm: VmId, key: str, value: str | None) -> None:
         """Make ``key`` of the VM be ``value``, or absent; it survives a failover from shortly afterwards.
@@ -31,17 +31,15 @@ class PoolConfig:
         """
         async with self._turns.setdefault(vm, asyncio.Lock()):
             await self._client.set_vm_key(vm, key, value)
-        self._unsynced.set()
+        self._syncs.add()
 
     async def run(self) -> None:
-        """Synchronise the pool's database after each batch of writes; one that cannot do it now is asked again."""
-        while True:
-            await self._unsynced.wait()
-            await asyncio.sleep(SYNC_DELAY_SECONDS)
-            self._unsynced.clear()
-            try:
-                await self._client.sync_database()
-            except PoolError as error:
-                if error.code != "pool-not-permitted":
-                    self._unsynced.set()
-                    await asyncio.sleep(self._retry_seconds)
+        """Synchronise the pool's database after each batch of writes, until cancelled."""
+        await self._syncs.run()
+
+    async def _sync(self) -> None:
+        try:
+            await self._client.sync_database()
+        except PoolError as error:
+            if error.code != "pool-not-permitted":  # then the pool flushes by itself, every few minutes
+                raise

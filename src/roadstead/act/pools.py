@@ -6,23 +6,22 @@ from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any
 
-import structlog
 from msgspec import structs
 
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
+from roadstead.act.outages import LoggedOutage
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
 from roadstead.act.trials import PoolChange, Probe, Step, Trials
-from roadstead.errors import ConflictError, InputError, NotFoundError, PeerError
+from roadstead.errors import ConflictError, InputError, NotFoundError
 from roadstead.kit import clocks, tasks
+from roadstead.kit.batches import Batches
 from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress, Trust
 from roadstead.plan.addresses import Network, Rules
 from roadstead.settings.schema import PoolSettings
-
-log = structlog.get_logger()
 
 RETRY_SECONDS = 10.0
 """How long after a failed write what the pools said of themselves is written again."""
@@ -51,7 +50,12 @@ class Pools:
         self._started = asyncio.Event()
         self._unwritten: dict[PoolId, tuple[Pool, PoolAddress]] = {}
         """What pools said of themselves last, until it is in the database: that one's failure is no pool's outage."""
-        self._news = asyncio.Event()
+        self._learning = Batches(
+            self._keep_learned,
+            delay=0.0,
+            retry=RETRY_SECONDS,
+            report=LoggedOutage("keeping what pools say of themselves"),
+        )
         self.keepers: dict[PoolId, PoolKeeper] = {}
 
     async def run(self) -> None:
@@ -62,7 +66,7 @@ class Pools:
                 for stored in await self._database.pools():
                     self._start(stored)
                 self._started.set()
-                await self._keep_learned()
+                await self._learning.run()
             finally:
                 self._group = None
 
@@ -186,24 +190,11 @@ class Pools:
 
     def _learned(self, pool: Pool, address: PoolAddress) -> None:
         self._unwritten[pool.id] = (pool, address)
-        self._news.set()
+        self._learning.add()
 
     async def _keep_learned(self) -> None:
-        """Write what pools say of themselves, until cancelled; a database that fails is told once and tried again."""
-        failed = False
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            try:
-                for pool in tuple(self._unwritten):
-                    await self._write_learned(pool)
-                failed = False
-            except PeerError as error:
-                if not failed:
-                    log.warning("what pools say of themselves is not kept", problem=error.code, reason=str(error))
-                failed = True
-                self._news.set()
-                await asyncio.sleep(RETRY_SECONDS)
+        for pool in tuple(self._unwritten):
+            await self._write_learned(pool)
 
     async def _write_learned(self, pool: PoolId) -> None:
         async with self._changing:

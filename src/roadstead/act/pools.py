@@ -26,22 +26,22 @@ from roadstead.settings.schema import PoolSettings
 RETRY_SECONDS = 10.0
 """How long after a failed write what the pools said of themselves is written again."""
 
-Retry = Callable[[PoolId], None]
-"""Told of a pool whose rules changed: guests of it that could not be reached may be reachable now."""
+RulesChanged = Callable[[PoolId], None]
+"""Told of a pool of whose guests other addresses are allowed now."""
 
 
 class Pools:
     """The pools' keepers, and the commands that change which there are."""
 
     def __init__(
-        self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell, retry: Retry
+        self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell, rules_changed: RulesChanged
     ) -> None:
         self._database = database
         self._memories = memories
         self._settings = settings
         self._trials = Trials(settings)
         self._tell = tell
-        self._retry = retry
+        self._rules_changed = rules_changed
         self._stored: dict[PoolId, StoredPool] = {}
         self._rules: dict[PoolId, Rules] = {}
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
@@ -140,7 +140,7 @@ class Pools:
             await self._database.update_pool(stored)
             await self._stop(pool)
             keeper = self._start(stored)
-        self._retry(pool)
+        self._rules_changed(pool)
         return await keeper.wait_settled()
 
     async def remove(self, pool: PoolId) -> None:

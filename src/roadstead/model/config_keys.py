@@ -23,8 +23,6 @@ ENGINE_SOCKET = "roadstead-engine-socket"
 
 VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET)
 """The keys of ``VM.other_config`` that are taken over into `model.Vm.settings`."""
-OPENED_UNDER = (USERNAME, MODE, SSH_PORT, ENGINE_SOCKET)
-"""Those of them that a link was opened under: when one changes, the link no longer holds."""
 
 PRIVATE_KEY_SECRET = "xscontainer-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """In ``pool.other_config``: uuid of the secret with the private half of the pool's SSH key."""

@@ -9,6 +9,8 @@ from roadstead.model import Vm, config_keys
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
 _USER = re.compile(r"[A-Za-z0-9_.@\\-]{1,64}\$?")
+OPENED_UNDER = (config_keys.USERNAME, config_keys.MODE, config_keys.SSH_PORT, config_keys.ENGINE_SOCKET)
+"""The settings that a link was opened under: when one changes, the link no longer holds."""
 SOCKET_BYTES = 107
 """What fits into ``sockaddr_un.sun_path`` with its final zero."""
 SSH_PORT = 22

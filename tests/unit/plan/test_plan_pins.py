@@ -10,7 +10,7 @@ from roadstead.model import LinkState, PowerState, Seen, Vm
 from roadstead.plan import pins
 from roadstead.plan.access import Defaults
 from roadstead.plan.addresses import Rules
-from roadstead.plan.links import Circumstances, Wanted, standing, wanted
+from roadstead.plan.links import Circumstances, Wanted, wanted, wanted_state
 from roadstead.plan.pins import ANY_KEY, Amends, Memory, Pin, Standing
 from tests.unit.fakes import records
 
@@ -204,4 +204,4 @@ def test_only_consent_allows_a_shared_key() -> None:
 )
 def test_how_a_vm_is_meant_to_stand(vm: Vm | None, state: LinkState) -> None:
     """Only a VM that is enabled and runs is connected."""
-    assert standing(vm) is state
+    assert wanted_state(vm) is state

@@ -3,14 +3,12 @@
 What is to be written `plan.pins` decides, each time from what the pool holds now.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import NotFoundError, PoolError
-from roadstead.kit import tasks
-from roadstead.kit.queue import WorkQueue
+from roadstead.kit.workers import Workers
 from roadstead.model import LinkState, PoolId, Snapshot, VmId, config_keys
 from roadstead.plan import pins
 
@@ -32,20 +30,18 @@ class PinWriter:
         self._keepers = keepers
         self._memories = memories
         self._reconnect = reconnect
-        self._queue: WorkQueue[VmId] = WorkQueue()
+        self._workers: Workers[VmId] = Workers("pin writer", self._work, count=WORKERS, retry=RETRY_SECONDS)
         self._signed_in: set[VmId] = set()
         self._written: dict[VmId, str] = {}
 
     async def run(self) -> None:
         """Write until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(WORKERS):
-                tasks.spawn(group, self._work(), f"pin writer {number}")
+        await self._workers.run()
 
     def signed_in(self, vm: VmId) -> None:
         """``vm`` was reached: the pool is to hold the key that we remember now, whatever it holds."""
         self._signed_in.add(vm)
-        self._queue.add(vm)
+        self._workers.add(vm)
 
     def consider(self, vm_id: VmId) -> None:
         """``vm_id`` changed: its pin may have vanished, or may have been changed by somebody else."""
@@ -59,23 +55,18 @@ class PinWriter:
         elif self._written.get(vm_id) == memory.last:
             return  # what we wrote has not come back to us yet
         elif amends is pins.Amends.WRITE:
-            self._queue.add(vm_id)
+            self._workers.add(vm_id)
         else:
             self._reconnect(vm_id)
 
-    async def _work(self) -> None:
-        while True:
-            async with self._queue.take() as vm:
-                await self._try(vm)
-
-    async def _try(self, vm: VmId) -> None:
+    async def _work(self, vm: VmId) -> None:
         try:
             await self._write(vm)
         except NotFoundError:
             self._signed_in.discard(vm)
         except PoolError as error:
             if error.code != "pool-not-permitted":
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._queue.add, vm)
+                raise
 
     async def _write(self, vm_id: VmId) -> None:
         vm = self._snapshot.vms.get(vm_id)

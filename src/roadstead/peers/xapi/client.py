@@ -228,7 +228,7 @@ class XapiClient:
         return faults.answer_invalid(self._session.endpoint.shown, self.address.name, method, reason)
 
 
-def _address(host: messages.Snapshot) -> str:
+def _address(host: messages.XapiObject) -> str:
     try:
         return canonical(messages.string(host, "address"))
     except ValueError:

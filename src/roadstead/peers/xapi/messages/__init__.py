@@ -6,7 +6,7 @@ ignored, unknown enumeration values become `UNKNOWN`. XAPI's versions differ in 
 
 from roadstead.peers.xapi.messages.fields import CLASSES, Fields
 from roadstead.peers.xapi.messages.records import (
-    Snapshot,
+    XapiObject,
     addresses,
     host_fingerprints,
     host_record,
@@ -38,7 +38,7 @@ __all__ = [
     "EventBatch",
     "Failure",
     "Fields",
-    "Snapshot",
+    "XapiObject",
     "addresses",
     "decode_answer",
     "decode_events",

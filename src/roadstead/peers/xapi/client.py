@@ -220,7 +220,7 @@ class XapiClient:
         try:
             return await self.list_all("certificate")
         except PoolError as error:
-            if error.fields.get("xapi") == "MESSAGE_METHOD_UNKNOWN":
+            if faults.is_unknown(error):
                 return {}  # a pool from before certificates were objects
             raise
 

@@ -75,6 +75,8 @@ class PinWriter:
             memory = self._memories.of(vm)
             amends = pins.amends(vm, memory, signed_in=vm_id in self._signed_in)
             if amends is pins.Amends.WRITE and memory.last is not None:
+                if not keeper.record.live:  # who waited for it would hold up the pins of other pools
+                    raise PoolError("pool-unreachable", pool=vm.pool_name)
                 await keeper.config.set(vm_id, config_keys.HOST_KEY, memory.last)
                 self._written[vm_id] = memory.last
         self._signed_in.discard(vm_id)

@@ -11,8 +11,8 @@ import pytest
 from roadstead.errors import ConflictError
 from roadstead.lab.guests.containers import furnish
 from roadstead.model import LinkState, Problem
+from roadstead.model.config_keys import HOST_KEY
 from roadstead.peers.links.messages import fingerprint
-from roadstead.plan.pins import HOST_KEY
 from tests.contract.world import QUICK, World, world
 
 PROBLEMS = {
@@ -188,7 +188,7 @@ async def test_a_pin_that_vanishes_is_put_back(tmp_path: Path) -> None:
         await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY), "pinned")
         vm = one.vm("vm-1")
         pin = vm.settings[HOST_KEY]
-        await one.core.commands.pools.keeper(vm.pool).write_pin(vm.id, None)
+        await one.core.commands.pools.keeper(vm.pool).config.set(vm.id, HOST_KEY, None)
         await one.until(lambda: HOST_KEY not in one.vm("vm-1").settings, "the pin is gone")
         await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY) == pin, "the pin is back")
         assert one.is_live("vm-1")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.pools import PoolChange
+from roadstead.act.trials import PoolChange
 from roadstead.errors import RoadsteadError
 from roadstead.lab.pool.http import Mood
 from roadstead.lab.pool.server import LabPool
+from roadstead.model.config_keys import HOST_KEY
 from roadstead.peers.database.client import StoredPool
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.plan.pins import HOST_KEY
 from tests.contract.world import ADMITTED, PATIENCE_SECONDS, QUICK, World, add, kept, lab, running, world
 from tests.contract.xapi_pools import address, signed_in
 

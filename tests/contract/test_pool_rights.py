@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.pools import PoolChange
+from roadstead.act.trials import PoolChange
 from roadstead.errors import PoolError
 from roadstead.lab.pool.server import LabPool
 from roadstead.peers.database.client import Database

@@ -10,8 +10,8 @@ import pytest
 from roadstead.errors import InputError, NotFoundError, PoolError
 from roadstead.kit import tasks
 from roadstead.lab.pool.server import LabPool
+from roadstead.model.config_keys import HOST_KEY, POOL_MARK, PRIVATE_KEY_SECRET
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.messages import HOST_KEY, POOL_MARK, PRIVATE_KEY_SECRET
 from tests.contract.xapi_pools import address, signed_in
 
 USER = "xscontainer-username"

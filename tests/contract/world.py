@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from roadstead.act.pools import PoolChange
+from roadstead.act.trials import PoolChange
 from roadstead.app.core import Core
 from roadstead.kit import tasks
 from roadstead.lab.guests.guest import SimulatedGuest
@@ -18,10 +18,10 @@ from roadstead.lab.guests.simulated import SimulatedGuests
 from roadstead.lab.pool.driver import NewVm
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Container, LinkState, Pool, PoolId, Vm
+from roadstead.model.config_keys import PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.keys import generate_pool_key
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.messages import PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET
 from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, Trust
 from roadstead.settings.schema import EngineSettings, LinkSettings, PoolSettings, Settings
 

@@ -5,24 +5,18 @@ the same. Loading an RSA-4096 private key costs a quarter of a second of CPU, so
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import structlog
 
+from roadstead.act.secrets import PoolSecrets
 from roadstead.errors import LinkError, PoolError
-from roadstead.model import PoolId
+from roadstead.model import PoolId, config_keys
 from roadstead.peers.links import keys, messages
 from roadstead.peers.links.keys import PoolKey
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.messages import (
-    FORMER_PRIVATE_KEY_SECRET,
-    POOL_MARK,
-    PRIVATE_KEY_SECRET,
-    PUBLIC_KEY_SECRET,
-    string_map,
-)
 
 log = structlog.get_logger()
 
@@ -51,6 +45,7 @@ class PoolKeys:
     def __init__(self, client: XapiClient, pool: PoolId) -> None:
         self._client = client
         self._pool = pool
+        self._secrets = PoolSecrets(client, pool)
         self._pair: KeyPair | None = None
         self._is_doubted = False
         self._read_at = 0.0
@@ -84,11 +79,11 @@ class PoolKeys:
 
     async def _found(self) -> KeyPair | None:
         """Return the pool's pair if it has one, after giving back its public secret if that is gone."""
-        config = string_map((await self._client.pool())[1], "other_config")
+        config = await self._secrets.names()
         pair = await self._read(config)
         if pair is not None:
             try:
-                await self._restore(pair.public, config.get(PUBLIC_KEY_SECRET))
+                await self._restore(pair.public, config.get(config_keys.PUBLIC_KEY_SECRET))
             except PoolError as error:  # we need it for nothing
                 log.warning("public key not restored", pool=self._pool, problem=error.code)
         return pair
@@ -96,53 +91,41 @@ class PoolKeys:
     async def _restore(self, public: str, named: str | None) -> None:
         """Clients of old read the public half from its own secret: put it back into the pool where it is missing."""
         if named:
-            if await self._client.read_secret(named) is not None:
+            if await self._secrets.value(named) is not None:
                 return
-            await self._client.set_pool_key(PUBLIC_KEY_SECRET, None)
-        secret = await self._client.create_secret(public, {POOL_MARK: self._pool})
-        if not await self._client.add_pool_key(PUBLIC_KEY_SECRET, secret):
-            await self._client.destroy_secret(secret)
+            await self._secrets.clear(config_keys.PUBLIC_KEY_SECRET)
+        await self._secrets.offer(config_keys.PUBLIC_KEY_SECRET, public)
 
     async def _read(self, config: Mapping[str, str]) -> KeyPair | None:
-        named = config.get(PRIVATE_KEY_SECRET)
+        named = config.get(config_keys.PRIVATE_KEY_SECRET)
         if not named:
             return None
         private = [await self._load(named)]
-        if former := config.get(FORMER_PRIVATE_KEY_SECRET):
+        if former := config.get(config_keys.FORMER_PRIVATE_KEY_SECRET):
             private.append(await self._load(former))
         return KeyPair(tuple(private), _public_line(private[0]))
 
     async def _load(self, secret: str) -> PoolKey:
-        return await keys.load_pool_key(await self._value(secret))
-
-    async def _value(self, uuid: str) -> str:
-        secret = await self._client.read_secret(uuid)
-        if secret is None:
+        value = await self._secrets.value(secret)
+        if value is None:
             raise LinkError("pool-key-missing", pool=self._pool)
-        return secret.value
+        return await keys.load_pool_key(value)
 
     async def _make(self) -> KeyPair:
         """Make a pair and put it into the pool; whoever was faster wins."""
         private, public = await keys.generate_pool_key()
-        marks = {POOL_MARK: self._pool}
-        secrets = {
-            PRIVATE_KEY_SECRET: await self._client.create_secret(private, marks),
-            PUBLIC_KEY_SECRET: await self._client.create_secret(public, marks),
-        }
-        if not await self._client.add_pool_key(PRIVATE_KEY_SECRET, secrets[PRIVATE_KEY_SECRET]):
-            return await self._taken_over(secrets.values())
-        await self._client.set_pool_key(PUBLIC_KEY_SECRET, secrets[PUBLIC_KEY_SECRET])
+        if not await self._secrets.offer(config_keys.PRIVATE_KEY_SECRET, private):
+            return await self._others()
+        await self._secrets.put(config_keys.PUBLIC_KEY_SECRET, public)
         await self._client.sync_database()
         return KeyPair((await keys.load_pool_key(private),), public.strip())
 
-    async def _taken_over(self, secrets: Iterable[str]) -> KeyPair:
-        """Somebody else made the pair at the same time and was first: take theirs, and leave no secrets behind.
+    async def _others(self) -> KeyPair:
+        """Somebody else made the pair at the same time and was first: take theirs.
 
         Its public half is not restored: they may be about to write it.
         """
-        for secret in secrets:
-            await self._client.destroy_secret(secret)
-        if pair := await self._read(string_map((await self._client.pool())[1], "other_config")):
+        if pair := await self._read(await self._secrets.names()):
             return pair
         raise LinkError("pool-key-missing", pool=self._pool)
 

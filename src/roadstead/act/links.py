@@ -7,14 +7,13 @@ from typing import Any
 
 from roadstead.act.guest import Guest, Opened, Services
 from roadstead.kit import clocks, tasks
-from roadstead.model import Link, LinkState, Seen, Snapshot, Vm, VmId
+from roadstead.model import Link, LinkState, PoolId, Seen, Snapshot, Vm, VmId, config_keys
 from roadstead.peers.engine.client import EngineClient
-from roadstead.plan.links import standing
-from roadstead.plan.pins import HOST_KEY
+from roadstead.plan.access import OPENED_UNDER
+from roadstead.plan.addresses import Rules, refusal
+from roadstead.plan.links import wanted_state
 
 OpenWay = Callable[[VmId], Awaitable[Opened]]
-_RECONNECTS = ("xscontainer-username", "xscontainer-mode", "roadstead-ssh-port", "roadstead-engine-socket")
-"""Settings under which a link was opened: when one changes, the link is opened anew."""
 
 
 class Links:
@@ -45,7 +44,7 @@ class Links:
         if self._group is None:
             return
         vm = self._snapshot.vms.get(vm_id)
-        state = standing(vm)
+        state = wanted_state(vm)
         if state is LinkState.CONNECTING and vm is not None:
             self._keep(vm, self._group)
         else:
@@ -81,6 +80,14 @@ class Links:
         guest = self._guests.get(vm)
         if guest is not None:
             guest.reconnect()
+
+    def rules_changed(self, pool: PoolId, rules: Rules) -> None:
+        """Other addresses of the pool's guests are allowed now: links to barred ones end, lost guests are tried."""
+        for vm in [vm for vm in self._snapshot.vms.values() if vm.pool == pool and vm.link is not None]:
+            if vm.link is not None and vm.link.address and refusal(vm.link.address, rules) is not None:
+                self.reconnect(vm.id)
+            else:
+                self.try_soon(vm.id)
 
     def statistics(self) -> Mapping[str, int]:
         """How many keepers there are, and how many of their guests are live."""
@@ -128,5 +135,6 @@ class Links:
 
 def _circumstances(vm: Vm) -> tuple[object, ...]:
     """What matters for a link: first what it was opened under, then what may help one that does not come up."""
-    opened_under = tuple(vm.settings.get(key) for key in _RECONNECTS)
-    return opened_under, vm.addresses, vm.settings.get("roadstead-address"), vm.settings.get(HOST_KEY), vm.host
+    opened_under = tuple(vm.settings.get(key) for key in OPENED_UNDER)
+    may_help = tuple(vm.settings.get(key) for key in (config_keys.ADDRESS, config_keys.HOST_KEY))
+    return opened_under, may_help, vm.addresses, vm.host

@@ -5,12 +5,12 @@ All reading is from memory, so that planning never waits; what is to be kept is 
 is met for the first time would otherwise wait for thousands of single writes.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from roadstead.errors import PeerError
+from roadstead.act.outages import LoggedOutage
+from roadstead.kit.batches import Batches
 from roadstead.model import PoolId, Vm, VmId
 from roadstead.peers.database.client import Database
 from roadstead.plan.pins import Memory
@@ -39,7 +39,8 @@ class Memories:
         self._winners: dict[VmId, str] = {}
         self._adopted: set[PoolId] = set()
         self._unwritten: dict[VmId, Met] = {}
-        self._news = asyncio.Event()
+        outage = LoggedOutage("keep the pins of VMs")
+        self._batches = Batches(self.flush, delay=BATCH_SECONDS, retry=RETRY_SECONDS, report=outage)
 
     async def load(self) -> None:
         """Read what was kept, once, at the start; the pools of the database were adopted by an earlier run."""
@@ -52,15 +53,7 @@ class Memories:
     async def run(self) -> None:
         """Write what is to be kept, in batches, until cancelled; then write what is left."""
         try:
-            while True:
-                await self._news.wait()
-                await asyncio.sleep(BATCH_SECONDS)
-                self._news.clear()
-                try:
-                    await self.flush()
-                except PeerError:
-                    self._news.set()
-                    await asyncio.sleep(RETRY_SECONDS)
+            await self._batches.run()
         finally:
             await self.flush()
 
@@ -138,4 +131,4 @@ class Memories:
     def _keep(self, vm: VmId, met: Met) -> None:
         self._last[vm] = met
         self._unwritten[vm] = met
-        self._news.set()
+        self._batches.add()

@@ -1,18 +1,15 @@
 """Writes the host keys that guests were reached under into their pools, and puts back those that vanish there.
 
-A pin that the pool holds rules: one that somebody changed there is left, and the guest is called anew under it. Only a
-sign-in (first contact, or one that the operator confirmed) replaces a pin.
+What is to be written `plan.pins` decides, each time from what the pool holds now.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import NotFoundError, PoolError
-from roadstead.kit import tasks
-from roadstead.kit.queue import WorkQueue
-from roadstead.model import LinkState, PoolId, Snapshot, VmId
+from roadstead.kit.workers import Workers
+from roadstead.model import LinkState, PoolId, Snapshot, VmId, config_keys
 from roadstead.plan import pins
 
 WORKERS = 8
@@ -33,56 +30,53 @@ class PinWriter:
         self._keepers = keepers
         self._memories = memories
         self._reconnect = reconnect
-        self._queue: WorkQueue[VmId] = WorkQueue()
+        self._workers: Workers[VmId] = Workers("pin writer", self._work, count=WORKERS, retry=RETRY_SECONDS)
         self._signed_in: set[VmId] = set()
         self._written: dict[VmId, str] = {}
 
     async def run(self) -> None:
         """Write until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(WORKERS):
-                tasks.spawn(group, self._work(), f"pin writer {number}")
+        await self._workers.run()
 
     def signed_in(self, vm: VmId) -> None:
         """``vm`` was reached: the pool is to hold the key that we remember now, whatever it holds."""
         self._signed_in.add(vm)
-        self._queue.add(vm)
+        self._workers.add(vm)
 
     def consider(self, vm_id: VmId) -> None:
         """``vm_id`` changed: its pin may have vanished, or may have been changed by somebody else."""
         vm = self._snapshot.vms.get(vm_id)
         if vm is None or vm_id in self._signed_in or vm.link is None or vm.link.state is not LinkState.LIVE:
             return
-        pin, last = vm.settings.get(pins.HOST_KEY), self._memories.of(vm).last
-        if last is None or pin == last:
+        memory = self._memories.of(vm)
+        amends = pins.amends(vm, memory, signed_in=False)
+        if amends is pins.Amends.NOTHING:
             self._written.pop(vm_id, None)
-        elif self._written.get(vm_id) == last:
+        elif self._written.get(vm_id) == memory.last:
             return  # what we wrote has not come back to us yet
-        elif pin is None:
-            self._queue.add(vm_id)
+        elif amends is pins.Amends.WRITE:
+            self._workers.add(vm_id)
         else:
             self._reconnect(vm_id)
 
-    async def _work(self) -> None:
-        while True:
-            async with self._queue.take() as vm:
-                await self._try(vm)
-
-    async def _try(self, vm: VmId) -> None:
+    async def _work(self, vm: VmId) -> None:
         try:
             await self._write(vm)
         except NotFoundError:
             self._signed_in.discard(vm)
         except PoolError as error:
             if error.code != "pool-not-permitted":
-                asyncio.get_running_loop().call_later(RETRY_SECONDS, self._queue.add, vm)
+                raise
 
     async def _write(self, vm_id: VmId) -> None:
         vm = self._snapshot.vms.get(vm_id)
         keeper = self._keepers.get(vm.pool) if vm is not None else None
         if vm is not None and keeper is not None:
-            last, pin = self._memories.of(vm).last, vm.settings.get(pins.HOST_KEY)
-            if last is not None and pin != last and (pin is None or vm_id in self._signed_in):
-                await keeper.write_pin(vm_id, last)
-                self._written[vm_id] = last
+            memory = self._memories.of(vm)
+            amends = pins.amends(vm, memory, signed_in=vm_id in self._signed_in)
+            if amends is pins.Amends.WRITE and memory.last is not None:
+                if not keeper.record.live:  # who waited for it would hold up the pins of other pools
+                    raise PoolError("pool-unreachable", pool=vm.pool_name)
+                await keeper.config.set(vm_id, config_keys.HOST_KEY, memory.last)
+                self._written[vm_id] = memory.last
         self._signed_in.discard(vm_id)

@@ -1,4 +1,4 @@
-"""One pool: its session is kept, its events are followed, its keys are written."""
+"""One pool: its session is kept, its events are followed; `config` writes to it, `keys` holds its key pair."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -7,23 +7,21 @@ from dataclasses import dataclass
 import structlog
 from msgspec.structs import replace
 
+from roadstead.act.config import PoolConfig
 from roadstead.act.keys import PoolKeys
-from roadstead.errors import PeerError, PoolError
+from roadstead.errors import PeerError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
-from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical
+from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical, config_keys
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress
-from roadstead.plan.pins import HOST_KEY
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
 
 log = structlog.get_logger()
 Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
-SYNC_DELAY_SECONDS = 2.0
-"""How long writes that must survive a failover are collected before the pool's database is synchronised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +41,7 @@ class PoolKeeper:
     def __init__(self, stored: Pool, client: XapiClient, events: PoolEvents, settings: PoolSettings) -> None:
         self.id = stored.id
         self.client = client
+        self.config = PoolConfig(client, settings.retry_limit_seconds)
         self.keys = PoolKeys(client, stored.id)
         self._record = stored
         self._events = events
@@ -50,7 +49,6 @@ class PoolKeeper:
         self._addresses: frozenset[str] = frozenset()
         self._healthy: Healthy = lambda: None
         self._wake = asyncio.Event()
-        self._unsynced = asyncio.Event()
         self._settled = asyncio.Event()
         self._heard = stored.as_of
 
@@ -79,40 +77,17 @@ class PoolKeeper:
         pace = Backoff(self._settings.retry_first_seconds, self._settings.retry_limit_seconds)
         try:
             async with asyncio.TaskGroup() as group:
-                tasks.spawn(group, self._sync(), f"sync of pool {self.id}")
+                tasks.spawn(group, self.config.run(), f"sync of pool {self.id}")
                 await keep(self._attempt, pace=pace, report=self, wake=self._wake)
         finally:
             self._settled.set()
             await self.client.close()
-
-    async def write_pin(self, vm: VmId, key: str | None) -> None:
-        """Remember ``key`` (base64 blob) as the host key of ``vm`` in the pool, or forget it."""
-        await self.client.set_vm_key(vm, HOST_KEY, key)
-        self._unsynced.set()
-
-    async def write_key(self, vm: VmId, key: str, value: str | None) -> None:
-        """Set one key of the VM's ``other_config``, or remove it; it survives a failover from shortly afterwards."""
-        await self.client.set_vm_key(vm, key, value)
-        self._unsynced.set()
 
     # ---- its own life
 
     async def _attempt(self, healthy: Healthy) -> None:
         self._healthy = healthy
         await PoolWatcher(self.client, self._record.url, self, self._settings).run()
-
-    async def _sync(self) -> None:
-        """One `pool.sync_database` for each batch of writes; a pool that cannot do it now is asked again."""
-        while True:
-            await self._unsynced.wait()
-            await asyncio.sleep(SYNC_DELAY_SECONDS)
-            self._unsynced.clear()
-            try:
-                await self.client.sync_database()
-            except PoolError as error:
-                if error.code != "pool-not-permitted":
-                    self._unsynced.set()
-                    await asyncio.sleep(self._settings.retry_limit_seconds)
 
     # ---- what the watcher says
 
@@ -168,4 +143,4 @@ class PoolKeeper:
 
 def _pins(facts: Sequence[Fact]) -> dict[VmId, str]:
     vms = [fact.record for fact in facts if isinstance(fact, Seen) and isinstance(fact.record, Vm)]
-    return {vm.id: pin for vm in vms if (pin := vm.settings.get(HOST_KEY))}
+    return {vm.id: pin for vm in vms if (pin := vm.settings.get(config_keys.HOST_KEY))}

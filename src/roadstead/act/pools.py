@@ -1,83 +1,47 @@
 """The pools that Roadstead is signed in to: kept in a database, tried before they are accepted, changed at run time."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
-import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
+from roadstead.act.outages import LoggedOutage
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
-from roadstead.errors import ConflictError, InputError, NotFoundError, PeerError, PoolError, RoadsteadError
+from roadstead.act.trials import PoolChange, Probe, Step, Trials
+from roadstead.errors import ConflictError, InputError, NotFoundError
 from roadstead.kit import clocks, tasks
+from roadstead.kit.batches import Batches
 from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.messages import string
-from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, Trust, fetch_fingerprint, parse_fingerprint, parse_url
+from roadstead.peers.xapi.trust import PoolAddress, Trust
 from roadstead.plan.addresses import Network, Rules
 from roadstead.settings.schema import PoolSettings
 
-log = structlog.get_logger()
-
-NEEDS_OPERATOR = "secret.get_all"
-"""A call that asks for the role pool-operator: an account that may not read secrets is told so when it is given."""
 RETRY_SECONDS = 10.0
 """How long after a failed write what the pools said of themselves is written again."""
 
-Retry = Callable[[PoolId], None]
-"""Told of a pool whose rules changed: guests of it that could not be reached may be reachable now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolChange:
-    """What an operator says of a pool; None leaves a field as it is (or, for a new pool, empty)."""
-
-    url: str | None = None
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    fingerprint: str | None = None
-    ca_pem: str | None = None
-    accept_new: bool = False
-    """Trust whatever certificate the server shows now."""
-    admit: tuple[str, ...] | None = None
-    only: tuple[str, ...] | None = None
-
-
-class Step(Struct, frozen=True, kw_only=True):
-    """One step of a test: what was tried, how it went, and how long it took."""
-
-    step: str
-    ok: bool
-    seconds: float
-    message: str = ""
-
-
-class Probe(Struct, frozen=True, kw_only=True):
-    """What a server shows before anything is sent to it."""
-
-    url: str
-    address: str
-    fingerprint: str
+RulesChanged = Callable[[PoolId], None]
+"""Told of a pool of whose guests other addresses are allowed now."""
 
 
 class Pools:
     """The pools' keepers, and the commands that change which there are."""
 
     def __init__(
-        self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell, retry: Retry
+        self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell, rules_changed: RulesChanged
     ) -> None:
         self._database = database
         self._memories = memories
         self._settings = settings
+        self._trials = Trials(settings)
         self._tell = tell
-        self._retry = retry
+        self._rules_changed = rules_changed
         self._stored: dict[PoolId, StoredPool] = {}
         self._rules: dict[PoolId, Rules] = {}
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
@@ -86,7 +50,12 @@ class Pools:
         self._started = asyncio.Event()
         self._unwritten: dict[PoolId, tuple[Pool, PoolAddress]] = {}
         """What pools said of themselves last, until it is in the database: that one's failure is no pool's outage."""
-        self._news = asyncio.Event()
+        self._learning = Batches(
+            self._keep_learned,
+            delay=0.0,
+            retry=RETRY_SECONDS,
+            report=LoggedOutage("keeping what pools say of themselves"),
+        )
         self.keepers: dict[PoolId, PoolKeeper] = {}
 
     async def run(self) -> None:
@@ -97,7 +66,7 @@ class Pools:
                 for stored in await self._database.pools():
                     self._start(stored)
                 self._started.set()
-                await self._keep_learned()
+                await self._learning.run()
             finally:
                 self._group = None
 
@@ -124,9 +93,7 @@ class Pools:
 
     async def probe(self, url: str) -> Probe:
         """Return the certificate that the server at ``url`` shows; nothing is sent to it."""
-        endpoint = parse_url(url)
-        fingerprint = await fetch_fingerprint(url, self._settings.connect_seconds)
-        return Probe(url=url, address=endpoint.shown, fingerprint=fingerprint)
+        return await self._trials.probe(url)
 
     async def add(self, change: PoolChange) -> Pool:
         """Sign in to a pool, and keep it once that worked; return its record.
@@ -141,10 +108,10 @@ class Pools:
         if missing:
             raise InputError("field-invalid", field=missing[0], reason="it is missing")
         url = change.url or ""
-        trust = await self._trust(url, change)
+        trust = await self._trials.trust(url, change)
         address = PoolAddress(url, change.user or "", change.password or "", trust)
         async with self._changing:
-            address, record = await self._tried(address)
+            address, record = await self._trials.reach(address)
             if record.id in self._stored:
                 raise ConflictError("pool-exists", name=record.name)
             unreached = StoredPool(id=record.id, name=record.name, url=url, user="", password="", added=clocks.now())
@@ -158,10 +125,10 @@ class Pools:
         admit, only = networks("admit", change.admit), networks("only", change.only)
         async with self._changing:
             old = self.stored(pool)
-            address = await self._changed_address(old, change)
+            address = await self._trials.changed(_address(old), change)
             reached = self.stored(pool)
             if address != _address(old):
-                address, record = await self._tried(address)
+                address, record = await self._trials.reach(address)
                 if record.id != pool:
                     raise InputError("field-invalid", field="url", reason=f"another pool answers there, {record.name}")
                 reached = _reached(self.stored(pool), address)
@@ -173,7 +140,7 @@ class Pools:
             await self._database.update_pool(stored)
             await self._stop(pool)
             keeper = self._start(stored)
-        self._retry(pool)
+        self._rules_changed(pool)
         return await keeper.wait_settled()
 
     async def remove(self, pool: PoolId) -> None:
@@ -188,21 +155,7 @@ class Pools:
 
     async def test(self, pool: PoolId) -> list[Step]:
         """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
-        client = XapiClient(_address(self.stored(pool)), self._settings)
-        steps: list[Step] = []
-        try:
-            for name, action in (
-                ("sign in", client.open),
-                ("read the pool", client.pool),
-                ("read its secrets", lambda: client.call(NEEDS_OPERATOR)),
-                ("read its hosts", lambda: client.list_all("host")),
-            ):
-                steps.append(await _timed(name, action))
-                if not steps[-1].ok:
-                    break
-        finally:
-            await client.close()
-        return steps
+        return await self._trials.steps(_address(self.stored(pool)))
 
     async def key(self, pool: PoolId) -> KeyPair:
         """Return the pool's SSH key pair, made on first need."""
@@ -217,43 +170,6 @@ class Pools:
         return {"pools": len(self.keepers), "live": sum(keeper.record.live for keeper in self.keepers.values())}
 
     # ---- pieces
-
-    async def _trust(self, url: str, change: PoolChange) -> Trust:
-        if change.ca_pem:
-            return Trust(ca_pem=change.ca_pem)
-        if change.fingerprint:
-            return Trust(fingerprints={URL_HOST: parse_fingerprint(change.fingerprint)})
-        probe = await self.probe(url)
-        if not change.accept_new:
-            raise ConflictError("fingerprint-needed", address=probe.address, shown=probe.fingerprint)
-        return Trust(fingerprints={URL_HOST: probe.fingerprint})
-
-    async def _changed_address(self, old: StoredPool, change: PoolChange) -> PoolAddress:
-        address = _address(old)
-        url = change.url or address.url
-        if (
-            change.ca_pem
-            or change.fingerprint
-            or change.accept_new
-            or (change.url and parse_url(change.url).host != parse_url(address.url).host)
-        ):
-            address = replace(address, trust=await self._trust(url, change))
-        user, password = change.user or address.user, change.password or address.password
-        return replace(address, url=url, user=user, password=password)
-
-    async def _tried(self, address: PoolAddress) -> tuple[PoolAddress, Pool]:
-        """Sign in and read what the pool is; return it with what was learned of its members."""
-        client = XapiClient(address, self._settings)
-        try:
-            await _opened(client, address)
-            await client.call(NEEDS_OPERATOR)
-            _, snapshot = await client.pool()
-            address = await client.learn_members()
-        finally:
-            await client.close()
-        id = PoolId(string(snapshot, "uuid"))
-        name = string(snapshot, "name_label") or parse_url(address.url).host
-        return address, Pool(id=id, name=name, url=address.url, as_of=clocks.now())
 
     def _start(self, stored: StoredPool) -> PoolKeeper:
         if self._group is None:
@@ -274,24 +190,11 @@ class Pools:
 
     def _learned(self, pool: Pool, address: PoolAddress) -> None:
         self._unwritten[pool.id] = (pool, address)
-        self._news.set()
+        self._learning.add()
 
     async def _keep_learned(self) -> None:
-        """Write what pools say of themselves, until cancelled; a database that fails is told once and tried again."""
-        failed = False
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            try:
-                for pool in tuple(self._unwritten):
-                    await self._write_learned(pool)
-                failed = False
-            except PeerError as error:
-                if not failed:
-                    log.warning("what pools say of themselves is not kept", problem=error.code, reason=str(error))
-                failed = True
-                self._news.set()
-                await asyncio.sleep(RETRY_SECONDS)
+        for pool in tuple(self._unwritten):
+            await self._write_learned(pool)
 
     async def _write_learned(self, pool: PoolId) -> None:
         async with self._changing:
@@ -340,23 +243,3 @@ def _reached(stored: StoredPool, address: PoolAddress) -> StoredPool:
         fingerprints=dict(address.trust.fingerprints),
         members=address.members,
     )
-
-
-async def _opened(client: XapiClient, address: PoolAddress) -> None:
-    """Sign in; a member whose master nobody vouched for is told apart from a server that is not trusted itself."""
-    home = parse_url(address.url).shown
-    try:
-        await client.open()
-    except PoolError as error:
-        if error.code == "pool-certificate-untrusted" and error.fields["address"] != home:
-            raise PoolError("pool-member", address=home, master=error.fields["address"]) from error
-        raise
-
-
-async def _timed(name: str, action: Callable[[], Awaitable[object]]) -> Step:
-    began = time.monotonic()
-    try:
-        await action()
-    except RoadsteadError as error:
-        return Step(step=name, ok=False, seconds=time.monotonic() - began, message=str(error))
-    return Step(step=name, ok=True, seconds=time.monotonic() - began)

@@ -1,7 +1,5 @@
 """What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
 
-from typing import Protocol
-
 from msgspec import Struct
 
 from roadstead.act.links import Links
@@ -10,12 +8,22 @@ from roadstead.act.pools import Pools
 from roadstead.act.ways import SshWays
 from roadstead.errors import ConflictError, LinkError, NotFoundError
 from roadstead.inventory import views
-from roadstead.model import LOCAL_POOL, Container, ContainerId, Problem, Snapshot, Vm, VmId, split_container_id
+from roadstead.model import (
+    LOCAL_POOL,
+    ContainerId,
+    Problem,
+    Snapshot,
+    Vm,
+    VmId,
+    config_keys,
+    split_container_id,
+)
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import messages
 from roadstead.plan import pins
 
-MONITOR = "xscontainer-monitor"
+_SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY})
+"""Settings that the facts about a VM tell in words of their own."""
 _CONFIRMABLE = pins.HOST_KEY_PROBLEMS | {"address-claimed-twice"}
 
 
@@ -47,17 +55,10 @@ class Why(Struct, frozen=True, kw_only=True):
     facts: list[tuple[str, str]]
 
 
-class Inventory(Snapshot, Protocol):
-    """The part of the inventory that commands read."""
-
-    def container(self, container: ContainerId) -> Container | None:
-        """The container of this id, or None."""
-
-
 class Vms:
     """The commands on VMs. All raise `NotFoundError` ``no-such-vm``."""
 
-    def __init__(self, snapshot: Inventory, pools: Pools, links: Links, ways: SshWays, memories: Memories) -> None:
+    def __init__(self, snapshot: Snapshot, pools: Pools, links: Links, ways: SshWays, memories: Memories) -> None:
         self._snapshot = snapshot
         self._pools = pools
         self._links = links
@@ -66,17 +67,17 @@ class Vms:
 
     async def enable(self, vm: VmId) -> None:
         """Enable container management; the pool keeps it, and what follows is observed. A try is made at once."""
-        await self._write(vm, MONITOR, "True")
+        await self._write(vm, config_keys.MONITOR, config_keys.ENABLED)
         self._links.try_now(vm)
 
     async def disable(self, vm: VmId) -> None:
         """Disable container management: the link ends and the VM's containers go."""
-        await self._write(vm, MONITOR, "False")
+        await self._write(vm, config_keys.MONITOR, config_keys.DISABLED)
 
     def host_keys(self, vm_id: VmId) -> HostKeys:
         """Return the remembered and the shown host key."""
         vm = self._vm(vm_id)
-        pinned = vm.settings.get(pins.HOST_KEY) or self._memories.of(vm).last
+        pinned = vm.settings.get(config_keys.HOST_KEY) or self._memories.of(vm).last
         shown = self._ways.shown.get(vm_id, "")
         problem = views.vm_problem(vm)
         state = problem.code if problem and problem.code in _CONFIRMABLE else "pinned" if pinned else "none"
@@ -101,7 +102,7 @@ class Vms:
 
     async def forget_host_key(self, vm_id: VmId) -> HostKeys:
         """Forget the remembered key, here and in the pool: the next contact is a first contact."""
-        await self._write(vm_id, pins.HOST_KEY, None)
+        await self._write(vm_id, config_keys.HOST_KEY, None)
         await self._memories.forget_pin(vm_id)
         self._memories.consent(vm_id, pins.ANY_KEY)
         self._links.try_now(vm_id)
@@ -116,7 +117,7 @@ class Vms:
 
     def exists(self, container: ContainerId) -> bool:
         """Whether there is such a container."""
-        return self._snapshot.container(container) is not None
+        return container in self._snapshot.containers_of(split_container_id(container)[0])
 
     async def inspect(self, container: ContainerId) -> bytes:
         """Return everything the engine knows of a container, as JSON. Raises `LinkError` ``vm-not-live``."""
@@ -146,7 +147,7 @@ class Vms:
         vm = self._vm(vm_id)
         if vm.pool == LOCAL_POOL:
             raise ConflictError("vm-not-in-a-pool", vm=vm.name)
-        await self._pools.keeper(vm.pool).write_key(vm_id, key, value)
+        await self._pools.keeper(vm.pool).config.set(vm_id, key, value)
 
     def _facts(self, vm: Vm) -> list[tuple[str, str]]:
         link = vm.link
@@ -157,7 +158,7 @@ class Vms:
             ("power", vm.power.value),
             ("enabled", "yes" if vm.enabled else "no"),
             ("announced addresses", ", ".join(vm.addresses)),
-            *((key, value) for key, value in sorted(vm.settings.items()) if key not in {MONITOR, pins.HOST_KEY}),
+            *((key, value) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
             ("address", link.address if link else ""),
             ("relay", link.relay if link else ""),
             ("host key shown", link.host_key if link else ""),

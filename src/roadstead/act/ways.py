@@ -8,7 +8,7 @@ from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import LinkError
 from roadstead.kit.net import is_own
-from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical
+from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical, config_keys
 from roadstead.peers.links import messages
 from roadstead.peers.links.hostkeys import Pins, named
 from roadstead.peers.links.ssh import Gates, SshTarget, open_ssh
@@ -75,7 +75,7 @@ class SshWays:
 
     def _circumstances(self, vm: Vm, keeper: PoolKeeper) -> links.Circumstances:
         rules = self.rules(vm.pool)
-        given = vm.settings.get("roadstead-address")
+        given = vm.settings.get(config_keys.ADDRESS)
         texts = [*vm.addresses, given] if given else vm.addresses
         own = {address for text in texts if (address := canonical(text)) and is_own(address)}
         return links.Circumstances(

@@ -18,10 +18,9 @@ from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Budget, Gate
-from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PoolId, PowerState, Seen, Vm, VmId
+from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PoolId, PowerState, Seen, Vm, VmId, config_keys
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
-from roadstead.plan.addresses import refusal
 from roadstead.settings.schema import Settings
 
 
@@ -81,13 +80,7 @@ class Core:
         return {"vm": vm.name, "uuid": vm.id, "pool": vm.pool_name} if vm is not None else {}
 
     def _rules_changed(self, pool: PoolId) -> None:
-        """Other addresses of the pool's guests are allowed now: links to barred ones end, lost guests are tried."""
-        rules = self.commands.pools.rules(pool)
-        for vm in [vm for vm in self.store.vms.values() if vm.pool == pool and vm.link is not None]:
-            if vm.link is not None and vm.link.address and refusal(vm.link.address, rules) is not None:
-                self.links.reconnect(vm.id)
-            else:
-                self.links.try_soon(vm.id)
+        self.links.rules_changed(pool, self.commands.pools.rules(pool))
 
     def _reconnect(self, vm: VmId) -> None:
         self.links.reconnect(vm)
@@ -112,7 +105,7 @@ def _local_facts(engines: Mapping[VmId, str]) -> list[Fact]:
             name=id,
             host=LOCAL_HOST,
             power=PowerState.RUNNING,
-            settings={"xscontainer-monitor": "True"},
+            settings={config_keys.MONITOR: config_keys.ENABLED},
             as_of=now,
         )
         facts.append(Seen(vm))

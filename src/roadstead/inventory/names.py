@@ -15,8 +15,7 @@ from typing import Generic, TypeVar
 
 from roadstead.errors import AmbiguousError, NotFoundError
 from roadstead.inventory.search import fold
-from roadstead.inventory.views import Inventory
-from roadstead.model import Container, ContainerId, Pool, Vm, VmId
+from roadstead.model import Container, ContainerId, Pool, Snapshot, Vm, VmId
 
 CANDIDATES = 20
 """How many candidates an error lists."""
@@ -33,17 +32,17 @@ _GLOB = re.compile(r"[*?\[]")
 R = TypeVar("R", Pool, Vm, Container)
 
 
-def find_pool(inventory: Inventory, name: str) -> Pool:
+def find_pool(inventory: Snapshot, name: str) -> Pool:
     """Return the one pool that ``name`` names. Raises `NotFoundError` ``no-such-pool`` or `AmbiguousError`."""
     return _Kind("pool", inventory.pools.values()).one(name)
 
 
-def find_vm(inventory: Inventory, name: str) -> Vm:
+def find_vm(inventory: Snapshot, name: str) -> Vm:
     """Return the one VM that ``name`` names. Raises `NotFoundError` ``no-such-vm`` or `AmbiguousError`."""
     return _Kind("vm", inventory.vms.values()).one(name)
 
 
-def find_containers(inventory: Inventory, names: Iterable[str]) -> list[Container]:
+def find_containers(inventory: Snapshot, names: Iterable[str]) -> list[Container]:
     """Return the containers that ``names`` name, each once, in the order of the names.
 
     Raises `NotFoundError` ``no-such-container``, or `AmbiguousError` when a name without a glob is that of several.
@@ -125,7 +124,7 @@ def _has_id(record: Pool | Vm | Container, beginning: str) -> bool:
     return record.id.startswith(beginning)
 
 
-def _containers(inventory: Inventory, name: str) -> list[Container]:
+def _containers(inventory: Snapshot, name: str) -> list[Container]:
     name = name.strip()
     vm_name, slash, own_name = name.rpartition("/")
     by_id = inventory.containers_of(VmId(vm_name)).get(ContainerId(name))
@@ -137,7 +136,7 @@ def _containers(inventory: Inventory, name: str) -> list[Container]:
     return _Kind("container", everywhere, _full_name).some(own_name)
 
 
-def _within(inventory: Inventory, name: str, vm_name: str, own_name: str) -> list[Container]:
+def _within(inventory: Snapshot, name: str, vm_name: str, own_name: str) -> list[Container]:
     """Return the containers called ``own_name`` in the VMs called ``vm_name``; without a glob there must be one."""
     guests = _Kind("vm", inventory.vms.values())
     exact = guests.exact(vm_name)

@@ -33,10 +33,10 @@ from roadstead.model import (
     Vm,
     VmId,
     canonical,
+    config_keys,
     split_container_id,
 )
 
-HOST_KEY = "xscontainer-sshhostkey"
 _NOBODY: frozenset[VmId] = frozenset()
 
 
@@ -327,7 +327,7 @@ def _claimed(vm: Vm | None) -> set[str]:
 
 
 def _pinned(vm: Vm | None) -> set[str]:
-    pin = vm.settings.get(HOST_KEY) if vm is not None and vm.running else None
+    pin = vm.settings.get(config_keys.HOST_KEY) if vm is not None and vm.running else None
     return {pin} if pin else set()
 
 

@@ -7,7 +7,7 @@ running.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
@@ -23,31 +23,13 @@ from roadstead.model import (
     PoolId,
     PowerState,
     Problem,
+    Snapshot,
     Vm,
     VmId,
 )
 
 RUNNING = "running"
 _NOTHING: Mapping[ContainerId, Container] = {}
-
-
-class Inventory(Protocol):
-    """The reading side of the store."""
-
-    @property
-    def pools(self) -> Mapping[PoolId, Pool]:
-        """All pools by id."""
-
-    @property
-    def hosts(self) -> Mapping[HostId, Host]:
-        """All hosts by id."""
-
-    @property
-    def vms(self) -> Mapping[VmId, Vm]:
-        """All VMs by id."""
-
-    def containers_of(self, vm: VmId) -> Mapping[ContainerId, Container]:
-        """The containers of one VM by id."""
 
 
 class Counts(Struct, frozen=True, gc=False):
@@ -128,7 +110,7 @@ class Moment:
     Only the tables are copied, for the records never change.
     """
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Snapshot) -> None:
         self.pools = dict(inventory.pools)
         self.hosts = dict(inventory.hosts)
         self.vms = dict(inventory.vms)
@@ -200,7 +182,7 @@ def counts(containers: Collection[Container]) -> Counts:
     return Counts(len(containers), running, stale)
 
 
-def pool_counts(inventory: Inventory) -> dict[PoolId, PoolCounts]:
+def pool_counts(inventory: Snapshot) -> dict[PoolId, PoolCounts]:
     """Count the VMs and running containers of every pool."""
     vms: defaultdict[PoolId, int] = defaultdict(int)
     managed: defaultdict[PoolId, int] = defaultdict(int)
@@ -218,7 +200,7 @@ def pool_counts(inventory: Inventory) -> dict[PoolId, PoolCounts]:
 class Tree:
     """Pool, host, VM, container: one consistent picture, taken when it is made and handed out piece by piece."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Snapshot) -> None:
         self.pools: tuple[Pool, ...] = tuple(sorted(inventory.pools.values(), key=_by_name))
         self._hosts: defaultdict[PoolId, list[Host]] = defaultdict(list)
         self._vms: defaultdict[tuple[PoolId, HostId | None], list[Vm]] = defaultdict(list)

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from roadstead.model import config_keys
 from roadstead.model.ids import ContainerId, HostId, PoolId, VmId
 
 
@@ -133,7 +134,7 @@ class Vm(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def enabled(self) -> bool:
         """Whether container management is enabled: only the exact ``True`` counts, as it always did."""
-        return self.settings.get("xscontainer-monitor") == "True"
+        return self.settings.get(config_keys.MONITOR) == config_keys.ENABLED
 
     @property
     def running(self) -> bool:

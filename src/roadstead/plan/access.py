@@ -4,11 +4,13 @@ import re
 from dataclasses import dataclass
 
 from roadstead.errors import LinkError
-from roadstead.model import Vm
+from roadstead.model import Vm, config_keys
 
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
 _USER = re.compile(r"[A-Za-z0-9_.@\\-]{1,64}\$?")
+OPENED_UNDER = (config_keys.USERNAME, config_keys.MODE, config_keys.SSH_PORT, config_keys.ENGINE_SOCKET)
+"""The settings that a link was opened under: when one changes, the link no longer holds."""
 SOCKET_BYTES = 107
 """What fits into ``sockaddr_un.sun_path`` with its final zero."""
 SSH_PORT = 22
@@ -39,14 +41,14 @@ def access_of(vm: Vm, defaults: Defaults) -> Access:
 
     Raises `LinkError` ``setting-invalid`` (naming the key) or ``mode-unsupported``.
     """
-    mode = vm.settings.get("xscontainer-mode") or "ssh"
+    mode = vm.settings.get(config_keys.MODE) or "ssh"
     if mode != "ssh":
         raise LinkError("mode-unsupported", vm=vm.id, mode=mode)
     return Access(
-        user=_checked(vm, "xscontainer-username", defaults.user, _USER, "it is no user name"),
+        user=_checked(vm, config_keys.USERNAME, defaults.user, _USER, "it is no user name"),
         port=_port(vm),
         socket=_socket(vm, defaults.socket),
-        address=vm.settings.get("roadstead-address") or None,
+        address=vm.settings.get(config_keys.ADDRESS) or None,
     )
 
 
@@ -58,7 +60,7 @@ def _checked(vm: Vm, key: str, default: str, pattern: re.Pattern[str], reason: s
 
 
 def _socket(vm: Vm, default: str) -> str:
-    key = "roadstead-engine-socket"
+    key = config_keys.ENGINE_SOCKET
     path = _checked(vm, key, default, _SOCKET, "it is no plain absolute path")
     if len(path.encode()) > SOCKET_BYTES or ".." in path.split("/"):
         raise LinkError("setting-invalid", vm=vm.id, key=key, reason="it is too long or climbs with ..")
@@ -66,7 +68,7 @@ def _socket(vm: Vm, default: str) -> str:
 
 
 def _port(vm: Vm) -> int:
-    key = "roadstead-ssh-port"
+    key = config_keys.SSH_PORT
     text = vm.settings.get(key) or str(SSH_PORT)
     if not (_PORT.fullmatch(text) and 1 <= int(text) <= LAST_PORT):
         raise LinkError("setting-invalid", vm=vm.id, key=key, reason=f"it is no port between 1 and {LAST_PORT}")

@@ -31,7 +31,7 @@ class Circumstances:
     """The address that answered last time."""
 
 
-def standing(vm: Vm | None) -> LinkState:
+def wanted_state(vm: Vm | None) -> LinkState:
     """Return how ``vm`` is meant to stand with us; `LinkState.CONNECTING` means that a link is wanted."""
     if vm is None or not vm.enabled:
         return LinkState.UNMANAGED

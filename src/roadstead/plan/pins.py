@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from roadstead.errors import LinkError
-from roadstead.model import Snapshot, Vm
+from roadstead.model import Snapshot, Vm, config_keys
 
-HOST_KEY = "xscontainer-sshhostkey"
+HOST_KEY = config_keys.HOST_KEY
 
 
 class Standing(Enum):
@@ -22,6 +22,16 @@ class Standing(Enum):
     """The pool lost it; we remember it: another key than that one is for the operator to judge."""
     NONE = "none"
     """First contact."""
+
+
+class Amends(Enum):
+    """What is to be done about the pin that the pool holds of a VM that we are connected to."""
+
+    NOTHING = "nothing"
+    WRITE = "write"
+    """Put the key that we remember into the pool."""
+    CALL_ANEW = "call anew"
+    """Somebody else changed the pin, and the pool's pin rules: the guest is held to it in a new handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +64,22 @@ def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
     """Return what the guest is held to in the next handshake."""
     if memory.consent == ANY_KEY:
         return Pin(Standing.NONE)
-    key = vm.settings.get(HOST_KEY)
+    key = vm.settings.get(config_keys.HOST_KEY)
     if key and not _is_copy(vm, key, memory, snapshot):
         return Pin(Standing.PINNED, key, memory.consent)
     if not key and memory.last is not None:
         return Pin(Standing.VANISHED, memory.last, memory.consent)
     return Pin(Standing.NONE, confirmed=memory.consent)
+
+
+def amends(vm: Vm, memory: Memory, *, signed_in: bool) -> Amends:
+    """Return what is to be done about the pin of ``vm``, which is connected; ``signed_in`` when its key was only just
+    accepted (at first contact, or since the operator confirmed it) and replaces whatever the pool holds.
+    """
+    pin = vm.settings.get(config_keys.HOST_KEY)
+    if memory.last is None or pin == memory.last:
+        return Amends.NOTHING
+    return Amends.WRITE if signed_in or not pin else Amends.CALL_ANEW
 
 
 def explain(error: LinkError, pin: Pin) -> LinkError:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from roadstead.act.pools import PoolChange
+from roadstead.act.trials import PoolChange
 
 MOST_NETWORKS = 256
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="`https://HOST` or `https://HOST:PORT`.")]

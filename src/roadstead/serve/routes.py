@@ -6,7 +6,7 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from roadstead.act.pools import Probe
+from roadstead.act.trials import Probe
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
 from roadstead.model import Container, Host, Operation

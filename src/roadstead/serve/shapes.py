@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from roadstead.act.pools import Step
+from roadstead.act.trials import Step
 from roadstead.errors import NotFoundError
 from roadstead.inventory.views import PoolCounts, VmView
 from roadstead.model import Container, ContainerId, Pool, PoolId, VmId

@@ -9,14 +9,14 @@ import pytest
 
 from roadstead.act.keys import REREAD_SECONDS, PoolKeys
 from roadstead.errors import LinkError, PoolError
-from roadstead.peers.links import keys
-from roadstead.peers.xapi.client import Secret, XapiClient
-from roadstead.peers.xapi.messages import (
+from roadstead.model.config_keys import (
     FORMER_PRIVATE_KEY_SECRET,
     POOL_MARK,
     PRIVATE_KEY_SECRET,
     PUBLIC_KEY_SECRET,
 )
+from roadstead.peers.links import keys
+from roadstead.peers.xapi.client import Secret, XapiClient
 from tests.unit.fakes import records
 from tests.unit.fakes.xapi import POOL_REF, FakeXapi, small_pool
 

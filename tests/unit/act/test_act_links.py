@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from roadstead.act.links import Links
 from roadstead.errors import LinkError
 from roadstead.kit import tasks
 from roadstead.model import Gone, HostId, PowerState, Seen, VmId
+from roadstead.plan.addresses import Rules
 from tests.unit.fakes import records
 from tests.unit.fakes.roads import Road, World
 from tests.unit.fakes.ways import keep_virtual_time
@@ -307,3 +309,16 @@ async def test_nothing_is_kept_before_and_after_the_time() -> None:
         pass
     site.see("late")
     assert VmId("late") not in site.roads
+
+
+@pytest.mark.parametrize(
+    ("only", "is_kept"),
+    [pytest.param("192.0.2.0/24", True, id="allowed"), pytest.param("203.0.113.0/24", False, id="barred")],
+)
+async def test_a_link_to_an_address_that_is_barred_now_ends(only: str, *, is_kept: bool) -> None:
+    """What the operator forbids holds at once, also for links that are open; others of the pool are left alone."""
+    site = Site()
+    async with site.running():
+        link = site.road().link
+        site.links.rules_changed(records.POOL, Rules(only=(ip_network(only),)))
+        assert link.is_open is is_kept

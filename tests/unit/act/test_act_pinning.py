@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Self, cast
 
 import pytest
 
@@ -13,7 +13,7 @@ from roadstead.act.pool import PoolKeeper
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
-from roadstead.model import Gone, LinkState, PoolId, Seen, VmId
+from roadstead.model import Gone, LinkState, Pool, PoolId, Seen, VmId
 from roadstead.peers.database.client import Database
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
@@ -34,13 +34,25 @@ class Desk:
         self.written: list[tuple[float, str, str | None]] = []
         self.reconnected: list[str] = []
         self.error: PoolError | NotFoundError | None = None
+        self.is_live = True
         self.echoes = True
         """What was written comes back as an event of the pool."""
         keepers: Mapping[PoolId, PoolKeeper] = {records.POOL: cast("PoolKeeper", self)}
         self.writer = PinWriter(self.store, keepers, self.memories, self.reconnected.append)
 
-    async def write_pin(self, vm: VmId, key: str | None) -> None:
+    @property
+    def record(self) -> Pool:
         """See `PoolKeeper`."""
+        return records.pool(live=self.is_live)
+
+    @property
+    def config(self) -> Self:
+        """See `PoolKeeper`."""
+        return self
+
+    async def set(self, vm: VmId, name: str, key: str | None) -> None:
+        """See `PoolConfig`."""
+        assert name == records.HOST_KEY
         self.written.append((asyncio.get_running_loop().time(), vm, key))
         await asyncio.sleep(WRITE_SECONDS)
         if self.error is not None:
@@ -251,3 +263,17 @@ async def test_a_fleet_is_written_side_by_side_but_bounded() -> None:
         assert len(desk.pins) == len(set(desk.pins)) == 80
         moments = [at for at, _, _ in desk.written]
         assert max(moments.count(at) for at in set(moments)) == 8
+
+
+async def test_a_pool_that_is_lost_is_not_waited_for() -> None:
+    """Its pins are written when it is back; a worker that waited for it would hold up the pins of other pools."""
+    desk = Desk()
+    async with desk.working():
+        desk.is_live = False
+        desk.see(state=None)
+        desk.sign_in()
+        await asyncio.sleep(4 * RETRY_SECONDS)
+        assert desk.pins == []
+        desk.is_live = True
+        await asyncio.sleep(2 * RETRY_SECONDS)
+        assert desk.pins == [(ONE, KEY)]

@@ -1,4 +1,4 @@
-"""Keeping one pool: lost and found again, what is stored of it, and writes that survive a failover."""
+"""Keeping one pool: lost and found again, what is stored of it, and what is written to it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -8,7 +8,6 @@ from typing import cast
 import pytest
 
 from roadstead.act.pool import PoolEvents, PoolKeeper
-from roadstead.errors import NotFoundError, PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.model import Fact, Pool, PoolId, Seen, VmId
@@ -237,61 +236,13 @@ async def test_nobody_waits_for_a_first_try_that_never_ends() -> None:
 # ---- writing
 
 
-async def test_a_pin_is_written_and_made_durable() -> None:
-    """Key by key, and the pool's database is synchronised soon afterwards."""
+async def test_a_pin_is_written_seen_and_made_durable() -> None:
+    """What is written comes back as an event, and survives a failover soon afterwards."""
     xapi, owner = small_pool(), Owner()
     async with _kept(xapi, owner) as keeper:
-        await keeper.write_pin(VmId("vm-1"), "AAAA")
+        await keeper.config.set(VmId("vm-1"), records.HOST_KEY, "AAAA")
         assert owner.store.vms[VmId("vm-1")].settings.get(records.HOST_KEY) is None
         await asyncio.sleep(SOON)
         assert owner.store.vms[VmId("vm-1")].settings[records.HOST_KEY] == "AAAA"
-        assert "sync_database" not in xapi.calls
         await asyncio.sleep(3)
         assert xapi.calls.count("sync_database") == 1
-
-
-async def test_writes_share_one_synchronisation() -> None:
-    """A fleet that is met for the first time does not copy the pool's database a thousand times."""
-    xapi, owner = small_pool(vms=100), Owner()
-    async with _kept(xapi, owner) as keeper:
-        for number in range(1, 101):
-            await keeper.write_key(VmId(f"vm-{number}"), "roadstead-ssh-port", "22")
-        await asyncio.sleep(100)
-        assert xapi.calls.count("sync_database") == 1
-
-
-async def test_a_synchronisation_that_fails_is_made_later() -> None:
-    """Politely, until it works."""
-    xapi, owner = small_pool(), Owner()
-    async with _kept(xapi, owner) as keeper:
-        xapi.fail("sync_database", "pool-timed-out")
-        await keeper.write_pin(VmId("vm-1"), "AAAA")
-        await asyncio.sleep(600)
-        tried = xapi.calls.count("sync_database")
-        assert 5 <= tried <= 11
-        xapi.fail("sync_database", None)
-        await asyncio.sleep(DAY_SECONDS)
-        assert xapi.calls.count("sync_database") == tried + 1
-
-
-async def test_an_account_that_may_not_synchronise_is_not_asked_again() -> None:
-    """The pool flushes by itself every few minutes."""
-    xapi, owner = small_pool(), Owner()
-    async with _kept(xapi, owner) as keeper:
-        xapi.fail("sync_database", "pool-not-permitted")
-        await keeper.write_pin(VmId("vm-1"), "AAAA")
-        await asyncio.sleep(DAY_SECONDS)
-        assert xapi.calls.count("sync_database") == 1
-
-
-async def test_what_cannot_be_written_is_said_to_who_asked() -> None:
-    """An unknown VM, a pool that refuses."""
-    xapi, owner = small_pool(), Owner()
-    async with _kept(xapi, owner) as keeper:
-        with pytest.raises(NotFoundError):
-            await keeper.write_key(VmId("nobody"), "a", "b")
-        xapi.fail("set_vm_key", "pool-not-permitted")
-        with pytest.raises(PoolError):
-            await keeper.write_pin(VmId("vm-1"), "AAAA")
-        await asyncio.sleep(100)
-        assert "sync_database" not in xapi.calls

@@ -13,7 +13,8 @@ from msgspec import structs
 
 from roadstead.act import pools
 from roadstead.act.memory import Memories
-from roadstead.act.pools import PoolChange, Pools
+from roadstead.act.pools import Pools
+from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 
@@ -11,15 +11,16 @@ from roadstead.act.links import Links
 from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
 from roadstead.act.pools import Pools
-from roadstead.act.vms import MONITOR, HostKey, Vms
+from roadstead.act.vms import HostKey, Vms
 from roadstead.act.ways import SshWays
 from roadstead.errors import ConflictError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.model import LOCAL_POOL, LinkState, PoolId, PowerState, Seen, VmId, container_id
+from roadstead.model.config_keys import HOST_KEY, MONITOR
 from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.messages import fingerprint
-from roadstead.plan.pins import ANY_KEY, HOST_KEY, HOST_KEY_PROBLEMS
+from roadstead.plan.pins import ANY_KEY, HOST_KEY_PROBLEMS
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
 
@@ -52,7 +53,11 @@ class Desk:
             raise NotFoundError("no-such-pool", name=pool)
         return cast("PoolKeeper", self)
 
-    async def write_key(self, vm: VmId, key: str, value: str | None) -> None:
+    @property
+    def config(self) -> Self:
+        return self
+
+    async def set(self, vm: VmId, key: str, value: str | None) -> None:
         self.written.append((vm, key, value))
 
     # what commands ask of links

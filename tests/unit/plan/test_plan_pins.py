@@ -10,8 +10,8 @@ from roadstead.model import LinkState, PowerState, Seen, Vm
 from roadstead.plan import pins
 from roadstead.plan.access import Defaults
 from roadstead.plan.addresses import Rules
-from roadstead.plan.links import Circumstances, Wanted, standing, wanted
-from roadstead.plan.pins import ANY_KEY, Memory, Pin, Standing
+from roadstead.plan.links import Circumstances, Wanted, wanted, wanted_state
+from roadstead.plan.pins import ANY_KEY, Amends, Memory, Pin, Standing
 from tests.unit.fakes import records
 
 KEY, OTHER = "AAAAkey", "AAAAother"
@@ -44,6 +44,28 @@ def test_the_pools_pin_rules(memory: Memory) -> None:
 def test_a_pin_that_vanished_is_still_held_to(pin: str | None) -> None:
     """A reverted snapshot does not make the next guest a first contact."""
     assert pins.pin_before(_vm(pin=pin), Memory(last=KEY, pool_known=True), _store()) == Pin(Standing.VANISHED, KEY)
+
+
+# ---- amends
+
+
+@pytest.mark.parametrize(
+    ("pin", "last", "signed_in", "expected"),
+    [
+        pytest.param(None, None, False, Amends.NOTHING, id="never-met"),
+        pytest.param(KEY, None, True, Amends.NOTHING, id="nothing-remembered"),
+        pytest.param(KEY, KEY, False, Amends.NOTHING, id="agreed"),
+        pytest.param(KEY, KEY, True, Amends.NOTHING, id="agreed-at-sign-in"),
+        pytest.param(None, KEY, True, Amends.WRITE, id="first-contact"),
+        pytest.param(OTHER, KEY, True, Amends.WRITE, id="confirmed"),
+        pytest.param(None, KEY, False, Amends.WRITE, id="removed"),
+        pytest.param("", KEY, False, Amends.WRITE, id="emptied"),
+        pytest.param(OTHER, KEY, False, Amends.CALL_ANEW, id="changed-by-others"),
+    ],
+)
+def test_what_the_pool_is_to_hold(pin: str | None, last: str | None, *, signed_in: bool, expected: Amends) -> None:
+    """A sign-in replaces a pin, what vanished is put back, and a pin that others set rules."""
+    assert pins.amends(_vm(pin=pin), Memory(last=last), signed_in=signed_in) is expected
 
 
 # ---- copies
@@ -182,4 +204,4 @@ def test_only_consent_allows_a_shared_key() -> None:
 )
 def test_how_a_vm_is_meant_to_stand(vm: Vm | None, state: LinkState) -> None:
     """Only a VM that is enabled and runs is connected."""
-    assert standing(vm) is state
+    assert wanted_state(vm) is state

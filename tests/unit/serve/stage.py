@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from roadstead.act.commands import Commands
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
-from roadstead.act.pools import PoolChange, Probe, Step
+from roadstead.act.trials import PoolChange, Probe, Step
 from roadstead.act.vms import HostKey, HostKeys, Why
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
 from roadstead.inventory.feed import Feed

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import asyncssh
 
@@ -17,13 +17,6 @@ from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
 
 LISTEN_BACKLOG = 128
-
-
-class Abortable(Protocol):
-    """A connection that can be cut."""
-
-    def abort(self) -> None:
-        """Cut it."""
 
 
 class Lot:
@@ -61,7 +54,7 @@ class SimulatedGuest:
         self._server: asyncio.Server | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._rsa: asyncssh.SSHKey | None = None
-        self._connections: set[Abortable] = set()
+        self._connections: set[sshd.Abortable] = set()
         self._connections_ever = 0
         self._streams: set[HttpStream] = set()
 
@@ -79,7 +72,7 @@ class SimulatedGuest:
     ) -> None:
         await self.stop()
 
-    # The protocol `Guest`
+    # The protocol `lab.guests.Guest`
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -166,7 +159,7 @@ class SimulatedGuest:
         open_now = {"connections": len(self._connections), "streams": len(self._streams)}
         return {**open_now, "connections_ever": self._connections_ever}
 
-    # What its servers call
+    # What its servers call: the protocol `sshd.ServedGuest`
 
     def options(self) -> asyncssh.SSHServerConnectionOptions:
         """The settings of the next connection."""
@@ -181,12 +174,12 @@ class SimulatedGuest:
         """Whether this user may sign in with this key."""
         return "key-rejected" not in self.faults and user == self.lot.user and public_data in self.lot.keys
 
-    def opened(self, connection: Abortable) -> None:
+    def opened(self, connection: sshd.Abortable) -> None:
         """A connection was made."""
         self._connections_ever += 1
         self._connections.add(connection)
 
-    def closed(self, connection: Abortable) -> None:
+    def closed(self, connection: sshd.Abortable) -> None:
         """A connection is gone."""
         self._connections.discard(connection)
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import asyncssh
 
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.misbehaviour import Layer, of_layer
 from roadstead.peers.links import messages
-
-if TYPE_CHECKING:
-    from roadstead.lab.guests.guest import SimulatedGuest
 
 SOCKET_PATH = "/var/run/docker.sock"
 """The one path that is forwarded; sshd compares strings, so no other spelling of it counts."""
@@ -50,7 +47,39 @@ _FINDINGS = {
 }
 
 
-def options(guest: SimulatedGuest, host_keys: list[asyncssh.SSHKey]) -> asyncssh.SSHServerConnectionOptions:
+class Abortable(Protocol):
+    """A connection that can be cut."""
+
+    def abort(self) -> None:
+        """Cut it."""
+
+
+class ServedGuest(Protocol):
+    """The guest that the server stands in."""
+
+    faults: frozenset[str]
+    """What it does wrong."""
+
+    def options(self) -> asyncssh.SSHServerConnectionOptions:
+        """The settings of the next connection."""
+
+    def admits(self, user: str, public_data: bytes) -> bool:
+        """Whether this user may sign in with this key."""
+
+    def opened(self, connection: Abortable) -> None:
+        """A connection was made."""
+
+    def closed(self, connection: Abortable) -> None:
+        """A connection is gone."""
+
+    def open_stream(self, outlet: Outlet) -> HttpStream:
+        """A byte stream to the engine's socket; whoever opened it feeds it and closes it."""
+
+    def close_stream(self, stream: HttpStream) -> None:
+        """The client's side of a stream is gone."""
+
+
+def options(guest: ServedGuest, host_keys: list[asyncssh.SSHKey]) -> asyncssh.SSHServerConnectionOptions:
     """What all connections to `guest` have in common."""
     return asyncssh.SSHServerConnectionOptions(
         server_factory=lambda: _Server(guest),
@@ -71,7 +100,7 @@ def options(guest: SimulatedGuest, host_keys: list[asyncssh.SSHKey]) -> asyncssh
     )
 
 
-def protocol(guest: SimulatedGuest) -> asyncio.BaseProtocol:
+def protocol(guest: ServedGuest) -> asyncio.BaseProtocol:
     """What answers the next connection to `guest`."""
     faults = of_layer(guest.faults, Layer.CONNECT)
     if faults:
@@ -82,7 +111,7 @@ def protocol(guest: SimulatedGuest) -> asyncio.BaseProtocol:
 class _Impolite(asyncio.Protocol):
     """A connection that never becomes SSH."""
 
-    def __init__(self, guest: SimulatedGuest, fault: str) -> None:
+    def __init__(self, guest: ServedGuest, fault: str) -> None:
         self._guest = guest
         self._fault = fault
         self._transport: asyncio.Transport | None = None
@@ -124,7 +153,7 @@ class _Server(asyncssh.SSHServer):
 
     __slots__ = ("_connection", "_guest")
 
-    def __init__(self, guest: SimulatedGuest) -> None:
+    def __init__(self, guest: ServedGuest) -> None:
         self._guest = guest
         self._connection: asyncssh.SSHServerConnection | None = None
 
@@ -176,7 +205,7 @@ class _Relay:
 
     __slots__ = ("_channel", "_guest", "_stream")
 
-    def __init__(self, guest: SimulatedGuest) -> None:
+    def __init__(self, guest: ServedGuest) -> None:
         self._guest = guest
         self._channel: _Channel | None = None
         self._stream: HttpStream | None = None

@@ -167,7 +167,7 @@ class XapiClient:
     async def create_secret(self, value: str, marks: Mapping[str, str]) -> str:
         """Keep ``value`` in the pool and return the secret's uuid.
 
-        ``marks`` (see `messages.POOL_MARK`) say whose it is: without one nobody could tell that it may be collected.
+        ``marks`` (see `model.config_keys`) say whose it is: without one nobody could tell that it may be collected.
         """
         ref = await self.call("secret.create", {"value": value, "other_config": dict(marks)})
         return str(await self.call("secret.get_uuid", ref))
@@ -220,7 +220,7 @@ class XapiClient:
         try:
             return await self.list_all("certificate")
         except PoolError as error:
-            if error.fields.get("xapi") == "MESSAGE_METHOD_UNKNOWN":
+            if faults.is_unknown(error):
                 return {}  # a pool from before certificates were objects
             raise
 
@@ -228,7 +228,7 @@ class XapiClient:
         return faults.answer_invalid(self._session.endpoint.shown, self.address.name, method, reason)
 
 
-def _address(host: messages.Snapshot) -> str:
+def _address(host: messages.XapiObject) -> str:
     try:
         return canonical(messages.string(host, "address"))
     except ValueError:

@@ -22,6 +22,9 @@ from roadstead.peers.xapi.messages import Failure
 SESSION_ENDED = frozenset({"SESSION_INVALID", "HOST_IS_SLAVE"})
 """XAPI's codes which say that the call was not begun and that a new sign-in is needed."""
 
+MAP_DUPLICATE_KEY = "MAP_DUPLICATE_KEY"
+"""XAPI's code for a key that a map has already."""
+
 STARTING = frozenset(
     {
         "HOST_STILL_BOOTING",
@@ -85,6 +88,16 @@ def answer_invalid(address: str, pool: str, call: str, reason: str) -> PoolError
 def is_gone(error: PoolError) -> bool:
     """Whether XAPI says that the object which a call names does not exist."""
     return error.fields.get("xapi") in {"HANDLE_INVALID", "UUID_INVALID"}
+
+
+def is_taken(error: PoolError) -> bool:
+    """Whether XAPI says that a map which was to get a key has it already."""
+    return error.fields.get("xapi") == MAP_DUPLICATE_KEY
+
+
+def is_unknown(error: PoolError) -> bool:
+    """Whether XAPI says that it knows no such call, as a pool of an older version does."""
+    return error.fields.get("xapi") == "MESSAGE_METHOD_UNKNOWN"
 
 
 def is_cut(error: PoolError) -> bool:

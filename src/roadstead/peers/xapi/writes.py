@@ -9,14 +9,13 @@ import asyncio
 from typing import Any, Protocol
 
 from roadstead.errors import InputError, PoolError
+from roadstead.peers.xapi import faults
 
 ATTEMPTS = 4
 """How often a key that others write at the same time is written before we give up."""
 
 SECOND_HALF_SECONDS = 5.0
 """How long the addition after a removal may still take when we are told to stop: a key must not be lost by that."""
-
-_DUPLICATE = "MAP_DUPLICATE_KEY"
 
 
 class Call(Protocol):
@@ -31,7 +30,7 @@ async def add_key(call: Call, cls: str, ref: str, key: str, value: str) -> bool:
     try:
         await call(f"{cls}.add_to_other_config", ref, _named(key), value)
     except PoolError as error:
-        if error.fields.get("xapi") == _DUPLICATE:
+        if faults.is_taken(error):
             return False
         raise
     return True
@@ -52,7 +51,10 @@ async def set_key(call: Call, cls: str, ref: str, key: str, value: str | None) -
         if await _add_again(call, cls, ref, key, value):
             return
     raise PoolError(
-        "pool-call-failed", call=f"{cls}.add_to_other_config", reason=f"others write {key}", xapi=_DUPLICATE
+        "pool-call-failed",
+        call=f"{cls}.add_to_other_config",
+        reason=f"others write {key}",
+        xapi=faults.MAP_DUPLICATE_KEY,
     )
 
 

@@ -1,21 +1,12 @@
-"""What crosses the wire to a pool, as pure functions: calls and answers (`rpc`), objects (`records`), keys (`keys`).
+"""What crosses the wire to a pool, as pure functions: calls and answers (`rpc`), objects (`records`).
 
 Foreign data is read tolerantly: fields that are missing or of another type read as their empty value, unknown ones are
 ignored, unknown enumeration values become `UNKNOWN`. XAPI's versions differ in exactly these ways.
 """
 
 from roadstead.peers.xapi.messages.fields import CLASSES, Fields
-from roadstead.peers.xapi.messages.keys import (
-    FORMER_PRIVATE_KEY_SECRET,
-    HOST_KEY,
-    MONITOR,
-    POOL_MARK,
-    PRIVATE_KEY_SECRET,
-    PUBLIC_KEY_SECRET,
-    VM_KEYS,
-)
 from roadstead.peers.xapi.messages.records import (
-    Snapshot,
+    XapiObject,
     addresses,
     host_fingerprints,
     host_record,
@@ -42,19 +33,12 @@ from roadstead.peers.xapi.messages.rpc import (
 __all__ = [
     "BODY_BYTES",
     "CLASSES",
-    "FORMER_PRIVATE_KEY_SECRET",
-    "HOST_KEY",
-    "MONITOR",
-    "POOL_MARK",
-    "PRIVATE_KEY_SECRET",
-    "PUBLIC_KEY_SECRET",
-    "VM_KEYS",
     "Answer",
     "Event",
     "EventBatch",
     "Failure",
     "Fields",
-    "Snapshot",
+    "XapiObject",
     "addresses",
     "decode_answer",
     "decode_events",

@@ -1,7 +1,7 @@
 """A pool's objects as our records: what we read of XAPI's pool, host, VM, guest metrics and certificate.
 
-A *snapshot* is one object's record as XAPI sends it. References are joined by whoever holds all objects (the pool's
-watcher): the functions here take what they refer to as arguments.
+A *snapshot*, in the word of XAPI's events, is one object's record as it stands. References are joined by whoever holds
+all objects (the pool's watcher): the functions here take what they refer to as arguments.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any
 
 from roadstead.kit import text
 from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
-from roadstead.peers.xapi.messages.keys import VM_KEYS
+from roadstead.model.config_keys import VM_KEYS
 
-Snapshot = Mapping[str, Any]
+XapiObject = Mapping[str, Any]
 """One object's record, whole as XAPI sends it or reduced to `Fields`."""
 
 TEXT_BYTES = 4096
@@ -30,13 +30,13 @@ _ADDRESS_KEY = re.compile(r"([0-9]{1,4})/(?:(ip)|(ipv4|ipv6)/([0-9]{1,4}))", re.
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
-def string(snapshot: Snapshot, field: str) -> str:
+def string(snapshot: XapiObject, field: str) -> str:
     """Return a string field, cut to `TEXT_BYTES`; empty when it is missing or no string."""
     value = snapshot.get(field)
     return text.cut(value, TEXT_BYTES) if isinstance(value, str) else ""
 
 
-def string_map(snapshot: Snapshot, field: str) -> dict[str, str]:
+def string_map(snapshot: XapiObject, field: str) -> dict[str, str]:
     """Return a map field with those of its entries that are strings, uncut; empty when it is missing."""
     value = snapshot.get(field)
     if not isinstance(value, dict):
@@ -44,14 +44,14 @@ def string_map(snapshot: Snapshot, field: str) -> dict[str, str]:
     return {key: member for key, member in value.items() if isinstance(member, str)}
 
 
-def reference(snapshot: Snapshot, field: str) -> str | None:
+def reference(snapshot: XapiObject, field: str) -> str | None:
     """Return a reference field, or None when it is missing or refers to nothing."""
     value = snapshot.get(field)
     return value if isinstance(value, str) and value not in {"", _NULL} else None
 
 
 def pool_record(
-    snapshot: Snapshot, *, url: str, master: HostId | None, version: str, fallback_name: str, as_of: datetime
+    snapshot: XapiObject, *, url: str, master: HostId | None, version: str, fallback_name: str, as_of: datetime
 ) -> Pool:
     """Return the pool; ``fallback_name`` (its master's) stands in for a name that nobody gave it."""
     name = string(snapshot, "name_label") or fallback_name
@@ -60,7 +60,7 @@ def pool_record(
     )
 
 
-def host_record(snapshot: Snapshot, *, pool: PoolId, as_of: datetime) -> Host:
+def host_record(snapshot: XapiObject, *, pool: PoolId, as_of: datetime) -> Host:
     """Return the host."""
     return Host(
         id=HostId(string(snapshot, "uuid")),
@@ -72,19 +72,19 @@ def host_record(snapshot: Snapshot, *, pool: PoolId, as_of: datetime) -> Host:
     )
 
 
-def host_version(snapshot: Snapshot) -> str:
+def host_version(snapshot: XapiObject) -> str:
     """Return product and version of a host as people say them (``XCP-ng 8.3.0``), or xapi's own version."""
     software = string_map(snapshot, "software_version")
     product = " ".join(filter(None, (software.get("product_brand"), software.get("product_version"))))
     return text.cut(product or f"xapi {software.get('xapi_build', '')}".strip(), TEXT_BYTES)
 
 
-def is_real_vm(snapshot: Snapshot) -> bool:
+def is_real_vm(snapshot: XapiObject) -> bool:
     """Whether a VM object is a VM that people mean: no template, no snapshot (a template, too), no control domain."""
     return not any(snapshot.get(field) is True for field in ("is_a_template", "is_a_snapshot", "is_control_domain"))
 
 
-def vm_record(snapshot: Snapshot, *, pool: PoolId, as_of: datetime) -> Vm:
+def vm_record(snapshot: XapiObject, *, pool: PoolId, as_of: datetime) -> Vm:
     """Return what the VM's own object says; its host and its `addresses` stand in others."""
     return Vm(
         id=VmId(string(snapshot, "uuid")),
@@ -97,7 +97,7 @@ def vm_record(snapshot: Snapshot, *, pool: PoolId, as_of: datetime) -> Vm:
     )
 
 
-def addresses(guest_metrics: Snapshot) -> tuple[str, ...]:
+def addresses(guest_metrics: XapiObject) -> tuple[str, ...]:
     """Return what the guest tools announce in ``networks``: IPv4, then IPv6, each in the order of the VIFs' devices.
 
     Keys are ``<device>/ip`` (repeats the first IPv4) and ``<device>/ipv4/<n>``, ``<device>/ipv6/<n>``; the values are
@@ -109,7 +109,7 @@ def addresses(guest_metrics: Snapshot) -> tuple[str, ...]:
     return tuple(unique)[:ADDRESSES]
 
 
-def host_fingerprints(certificates: Mapping[str, Snapshot], hosts: Mapping[str, Snapshot]) -> dict[str, str]:
+def host_fingerprints(certificates: Mapping[str, XapiObject], hosts: Mapping[str, XapiObject]) -> dict[str, str]:
     """Return the SHA-256 fingerprint (hexadecimal, lower case) of each host's server certificate, by host address.
 
     ``certificates`` and ``hosts`` are all objects of their class by reference. A certificate of ``type`` ``host`` is
@@ -125,7 +125,7 @@ def host_fingerprints(certificates: Mapping[str, Snapshot], hosts: Mapping[str, 
     return found
 
 
-def _fingerprint(certificate: Snapshot) -> str:
+def _fingerprint(certificate: XapiObject) -> str:
     for field in ("fingerprint_sha256", "fingerprint"):
         digest = string(certificate, field).replace(":", "").lower()
         if _FINGERPRINT.fullmatch(digest):
@@ -133,21 +133,21 @@ def _fingerprint(certificate: Snapshot) -> str:
     return ""
 
 
-def _power(snapshot: Snapshot) -> PowerState:
+def _power(snapshot: XapiObject) -> PowerState:
     try:
         return PowerState(string(snapshot, "power_state"))
     except ValueError:
         return PowerState.UNKNOWN
 
 
-def _tags(snapshot: Snapshot) -> tuple[str, ...]:
+def _tags(snapshot: XapiObject) -> tuple[str, ...]:
     tags = snapshot.get("tags")
     if not isinstance(tags, list):
         return ()
     return tuple(text.cut(tag, TEXT_BYTES) for tag in tags[:TAGS] if isinstance(tag, str))
 
 
-def _settings(snapshot: Snapshot) -> dict[str, str]:
+def _settings(snapshot: XapiObject) -> dict[str, str]:
     config = string_map(snapshot, "other_config")
     return {key: text.cut(config[key], TEXT_BYTES) for key in VM_KEYS if key in config}
 

@@ -1,23 +1,27 @@
-"""The keys of ``other_config`` that concern us, spelled once.
+"""The keys of ``other_config`` that concern us, spelled once: whoever reads, writes or names one takes it from here.
 
 Those with the prefix ``xscontainer-`` are historic: other clients of the same pool read and write them, so names and
 values stay as they always were. Those with ``roadstead-`` are ours.
 """
 
 MONITOR = "xscontainer-monitor"
-"""Whether the VM's containers are managed: only the exact ``True`` says yes."""
+"""Whether the VM's containers are managed: only the exact `ENABLED` says yes."""
+ENABLED, DISABLED = "True", "False"
+"""The values of `MONITOR` that are written."""
+USERNAME = "xscontainer-username"
+"""Whom to sign in as."""
+MODE = "xscontainer-mode"
+"""How the engine is reached; empty and ``ssh`` are the same."""
 HOST_KEY = "xscontainer-sshhostkey"
 """Base64 of the VM's public host key, without the name of its type (which stands inside)."""
+ADDRESS = "roadstead-address"
+"""An address that the operator gave, tried before those that the guest announces."""
+SSH_PORT = "roadstead-ssh-port"
+"""The port of the guest's SSH server."""
+ENGINE_SOCKET = "roadstead-engine-socket"
+"""The path of the engine's socket in the guest."""
 
-VM_KEYS = (
-    MONITOR,
-    "xscontainer-username",
-    "xscontainer-mode",
-    HOST_KEY,
-    "roadstead-address",
-    "roadstead-ssh-port",
-    "roadstead-engine-socket",
-)
+VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET)
 """The keys of ``VM.other_config`` that are taken over into `model.Vm.settings`."""
 
 PRIVATE_KEY_SECRET = "xscontainer-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret

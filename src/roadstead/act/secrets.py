@@ -1,0 +1,47 @@
+"""Secrets of a pool that are named by keys of its ``other_config``, where any instance and the old clients find them.
+
+Each is marked as the pool's own, so that whoever collects secrets knows whose it is.
+"""
+
+from roadstead.model import PoolId
+from roadstead.model.config_keys import POOL_MARK
+from roadstead.peers.xapi.client import XapiClient
+from roadstead.peers.xapi.messages import string_map
+
+
+class PoolSecrets:
+    """Reads and makes the secrets of one pool. Every call raises `PoolError`."""
+
+    def __init__(self, client: XapiClient, pool: PoolId) -> None:
+        self._client = client
+        self._pool = pool
+
+    async def names(self) -> dict[str, str]:
+        """Return the pool's ``other_config``: under the keys that name secrets stand their uuids."""
+        return string_map((await self._client.pool())[1], "other_config")
+
+    async def value(self, uuid: str) -> str | None:
+        """Return what a secret holds, or None when it is gone."""
+        secret = await self._client.read_secret(uuid)
+        return None if secret is None else secret.value
+
+    async def offer(self, key: str, value: str) -> bool:
+        """Keep ``value`` under ``key`` unless there is something by now; return whether it was kept. Of several who
+        offer at the same time one wins, and the others leave no secret behind.
+        """
+        uuid = await self._made(value)
+        if await self._client.add_pool_key(key, uuid):
+            return True
+        await self._client.destroy_secret(uuid)
+        return False
+
+    async def put(self, key: str, value: str) -> None:
+        """Keep ``value`` under ``key``, whatever is named there."""
+        await self._client.set_pool_key(key, await self._made(value))
+
+    async def clear(self, key: str) -> None:
+        """Let ``key`` name nothing; a secret that it named stays."""
+        await self._client.set_pool_key(key, None)
+
+    async def _made(self, value: str) -> str:
+        return await self._client.create_secret(value, {POOL_MARK: self._pool})

@@ -99,7 +99,11 @@ def _children() -> dict[int, str]:
     """Our child processes, without the supervisors of shared guests (they come and go) and Python's own helpers."""
     found = {}
     for listing in Path("/proc/self/task").glob("*/children"):
-        for number in listing.read_text().split():
+        try:
+            numbers = listing.read_text().split()
+        except OSError:  # the thread has ended
+            continue
+        for number in numbers:
             try:
                 words = Path("/proc", number, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:

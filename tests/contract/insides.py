@@ -13,6 +13,9 @@ from roadstead.lab.guests.real.workload import BASE_IMAGE, IDLE
 
 CRASHES = 8
 STOP_SECONDS = 5.0
+LONG_SECONDS = 60.0
+TIRED = tuple(f"{count} restarting\n" for count in (5, 6, 7))
+"""An engine waits twice as long after each restart: from the fifth on, for more than three seconds."""
 PROBED_IMAGE = next(image for image in CATALOGUE if image.has_health)
 IMAGE = next(image for image in CATALOGUE if not image.has_health)
 PROBE = ("--health-cmd", "test ! -f /tmp/sick", "--health-interval", "300ms", "--health-retries", "1")
@@ -43,6 +46,12 @@ class Inside(Protocol):
 
     async def loop(self, name: str, exit_code: int) -> None:
         """Start one that ends again and again, and is started again by the engine."""
+
+    async def tire(self, name: str, exit_code: int) -> None:
+        """The same, until the engine waits longer than a second before it starts it again."""
+
+    async def execute(self, name: str) -> None:
+        """Run a command in one, which changes nothing; and send it a signal that it does not mind."""
 
     async def lose(self) -> None:
         """End its SSH server with all connections; the engine goes on."""
@@ -99,6 +108,15 @@ class SimulatedInside:
             while container.state != "running":
                 await asyncio.sleep(0.01)
 
+    async def tire(self, name: str, exit_code: int) -> None:
+        await self.run(name)
+        self.engine.crash(self._found(name), exit_code, wait_seconds=LONG_SECONDS)
+
+    async def execute(self, name: str) -> None:
+        self.engine.exec(self._found(name), "/bin/true")
+        self.engine.told_top(self._found(name))
+        self.engine.kill(self._found(name), signal.SIGWINCH)
+
     async def lose(self) -> None:
         await self.guest.stop()
 
@@ -139,6 +157,16 @@ class RealInside:
 
     async def loop(self, name: str, exit_code: int) -> None:
         await self._run(name, "--restart", "always", BASE_IMAGE, "sh", "-c", f"exit {exit_code}")
+
+    async def tire(self, name: str, exit_code: int) -> None:
+        await self.loop(name, exit_code)
+        while await self.guest.docker("inspect", "--format", "{{.RestartCount}} {{.State.Status}}", name) not in TIRED:
+            await asyncio.sleep(0.1)
+
+    async def execute(self, name: str) -> None:
+        await self.guest.docker("exec", name, "busybox", "true")
+        await self.guest.docker("top", name)
+        await self.guest.docker("kill", "--signal", "WINCH", name)
 
     async def lose(self) -> None:
         await self.guest.kill_sshd()

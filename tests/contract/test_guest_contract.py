@@ -189,6 +189,32 @@ async def test_a_restart_loop_is_shown(scene: Scene) -> None:
     await scene.until_gone(BOX)
 
 
+@pytest.mark.parametrize("verb", ["stop", "kill", "rm"])
+async def test_who_waits_for_a_restart_may_be_ended(scene: Scene, verb: str) -> None:
+    """A container that is ended while it waits for its next start is seen to have ended, whether told or not."""
+    await scene.inside.tire(BOX, exit_code=3)
+    await scene.until_shown(BOX, "restarting")
+    await scene.inside.do(verb, BOX)
+    if verb == "rm":
+        await scene.until_gone(BOX)
+    else:
+        await scene.until_shown(BOX, "exited")
+    await scene.until_current()
+
+
+async def test_what_changes_nothing_is_no_change(scene: Scene) -> None:
+    """Commands in a container, looking at it, and signals that it does not mind leave its record as it was."""
+    await scene.inside.run(BOX)
+    before = await scene.until_shown(BOX, "running")
+    number = scene.world.core.feed.number
+    for _ in range(3):
+        await scene.inside.execute(BOX)
+    await scene.inside.run("later")
+    await scene.until_shown("later", "running")
+    assert not [change for change in scene.world.core.feed.after(number, 10_000) or () if change.id == before.id]
+    await scene.until_current()
+
+
 async def test_operations_change_containers(scene: Scene) -> None:
     """Each action has its effect, which is observed; that there was nothing to do is success."""
     await scene.inside.run(BOX)

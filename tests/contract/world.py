@@ -78,7 +78,8 @@ class World:
 
     def vms(self) -> list[Vm]:
         """The VMs of the pool as Roadstead shows them."""
-        return [vm for vm in self.core.store.vms.values() if vm.pool == self.pool_id]
+        pool = self.pool_id
+        return [vm for vm in self.core.store.vms.values() if vm.pool == pool]
 
     def problem(self, name: str) -> str:
         """The code of the VM's problem, or nothing."""

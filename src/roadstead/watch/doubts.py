@@ -1,12 +1,15 @@
-"""What events said and the engine's list does not show yet.
+"""What the engine's list does not show yet although events said so, or will show without a further event.
 
-Docker publishes ``pause``, ``unpause`` and ``die`` before it brings the copy up to date from which it answers lists; in
-between it writes to disk, which takes milliseconds. Whoever reads the container at once reads its old state, and no
-further event would put that right. So a state that contradicts the newest event is not believed, and read again soon.
-Of an engine that was once seen to lag it is known that reading at once is in vain.
+Docker publishes ``pause``, ``unpause``, ``die`` and ``stop`` before it brings the copy up to date from which it answers
+lists; in between it writes to disk, which takes milliseconds. Whoever reads the container at once reads its old state,
+and no further event would put that right. So a state that contradicts the newest event is not believed, and read again
+soon. Of an engine that was once seen to lag it is known that reading at once is in vain.
+
+Some states pass without a word: who kills a container while it waits for its next restart ends that wait, of which
+Docker tells nobody. Such a container is read again now and then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from roadstead.model import Container
 from roadstead.peers.engine.messages.events import EngineEvent
@@ -15,6 +18,7 @@ NOT_AFTER = {
     "pause": frozenset({"running"}),
     "unpause": frozenset({"paused"}),
     "die": frozenset({"running", "paused"}),
+    "stop": frozenset({"running", "paused", "restarting"}),
     "start": frozenset[str](),
 }
 """The states that a container is in no longer after such an event. Only ``start`` makes one run again that died."""
@@ -22,6 +26,10 @@ FIRST_SECONDS, LAST_SECONDS = 0.001, 0.2
 GROWTH = 1.5
 LIMIT_SECONDS = 2.0
 """After this time the list is believed after all."""
+PASSING = frozenset({"restarting", "removing"})
+"""States that may end without an event."""
+PASSING_FIRST_SECONDS, PASSING_LAST_SECONDS = 0.5, 15.0
+"""How soon such a container is read again: first, and at the most rarely."""
 
 
 class Doubts:
@@ -32,20 +40,23 @@ class Doubts:
         self._seconds = FIRST_SECONDS
         self.lagging = False
         """Whether the engine's list was ever behind its events."""
+        self._passing: dict[str, tuple[float, float]] = {}
+        """When each container in a passing state is to be read again, and how long it rests until then."""
 
-    @property
-    def engine_ids(self) -> Iterable[str]:
-        """Which containers."""
-        return self._impossible.keys()
+    def due(self, now: float) -> list[str]:
+        """Which containers are to be read, whenever some are read now."""
+        return [*self._impossible, *(engine_id for engine_id, (at, _) in self._passing.items() if at <= now)]
 
-    def seconds(self) -> float:
-        """How long to wait before they are read again; for ever when there are none."""
-        return self._seconds if self._impossible else float("inf")
+    def seconds(self, now: float) -> float:
+        """How long to wait before some are read again; for ever when there are none."""
+        doubted = self._seconds if self._impossible else float("inf")
+        return min(doubted, min((at for at, _ in self._passing.values()), default=float("inf")) - now)
 
     def note(self, events: Iterable[EngineEvent], now: float) -> set[str]:
         """Take in what events say: the last one about a container counts. Returns whom a lagging list shows wrong."""
         noted = set()
         for event in events:
+            self._passing.pop(event.engine_id, None)
             states = NOT_AFTER.get(event.action)
             if states:
                 noted.add(event.engine_id)
@@ -57,15 +68,29 @@ class Doubts:
 
     def settle(self, engine_id: str, container: Container | None, now: float) -> bool:
         """Return whether ``container``, as it was just read, is to be believed; then it is no longer in doubt."""
-        if engine_id not in self._impossible:
-            return True
-        states, until = self._impossible[engine_id]
-        if container is not None and container.state in states and now < until:
-            self.lagging = True
-            return False
-        del self._impossible[engine_id]
+        if engine_id in self._impossible:
+            states, until = self._impossible[engine_id]
+            if container is not None and container.state in states and now < until:
+                self.lagging = True
+                return False
+            del self._impossible[engine_id]
+        self._watch(engine_id, container, now)
         return True
+
+    def settle_all(self, found: Mapping[str, Container], now: float) -> None:
+        """Take in a listing: it is believed, but what it contradicts stays in doubt."""
+        for engine_id in {*self._impossible, *self._passing, *found}:
+            self.settle(engine_id, found.get(engine_id), now)
 
     def wait_longer(self) -> None:
         """A reading has ended: what is still in doubt may rest a little longer than before it."""
         self._seconds = min(self._seconds * GROWTH, LAST_SECONDS)
+
+    def _watch(self, engine_id: str, container: Container | None, now: float) -> None:
+        """Note when ``container``, which is believed, is to be read again."""
+        if container is None or container.state not in PASSING:
+            self._passing.pop(engine_id, None)
+            return
+        _, rest = self._passing.get(engine_id, (now, PASSING_FIRST_SECONDS / GROWTH))
+        rest = min(rest * GROWTH, PASSING_LAST_SECONDS)
+        self._passing[engine_id] = now + rest, rest

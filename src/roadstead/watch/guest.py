@@ -2,8 +2,8 @@
 
 Events only say *which* container; what is told to the inventory is always what the engine answered when asked. The
 first event is acted on at once; those that arrive during that read cause exactly one more, and so does an answer that
-contradicts its event (`doubts`). A slow full pass repairs what was missed, and an engine that says more than we take is
-listed again instead of followed.
+contradicts its event or does not last (`doubts`). A slow full pass repairs what was missed, and an engine that says
+more than we take is listed again instead of followed.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class GuestWatcher:
     async def _follow(self, events: EventStream) -> None:
         """One turn: wait for events, or for the time of the full pass, and bring the inventory up to date."""
         full_pass = self._last_listing + self._settings.full_pass_seconds
-        batch = await events.take(min(full_pass - _now(), self._doubts.seconds()))
+        batch = await events.take(min(full_pass - _now(), self._doubts.seconds(_now())))
         if isinstance(batch, Flood) or self._room < 0:
             await asyncio.sleep(max(0.0, self._last_listing + self._settings.relist_seconds - _now()))
             await self._list(None)
@@ -78,7 +78,7 @@ class GuestWatcher:
         if len(lagging) == 1:
             # Of several the first would hold up the others.
             await self._engine.settled(lagging.pop(), SETTLING_SECONDS)
-        asked = list(dict.fromkeys([*(event.engine_id for event in batch), *self._doubts.engine_ids]))
+        asked = list(dict.fromkeys([*(event.engine_id for event in batch), *self._doubts.due(_now())]))
         if asked and _now() < full_pass:
             await self._read_again(asked)
         else:
@@ -108,9 +108,7 @@ class GuestWatcher:
         listing = await self._engine.containers()
         self._last_listing = _now()
         self._room = self._settings.kept_bytes
-        found = {container.engine_id: container for container in listing.containers}
-        for engine_id in tuple(self._doubts.engine_ids):
-            self._doubts.settle(engine_id, found.get(engine_id), _now())
+        self._doubts.settle_all({container.engine_id: container for container in listing.containers}, _now())
         self._doubts.wait_longer()
         ids = frozenset[str](container.id for container in listing.containers)
         self._shown = ids if listing.hidden else None

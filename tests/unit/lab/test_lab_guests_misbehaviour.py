@@ -151,6 +151,18 @@ async def test_a_sign_in_that_never_ends_is_not_answered(guest: SimulatedGuest) 
             await connect(guest)
 
 
+async def test_a_guest_that_hangs_keeps_its_connections(guest: SimulatedGuest) -> None:
+    """Nothing ends and nothing is answered, on connections that are there as on new ones."""
+    async with connect(guest) as connection:
+        await guest.misbehave("half-open")
+        for waiting in (connection.open_unix_connection(SOCKET), connect(guest)):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5 * WAIT_SECONDS):
+                    await waiting
+        assert not connection.is_closed()
+        connection.abort()
+
+
 async def test_a_rejected_key_opens_nothing(guest: SimulatedGuest) -> None:
     """The right key is refused."""
     await guest.misbehave("key-rejected")

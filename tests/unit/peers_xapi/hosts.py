@@ -92,7 +92,7 @@ class Last(bytes):
 
 
 Reply = Callable[[Request], bytes | None]
-"""What is answered: bytes as they stand, then the connection goes on; None: it is ended."""
+"""What is answered: bytes as they stand (none: silence), then the connection goes on; None: it is ended."""
 
 
 @dataclass
@@ -103,6 +103,8 @@ class Host:
     address: str = "127.0.0.1"
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    open: int = 0
+    """How many of the connections have not ended yet."""
 
     @property
     def url(self) -> str:
@@ -159,6 +161,7 @@ async def host(
 
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.connections += 1
+        served.open += 1
         number = served.connections
         writers.add(writer)
         try:
@@ -171,6 +174,7 @@ async def host(
         except (OSError, EOFError):
             pass
         finally:
+            served.open -= 1
             writers.discard(writer)
             writer.transport.abort()
 

@@ -1,16 +1,20 @@
 """How the master is searched, and which calls are made a second time: with hosts that behave as no lab does."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from roadstead.errors import PoolError
+from roadstead.kit import tasks
+from roadstead.peers.xapi import session
 from roadstead.peers.xapi.trust import Trust
 from tests.unit.peers_xapi import hosts
 from tests.unit.peers_xapi.hosts import PASSWORD, SESSION, Request, bad, good, host, pinned, signing_in
 
 MINE = hosts.identity(1)
 SECOND = "127.0.0.2"
+PATIENCE_SECONDS = 10.0
 
 
 def both() -> Trust:
@@ -158,6 +162,69 @@ async def test_nothing_is_called_before_the_sign_in() -> None:
     assert set(served.methods) == {"session.login_with_password", "session.logout"}
 
 
+async def test_nobody_is_called_after_the_end() -> None:
+    """A client that is closed while somebody's call signs in anew ends that, and asks no further host."""
+    signs_in = iter((good(SESSION), b""))
+
+    def reply(request: Request) -> bytes:
+        return next(signs_in) if request.method == "session.login_with_password" else bad("SESSION_INVALID", SESSION)
+
+    async with host(reply, MINE) as served, host(signing_in(lambda _: good(1)), MINE, SECOND, served.port) as other:
+        client = served.client(both(), members=(SECOND,))
+        await client.open()
+        async with asyncio.TaskGroup() as group:
+            calling = tasks.spawn(group, _outcome(client.call("VM.call")), "a call")
+            await _until(lambda: served.methods.count("session.login_with_password") == 2)
+            await client.close()
+        assert calling.result() in {"pool-session-lost", "pool-unreachable"}
+        await _until(lambda: served.open == 0)
+
+    assert other.requests == []
+
+
+async def test_a_session_that_comes_late_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign-in that succeeds while the client says goodbye leaves no session in the pool."""
+    monkeypatch.setattr(session, "LOGOUT_SECONDS", 0.3)
+
+    def reply(request: Request) -> bytes:
+        first = served.methods.count("session.login_with_password") == 1
+        if request.method == "session.logout":
+            return b"" if first else good("")
+        return good("first" if first else "second")
+
+    async with host(reply, MINE) as served:
+        client = served.client(pinned(MINE))
+        await client.open()
+        async with asyncio.TaskGroup() as group:
+            tasks.spawn(group, client.close(), "the end")
+            await _until(lambda: "session.logout" in served.methods)
+            await client.open()
+        ended = [request.call["params"] for request in served.requests if request.method == "session.logout"]
+        assert ended == [["first"], ["second"]]
+        await _until(lambda: served.open == 0)
+
+
+async def test_an_end_that_is_cut_short_ends_connections() -> None:
+    """Whoever is cancelled while he says goodbye to a silent pool leaves no connection open."""
+    batch = good({"events": [], "token": "1,1"})
+
+    def reply(request: Request) -> bytes:
+        if request.method == "session.logout":
+            return b""
+        return good(SESSION) if request.method == "session.login_with_password" else batch
+
+    async with host(reply, MINE) as served:
+        client = served.client(pinned(MINE))
+        await client.open()
+        await client.events(("vm",), "")
+        assert served.open == 2
+        async with asyncio.TaskGroup() as group:
+            closing = tasks.spawn(group, client.close(), "the end")
+            await _until(lambda: "session.logout" in served.methods)
+            await tasks.stop(closing)
+        await _until(lambda: served.open == 0)
+
+
 async def test_what_is_printed_holds_no_secret() -> None:
     """Neither password nor session stands in the client's repr."""
     async with host(signing_in(lambda _: good(1)), MINE) as served:
@@ -199,3 +266,17 @@ async def test_pool_from_before_certificates_were_objects() -> None:
 
     assert learned.members == ("127.0.0.1", SECOND)
     assert learned.trust.fingerprints == {"": MINE.fingerprint, SECOND: MINE.fingerprint}
+
+
+async def _outcome(asking: Awaitable[object]) -> str:
+    """The code of the error that this ends with."""
+    with pytest.raises(PoolError) as caught:
+        await asking
+    return caught.value.code
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.005)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from roadstead.errors import InputError, PoolError
+from roadstead.kit import tasks
 from roadstead.peers.xapi import wire
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.trust import PoolAddress, Trust, fetch_fingerprint
+from roadstead.peers.xapi.trust import PoolAddress, Trust, fetch_fingerprint, parse_url
 from tests.unit.peers_xapi import hosts
 from tests.unit.peers_xapi.hosts import PASSWORD, QUICK, SESSION, Last, bad, good, host, http, pinned, signing_in
 
@@ -77,6 +78,25 @@ async def test_events_never_make_a_call_wait() -> None:
 
     by_method = {request.method: request.connection for request in served.requests}
     assert by_method["event.from"] not in {by_method["VM.call"], by_method["session.login_with_password"]}
+
+
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_every_lane_ends_whenever_the_end_is_cut_short(turns: int) -> None:
+    """Whoever is cancelled at any point of closing leaves no connection open."""
+    async with host(lambda _: good(1), MINE) as served:
+        address = PoolAddress(served.url, "root", PASSWORD, pinned(MINE))
+        connections = wire.Wire(address, connect_seconds=1)
+        for lane in wire.Lane:
+            await connections.post(parse_url(served.url), b"{}", call="VM.call", seconds=1, lane=lane)
+        assert served.open == 2
+        async with asyncio.TaskGroup() as group:
+            closing = tasks.spawn(group, connections.close(), "the end")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await tasks.stop(closing)
+        async with asyncio.timeout(5):
+            while served.open:
+                await asyncio.sleep(0.005)
 
 
 async def test_password_never_reaches_another_certificate() -> None:

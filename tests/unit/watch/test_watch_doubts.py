@@ -4,7 +4,7 @@ import pytest
 
 from roadstead.model import Container, VmId, container_id
 from roadstead.peers.engine.messages.events import EngineEvent
-from roadstead.watch.doubts import FIRST_SECONDS, LAST_SECONDS, LIMIT_SECONDS, Doubts
+from roadstead.watch.doubts import FIRST_SECONDS, LAST_SECONDS, LIMIT_SECONDS, PASSING_LAST_SECONDS, Doubts
 from tests.unit.fakes.records import START
 
 ID = "a" * 64
@@ -29,9 +29,9 @@ def test_a_list_that_lags_behind_its_event_is_not_believed() -> None:
     doubts = noted("pause")
 
     assert not doubts.settle(ID, container("running"), 0.1)
-    assert list(doubts.engine_ids) == [ID]
+    assert doubts.due(0.1) == [ID]
     assert doubts.settle(ID, container("paused"), 0.2)
-    assert not list(doubts.engine_ids)
+    assert not doubts.due(0.2)
 
 
 def test_the_last_event_counts() -> None:
@@ -49,6 +49,14 @@ def test_who_died_does_not_run(state: str) -> None:
     assert noted("die").settle(ID, container("exited"), 0.1)
     assert noted("die").settle(ID, container("restarting"), 0.1)
     assert noted("die", "start").settle(ID, container("running"), 0.1)
+
+
+@pytest.mark.parametrize("state", ["running", "paused", "restarting"])
+def test_who_was_stopped_is_not_started_again(state: str) -> None:
+    """A container that was stopped runs no longer and waits for no restart; one that was started since does."""
+    assert not noted("die", "stop").settle(ID, container(state), 0.1)
+    assert noted("die", "stop").settle(ID, container("exited"), 0.1)
+    assert noted("die", "stop", "start").settle(ID, container(state), 0.1)
 
 
 def test_other_states_and_other_events_leave_no_doubt() -> None:
@@ -70,10 +78,54 @@ def test_waiting_grows() -> None:
     """Each fruitless reading is followed by a longer rest, up to a limit; without doubts there is no waiting at all."""
     doubts = noted("pause")
 
-    assert doubts.seconds() == FIRST_SECONDS
+    assert doubts.seconds(0.0) == FIRST_SECONDS
     doubts.wait_longer()
-    assert FIRST_SECONDS < doubts.seconds() < LAST_SECONDS
+    assert FIRST_SECONDS < doubts.seconds(0.0) < LAST_SECONDS
     for _ in range(50):
         doubts.wait_longer()
-    assert doubts.seconds() == LAST_SECONDS
-    assert Doubts().seconds() == float("inf")
+    assert doubts.seconds(0.0) == LAST_SECONDS
+    assert Doubts().seconds(0.0) == float("inf")
+
+
+@pytest.mark.parametrize("state", ["restarting", "removing"])
+def test_a_state_that_passes_without_a_word_is_read_again(state: str) -> None:
+    """It is believed, and read again, ever more rarely while it lasts; no longer once it is over."""
+    doubts, now, rests = noted("die"), 0.0, []
+    for _ in range(20):
+        assert doubts.settle(ID, container(state), now)
+        assert not doubts.due(now)
+        rests.append(doubts.seconds(now))
+        now += rests[-1]
+        assert doubts.due(now) == [ID]
+
+    assert rests[0] < 1
+    assert rests == sorted(rests)
+    assert rests[-1] == pytest.approx(PASSING_LAST_SECONDS)
+    for passed in (container("exited"), None):
+        doubts.settle(ID, container(state), now)
+        doubts.settle(ID, passed, now)
+        assert doubts.seconds(now) == float("inf")
+
+
+def test_a_listing_shows_what_passes() -> None:
+    """What a listing finds in such a state is read again; what it contradicts stays in doubt, what it lacks is gone."""
+    other = "b" * 64
+    doubts = noted("pause")
+    doubts.settle_all({ID: container("running"), other: container("restarting")}, 0.0)
+
+    assert doubts.due(0.0) == [ID]
+    assert doubts.due(1.0) == [ID, other]
+    doubts.settle_all({}, 1.0)
+    assert not doubts.due(100.0)
+
+
+def test_events_say_when_to_read_again() -> None:
+    """After an event about it a container in such a state is read because of that; its rest begins anew."""
+    doubts, now = noted("die"), 0.0
+    for _ in range(20):
+        doubts.settle(ID, container("restarting"), now)
+        now += doubts.seconds(now)
+    doubts.note([EngineEvent("start", ID), EngineEvent("die", ID)], now)
+    doubts.settle(ID, container("restarting"), now)
+
+    assert doubts.seconds(now) < 1

@@ -267,9 +267,7 @@ def _start(call: Call, container: Container) -> None:
 
 
 def _stop(call: Call, container: Container) -> None:
-    if container.state == "restarting":
-        container.state = "exited"
-    elif container.is_running:
+    if container.is_running or container.state == "restarting":
         call.engine.stop(container, _grace(call), call.done)
         return
     call.done(HTTPStatus.NOT_MODIFIED)
@@ -285,7 +283,7 @@ def _grace(call: Call) -> float:
 
 def _kill(call: Call, container: Container) -> None:
     number = queries.signal_number(call.query.get("signal", ""))
-    if not container.is_running:
+    if not container.is_running and container.state != "restarting":
         refusal = _not_running(call, container)
         word = "Cannot" if call.engine.profile.upper_case_errors else "cannot"
         name = call.path.split("/")[2]

@@ -150,7 +150,12 @@ class Engine:
             self._die(container)
 
     def kill(self, container: Container, number: int) -> None:
-        """Send it a signal; SIGKILL ends it at once, SIGTERM if it obeys."""
+        """Send it a signal; SIGKILL ends it at once, SIGTERM if it obeys. One that waits for its next start waits no
+        longer, and nobody is told.
+        """
+        if container.state == "restarting":
+            container.state = "exited"
+            return
         self._signal(container, number)
         if number == signal.SIGKILL:
             self.end(container, KILLED_EXIT_CODE)
@@ -194,6 +199,11 @@ class Engine:
 
     def stop(self, container: Container, grace_seconds: float, done: Done) -> None:
         """SIGTERM, and SIGKILL after `grace_seconds`; `done` is called when it has ended."""
+        if container.state == "restarting":
+            container.state = "exited"
+            self.emit(container, "stop")
+            done()
+            return
 
         def ended() -> None:
             if self.profile.podman:
@@ -223,7 +233,7 @@ class Engine:
         else:
             ended()
 
-    def crash(self, container: Container, exit_code: int = 1) -> None:
+    def crash(self, container: Container, exit_code: int = 1, *, wait_seconds: float = RESTART_SECONDS) -> None:
         """It ends by itself and its restart policy starts it again a little later."""
         self.end(container, exit_code)
         container.state = "restarting"
@@ -233,7 +243,7 @@ class Engine:
                 container.restart_count += 1
                 self.start(container)
 
-        self.later(RESTART_SECONDS, again)
+        self.later(wait_seconds, again)
 
     def later(self, seconds: float, action: Done) -> asyncio.TimerHandle:
         """Call `action` after `seconds`, unless the engine is shut down before."""

@@ -135,7 +135,7 @@ class SimulatedGuest:
             self._rsa = await asyncio.to_thread(keys.rsa_key)
         if misbehaviour.of_layer(self.faults, Layer.CONNECT, Layer.SIGN_IN, Layer.HOST_KEY):
             self.cut()
-        elif self.faults:
+        elif self.faults - misbehaviour.of_layer(self.faults, Layer.LINK):
             self.cut_streams()
 
     def cut(self) -> None:

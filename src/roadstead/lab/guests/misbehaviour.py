@@ -17,6 +17,8 @@ class Layer(StrEnum):
     """Before the SSH banner is complete."""
     SIGN_IN = "sign-in"
     HOST_KEY = "host-key"
+    LINK = "link"
+    """On whole connections, while they last."""
     CHANNEL = "channel"
     """When the engine's socket is asked for, or a command."""
     ENGINE = "engine"
@@ -44,6 +46,7 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "host-key-shared": Trait(Layer.HOST_KEY, "shows the key that all guests with this trait share"),
     "host-key-all-types": Trait(Layer.HOST_KEY, "has an ed25519, an ecdsa and an rsa key"),
     "host-key-ecdsa-only": Trait(Layer.HOST_KEY, "has lost its ed25519 key and has an ecdsa key"),
+    "half-open": Trait(Layer.LINK, "keeps its connections and hears nothing on them, as one that hangs does"),
     "streamlocal-forbidden": Trait(Layer.CHANNEL, "refuses direct-streamlocal; commands work"),
     "exec-forbidden": Trait(Layer.CHANNEL, "refuses commands; direct-streamlocal works"),
     "dial-stdio-missing": Trait(Layer.CHANNEL, "has no docker command (exit 127); direct-streamlocal works"),

@@ -105,7 +105,7 @@ def protocol(guest: ServedGuest) -> asyncio.BaseProtocol:
     faults = of_layer(guest.faults, Layer.CONNECT)
     if faults:
         return _Impolite(guest, next(iter(faults)))
-    return asyncssh.SSHServerConnection(asyncio.get_running_loop(), guest.options())
+    return _Connection(guest)
 
 
 class _Impolite(asyncio.Protocol):
@@ -146,6 +146,19 @@ class _Impolite(asyncio.Protocol):
         if not self._is_paused:
             self._transport.write(GARBAGE)
         asyncio.get_running_loop().call_later(GARBAGE_SECONDS, self._babble)
+
+
+class _Connection(asyncssh.SSHServerConnection):
+    """asyncssh's connection, which stops to listen on request."""
+
+    def __init__(self, guest: SimulatedGuest) -> None:
+        super().__init__(asyncio.get_running_loop(), guest.options())
+        self._guest = guest
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        """Called by asyncio."""
+        if "half-open" not in self._guest.faults:
+            super().data_received(data, datatype)
 
 
 class _Server(asyncssh.SSHServer):

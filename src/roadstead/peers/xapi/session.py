@@ -70,20 +70,27 @@ class Session:
         return self._ref is not None
 
     async def open(self) -> None:
-        """Sign in (anew), on whichever host is the master now."""
+        """Sign in (anew), on whichever host is the master now. Nothing else makes connections, so none outlive `close`,
+        whoever was about to call then.
+        """
         async with self._renewing:
+            if self._wire is None:
+                self._wire = Wire(self.address, connect_seconds=self._settings.connect_seconds)
             former, self._ref = self._ref, None
             await self._sign_in()
         await self._sign_out(former)
 
     async def close(self) -> None:
-        """Sign out, and end all connections. Never fails."""
-        former, self._ref = self._ref, None
-        await self._sign_out(former)
-        self._why = None
-        if self._wire is not None:
-            await self._wire.close()
-            self._wire = None
+        """Sign out, and end all connections, also when it is cancelled meanwhile. Never fails."""
+        try:
+            while self._ref is not None:  # a sign-in that was under way may give another one
+                former, self._ref = self._ref, None
+                await self._sign_out(former)
+        finally:
+            self._why = None
+            wire, self._wire = self._wire, None
+            if wire is not None:
+                await wire.close()
 
     def trust(self, address: PoolAddress) -> None:
         """From now on use ``address`` (same pool, same user): new members and fingerprints count at once."""
@@ -121,7 +128,8 @@ class Session:
         self._stream = None
         limit = seconds + self._settings.call_seconds if token else self._settings.list_seconds
         body = self._encoded(method, (ref, classes, token, seconds))
-        answer = await self._connections().post(self.endpoint, body, call=method, seconds=limit, lane=Lane.EVENTS)
+        wire = self._connections(method)
+        answer = await wire.post(self.endpoint, body, call=method, seconds=limit, lane=Lane.EVENTS)
         batch = self._read(messages.decode_events, answer, self.endpoint, method)
         if isinstance(batch, messages.Failure):
             raise self._refused(batch, method)
@@ -207,7 +215,7 @@ class Session:
         """Ask the master; a question that only reads is asked twice when its connection ended without an answer, unless
         it was `close` that ended it.
         """
-        wire = self._connections()
+        wire = self._wire
         try:
             return await self._ask(self.endpoint, method, params, seconds, decode)
         except PoolError as error:
@@ -224,12 +232,12 @@ class Session:
         decode: Decode = messages.decode_answer,
     ) -> messages.Answer:
         body = self._encoded(method, params)
-        answer = await self._connections().post(endpoint, body, call=method, seconds=seconds)
+        answer = await self._connections(method).post(endpoint, body, call=method, seconds=seconds)
         return self._read(decode, answer, endpoint, method)
 
-    def _connections(self) -> Wire:
+    def _connections(self, method: str) -> Wire:
         if self._wire is None:
-            self._wire = Wire(self.address, connect_seconds=self._settings.connect_seconds)
+            raise faults.session_lost(self.endpoint.shown, self.address.name, method)
         return self._wire
 
     def _encoded(self, method: str, params: tuple[Any, ...]) -> bytes:

@@ -6,6 +6,7 @@ netrc, no cookie, and a redirect is never followed, because the body may hold a 
 """
 
 import asyncio
+from contextlib import AsyncExitStack
 from enum import Enum
 
 import aiohttp
@@ -80,9 +81,10 @@ class Wire:
         self._verifier = Verifier(address)
 
     async def close(self) -> None:
-        """End all connections."""
-        for http in self._lanes.values():
-            await http.close()
+        """End all connections, each of them also when it is cancelled meanwhile."""
+        async with AsyncExitStack() as stack:
+            for http in self._lanes.values():
+                stack.push_async_callback(http.close)
 
 
 def _http(lane: Lane, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:

@@ -218,6 +218,9 @@ INPUT = {
         "The filter does not make sense at {term}: {reason}.",
         "Write terms as field:value, for example state:running image:nginx; the fields are {known}.",
     ),
+    "filter-value-unknown": Code(
+        422, "No {field} is called {value}, so the filter would find nothing.", "Use one of: {known}."
+    ),
     "fingerprint-invalid": Code(
         422, "{value} is not a SHA-256 fingerprint.", "Write it as 64 hexadecimal digits, with or without colons."
     ),

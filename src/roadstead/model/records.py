@@ -13,6 +13,12 @@ from msgspec import Struct
 from roadstead.model.ids import ContainerId, HostId, PoolId, VmId
 
 
+CONTAINER_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+"""Docker's words for the state of a container."""
+HEALTHS = ("healthy", "unhealthy", "starting")
+"""Docker's words for what a health check says."""
+
+
 class PowerState(StrEnum):
     """XAPI's ``VM.power_state``; a value that we do not know is `UNKNOWN`."""
 

@@ -20,19 +20,19 @@ def write(waiting: client.Waiting, sort: str, *, wide: bool, cut: bool) -> None:
 
 
 def columns(containers: Sequence[Container], now: datetime, *, wide: bool = False) -> list[table.Column]:
-    """Return the columns that show ``containers``, the most telling ones first."""
+    """Return the columns that show ``containers``; what happens to a container matters more than what it is."""
     made = [
         table.Column("NAME", [c.name for c in containers], least=10),
-        table.Column("VM", [c.vm_name for c in containers]),
-        table.Column("IMAGE", [c.image for c in containers]),
+        table.Column("VM", [c.vm_name for c in containers], least=6, rank=1),
+        table.Column("IMAGE", [c.image for c in containers], least=6, rank=3),
         table.Column("STATE", [words.state(c) for c in containers], paint=output.state_painter()),
-        table.Column("STATUS", [words.status(c, now) for c in containers]),
-        table.Column("PORTS", [words.ports(c.ports) for c in containers], least=6),
-        table.Column("AGE", [words.age(c.created, now) for c in containers], least=6),
+        table.Column("STATUS", [words.status(c, now) for c in containers], rank=2),
+        table.Column("PORTS", [words.ports(c.ports) for c in containers], least=6, rank=5),
+        table.Column("AGE", [words.age(c.created, now) for c in containers], least=7, rank=4),
     ]
     if wide:
-        made.append(table.Column("ID", [c.id.rpartition("/")[2][:12] for c in containers], least=12))
-        made.append(table.Column("COMMAND", [c.command for c in containers]))
+        made.append(table.Column("ID", [c.id.rpartition("/")[2][:12] for c in containers], least=12, rank=6))
+        made.append(table.Column("COMMAND", [c.command for c in containers], rank=7))
     return made
 
 

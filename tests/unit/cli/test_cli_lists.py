@@ -99,6 +99,26 @@ def test_ps_refuses_an_order_by_nothing(canned: Canned, sort: str) -> None:
     assert sort.removeprefix("-") in done.stderr and "Traceback" not in done.stderr
 
 
+def test_narrow_terminals_show_what_matters_most(canned: Canned) -> None:
+    """At 60 columns a VM's problem and a container's age are there; what is left out is marked, and only then."""
+    broken = vm("vm-with-a-name", "broken", host_name="host-of-the-pool", problem={"code": "address-not-allowed"})
+    canned.answers["GET /vms"] = [broken]
+    canned.answers["GET /containers"] = [
+        container("name-of-a-container", "vm-with-a-name", image="registry/image:1", started=minutes_ago(3))
+    ]
+
+    def shown(*words: str) -> list[str]:
+        with Terminal(canned, *words, columns=60) as terminal:
+            return plain(terminal.ended()[1])
+
+    vms, containers = shown("vms"), shown("ps")
+
+    assert vms[0].split() == ["NAME", "STATE", "CONTAINERS", "ADDRESS", "PROBLEM", "…"]
+    assert "address-n" in vms[1]
+    assert containers[0].split() == ["NAME", "VM", "IMAGE", "STATE", "STATUS", "PORTS", "AGE"]
+    assert all(len(line) <= 60 for line in [*vms, *containers])
+
+
 @pytest.mark.parametrize("columns", [60, 80, 200])
 def test_ps_fits_the_terminal(canned: Canned, columns: int) -> None:
     """On a terminal no line is longer than it is wide: the right columns give way first, name and state stay."""

@@ -38,12 +38,17 @@ def columns(containers: Sequence[Container], now: datetime, *, wide: bool = Fals
 
 def ordered(containers: list[Container], sort: str) -> list[Container]:
     """Return ``containers`` in the order that ``sort`` names; equals keep theirs. Raises `InputError`."""
-    if "-" not in sort and not {"created", "started", "exit_code", "as_of"} & set(sort.split(",")):
+    if "-" not in sort and not {"created", "started", "exit_code", "as_of", "host"} & set(sort.split(",")):
         return sorted(containers, key=attrgetter(*(field(name) for name in sort.split(","))))
     for term in reversed(sort.split(",")):
         name = field(term.removeprefix("-"))
         containers = sorted(containers, key=lambda c, name=name: _key(getattr(c, name)), reverse=term.startswith("-"))  # type: ignore[misc]
     return containers
+
+
+def named(sort: str) -> list[str]:
+    """Return the fields that ``sort`` names. Raises `InputError` when there is none of such a name."""
+    return [field(term.strip().removeprefix("-")) for term in sort.split(",")]
 
 
 def field(name: str) -> str:

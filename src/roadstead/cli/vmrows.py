@@ -65,6 +65,11 @@ def ordered(vms: list[Vm], sort: str) -> list[Vm]:
     return vms
 
 
+def named(sort: str) -> list[str]:
+    """Return the fields that ``sort`` names. Raises `InputError` when there is none of such a name."""
+    return [field(term.strip().removeprefix("-")) for term in sort.split(",")]
+
+
 def field(name: str) -> str:
     """Return the record's field that ``name`` stands for. Raises `InputError` when there is none to order by."""
     known = sorted(set(Vm.__struct_fields__) - _UNSORTABLE)

@@ -30,13 +30,14 @@ REACHING_A_GUEST = {
     "host-key-changed": Code(
         409,
         "The VM shows another SSH host key ({shown}) than the one remembered ({pinned}).",
-        "If the VM was installed anew, say `roadstead hostkey forget {vm}`; otherwise somebody may be in between: compare"
-        " with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console first.",
+        "If the VM was installed anew, say `roadstead hostkey forget {vm}`; otherwise somebody may be in between:"
+        " compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console first.",
     ),
     "host-key-forgotten": Code(
         409,
         "The remembered host key of this VM vanished from the pool, and the VM now shows another ({shown}).",
-        "Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console, then say `roadstead hostkey confirm {vm}`.",
+        "Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console, then say"
+        " `roadstead hostkey confirm {vm}`.",
     ),
     "host-key-shared": Code(
         409,
@@ -176,8 +177,8 @@ POOLS = {
     "pool-certificate-changed": Code(
         409,
         "The server at {address} shows another certificate ({shown}) than the trusted one ({trusted}).",
-        "If it was renewed (`openssl x509 -noout -fingerprint -sha256 -in /etc/xensource/xapi-ssl.pem` on the host shows"
-        " it), say `roadstead pool set {pool} --fingerprint {shown}`; otherwise do not go on.",
+        "If it was renewed (on the host, `openssl x509 -noout -fingerprint -sha256 -in /etc/xensource/xapi-ssl.pem`"
+        " shows it), say `roadstead pool set {pool} --fingerprint {shown}`; otherwise do not go on.",
     ),
     "pool-certificate-untrusted": Code(
         409,

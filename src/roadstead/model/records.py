@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from roadstead.model.ids import ContainerId, HostId, PoolId, VmId
 
-
 CONTAINER_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 """Docker's words for the state of a container."""
 HEALTHS = ("healthy", "unhealthy", "starting")

@@ -195,7 +195,7 @@ def test_malformed_query_names_the_term(query: str, term: str) -> None:
 def test_a_value_that_a_field_never_has_is_refused(
     query: str, of: search.Kind | None, value: str, known: list[str]
 ) -> None:
-    """Where the values are few, another finds nothing for ever: it is refused, with the field and what may stand there."""
+    """Where the values are few, another finds nothing for ever: it is refused, and told what may stand there."""
     with pytest.raises(InputError) as caught:
         search.parse(query, of)
 

@@ -120,6 +120,30 @@ def lab_do(
     labs.do(state, verb, vm, value)
 
 
+@lab.command("enter", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def lab_enter(
+    vm: Annotated[str, typer.Argument(metavar="VM", show_default=False)],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="[COMMAND…]", show_default=False, help="A shell if none is given.")
+    ] = None,
+    state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
+) -> None:
+    """Run a command, or a shell, as root inside a real guest of a running lab.
+
+    Options stand before the VM's name: what comes after it belongs to the command.
+
+    \b
+    Examples:
+      roadstead lab enter web-1
+      roadstead lab enter web-1 docker pause web
+      roadstead lab enter web-1 docker run -d --name mine lab/busybox:1 sleep 1000
+      roadstead lab enter web-1 ip link set eth0 down         pull its network cable; `up` puts it back
+    """
+    from roadstead.app import labs
+
+    labs.enter(state, vm, command or [])
+
+
 @app.command(rich_help_panel=STARTING)
 def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
     state: Annotated[Path, typer.Option(help="Where it keeps everything.")] = Path(".lab"),

@@ -295,6 +295,11 @@ RUNNING = {
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),
+    "lab-guest-without-inside": Code(
+        409,
+        "The guest of the VM {vm} is simulated or still starting: there is no inside to enter.",
+        "Wait until it has started; if it is simulated, run the lab as root with --guests real.",
+    ),
     "lab-guest-failed": Code(
         500,
         "The lab's guest {guest} could not be made or started: {reason}.",
@@ -303,7 +308,7 @@ RUNNING = {
     "lab-guests-failed": Code(
         500,
         "None of the lab's guests could be started: {reason}.",
-        "Mend what is named, stop the other lab if one runs on this machine, or use --guests simulated or none.",
+        "Stop the other lab if one runs on this machine, mend what else is named, or use other guests (--guests).",
     ),
     "permission-needed": Code(
         403, "This needs the permission {permission}.", "Ask whoever runs the server to grant it, or to do it for you."

@@ -10,7 +10,17 @@ from roadstead.act.pools import Pools
 from roadstead.act.ways import SshWays
 from roadstead.errors import ConflictError, LinkError, NotFoundError
 from roadstead.inventory import views
-from roadstead.model import LOCAL_POOL, Container, ContainerId, Problem, Snapshot, Vm, VmId, split_container_id
+from roadstead.model import (
+    LOCAL_POOL,
+    Container,
+    ContainerId,
+    LinkState,
+    Problem,
+    Snapshot,
+    Vm,
+    VmId,
+    split_container_id,
+)
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import messages
 from roadstead.plan import pins
@@ -150,6 +160,8 @@ class Vms:
 
     def _facts(self, vm: Vm) -> list[tuple[str, str]]:
         link = vm.link
+        silent = vm.no_address_since if vm.pool != LOCAL_POOL else None
+        waits = silent is not None and views.vm_state(vm) is LinkState.CONNECTING
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
@@ -158,6 +170,8 @@ class Vms:
             ("enabled", "yes" if vm.enabled else "no"),
             ("announced addresses", ", ".join(vm.addresses)),
             *((key, value) for key, value in sorted(vm.settings.items()) if key not in {MONITOR, pins.HOST_KEY}),
+            ("waiting for", "its address" if waits else ""),
+            ("no address since", silent.isoformat(timespec="seconds") if silent else ""),
             ("address", link.address if link else ""),
             ("relay", link.relay if link else ""),
             ("host key shown", link.host_key if link else ""),

@@ -70,6 +70,11 @@ REACHING_A_GUEST = {
         "The VM announces no address.",
         "Install or start the guest tools in the VM, or set `roadstead-address` in its other_config.",
     ),
+    "no-address-yet": Code(
+        409,
+        "The VM has just started and announces no address yet.",
+        "Wait: it is connected as soon as its guest tools announce one.",
+    ),
     "pool-key-missing": Code(
         409,
         "The pool has no SSH key yet, or it cannot be read.",

@@ -126,6 +126,8 @@ class Vm(Struct, frozen=True, kw_only=True, gc=False):
     settings: dict[str, str] = {}
     """The keys of ``VM.other_config`` that concern us, as they stand there (untrusted)."""
     as_of: datetime
+    no_address_since: datetime | None = None
+    """Joined; since when it runs without announcing an address, as one that has just started does."""
     pool_name: str = ""
     """Joined."""
     host_name: str = ""

@@ -27,6 +27,9 @@ REFUSALS = HOST_KEY_PROBLEMS | {"key-rejected"}
 """Failures that another try does not mend, and that a guest's SSH server may hold against our address."""
 WAITING = "no-address-yet"
 """No failure: the VM is still starting. It was not called, so asking again costs nothing."""
+SILENT = "no-answer"
+SILENCE = 4 / 3
+"""A guest is silent when this many times the period of keepalive passed: it was asked, and had time to answer."""
 FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay"})
 """Failures whose remedy (a group, a shell, an option of sshd or of the key) holds only from the next sign-in on."""
 OPEN_LINK_RETRY_SECONDS = (1.0, 30.0)
@@ -126,6 +129,23 @@ class Guest:
         """Try again at once; ``politely`` keeps the shortest time between two sign-ins."""
         self._forced = self._forced or not politely
         self._wake.set()
+
+    def listen(self, now: datetime) -> None:
+        """Say when a live guest stays silent although it was asked, and when it is heard again.
+
+        The link still stands, and only that can be said: keepalive decides later whether it is lost.
+        """
+        way = self._opened.way if self._opened is not None else None
+        if way is None or not way.asks_after or self._link.state is not LinkState.LIVE:
+            return
+        code = self._link.problem.code if self._link.problem is not None else ""
+        is_silent = (now - way.heard).total_seconds() > way.asks_after * SILENCE
+        if is_silent and not code:
+            link = self._services.settings.link
+            error = LinkError(SILENT, seconds=round(link.keepalive_seconds * (link.keepalive_count + 1)))
+            self._say(self._described(LinkState.LIVE, replace(_problem(error), since=way.heard)))
+        elif code == SILENT and not is_silent:
+            self._say(self._described(LinkState.LIVE, None))
 
     def reconnect(self) -> None:
         """Drop the link: what it was opened with no longer holds."""

@@ -136,8 +136,11 @@ def of_vm(before: Vm | None, after: Vm | None) -> Iterator[str]:
         yield f"{name}  VM renamed, it was {before.get('name')}"
     if before.get("host") != after.get("host") and after.get("host"):
         yield f"{name}  VM now on the host {after.get('host_name') or after.get('host')}"
-    if state_of(before) != state_of(after) or _problem(before).get("code") != _problem(after).get("code"):
-        cause = _problem(after).get("cause", "")
+    cause = _problem(after).get("cause", "")
+    if state_of(before) == state_of(after) == "live":
+        if _problem(before).get("code") != _problem(after).get("code"):
+            yield f"{name}  VM " + (f"in doubt: {cause}" if cause else "without a problem again")
+    elif state_of(before) != state_of(after) or _problem(before).get("code") != _problem(after).get("code"):
         yield f"{name}  VM {_VM_BECAME.get(state_of(after), state_of(after))}" + (f": {cause}" if cause else "")
 
 

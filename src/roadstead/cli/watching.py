@@ -10,10 +10,14 @@ import msgspec
 
 from roadstead.cli import cells, client, happenings, live, output, rows, table, words
 from roadstead.cli.screen import Screen
+from roadstead.cli.silence import Silent
 from roadstead.cli.views import Container
+from roadstead.kit.text import terminal_clean
 
 REDRAWN_SECONDS = 1.0
 """Ages are drawn again after this time when nothing changes."""
+NAMED = 3
+"""How many silent VMs are named."""
 PAUSE_SECONDS = 0.1
 """A change is drawn at once, but so soon after the last one only together with what comes meanwhile."""
 
@@ -68,11 +72,14 @@ def watch(connected: client.Client, view: View, *, as_json: bool = False) -> Non
     try:
         if as_json:
             happenings.tell_json(connected, view.query, "container", with_list=True)
+        if output.is_terminal():
+            silent = Silent(connected)
+            followed = live.Live(connected, view.query, silent.take, fields)
+            followed.start()
+            _draw_until_quit(followed, view, silent)
+            return
         followed = live.Live(connected, view.query, fields=fields)
         followed.start()
-        if output.is_terminal():
-            _draw_until_quit(followed, view)
-            return
         found = rows.ordered(list(followed.rows.values()), view.sort)
         output.write(table.lines(rows.columns(found, datetime.now(UTC), wide=view.wide), None))
         sys.stdout.flush()
@@ -82,18 +89,21 @@ def watch(connected: client.Client, view: View, *, as_json: bool = False) -> Non
 
 
 def picture(
-    followed: live.Live, view: View, size: tuple[int, int], now: datetime, place: Place | None = None
+    followed: live.Live, view: View, size: tuple[int, int], now: datetime, place: Place, silent: Sequence[str]
 ) -> list[str]:
-    """Return the lines that fit a terminal of ``size``: counts, the rows at ``place``, how many more, notes."""
-    place = place or Place()
+    """Return the lines that fit a terminal of ``size``: counts, the rows at ``place``, how many more, notes.
+
+    ``silent`` are the VMs that do not answer just now.
+    """
     width, height = size
     notes = [cells.shortened(note, width) for note in view.notes]
     room = max(height - 3 - len(notes) - bool(notes), 1)
     every = rows.ordered(list(followed.rows.values()), view.sort)
     shown = place.part(every, room)
     made = rows.columns(_dated(shown, followed.lost), now, wide=view.wide)
+    facts = [_counts(every), *([f"no answer from {words.listed(silent, NAMED)}"] if silent else [])]
     end = "q ends" if place.has_keys else "Ctrl-C ends"
-    lines = [_heading(every, followed.lost, width, now, end), "", *table.lines(made, width)]
+    lines = [_heading(", ".join(facts), end, followed.lost, width, now), "", *table.lines(made, width)]
     lines += place.rest(len(every), width)
     if notes:
         lines += ["", *notes]
@@ -107,23 +117,28 @@ def _dated(shown: Sequence[Container], lost: datetime | None) -> list[Container]
     return [row if row.stale else msgspec.structs.replace(row, stale=True, as_of=lost) for row in shown]
 
 
-def _heading(every: Sequence[Container], lost: datetime | None, width: int, now: datetime, end: str) -> str:
+def _counts(every: Sequence[Container]) -> str:
+    running = sum(row.state == "running" and not row.stale for row in every)
+    stale = sum(row.stale for row in every)
+    return f"{words.counted(len(every), 'container')}, {running} running" + (f", {stale} unknown" if stale else "")
+
+
+def _heading(facts: str, end: str, lost: datetime | None, width: int, now: datetime) -> str:
     if lost is not None:
         text = f"The server does not answer since {words.moment(lost)} ({words.age(lost, now)}); trying again"
         text = cells.shortened(text, width)
         return output.painted(text, output.RED) if output.is_coloured() else text
-    running = sum(row.state == "running" and not row.stale for row in every)
-    stale = sum(row.stale for row in every)
-    unknown = f", {stale} unknown" if stale else ""
-    text = f"{words.counted(len(every), 'container')}, {running} running{unknown}   {words.moment(now)}   {end}"
+    # Names come from outside and are cleaned like every cell.
+    text = terminal_clean(f"{facts}   {words.moment(now)}   {end}")
     return output.bold(cells.shortened(text, width))
 
 
-def _draw_until_quit(followed: live.Live, view: View) -> None:
+def _draw_until_quit(followed: live.Live, view: View, silent: Silent) -> None:
     with Screen(followed.wake) as screen:
         place = Place(has_keys=screen.has_keys)
         while "quit" not in place.moved(screen.pressed()):
-            screen.draw(picture(followed, view, output.size(), datetime.now(UTC), place))
+            names = silent.among(followed.rows.values())
+            screen.draw(picture(followed, view, output.size(), datetime.now(UTC), place, names))
             drawn = time.monotonic()
             if followed.take(REDRAWN_SECONDS):
                 time.sleep(max(drawn + PAUSE_SECONDS - time.monotonic(), 0.0))

@@ -75,6 +75,11 @@ REACHING_A_GUEST = {
         "The VM has just started and announces no address yet.",
         "Wait: it is connected as soon as its guest tools announce one.",
     ),
+    "no-answer": Code(
+        503,
+        "The VM has stopped answering; what is shown of it may be out of date.",
+        "Check that it is alive and that the network to it works; after {seconds} s of silence it counts as lost.",
+    ),
     "pool-key-missing": Code(
         409,
         "The pool has no SSH key yet, or it cannot be read.",

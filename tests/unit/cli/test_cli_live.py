@@ -123,6 +123,14 @@ def test_watch_gives_the_terminal_back_while_it_is_suspended(canned: Canned, str
         assert terminal.echoes()
 
 
+def test_a_vm_in_doubt_is_told_as_such() -> None:
+    """One that is still connected and has a problem is not said to be current, and the end of it is told."""
+    silent = vm("vm1", problem={"code": "no-answer", "cause": "It has stopped answering."})
+
+    assert list(happenings.of_vm(vm("vm1"), silent)) == ["vm1  VM in doubt: It has stopped answering."]
+    assert list(happenings.of_vm(silent, vm("vm1"))) == ["vm1  VM without a problem again"]
+
+
 @pytest.mark.parametrize(
     ("text", "found", "rest"),
     [
@@ -153,6 +161,19 @@ def test_a_place_in_a_list_follows_the_list() -> None:
     assert shown(10, 12) == [f"c{n}" for n in range(3, 12)]
     assert shown(40) == [row.name for row in every] and place.rest(30, 80) == []
     assert shown(1, 5) == ["c0"] and shown(5, 0) == []
+
+
+def test_watch_tells_which_vms_do_not_answer(canned: Canned, stream: Stream) -> None:
+    """Before it is clear that a VM is lost its name stands above the list; one of which nothing is shown does not."""
+    silent = {"code": "no-answer", "cause": "The VM has stopped answering."}
+    canned.answers["GET /vms"] = [vm("vm1", problem=silent), vm("vm2", problem=silent), vm("vm3")]
+
+    with Terminal(canned, "ps", "--watch") as terminal:
+        terminal.wait_for("1 running, no answer from vm1   ")
+        stream.change(2, "vm", vm("vm1"))
+        terminal.wait_for("1 running   ")
+        stream.change(3, "vm", vm("vm1", problem=silent))
+        terminal.wait_for("no answer from vm1   ")
 
 
 def test_watch_vouches_for_nothing_without_a_server(canned: Canned, stream: Stream) -> None:

@@ -27,6 +27,9 @@ EVENT_BYTES = 4 * 2**20
 """The longest line of a stream of changes that is still believed."""
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
+FOREIGN = "surrogateescape"
+"""Bytes of the command line that are no text are asked for as they are; nothing is called so."""
+
 T = TypeVar("T")
 Query = dict[str, str | int | list[str] | None]
 
@@ -172,7 +175,9 @@ class Client:
     def _sent(self, method: str, path: str, query: Query | None, body: dict[str, Any] | None) -> Waiting:
         target = PREFIX + path
         if query:
-            target += "?" + urlencode({key: value for key, value in query.items() if value is not None}, doseq=True)
+            target += "?" + urlencode(
+                {key: value for key, value in query.items() if value is not None}, doseq=True, errors=FOREIGN
+            )
         content = None if body is None else json.dumps(body).encode()
         connection = self._connection()
         with _Mapped(self.server):
@@ -239,4 +244,4 @@ def _token(path: Path) -> str:
 
 def part(name: str) -> str:
     """Return ``name`` as one part of a path, whatever characters it has."""
-    return quote(name, safe="")
+    return quote(name, safe="", errors=FOREIGN)

@@ -277,6 +277,33 @@ def test_a_reader_that_has_seen_enough_ends_the_output_quietly(canned: Canned) -
     assert done.stdout.startswith("NAME") and done.stderr == ""
 
 
+@pytest.mark.parametrize("words", ["ps", "vms", "--help", "ps --help"])
+def test_output_that_finds_no_room_is_told_in_words(canned: Canned, words: str) -> None:
+    """A full disk ends a command with a sentence and 1; an output that nobody opened is no failure."""
+    canned.answers["GET /containers"] = [container()]
+    canned.answers["GET /vms"] = [vm()]
+
+    full = run_shell(canned, f"roadstead {words} >/dev/full")
+    closed = run_shell(canned, f"roadstead {words} >&-")
+
+    assert (full.returncode, full.stderr) == (1, "Error: The output cannot be written: no space left on device.\n")
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_names_are_utf_8_whatever_the_locale(canned: Canned) -> None:
+    """A name with spaces and umlauts is asked for as it was typed; bytes that are no text name nothing."""
+    name = "Büro Süd 1"
+    canned.answers["GET /vms/B%C3%BCro%20S%C3%BCd%201/why"] = {"name": name, "state": "live"}
+    plain_c = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    for more in ({}, plain_c):
+        done = run(canned, "why", name, **more)
+        assert done.returncode == 0 and done.stdout.endswith("d 1: live\n")
+    missing = run(canned, "why", "B\udcffro")
+
+    assert (missing.returncode, canned.asked[-1].path) == (1, "/vms/B%FFro/why")
+
+
 @pytest.mark.parametrize(
     ("answer", "code"),
     [

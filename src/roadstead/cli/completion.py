@@ -73,6 +73,7 @@ class _Word(str):
     Typer leaves out what does not begin like the word that was begun, which is compared with the name itself.
     """
 
+    __slots__ = ("_name",)
     _name: str
 
     def __new__(cls, name: str) -> Self:

@@ -25,6 +25,11 @@ Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
 REFUSALS = HOST_KEY_PROBLEMS | {"key-rejected"}
 """Failures that another try does not mend, and that a guest's SSH server may hold against our address."""
+WAITING = "no-address-yet"
+"""No failure: the VM is still starting. It was not called, so asking again costs nothing."""
+SILENT = "no-answer"
+SILENCE = 4 / 3
+"""A guest is silent when this many times the period of keepalive passed: it was asked, and had time to answer."""
 FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay"})
 """Failures whose remedy (a group, a shell, an option of sshd or of the key) holds only from the next sign-in on."""
 OPEN_LINK_RETRY_SECONDS = (1.0, 30.0)
@@ -42,11 +47,15 @@ class GuestPace:
         self._ordinary = Backoff(link.retry_first_seconds, link.retry_limit_seconds)
         self._refusal = Backoff(link.refusal_first_seconds, link.refusal_limit_seconds, jitter=0.1)
         self._engine = Backoff(*OPEN_LINK_RETRY_SECONDS)
-        self._last_sign_in = float("-inf")
+        self._last_sign_in = self._one_before = float("-inf")
 
     def signs_in(self) -> None:
         """A sign-in begins now."""
-        self._last_sign_in = _monotonic()
+        self._one_before, self._last_sign_in = self._last_sign_in, _monotonic()
+
+    def calls_off(self) -> None:
+        """What began was no sign-in: nobody was called."""
+        self._last_sign_in = self._one_before
 
     def until_polite(self) -> float:
         """Seconds until the next sign-in is polite."""
@@ -56,6 +65,8 @@ class GuestPace:
         """Return the seconds to wait after ``error``."""
         if isinstance(error, EngineError):
             return self._engine.delay()
+        if error is not None and error.code == WAITING:
+            return self._shortest
         if error is not None and error.code in REFUSALS:
             return self._refusal.delay()
         return max(self._ordinary.delay() - (_monotonic() - self._last_sign_in), 0.1)
@@ -119,6 +130,23 @@ class Guest:
         self._forced = self._forced or not politely
         self._wake.set()
 
+    def listen(self, now: datetime) -> None:
+        """Say when a live guest stays silent although it was asked, and when it is heard again.
+
+        The link still stands, and only that can be said: keepalive decides later whether it is lost.
+        """
+        way = self._opened.way if self._opened is not None else None
+        if way is None or not way.asks_after or self._link.state is not LinkState.LIVE:
+            return
+        code = self._link.problem.code if self._link.problem is not None else ""
+        is_silent = (now - way.heard).total_seconds() > way.asks_after * SILENCE
+        if is_silent and not code:
+            link = self._services.settings.link
+            error = LinkError(SILENT, seconds=round(link.keepalive_seconds * (link.keepalive_count + 1)))
+            self._say(self._described(LinkState.LIVE, replace(_problem(error), since=way.heard)))
+        elif code == SILENT and not is_silent:
+            self._say(self._described(LinkState.LIVE, None))
+
     def reconnect(self) -> None:
         """Drop the link: what it was opened with no longer holds."""
         if self._opened is not None:
@@ -169,7 +197,12 @@ class Guest:
             await asyncio.sleep(self._pace.until_polite())
         self._forced = False
         self._pace.signs_in()
-        self._opened = await self._open_way()
+        try:
+            self._opened = await self._open_way()
+        except LinkError as error:
+            if error.code == WAITING:
+                self._pace.calls_off()
+            raise
         self._is_spent = False
         return self._opened
 
@@ -197,7 +230,10 @@ class Guest:
     # ---- what the supervisor says
 
     def began(self, error: PeerError) -> None:
-        """The guest cannot be watched, for this reason."""
+        """The guest cannot be watched, for this reason; that it is still starting is none."""
+        if error.code == WAITING:
+            self._say(self._described(LinkState.CONNECTING, None))
+            return
         named = type(error)(error.code, **{**error.fields, **self._services.names(self.vm)})
         if self._link.problem is None or self._link.problem.code != named.code:
             log.warning("guest lost", vm=self.vm, name=named.fields.get("vm"), problem=named.code)

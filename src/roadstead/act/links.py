@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from roadstead.act.guest import Guest, Opened, Services
 from roadstead.kit import clocks, tasks
@@ -13,6 +13,8 @@ from roadstead.plan.access import OPENED_UNDER
 from roadstead.plan.addresses import Rules, refusal
 from roadstead.plan.links import wanted_state
 
+LOOKED_AT_ONCE = 500
+"""Then the loop has its turn."""
 OpenWay = Callable[[VmId], Awaitable[Opened]]
 
 
@@ -35,9 +37,18 @@ class Links:
             try:
                 for vm in list(self._snapshot.vms):
                     self.consider(vm)
-                await asyncio.Event().wait()
+                await self._listen()
             finally:
                 self._group = None
+
+    async def _listen(self) -> NoReturn:
+        """Look now and then which guests do not answer."""
+        while True:
+            await asyncio.sleep(self._services.settings.link.keepalive_seconds / 3)
+            for at, guest in enumerate(list(self._guests.values())):
+                guest.listen(clocks.now())
+                if at % LOOKED_AT_ONCE == LOOKED_AT_ONCE - 1:
+                    await asyncio.sleep(0)
 
     def consider(self, vm_id: VmId) -> None:
         """``vm_id`` changed: start, keep, refresh or end its keeper, as the newest snapshot wants it."""

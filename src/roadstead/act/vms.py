@@ -11,6 +11,7 @@ from roadstead.inventory import views
 from roadstead.model import (
     LOCAL_POOL,
     ContainerId,
+    LinkState,
     Problem,
     Snapshot,
     Vm,
@@ -151,6 +152,8 @@ class Vms:
 
     def _facts(self, vm: Vm) -> list[tuple[str, str]]:
         link = vm.link
+        silent = vm.no_address_since if vm.pool != LOCAL_POOL else None
+        waits = silent is not None and views.vm_state(vm) is LinkState.CONNECTING
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
@@ -159,6 +162,8 @@ class Vms:
             ("enabled", "yes" if vm.enabled else "no"),
             ("announced addresses", ", ".join(vm.addresses)),
             *((key, value) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
+            ("waiting for", "its address" if waits else ""),
+            ("no address since", silent.isoformat(timespec="seconds") if silent else ""),
             ("address", link.address if link else ""),
             ("relay", link.relay if link else ""),
             ("host key shown", link.host_key if link else ""),

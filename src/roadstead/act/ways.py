@@ -7,6 +7,7 @@ from roadstead.act.guest import Opened
 from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import LinkError
+from roadstead.kit import clocks
 from roadstead.kit.net import is_own
 from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical, config_keys
 from roadstead.peers.links import messages
@@ -83,6 +84,8 @@ class SshWays:
             rules=Rules(rules.admit, rules.only, frozenset(keeper.host_addresses | own), self.settings.addresses),
             memory=self.memories.of(vm),
             winner=self.memories.winner(vm.id),
+            now=clocks.now(),
+            boot_seconds=self.settings.boot_seconds,
         )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from roadstead.app import state
 from roadstead.cli import client, watching
 from roadstead.errors import StartError
 
@@ -43,9 +44,17 @@ class DemoOptions:
 
 
 def run_demo(options: DemoOptions) -> None:
-    """Show the demonstration until Ctrl-C. Raises `StartError` when a part does not start."""
+    """Show the demonstration until Ctrl-C.
+
+    Raises `StartError` when a part does not start, and ``state-taken`` before it touches anything of a demonstration
+    that runs on the same folder.
+    """
     signal.signal(signal.SIGTERM, _leave)
-    options.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with state.held(options.state):
+        _run(options)
+
+
+def _run(options: DemoOptions) -> None:
     server_state = options.state / "server"
     server = f"unix:{server_state / 'roadstead.sock'}"
     words = ["serve", "--json", "--state", str(server_state), "--port", str(options.api_port)]
@@ -54,7 +63,7 @@ def run_demo(options: DemoOptions) -> None:
         _started("server", words, options.state / "server.log") as ready,
     ):
         _add_pool(server, lab)
-        _show(server, _hints(server, ready["url"], options))
+        _show(server, hints(server, ready["url"], options))
 
 
 class _Child:
@@ -156,16 +165,22 @@ def _show(server: str, hints: Sequence[str]) -> None:
     watching.watch(client.Client(client.server_at(server)), watching.View(notes=tuple(hints)))
 
 
-def _hints(server: str, url: str, options: DemoOptions) -> list[str]:
+def hints(server: str, url: str, options: DemoOptions) -> list[str]:
     """What to try in another terminal."""
-    program = Path(sys.executable).with_name("roadstead")
-    program = _relative(program)
+    program = _relative(Path(sys.executable).with_name("roadstead"))
+    pool = _relative(options.state / "pool")
+    enter = f"  {program} lab enter --state {pool} web-1"
+    inside = [
+        f"{enter} docker pause web          type docker inside a guest: run, rename, …",
+        f"{enter} ip link set eth0 down     pull its network cable; without a command: a shell",
+    ]
     return [
         f"{options.vms} VMs, {options.guests} guests, {options.hosts} hosts. In another terminal, in this folder:",
         f"  export ROADSTEAD_SERVER={server}",
         f"  {program} ps                 every container of every VM; `vms`, `tree`, `events`, `why VM`",
         f"  {program} stop web-1/web*    also start, restart, pause, unpause",
-        f"  {program} lab do --state {_relative(options.state / 'pool')} stop web-1     power a VM off (start, …)",
+        f"  {program} lab do --state {pool} stop web-1     power a VM off (start, …)",
+        *(inside if options.guests == "real" else []),
         f"API: {url}api/v1/openapi.json with the token in {_relative(options.state / 'server' / 'token')}",
     ]
 

@@ -2,14 +2,20 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn, cast
 
 from roadstead.app.starting import run as run_to_end
+from roadstead.errors import StartError
 from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuests
 from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
+
+SHELL = ("bash",)
 
 
 def run(options: LabOptions) -> None:
@@ -23,6 +29,16 @@ def do(state: Path, verb: str, vm: str, value: str | None) -> None:
     done = asyncio.run(lab_do(state, verb, vm, value))
     if done:
         print(json.dumps(done, indent=2))
+
+
+def enter(state: Path, vm: str, command: Sequence[str]) -> NoReturn:
+    """Become ``command``, or a shell, inside a guest of a running lab."""
+    told = asyncio.run(lab_do(state, "door", vm))
+    words = [*map(str, cast("list[object]", told["words"])), *(command or SHELL)]
+    try:
+        os.execvp(words[0], words)  # noqa: S606 - what is run is what the user typed
+    except OSError as error:
+        raise StartError("lab-guest-failed", guest=vm, reason=f"{words[0]}: {error.strerror}") from error
 
 
 def guest_kind(asked: str) -> str:

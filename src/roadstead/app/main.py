@@ -103,8 +103,11 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
 @lab.command("do")
 def lab_do(
     verb: Annotated[str, typer.Argument(help="start, stop, migrate, rename, create, destroy, address, …")],
-    vm: Annotated[str, typer.Argument(metavar="VM", show_default=False)] = "",
-    value: Annotated[str | None, typer.Argument(show_default=False)] = None,
+    vm: Annotated[str, typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid.")] = "",
+    value: Annotated[
+        str | None,
+        typer.Argument(show_default=False, help="A host's number, a name, addresses, how many containers: by verb."),
+    ] = None,
     state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
 ) -> None:
     """Act on a running lab: on its VMs, or on the pool itself.
@@ -118,6 +121,31 @@ def lab_do(
     from roadstead.app import labs
 
     labs.do(state, verb, vm, value)
+
+
+@lab.command("enter", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def lab_enter(
+    vm: Annotated[str, typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND…", show_default=False, help="A shell if none is given.")
+    ] = None,
+    state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
+) -> None:
+    """Run a command or a shell in a real guest.
+
+    It runs as root, inside a guest of a running lab. Options stand before the VM's name: what comes after it belongs
+    to the command.
+
+    \b
+    Examples:
+      roadstead lab enter web-1
+      roadstead lab enter web-1 docker pause web
+      roadstead lab enter web-1 docker run -d --name mine lab/busybox:1 sleep 1000
+      roadstead lab enter web-1 ip link set eth0 down         pull its network cable; `up` puts it back
+    """
+    from roadstead.app import labs
+
+    labs.enter(state, vm, command or [])
 
 
 @app.command(rich_help_panel=STARTING)
@@ -135,7 +163,15 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
     port: PoolPort = 8443,
     api_port: Annotated[int, typer.Option(help="The port of Roadstead's API.")] = places.DEFAULT_PORT,
 ) -> None:
-    """Show Roadstead at work on a pool of its own: a lab, a server and a live table, until Ctrl-C."""
+    """Show Roadstead at work: a lab, a server and a live table.
+
+    The pool is its own; Ctrl-C ends everything.
+
+    \b
+    Examples:
+      roadstead demo
+      roadstead demo --guests simulated --vms 20
+    """
     from roadstead.app import labs
     from roadstead.app.demo import DemoOptions, run_demo
 

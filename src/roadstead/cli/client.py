@@ -225,4 +225,4 @@ def _token(path: Path) -> str:
 
 def part(name: str) -> str:
     """Return ``name`` as one part of a path, whatever characters it has."""
-    return quote(name, safe="")
+    return quote(name, safe="", errors=wire.FOREIGN)

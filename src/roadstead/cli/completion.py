@@ -1,14 +1,17 @@
 """Names for the shell's Tab key: asked of the server with little patience, and silent about every failure."""
 
+import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import typer
 
 from roadstead.cli import client, session
 
 PATIENCE_SECONDS = 1.0
+_SPECIAL = re.compile(r"""[\s\\'"`$&|;<>()*?\[\]{}!#~]""")
 OFFERED = 200
 """More names than this help nobody at a prompt."""
 
@@ -48,4 +51,37 @@ def _begins(incomplete: str) -> str:
 
 def _offered(names: Iterable[Any]) -> list[str]:
     usable = (name for name in names if isinstance(name, str) and name.isprintable() and name)
-    return sorted(dict.fromkeys(usable))[:OFFERED]
+    return [_typed(name) for name in sorted(dict.fromkeys(usable))[:OFFERED]]
+
+
+def _typed(name: str) -> str:
+    """Return ``name`` as it is to stand on the command line.
+
+    bash takes what it is offered as it is, unless the word was begun with a quotation mark; other shells quote.
+    """
+    if not os.environ.get("_ROADSTEAD_COMPLETE", "").endswith("bash"):
+        return name
+    words = os.environ.get("COMP_WORDS", "").split("\n")
+    place = int(os.environ.get("COMP_CWORD") or 0)
+    is_quoted = place < len(words) and words[place].startswith(("'", '"'))
+    return name if is_quoted else _Word(name)
+
+
+class _Word(str):
+    """A name as it stands on the command line without quotation marks.
+
+    Typer leaves out what does not begin like the word that was begun, which is compared with the name itself.
+    """
+
+    __slots__ = ("_name",)
+    _name: str
+
+    def __new__(cls, name: str) -> Self:
+        """Put a backslash before everything that means something to a shell."""
+        word = super().__new__(cls, _SPECIAL.sub(r"\\\g<0>", name))
+        word._name = name
+        return word
+
+    def startswith(self, prefix: str | tuple[str, ...], *place: Any) -> bool:
+        """See above."""
+        return self._name.startswith(prefix, *place)

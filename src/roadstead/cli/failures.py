@@ -1,5 +1,7 @@
 """What a failure says to people and to scripts: one or two sentences on stderr, and the exit code of its kind."""
 
+import errno
+import os
 import sys
 from typing import NoReturn
 
@@ -11,6 +13,8 @@ from roadstead.kit.text import terminal_clean
 
 OK, FAILED, USAGE, NOT_FOUND, SOME_FAILED, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """The exit codes that scripts rely on."""
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What the operating system says when the output finds no room."""
 _WRONG_INPUT = 422
 _NO_SERVER = {"server-gone", "server-answer-invalid", "server-socket-denied", "shutting-down"}
 _SHOWN_CANDIDATES, _SHOWN_SUGGESTIONS = 20, 3
@@ -32,6 +36,20 @@ def told(error: client.Refused | RoadsteadError) -> int:
     for line in sentences(error):
         print(terminal_clean(line), file=sys.stderr)
     return exit_code(error.code, error.status)
+
+
+def unwritten(error: OSError) -> int:
+    """Say on stderr that what was to be printed cannot be written, and return the exit code."""
+    stop_writing()
+    print(f"Error: The output cannot be written: {(error.strerror or type(error).__name__).lower()}.", file=sys.stderr)
+    return FAILED
+
+
+def stop_writing() -> None:
+    """Send what is still buffered nowhere: the reader of our pipe has seen enough, or the disk is full."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def leave(worked: list[bool]) -> None:

@@ -9,6 +9,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 import msgspec
 from msgspec import Raw, Struct
@@ -35,7 +36,9 @@ class Change(Struct, frozen=True):
 
 
 class Relist(Struct, frozen=True):
-    """What was known is not to be trusted: everything must be listed again."""
+    """What was known is not to be trusted: everything must be listed again, as of the change ``number`` or later."""
+
+    number: int = 0
 
 
 class Lost(Struct, frozen=True):
@@ -53,7 +56,7 @@ class Feed:
     def __init__(self, connected: client.Client, kinds: str) -> None:
         self._client = client.Client(connected.server, client.SILENCE_SECONDS)
         self._kinds = kinds
-        self._queue: queue.Queue[Item] = queue.Queue(QUEUED_CHANGES)
+        self._queue: queue.Queue[Item | None] = queue.Queue(QUEUED_CHANGES)
         self._thread = threading.Thread(target=self._read, name="changes", daemon=True)
 
     def start(self) -> None:
@@ -62,12 +65,17 @@ class Feed:
 
     def take(self, seconds: float) -> Iterator[Item]:
         """Yield what has come, waiting at most ``seconds`` for the first."""
-        try:
-            yield self._queue.get(timeout=seconds)
-            for _ in range(TAKEN_AT_ONCE):
-                yield self._queue.get_nowait()
-        except queue.Empty:
-            return
+        with suppress(queue.Empty):
+            for number in range(TAKEN_AT_ONCE):
+                item = self._queue.get_nowait() if number else self._queue.get(timeout=seconds)
+                if item is not None:
+                    yield item
+
+    def wake(self) -> None:
+        """End the waiting of `take`; may be called from another thread."""
+        with suppress(queue.Full):
+            # Then nobody waits.
+            self._queue.put_nowait(None)
 
     def _read(self) -> None:
         backoff = Backoff(RETRY_FIRST_SECONDS, RETRY_LIMIT_SECONDS)
@@ -101,7 +109,7 @@ def items(lines: Iterable[bytes]) -> Iterator[Change | Relist]:
             data += value.strip()
         elif not text:
             if event == b"relist":
-                yield Relist()
+                yield msgspec.json.decode(data, type=Relist)
             elif event == b"change":
                 yield msgspec.structs.replace(msgspec.json.decode(data, type=Change), text=data)
             event, data = b"", b""

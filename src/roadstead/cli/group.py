@@ -1,6 +1,5 @@
 """The frame around every command: help in sections, and one place where failures become sentences and exit codes."""
 
-import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -31,8 +30,12 @@ class Commands(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(failures.INTERRUPTED) from None
         except BrokenPipeError:
-            _stop_writing()
+            failures.stop_writing()
             raise typer.Exit(failures.OK) from None
+        except OSError as error:
+            if error.errno not in failures.UNWRITABLE:
+                raise
+            raise typer.Exit(failures.unwritten(error)) from error
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except Exception as error:
@@ -62,10 +65,3 @@ class Commands(TyperGroup):
 
 def _is_usage(error: Exception) -> bool:
     return isinstance(error, typer.TyperException)
-
-
-def _stop_writing() -> None:
-    """Send what is still buffered nowhere: the reader of our pipe has seen enough."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

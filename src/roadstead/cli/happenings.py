@@ -38,6 +38,11 @@ def tell(connected: client.Client, query: str | None, *, with_vms: bool) -> NoRe
     vms = Vms(connected) if with_vms else None
     followed = live.Live(connected, query, vms.take if vms else None)
     followed.start()
+    tell_on(followed, vms)
+
+
+def tell_on(followed: live.Live, vms: "Vms | None" = None) -> NoReturn:
+    """Print a line for each change from now on, for ever."""
     was_lost = False
     while True:
         differences = followed.take(WAITED_SECONDS)
@@ -50,10 +55,11 @@ def tell(connected: client.Client, query: str | None, *, with_vms: bool) -> NoRe
             _print(of_container(before, after))
 
 
-def tell_json(connected: client.Client, query: str | None, kinds: str) -> NoReturn:
+def tell_json(connected: client.Client, query: str | None, kinds: str, *, with_list: bool = False) -> NoReturn:
     """Print each change of ``kinds`` as the server sent it, one in a line, for ever; with a search, what matches it.
 
-    A line ``{"op":"relist"}`` says that changes may be missing before it.
+    ``with_list`` begins with the containers that match now, each as if it had just become so. A line
+    ``{"op":"relist"}`` says that changes may be missing before it.
     """
     source = feed.Feed(connected, kinds)
     source.start()
@@ -68,6 +74,8 @@ def tell_json(connected: client.Client, query: str | None, kinds: str) -> NoRetu
                 _lost(item, is_first=is_first)
             elif not is_first:
                 print('{"op":"relist"}', flush=True)
+            if is_first and with_list and isinstance(item, feed.Relist):
+                _tell_list(connected, query, item.number)
             if is_first and query is not None:
                 matching = _matching(connected, query)
             is_first = False
@@ -76,6 +84,14 @@ def tell_json(connected: client.Client, query: str | None, kinds: str) -> NoRetu
             changes = [change for change in changes if change.id in before or change.id in matching]
         for change in changes:
             print(output.json_safe(change.text.decode("utf-8", "replace")), flush=True)
+
+
+def _tell_list(connected: client.Client, query: str | None, number: int) -> None:
+    for record in connected.get(list[msgspec.Raw], "/containers", {"q": query}):
+        known = msgspec.json.decode(record, type=Container)
+        change = {"number": number, "kind": "container", "id": known.id, "op": "set", "record": record}
+        print(output.json_safe(msgspec.json.encode(change).decode("utf-8", "replace")))
+    sys.stdout.flush()
 
 
 def _lost(item: feed.Lost, *, is_first: bool) -> None:
@@ -120,8 +136,11 @@ def of_vm(before: Vm | None, after: Vm | None) -> Iterator[str]:
         yield f"{name}  VM renamed, it was {before.get('name')}"
     if before.get("host") != after.get("host") and after.get("host"):
         yield f"{name}  VM now on the host {after.get('host_name') or after.get('host')}"
-    if state_of(before) != state_of(after) or _problem(before).get("code") != _problem(after).get("code"):
-        cause = _problem(after).get("cause", "")
+    cause = _problem(after).get("cause", "")
+    if state_of(before) == state_of(after) == "live":
+        if _problem(before).get("code") != _problem(after).get("code"):
+            yield f"{name}  VM " + (f"in doubt: {cause}" if cause else "without a problem again")
+    elif state_of(before) != state_of(after) or _problem(before).get("code") != _problem(after).get("code"):
         yield f"{name}  VM {_VM_BECAME.get(state_of(after), state_of(after))}" + (f": {cause}" if cause else "")
 
 

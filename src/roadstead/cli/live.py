@@ -26,13 +26,16 @@ Difference = tuple[Container | None, Container | None]
 class Live:
     """The matching containers, by id."""
 
-    def __init__(self, connected: client.Client, query: str | None, aside: Aside | None = None) -> None:
+    def __init__(
+        self, connected: client.Client, query: str | None, aside: Aside | None = None, fields: str = FIELDS
+    ) -> None:
         self.rows: dict[str, Container] = {}
         self.lost: datetime | None = None
         """Since when the server has been gone; None while it is there."""
         self._client = connected
         self._query = query
         self._aside = aside
+        self._fields = fields
         self._feed = feed.Feed(connected, "container" if aside is None else "container,vm")
         self._must_list = False
         self._asked = 0.0
@@ -45,6 +48,10 @@ class Live:
                 raise item.error
             break
         self._list()
+
+    def wake(self) -> None:
+        """End the waiting of `take`; may be called from another thread."""
+        self._feed.wake()
 
     def take(self, seconds: float) -> list[Difference]:
         """Return what became different, waiting at most ``seconds`` for it.
@@ -96,7 +103,7 @@ class Live:
 
     def _list(self) -> None:
         self._asked = time.monotonic()
-        found = self._client.get(list[Container], "/containers", {"q": self._query, "fields": FIELDS})
+        found = self._client.get(list[Container], "/containers", {"q": self._query, "fields": self._fields})
         self.rows = {container.id: container for container in found}
         if self._aside is not None:
             self._aside(feed.Relist())

@@ -1,5 +1,6 @@
 """The commands of `roadstead`, put together; `app` adds those that start something (`serve`, `lab`) to them."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -65,14 +66,33 @@ app.add_typer(pools.app, name="pool", rich_help_panel=options.POOLS)
 helping.add(app, options.PROGRAM, looking.version)
 
 
+def text(word: str) -> str:
+    """Return a word of the command line as UTF-8, in which names are written whatever the locale says."""
+    if word.isascii():
+        return word
+    try:
+        return word.encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError:
+        return word
+
+
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit the process with its code; ``arguments`` are those of the process when None."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Whoever started us closed it: nobody reads.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open to the end
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a question mark, not a stack trace.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app(args=arguments, prog_name="roadstead")
+        app(args=[text(word) for word in (sys.argv[1:] if arguments is None else arguments)], prog_name="roadstead")
+    except OSError as error:
+        # Even the help may find a full disk.
+        if error.errno not in failures.UNWRITABLE:
+            raise
+        sys.exit(failures.unwritten(error))
     except KeyboardInterrupt:
         # It came before the command began or after it had ended.
         sys.exit(failures.INTERRUPTED)

@@ -33,7 +33,9 @@ EventFormat = Annotated[
 Sort = Annotated[
     str | None, typer.Option("--sort", metavar="FIELD,…", help="Order by these fields; `-FIELD` turns the order round.")
 ]
-NoTrunc = Annotated[bool, typer.Option("--no-trunc", help="Shorten nothing, however wide the table gets.")]
+NoTrunc = Annotated[
+    bool, typer.Option("--no-trunc", help="Shorten nothing and leave no column out, however wide the table gets.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 ContainerNames = Annotated[
     list[str],

@@ -28,15 +28,15 @@ def columns(pools: Sequence[Pool]) -> list[table.Column]:
     return [
         table.Column("NAME", [pool.name for pool in pools], least=10),
         table.Column("STATE", [_state(pool) for pool in pools], paint=output.state_painter()),
-        table.Column("URL", [pool.url or "-" for pool in pools], least=12),
-        table.Column("USER", [pool.user or "-" for pool in pools]),
-        table.Column("VMS", [str(pool.vms) for pool in pools], least=4),
-        table.Column("MANAGED", [str(pool.managed) for pool in pools], least=7),
-        table.Column("RUNNING", [str(pool.running) for pool in pools], least=7),
-        table.Column("CERTIFICATE", [_certificate(pool) for pool in pools]),
-        table.Column("ADMIT", [",".join(pool.admit) or "-" for pool in pools]),
-        table.Column("ONLY", [",".join(pool.only) or "-" for pool in pools]),
-        table.Column("PROBLEM", [pool.problem.code if pool.problem else "-" for pool in pools], least=10),
+        table.Column("URL", [pool.url or "-" for pool in pools], least=12, rank=2),
+        table.Column("USER", [pool.user or "-" for pool in pools], rank=6),
+        table.Column("VMS", [str(pool.vms) for pool in pools], least=4, rank=3),
+        table.Column("MANAGED", [str(pool.managed) for pool in pools], least=7, rank=4),
+        table.Column("RUNNING", [str(pool.running) for pool in pools], least=7, rank=5),
+        table.Column("CERTIFICATE", [_certificate(pool) for pool in pools], rank=9),
+        table.Column("ADMIT", [",".join(pool.admit) or "-" for pool in pools], rank=7),
+        table.Column("ONLY", [",".join(pool.only) or "-" for pool in pools], rank=8),
+        table.Column("PROBLEM", [pool.problem.code if pool.problem else "-" for pool in pools], least=10, rank=1),
     ]
 
 

@@ -23,14 +23,17 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
     fields: Annotated[
         str | None, typer.Option("--fields", metavar="FIELD,…", help="Show these fields of the record instead.")
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing, live, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing, live, until q or Ctrl-C.")] = False,
     sort: options.Sort = None,
     no_trunc: options.NoTrunc = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the ids alone.")] = False,
 ) -> None:
     """List the containers of all VMs, in every state.
 
-    A container whose VM cannot be heard is shown as "unknown (was running)", with the time as of which that is.
+    A container whose VM cannot be heard is shown as "unknown (was running)", with the time as of which that is. Where
+    the heading ends in …, the terminal has no room for more columns: `--no-trunc`, or a wider one, shows them.
+
+    `--watch` scrolls with the arrows, PgUp, PgDn, Home and End. Piped it prints the list, then a line for each change.
 
     Examples:
       roadstead ps
@@ -38,6 +41,10 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
       roadstead ps -f 'vm:web*' --format json --fields name,vm_name,state
       roadstead stop $(roadstead ps -q -f label:tier=test)
     """
+    if sort is not None:
+        from roadstead.cli import rows
+
+        rows.named(sort)
     connected = session.connect(ctx)
     if watch:
         from roadstead.cli import watching

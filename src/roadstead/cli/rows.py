@@ -20,30 +20,35 @@ def write(waiting: client.Waiting, sort: str, *, wide: bool, cut: bool) -> None:
 
 
 def columns(containers: Sequence[Container], now: datetime, *, wide: bool = False) -> list[table.Column]:
-    """Return the columns that show ``containers``, the most telling ones first."""
+    """Return the columns that show ``containers``; what happens to a container matters more than what it is."""
     made = [
         table.Column("NAME", [c.name for c in containers], least=10),
-        table.Column("VM", [c.vm_name for c in containers]),
-        table.Column("IMAGE", [c.image for c in containers]),
+        table.Column("VM", [c.vm_name for c in containers], least=6, rank=1),
+        table.Column("IMAGE", [c.image for c in containers], least=6, rank=3),
         table.Column("STATE", [words.state(c) for c in containers], paint=output.state_painter()),
-        table.Column("STATUS", [words.status(c, now) for c in containers]),
-        table.Column("PORTS", [words.ports(c.ports) for c in containers], least=6),
-        table.Column("AGE", [words.age(c.created, now) for c in containers], least=6),
+        table.Column("STATUS", [words.status(c, now) for c in containers], rank=2),
+        table.Column("PORTS", [words.ports(c.ports) for c in containers], least=6, rank=5),
+        table.Column("AGE", [words.age(c.created, now) for c in containers], least=7, rank=4),
     ]
     if wide:
-        made.append(table.Column("ID", [c.id.rpartition("/")[2][:12] for c in containers], least=12))
-        made.append(table.Column("COMMAND", [c.command for c in containers]))
+        made.append(table.Column("ID", [c.id.rpartition("/")[2][:12] for c in containers], least=12, rank=6))
+        made.append(table.Column("COMMAND", [c.command for c in containers], rank=7))
     return made
 
 
 def ordered(containers: list[Container], sort: str) -> list[Container]:
     """Return ``containers`` in the order that ``sort`` names; equals keep theirs. Raises `InputError`."""
-    if "-" not in sort and not {"created", "started", "exit_code", "as_of"} & set(sort.split(",")):
+    if "-" not in sort and not {"created", "started", "exit_code", "as_of", "host"} & set(sort.split(",")):
         return sorted(containers, key=attrgetter(*(field(name) for name in sort.split(","))))
     for term in reversed(sort.split(",")):
         name = field(term.removeprefix("-"))
         containers = sorted(containers, key=lambda c, name=name: _key(getattr(c, name)), reverse=term.startswith("-"))  # type: ignore[misc]
     return containers
+
+
+def named(sort: str) -> list[str]:
+    """Return the fields that ``sort`` names. Raises `InputError` when there is none of such a name."""
+    return [field(term.strip().removeprefix("-")) for term in sort.split(",")]
 
 
 def field(name: str) -> str:

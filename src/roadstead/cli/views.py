@@ -21,13 +21,17 @@ class Container(Struct, frozen=True, kw_only=True, gc=False):
     """A container's record."""
 
     id: str = ""
+    engine_id: str = ""
     name: str = ""
     vm: str = ""
     vm_name: str = ""
+    pool: str = ""
+    host: str | None = None
     image: str = ""
     command: str = ""
     state: str = ""
     health: str = ""
+    status: str = ""
     ports: tuple[Port, ...] = ()
     created: datetime | None = None
     started: datetime | None = None
@@ -66,6 +70,7 @@ class Vm(Struct, frozen=True, kw_only=True):
     host_name: str = ""
     power: str = ""
     addresses: tuple[str, ...] = ()
+    as_of: datetime | None = None
     enabled: bool = False
     state: str = ""
     stale: bool = False

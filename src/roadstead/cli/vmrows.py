@@ -37,11 +37,13 @@ def columns(vms: Sequence[Vm]) -> list[table.Column]:
     return [
         table.Column("NAME", [vm.name for vm in vms], least=10),
         table.Column("STATE", [vm.state for vm in vms], paint=output.state_painter()),
-        table.Column("CONTAINERS", [held(vm) for vm in vms], least=10),
-        table.Column("POOL", [vm.pool_name or "-" for vm in vms]),
-        table.Column("HOST", [vm.host_name or "-" for vm in vms]),
-        table.Column("ADDRESS", [vm.address or (vm.addresses[0] if vm.addresses else "-") for vm in vms], least=10),
-        table.Column("PROBLEM", [vm.problem.code if vm.problem else "-" for vm in vms], least=10),
+        table.Column("CONTAINERS", [held(vm) for vm in vms], least=10, rank=2),
+        table.Column("POOL", [vm.pool_name or "-" for vm in vms], rank=5),
+        table.Column("HOST", [vm.host_name or "-" for vm in vms], rank=4),
+        table.Column(
+            "ADDRESS", [vm.address or (vm.addresses[0] if vm.addresses else "-") for vm in vms], least=15, rank=3
+        ),
+        table.Column("PROBLEM", [vm.problem.code if vm.problem else "-" for vm in vms], least=10, rank=1),
     ]
 
 
@@ -61,6 +63,11 @@ def ordered(vms: list[Vm], sort: str) -> list[Vm]:
         name = field(term.strip().removeprefix("-"))
         vms = sorted(vms, key=lambda vm, name=name: _key(getattr(vm, name)), reverse=term.startswith("-"))  # type: ignore[misc]
     return vms
+
+
+def named(sort: str) -> list[str]:
+    """Return the fields that ``sort`` names. Raises `InputError` when there is none of such a name."""
+    return [field(term.strip().removeprefix("-")) for term in sort.split(",")]
 
 
 def field(name: str) -> str:

@@ -18,13 +18,18 @@ def vms(
 ) -> None:
     """List the VMs of all pools, and how each stands.
 
-    States: unmanaged (not enabled), off (not running), connecting, live, broken (`roadstead why VM` tells more).
+    States: unmanaged (not enabled), off (not running), connecting, live, broken (`roadstead why VM` tells more). Where
+    the heading ends in …, the terminal has no room for more columns: `--no-trunc`, or a wider one, shows them.
 
     Examples:
       roadstead vms
       roadstead vms -f state:broken
       roadstead vms --format json
     """
+    if sort is not None:
+        from roadstead.cli import vmrows
+
+        vmrows.named(sort)
     waiting = session.connect(ctx).ask("/vms", {"q": options.query(filters)})
     if format == "json" and sort is None:
         output.write_json(waiting.raw())

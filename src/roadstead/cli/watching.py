@@ -1,21 +1,23 @@
-"""`ps --watch`: the list as it is, redrawn when something changes; piped, a line for each change."""
+"""`ps --watch`: the list as it is, redrawn when something changes; piped, the list, then a line for each change."""
 
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import FrameType, TracebackType
-from typing import NoReturn, Self
 
 import msgspec
 
 from roadstead.cli import cells, client, happenings, live, output, rows, table, words
+from roadstead.cli.screen import Screen
+from roadstead.cli.silence import Silent
 from roadstead.cli.views import Container
+from roadstead.kit.text import terminal_clean
 
 REDRAWN_SECONDS = 1.0
 """Ages are drawn again after this time when nothing changes."""
+NAMED = 3
+"""How many silent VMs are named."""
 PAUSE_SECONDS = 0.1
 """A change is drawn at once, but so soon after the last one only together with what comes meanwhile."""
 
@@ -30,32 +32,79 @@ class View:
     notes: tuple[str, ...] = ()
 
 
+@dataclass
+class Place:
+    """Which part of a list that does not fit is shown."""
+
+    top: int = 0
+    """The first row that is shown."""
+    page: int = 1
+    """How many rows were shown last."""
+    has_keys: bool = False
+
+    def moved(self, pressed: Sequence[str]) -> Sequence[str]:
+        """Go where the keys ``pressed`` say, and return them."""
+        for key in pressed:
+            steps = {"up": -1, "down": 1, "page-up": -self.page, "page-down": self.page, "home": -self.top}
+            # The end is found when it is known how many rows there are.
+            self.top = sys.maxsize if key == "end" else max(self.top + steps.get(key, 0), 0)
+        return pressed
+
+    def part(self, every: list[Container], room: int) -> list[Container]:
+        """Return those of ``every`` that are shown on ``room`` lines; one of them tells of the others."""
+        self.page = len(every) if len(every) <= room else max(room - 1, 1)
+        self.top = max(min(self.top, len(every) - self.page), 0)
+        return every[self.top : self.top + self.page]
+
+    def rest(self, total: int, width: int) -> list[str]:
+        """Return the line that tells what is not shown; none when everything is."""
+        below = total - self.top - self.page
+        parts = [f"{self.top} above" if self.top else "", f"{below} more below" if below > 0 else ""]
+        if not any(parts):
+            return []
+        hint = "   arrows, PgUp, PgDn, Home, End scroll" if self.has_keys else ""
+        return [cells.shortened("… " + ", ".join(filter(None, parts)) + hint, width)]
+
+
 def watch(connected: client.Client, view: View, *, as_json: bool = False) -> None:
     """Show the containers that match, live, until Ctrl-C; then return."""
-    rows.ordered([], view.sort)
+    fields = ",".join(dict.fromkeys([*live.FIELDS.split(","), *rows.named(view.sort)]))
     try:
         if as_json:
-            happenings.tell_json(connected, view.query, "container")
-        if not output.is_terminal():
-            happenings.tell(connected, view.query, with_vms=False)
-        followed = live.Live(connected, view.query)
+            happenings.tell_json(connected, view.query, "container", with_list=True)
+        if output.is_terminal():
+            silent = Silent(connected)
+            followed = live.Live(connected, view.query, silent.take, fields)
+            followed.start()
+            _draw_until_quit(followed, view, silent)
+            return
+        followed = live.Live(connected, view.query, fields=fields)
         followed.start()
-        _draw_for_ever(followed, view)
+        found = rows.ordered(list(followed.rows.values()), view.sort)
+        output.write(table.lines(rows.columns(found, datetime.now(UTC), wide=view.wide), None))
+        sys.stdout.flush()
+        happenings.tell_on(followed)
     except KeyboardInterrupt:
         return
 
 
-def picture(followed: live.Live, view: View, size: tuple[int, int], now: datetime) -> list[str]:
-    """Return the lines that fit a terminal of ``size``: counts, the first rows, how many more, notes."""
+def picture(
+    followed: live.Live, view: View, size: tuple[int, int], now: datetime, place: Place, silent: Sequence[str]
+) -> list[str]:
+    """Return the lines that fit a terminal of ``size``: counts, the rows at ``place``, how many more, notes.
+
+    ``silent`` are the VMs that do not answer just now.
+    """
     width, height = size
     notes = [cells.shortened(note, width) for note in view.notes]
     room = max(height - 3 - len(notes) - bool(notes), 1)
     every = rows.ordered(list(followed.rows.values()), view.sort)
-    shown = every if len(every) <= room else every[: room - 1]
+    shown = place.part(every, room)
     made = rows.columns(_dated(shown, followed.lost), now, wide=view.wide)
-    lines = [_heading(every, followed.lost, width, now), "", *table.lines(made, width)]
-    if len(every) > len(shown):
-        lines.append(f"… {len(every) - len(shown)} more")
+    facts = [_counts(every), *([f"no answer from {words.listed(silent, NAMED)}"] if silent else [])]
+    end = "q ends" if place.has_keys else "Ctrl-C ends"
+    lines = [_heading(", ".join(facts), end, followed.lost, width, now), "", *table.lines(made, width)]
+    lines += place.rest(len(every), width)
     if notes:
         lines += ["", *notes]
     return lines[:height]
@@ -68,48 +117,29 @@ def _dated(shown: Sequence[Container], lost: datetime | None) -> list[Container]
     return [row if row.stale else msgspec.structs.replace(row, stale=True, as_of=lost) for row in shown]
 
 
-def _heading(every: Sequence[Container], lost: datetime | None, width: int, now: datetime) -> str:
+def _counts(every: Sequence[Container]) -> str:
+    running = sum(row.state == "running" and not row.stale for row in every)
+    stale = sum(row.stale for row in every)
+    return f"{words.counted(len(every), 'container')}, {running} running" + (f", {stale} unknown" if stale else "")
+
+
+def _heading(facts: str, end: str, lost: datetime | None, width: int, now: datetime) -> str:
     if lost is not None:
         text = f"The server does not answer since {words.moment(lost)} ({words.age(lost, now)}); trying again"
         text = cells.shortened(text, width)
         return output.painted(text, output.RED) if output.is_coloured() else text
-    running = sum(row.state == "running" and not row.stale for row in every)
-    stale = sum(row.stale for row in every)
-    unknown = f", {stale} unknown" if stale else ""
-    text = f"{words.counted(len(every), 'container')}, {running} running{unknown}   {words.moment(now)}   Ctrl-C ends"
+    # Names come from outside and are cleaned like every cell.
+    text = terminal_clean(f"{facts}   {words.moment(now)}   {end}")
     return output.bold(cells.shortened(text, width))
 
 
-def _draw_for_ever(followed: live.Live, view: View) -> NoReturn:
-    with _Screen() as screen:
-        while True:
-            screen.draw(picture(followed, view, output.size(), datetime.now(UTC)))
+def _draw_until_quit(followed: live.Live, view: View, silent: Silent) -> None:
+    with Screen(followed.wake) as screen:
+        place = Place(has_keys=screen.has_keys)
+        while "quit" not in place.moved(screen.pressed()):
+            names = silent.among(followed.rows.values())
+            screen.draw(picture(followed, view, output.size(), datetime.now(UTC), place, names))
             drawn = time.monotonic()
             if followed.take(REDRAWN_SECONDS):
                 time.sleep(max(drawn + PAUSE_SECONDS - time.monotonic(), 0.0))
                 followed.take(0.0)
-
-
-class _Screen:
-    """The terminal's other screen: what was there before comes back at the end, however the end comes."""
-
-    def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGTERM, _terminated)
-        sys.stdout.write("\x1b[?1049h\x1b[?25l\x1b[?7l")
-        return self
-
-    def draw(self, lines: list[str]) -> None:
-        """Replace the picture in one go, without a moment in which it is empty."""
-        sys.stdout.write("\x1b[?2026h\x1b[H" + "\r\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J\x1b[?2026l")
-        sys.stdout.flush()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        sys.stdout.write("\x1b[?7h\x1b[?25h\x1b[?1049l")
-        sys.stdout.flush()
-        signal.signal(signal.SIGTERM, self._before)
-
-
-def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 import httptools
 
 PIECE_BYTES = 2**18
+FOREIGN = "surrogateescape"
+"""Bytes of the command line that are no text are asked for as they are; nothing is called so."""
 HEAD_BYTES = 2**16
 """The largest head of an answer that is still believed."""
 
@@ -113,7 +115,7 @@ def target(path: str, query: Mapping[str, str | int | list[str] | None] | None) 
     if not query:
         return path
     given = {key: value for key, value in query.items() if value is not None}
-    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+    return f"{path}?{urlencode(given, doseq=True, errors=FOREIGN)}" if given else path
 
 
 def unix(path: str, seconds: float) -> socket.socket:

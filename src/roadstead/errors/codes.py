@@ -30,12 +30,14 @@ REACHING_A_GUEST = {
     "host-key-changed": Code(
         409,
         "The VM shows another SSH host key ({shown}) than the one remembered ({pinned}).",
-        "If the VM was installed anew, say `roadstead hostkey forget {vm}`; otherwise somebody may be in between.",
+        "If the VM was installed anew, say `roadstead hostkey forget {vm}`; otherwise somebody may be in between:"
+        " compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console first.",
     ),
     "host-key-forgotten": Code(
         409,
         "The remembered host key of this VM vanished from the pool, and the VM now shows another ({shown}).",
-        "Compare the fingerprint on the VM's console, then say `roadstead hostkey confirm {vm}`.",
+        "Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console, then say"
+        " `roadstead hostkey confirm {vm}`.",
     ),
     "host-key-shared": Code(
         409,
@@ -68,6 +70,16 @@ REACHING_A_GUEST = {
         "The VM announces no address.",
         "Install or start the guest tools in the VM, or set `roadstead-address` in its other_config.",
     ),
+    "no-address-yet": Code(
+        409,
+        "The VM has just started and announces no address yet.",
+        "Wait: it is connected as soon as its guest tools announce one.",
+    ),
+    "no-answer": Code(
+        503,
+        "The VM has stopped answering; what is shown of it may be out of date.",
+        "Check that it is alive and that the network to it works; after {seconds} s of silence it counts as lost.",
+    ),
     "pool-key-missing": Code(
         409,
         "The pool has no SSH key yet, or it cannot be read.",
@@ -86,7 +98,7 @@ REACHING_A_GUEST = {
     "ssh-failed": Code(
         503,
         "The SSH handshake with the VM failed: {reason}.",
-        "Look at the SSH server's log in the VM; it must offer today's algorithms.",
+        "Look at the SSH server's log in the VM (`journalctl -u ssh`); it must offer today's algorithms.",
     ),
     "ssh-refuses-us": Code(
         503,
@@ -119,7 +131,11 @@ REACHING_AN_ENGINE = {
         "The container engine in the VM does not answer.",
         "Start it in the VM, for example with `systemctl start docker`.",
     ),
-    "engine-refused": Code(502, "The engine refused: {reason}.", "See the engine's message."),
+    "engine-refused": Code(
+        502,
+        "The engine refused: {reason}.",
+        "Change what its words name, then try again; its log in the VM (`journalctl -u docker`) may tell more.",
+    ),
     "engine-socket-denied": Code(
         409,
         "The user {user} may not open the engine's socket {socket}.",
@@ -128,7 +144,7 @@ REACHING_AN_ENGINE = {
     "engine-timed-out": Code(
         504,
         "The engine did not answer within {seconds} s.",
-        "Look at the load of the VM and at the engine's log.",
+        "Look at the load of the VM, and at the engine's log there (`journalctl -u docker`); then try again.",
     ),
     "engine-too-large": Code(
         502,
@@ -162,11 +178,17 @@ POOLS = {
     "pool-answer-invalid": Code(
         502, "The pool at {address} gave an answer that is not XAPI's: {reason}.", "Check the address and the port."
     ),
-    "pool-call-failed": Code(502, "The pool refused {call}: {reason}.", "See the pool's message."),
+    "pool-call-failed": Code(
+        502,
+        "The pool refused {call}: {reason}.",
+        "Try again if somebody else is changing the same object; otherwise look for this word in"
+        " /var/log/xensource.log of the pool's master, where its cause stands.",
+    ),
     "pool-certificate-changed": Code(
         409,
         "The server at {address} shows another certificate ({shown}) than the trusted one ({trusted}).",
-        "If it was renewed, say `roadstead pool set {pool} --fingerprint {shown}`; otherwise do not go on.",
+        "If it was renewed (on the host, `openssl x509 -noout -fingerprint -sha256 -in /etc/xensource/xapi-ssl.pem`"
+        " shows it), say `roadstead pool set {pool} --fingerprint {shown}`; otherwise do not go on.",
     ),
     "pool-certificate-untrusted": Code(
         409,
@@ -182,7 +204,7 @@ POOLS = {
     "pool-not-permitted": Code(
         403,
         "The pool account may not call {call}.",
-        "Give the account the role pool-operator.",
+        "Give the account the role pool-operator (`xe subject-role-add uuid=SUBJECT role-name=pool-operator`).",
     ),
     "pool-session-lost": Code(
         503, "The pool at {address} ended our session.", "It is being opened again; nothing needs to be done."
@@ -192,8 +214,16 @@ POOLS = {
         "The pool at {address} refuses the user {user}.",
         "Check name and password; `roadstead pool set POOL --user NAME` changes them for a pool that is known.",
     ),
-    "pool-starting": Code(503, "The pool at {address} is still starting.", "It is being tried again."),
-    "pool-timed-out": Code(504, "The pool did not answer {call} in time.", "Look at the load of the pool's master."),
+    "pool-starting": Code(
+        503,
+        "The pool at {address} is still starting.",
+        "Wait: it is being tried again. If it stays so, look at `systemctl status xapi` on the host.",
+    ),
+    "pool-timed-out": Code(
+        504,
+        "The pool did not answer {call} in time.",
+        "Look at the load of the pool's master and at what it is doing (`xe task-list`); then try again.",
+    ),
     "pool-unreachable": Code(
         503,
         "The pool cannot be reached at {address}: {reason}.",
@@ -218,6 +248,9 @@ INPUT = {
         "The filter does not make sense at {term}: {reason}.",
         "Write terms as field:value, for example state:running image:nginx; the fields are {known}.",
     ),
+    "filter-value-unknown": Code(
+        422, "No {field} is called {value}, so the filter would find nothing.", "Use one of: {known}."
+    ),
     "fingerprint-invalid": Code(
         422, "{value} is not a SHA-256 fingerprint.", "Write it as 64 hexadecimal digits, with or without colons."
     ),
@@ -234,20 +267,34 @@ INPUT = {
     "no-such-page": Code(404, "There is nothing at {path}.", "The API is described at /api/v1/openapi.json."),
     "no-such-pool": Code(404, "No pool is called {name}.", "`roadstead pool list` lists them."),
     "no-such-vm": Code(404, "No VM is called {name}.", "`roadstead vms` lists them all."),
-    "nothing-to-confirm": Code(409, "{vm} has no host key that waits to be confirmed.", "See `roadstead why {vm}`."),
+    "nothing-to-confirm": Code(
+        409, "{vm} has no host key that waits to be confirmed.", "`roadstead why {vm}` says what else is wrong."
+    ),
     "vm-not-enabled": Code(
         409, "Container management is not enabled for {vm}.", "Enable it with `roadstead enable {vm}`."
     ),
-    "vm-not-in-a-pool": Code(409, "{vm} belongs to no pool, so this cannot be set.", "It is managed as it stands."),
+    "vm-not-in-a-pool": Code(
+        409,
+        "{vm} belongs to no pool, so this cannot be set.",
+        "Name a VM of a pool; an engine of this machine is watched as long as `serve --engine` names it.",
+    ),
     "vm-off": Code(409, "The VM {vm} is not running.", "Start it, then try again."),
 }
 
 RUNNING = {
     "credentials-rejected": Code(401, "The token is missing or wrong.", "Read it from the file {path}."),
-    "demo-failed": Code(500, "The {name} did not start.", "Its complaints stand in {path}."),
+    "demo-failed": Code(500, "The {name} did not start.", "Mend what its complaints in {path} name, then start again."),
     "host-header-rejected": Code(403, "The Host header names another server.", "Use http://127.0.0.1:PORT/."),
-    "internal": Code(500, "Roadstead made a mistake; its log tells more.", "Please report it with the log's lines."),
-    "key-file-unusable": Code(500, "The key file {path} cannot be used: {reason}.", "Restore it from a backup."),
+    "internal": Code(
+        500,
+        "Roadstead made a mistake; its log tells more.",
+        "Try again, and please report it with the lines of the server's log (`journalctl -u roadstead`).",
+    ),
+    "key-file-unusable": Code(
+        500,
+        "The key file {path} cannot be used: {reason}.",
+        "Give it to the server's account alone (0600), or restore the one that belongs to the database from a backup.",
+    ),
     "lab-address-unusable": Code(
         500, "The lab cannot listen on {address}: {reason}.", "Choose another port with --port."
     ),
@@ -258,6 +305,11 @@ RUNNING = {
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),
+    "lab-guest-without-inside": Code(
+        409,
+        "The guest of the VM {vm} is simulated or still starting: there is no inside to enter.",
+        "Wait until it has started; if it is simulated, run the lab as root with --guests real.",
+    ),
     "lab-guest-failed": Code(
         500,
         "The lab's guest {guest} could not be made or started: {reason}.",
@@ -266,11 +318,15 @@ RUNNING = {
     "lab-guests-failed": Code(
         500,
         "None of the lab's guests could be started: {reason}.",
-        "Stop the other lab (one can run on a machine at a time), or use --guests none.",
+        "Stop the other lab if one runs on this machine, mend what else is named, or use other guests (--guests).",
     ),
-    "permission-needed": Code(403, "This needs the permission {permission}.", "Ask somebody who may grant it."),
+    "permission-needed": Code(
+        403, "This needs the permission {permission}.", "Ask whoever runs the server to grant it, or to do it for you."
+    ),
     "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
-    "server-answer-invalid": Code(502, "What answers at {address} is no Roadstead server.", "Check --server."),
+    "server-answer-invalid": Code(
+        502, "What answers at {address} is no Roadstead server.", "Check --server and ROADSTEAD_SERVER."
+    ),
     "server-gone": Code(503, "No Roadstead server answers at {address}.", "Start one with `roadstead serve`."),
     "server-socket-denied": Code(403, "You may not open {address}.", "Use the account that runs the server."),
     "settings-invalid": Code(500, "The setting {field} is not valid: {reason}.", "Correct it in {path}."),

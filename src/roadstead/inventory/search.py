@@ -8,19 +8,23 @@ A stale container is found by ``state:stale`` and by no other word or glob after
 it is.
 """
 
+import difflib
 import fnmatch
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
+from roadstead.errors import InputError
+from roadstead.errors.codes import POOLS, REACHING_A_GUEST, REACHING_AN_ENGINE
 from roadstead.inventory import views
 from roadstead.inventory.terms import Language, Term
-from roadstead.model import Container, ContainerId, Port, Vm, VmId
+from roadstead.model import CONTAINER_STATES, HEALTHS, Container, ContainerId, LinkState, Port, Vm, VmId
 
 T = TypeVar("T")
 Test = Callable[[T], bool]
 ContainersOf = Callable[[VmId], Mapping[ContainerId, Container]]
+Kind = Literal["container", "vm"]
 
 
 class Field(NamedTuple):
@@ -34,7 +38,10 @@ class Field(NamedTuple):
 
 
 FIELDS: dict[str, Field] = {
-    "state": Field("Docker's word (running, exited, paused, …) or `stale`; of a VM: live, broken, off, …, or `stale`"),
+    "state": Field(
+        "created, running, paused, restarting, removing, exited, dead or `stale`; of a VM: unmanaged, off, connecting, "
+        "live, broken or `stale`"
+    ),
     "image": Field("the image, with or without registry, folders and tag", of_container=True),
     "vm": Field("name or id of the VM", of_guest=True),
     "port": Field("a published or inner port: `80`, `80/udp`, `80*`", of_container=True),
@@ -55,6 +62,16 @@ _GLOB = re.compile(r"[*?\[]")
 _PORT = re.compile(r"[0-9*?]+(/[a-z*?]+)?")
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 _LEAST_ID_CHARACTERS = 4
+_STALE = "stale"
+_STATES: dict[Kind, tuple[str, ...]] = {
+    "container": (*CONTAINER_STATES, _STALE),
+    "vm": (*(state.value for state in LinkState), _STALE),
+}
+_EITHER_STATE = tuple(dict.fromkeys(state for states in _STATES.values() for state in states))
+_PROBLEMS = tuple(sorted({**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS}))
+_MOST_NAMED = 20
+"""A longer list of possible values is not read out: the nearest ones are named."""
+_NEAREST = 5
 
 
 def fold(text: str) -> str:
@@ -64,10 +81,14 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
 
 
-def parse(text: str) -> "Query":
-    """Read a filter. Raises `InputError` ``filter-invalid``, which names the term and the known fields."""
+def parse(text: str, of: Kind | None = None) -> "Query":
+    """Read a filter of a list of one kind; None where both kinds are looked for.
+
+    Raises `InputError`: ``filter-invalid``, which names the term and the known fields, or ``filter-value-unknown`` for
+    a value that its field never has, which would find nothing and not say why.
+    """
     query = Query(_LANGUAGE.terms(text))
-    query.check()
+    query.check(of)
     return query
 
 
@@ -80,9 +101,12 @@ class Query:
     def __repr__(self) -> str:
         return f"<Query {' '.join(term.source for term in self._terms)}>"
 
-    def check(self) -> None:
-        """Raise `InputError` ``filter-invalid`` for a value that its field cannot have."""
+    def check(self, of: Kind | None = None) -> None:
+        """Raise `InputError` for a value that its field cannot have in a list ``of`` this kind."""
+        known = {"state": _STATES[of] if of else _EITHER_STATE, "health": HEALTHS, "problem": _PROBLEMS}
         for term in self._terms:
+            if term.field in known:
+                _check_words(term, known[term.field])
             if term.field == "port":
                 _check(term, lambda value: bool(_PORT.fullmatch(value.lower())), "a port is a number")
             elif term.field == "stale":
@@ -121,6 +145,14 @@ class Query:
 def _check(term: Term, fits: Test[str], reason: str) -> None:
     if not all(map(fits, term.values)):
         raise _LANGUAGE.wrong(term.source, reason)
+
+
+def _check_words(term: Term, known: tuple[str, ...]) -> None:
+    """Raise `InputError` ``filter-value-unknown`` for a value, or a glob, that is none of the ``known`` ones."""
+    for value in term.values:
+        if not any(map(_like([value]), known)):
+            named = known if len(known) <= _MOST_NAMED else (*difflib.get_close_matches(value, known, _NEAREST, 0), "…")
+            raise InputError("filter-value-unknown", field=term.field, value=value, known=", ".join(named))
 
 
 def _of_guest(term: Term) -> bool:
@@ -213,7 +245,7 @@ def _remembered(test: Test[str]) -> Test[str]:
 
 
 def _container_state(values: tuple[str, ...]) -> Test[Container]:
-    stale = any(fold(value) == "stale" for value in values)
+    stale = any(fold(value) == _STALE for value in values)
     test = _remembered(_like(values))
     return lambda container: stale if container.stale else test(container.state)
 
@@ -304,7 +336,7 @@ def _on(test: Test[str], text: Callable[[T], str]) -> Test[T]:
 
 
 def _vm_state(values: tuple[str, ...]) -> Test[Vm]:
-    stale = any(fold(value) == "stale" for value in values)
+    stale = any(fold(value) == _STALE for value in values)
     test = _like(values)
     return lambda vm: (stale and views.is_stale(vm)) or test(views.vm_state(vm))
 

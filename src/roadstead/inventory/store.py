@@ -11,6 +11,7 @@ seen again: a link that comes back proves nothing about what was running before.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Set
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -182,6 +183,7 @@ class Store:
         host, pool = self._hosts.get(vm.host or HostId("")), self._pools.get(vm.pool)
         joined = replace(
             vm,
+            no_address_since=_no_address_since(old, vm),
             pool_name=pool.name if pool else "",
             host_name=host.name if host else "",
             link=old.link if old else None,
@@ -318,6 +320,12 @@ class Store:
     def _changed(self, kind: Any, id: str, record: Shown | None) -> None:
         self._number += 1
         self._changes.append(Change(self._number, kind, id, "gone" if record is None else "set", record))
+
+
+def _no_address_since(old: Vm | None, vm: Vm) -> datetime | None:
+    if not vm.running or vm.addresses:
+        return None
+    return (old.no_address_since if old is not None else None) or vm.as_of
 
 
 def _claimed(vm: Vm | None) -> set[str]:

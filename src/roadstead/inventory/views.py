@@ -52,6 +52,7 @@ class VmShown(Struct, frozen=True, kw_only=True, gc=False):
     tags: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     as_of: datetime
+    no_address_since: datetime | None = None
     pool_name: str = ""
     host_name: str = ""
     link: Link | None = None

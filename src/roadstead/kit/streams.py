@@ -52,6 +52,10 @@ class Link(Protocol):
     def heard(self) -> datetime:
         """When the far end was last heard."""
 
+    @property
+    def asks_after(self) -> float:
+        """After how many seconds of silence the far end is asked whether it lives; 0 where nobody asks."""
+
     async def open(self, receiver: Receiver) -> Stream:
         """Open one more stream to the engine. Raises `LinkError` or `EngineError` with the reason."""
 

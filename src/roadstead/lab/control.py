@@ -119,6 +119,10 @@ async def _host_key(pool: LabPool, order: Order) -> object:
     return _shown(pool, order.vm)
 
 
+async def _door(pool: LabPool, order: Order) -> object:
+    return {"words": await pool.door(order.vm)}
+
+
 async def _rate(pool: LabPool, order: Order) -> object:
     await pool.machines.set_rate(order.number())
     return {"rate": order.number()}
@@ -184,6 +188,7 @@ VERBS: dict[str, Run] = {
     "address": _address,
     "truth": _truth,
     "host-key": _host_key,
+    "door": _door,
     "rate": _rate,
     "master": _master,
     "restart": _restart,

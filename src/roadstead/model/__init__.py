@@ -17,6 +17,8 @@ from roadstead.model.ids import (
 )
 from roadstead.model.operations import ACTIONS, Operation, Result
 from roadstead.model.records import (
+    CONTAINER_STATES,
+    HEALTHS,
     Container,
     Engine,
     Host,
@@ -33,6 +35,8 @@ from roadstead.model.snapshot import Snapshot
 
 __all__ = [
     "ACTIONS",
+    "CONTAINER_STATES",
+    "HEALTHS",
     "LOCAL_HOST",
     "LOCAL_POOL",
     "Address",

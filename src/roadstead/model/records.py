@@ -13,6 +13,11 @@ from msgspec import Struct
 from roadstead.model import config_keys
 from roadstead.model.ids import ContainerId, HostId, PoolId, VmId
 
+CONTAINER_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+"""Docker's words for the state of a container."""
+HEALTHS = ("healthy", "unhealthy", "starting")
+"""Docker's words for what a health check says."""
+
 
 class PowerState(StrEnum):
     """XAPI's ``VM.power_state``; a value that we do not know is `UNKNOWN`."""
@@ -122,6 +127,8 @@ class Vm(Struct, frozen=True, kw_only=True, gc=False):
     settings: dict[str, str] = {}
     """The keys of ``VM.other_config`` that concern us, as they stand there (untrusted)."""
     as_of: datetime
+    no_address_since: datetime | None = None
+    """Joined; since when it runs without announcing an address, as one that has just started does."""
     pool_name: str = ""
     """Joined."""
     host_name: str = ""

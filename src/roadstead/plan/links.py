@@ -1,7 +1,9 @@
 """Which guest is to be connected, and with what: the record that a handshake needs to know."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from roadstead.errors import LinkError
 from roadstead.model import LinkState, Snapshot, Vm, VmId
 from roadstead.plan import addresses, pins
 from roadstead.plan.access import Access, Defaults, access_of
@@ -29,6 +31,9 @@ class Circumstances:
     memory: pins.Memory
     winner: str | None = None
     """The address that answered last time."""
+    now: datetime | None = None
+    boot_seconds: float = 0.0
+    """How long a VM that has just started may take to announce an address."""
 
 
 def wanted_state(vm: Vm | None) -> LinkState:
@@ -42,15 +47,23 @@ def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     """Return the connection that ``vm``, which is to be connected, needs now.
 
     Raises `LinkError` when its settings or addresses forbid one: ``setting-invalid``, ``mode-unsupported``,
-    ``no-address``, ``address-not-allowed``, ``address-claimed-twice``.
+    ``no-address-yet``, ``no-address``, ``address-not-allowed``, ``address-claimed-twice``.
     """
     access = access_of(vm, circumstances.defaults)
+    if access.address is None and _is_booting(vm, circumstances):
+        raise LinkError("no-address-yet", vm=vm.id)
     usable = addresses.candidates(vm, access.address, circumstances.winner, circumstances.rules)
     pin = pins.pin_before(vm, circumstances.memory, snapshot)
     confirmed = circumstances.memory.consent is not None
     if pin.key is None and not confirmed:
         usable = addresses.unclaimed(vm, usable, snapshot)
     return Wanted(vm.id, access, usable, pin, shared_allowed=confirmed)
+
+
+def _is_booting(vm: Vm, circumstances: Circumstances) -> bool:
+    """Whether ``vm`` announces no address, but not for so long that something must be wrong."""
+    since, now = vm.no_address_since, circumstances.now
+    return since is not None and now is not None and now - since < timedelta(seconds=circumstances.boot_seconds)
 
 
 def owner(host_key: str, vm: VmId, snapshot: Snapshot) -> str | None:

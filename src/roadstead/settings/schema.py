@@ -62,6 +62,9 @@ class LinkSettings(Section):
         default=30.0, gt=0, description="First delay after a refused key or a host-key problem."
     )
     refusal_limit_seconds: float = Field(default=600.0, gt=0, description="Longest delay after such refusals.")
+    boot_seconds: float = Field(
+        default=120.0, ge=0, description="How long a VM that has just started may announce no address."
+    )
     parallel_connects: int = Field(default=64, ge=1, description="How many connections may be under way at once.")
     parallel_logins: int = Field(default=16, ge=1, description="How many SSH handshakes may be under way at once.")
     addresses: int = Field(default=16, ge=1, le=32, description="How many addresses of a guest are tried.")

@@ -131,6 +131,29 @@ async def test_a_guest_that_comes_back_is_listed_anew() -> None:
         ]
 
 
+async def test_a_guest_that_still_starts_is_no_problem_until_it_takes_too_long() -> None:
+    """It is being connected, without a problem, and becomes one by itself; it is asked about often, since it costs
+    nothing, and called at once when there is something to call.
+    """
+    road, world = Road(error=LinkError("no-address-yet")), World()
+    async with _kept(road, world) as guest:
+        await asyncio.sleep(60)
+        assert world.words() == ["connecting"]
+        assert world.link().problem is None
+        assert max(road.gaps) <= 5.1
+        road.error = LinkError("no-address")
+        await asyncio.sleep(6)
+        assert world.words() == ["connecting", "broken no-address"]
+
+    road, world = Road(error=LinkError("no-address-yet")), World()
+    async with _kept(road, world) as guest:
+        await asyncio.sleep(31)
+        road.error = None
+        guest.try_now()
+        await asyncio.sleep(SOON)
+        assert world.words() == ["connecting", "live"]
+
+
 async def test_since_when_is_kept_through_an_outage() -> None:
     """A problem begins once, however often it is met; another one begins later."""
     road, world = Road(error=LinkError("refused")), World()

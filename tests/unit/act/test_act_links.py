@@ -11,7 +11,7 @@ import pytest
 from roadstead.act.guest import Opened
 from roadstead.act.links import Links
 from roadstead.errors import LinkError
-from roadstead.kit import tasks
+from roadstead.kit import clocks, tasks
 from roadstead.model import Gone, HostId, PowerState, Seen, VmId
 from roadstead.plan.addresses import Rules
 from tests.unit.fakes import records
@@ -58,6 +58,28 @@ class Site:
             yield
             await tasks.stop(task)
         assert all(not link.is_open for road in self.roads.values() for link in road.links)
+
+
+async def test_a_guest_that_does_not_answer_is_told_before_it_is_lost() -> None:
+    """Asked once and silent since: live still, and in doubt since it was last heard; heard again, without a problem."""
+    site = Site()
+    async with site.running():
+        link = site.road().link
+        link.asks_after = 15.0
+        link.heard = heard = clocks.now()
+        await asyncio.sleep(19)
+        assert site.world.words() == ["connecting", "live"]
+        await asyncio.sleep(7)
+        assert site.world.words() == ["connecting", "live", "live no-answer"]
+        problem = site.world.link().problem
+        assert problem is not None and problem.since == heard and "60 s" in problem.remedy
+        assert {one.stale for one in site.world.containers()} == {False}
+        link.heard = clocks.now()
+        await asyncio.sleep(6)
+        assert site.world.words() == ["connecting", "live", "live no-answer", "live"]
+        link.asks_after = 0.0
+        await asyncio.sleep(500)
+        assert site.world.words()[-1] == "live"
 
 
 async def test_vms_that_are_known_at_the_start_are_kept() -> None:

@@ -89,6 +89,15 @@ def desk() -> Desk:
     return Desk()
 
 
+async def test_why_tells_that_a_vm_still_starts(desk: Desk) -> None:
+    """What it waits for, and since when; no problem."""
+    desk.store.apply(Seen(records.vm(ONE)), Seen(records.link(ONE, LinkState.CONNECTING)))
+    why = desk.vms.why(ONE)
+    facts = dict(why.facts)
+    assert (why.state, why.problem, facts["waiting for"]) == ("connecting", None, "its address")
+    assert facts["no address since"].startswith("2030-01-01T00:00:00")
+
+
 # ---- enabling
 
 

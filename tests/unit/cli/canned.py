@@ -223,8 +223,13 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self._ours, text.encode())
 
-    def interrupt(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, number: int = signal.SIGINT) -> None:
+        self._process.send_signal(number)
+
+    def echoes(self) -> bool:
+        """Whether what is typed is shown and waits for Return, as a shell expects it."""
+        flags = termios.tcgetattr(self._ours)[3]
+        return bool(flags & termios.ECHO and flags & termios.ICANON)
 
     def wait_for(self, text: str) -> str:
         """Read until ``text`` was shown, and return everything shown before and with it; it is then forgotten."""

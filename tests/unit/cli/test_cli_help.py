@@ -62,10 +62,10 @@ def complete(canned: Canned | None, line: str, **more: str) -> list[str]:
     words = line.split(" ")
     told = {"_ROADSTEAD_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     done = subprocess.run(
-        PROGRAM, env=environment(canned, **told, **more), capture_output=True, text=True, timeout=15, check=False
+        PROGRAM, env=environment(canned, **told | more), capture_output=True, text=True, timeout=15, check=False
     )
     assert done.stderr == ""
-    return done.stdout.split()
+    return [line for line in done.stdout.splitlines() if line]
 
 
 def test_tab_completes_containers_vms_and_pools(canned: Canned) -> None:
@@ -84,6 +84,18 @@ def test_tab_completes_containers_vms_and_pools(canned: Canned) -> None:
     assert complete(canned, "roadstead why v") == ["vm1"]
     assert complete(canned, "roadstead pool test ") == ["lab"]
     assert [asked.query["name"] for asked in canned.asked if "name" in asked.query] == [["w*"], ["vm*"], ["vm1/*"]]
+
+
+@pytest.mark.parametrize(
+    ("word", "offered"),
+    [("B", r"Büro\ \(Süd\)"), ("'B", "Büro (Süd)"), (r"Büro\ ", r"Büro\ \(Süd\)")],
+)
+def test_tab_offers_names_as_they_are_to_be_typed(canned: Canned, word: str, offered: str) -> None:
+    """A name with spaces is one word on the command line, in quotes or without."""
+    canned.answers["GET /vms"] = [vm("Büro (Süd)")]
+    told = {"COMP_WORDS": f"roadstead\nwhy\n{word}", "COMP_CWORD": "2"}
+
+    assert complete(canned, "roadstead why x", **told) == [offered]
 
 
 def test_tab_uses_the_server_that_was_typed(canned: Canned) -> None:

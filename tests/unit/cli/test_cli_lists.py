@@ -96,7 +96,30 @@ def test_ps_refuses_an_order_by_nothing(canned: Canned, sort: str) -> None:
     done = run(canned, "ps", "--sort", sort)
 
     assert done.returncode == 2
-    assert sort.removeprefix("-") in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.startswith(
+        f"Error: The field --sort is not valid: there is no '{sort.removeprefix('-')}' among "
+    )
+    assert canned.asked == []
+
+
+def test_narrow_terminals_show_what_matters_most(canned: Canned) -> None:
+    """At 60 columns a VM's problem and a container's age are there; what is left out is marked, and only then."""
+    broken = vm("vm-with-a-name", "broken", host_name="host-of-the-pool", problem={"code": "address-not-allowed"})
+    canned.answers["GET /vms"] = [broken]
+    canned.answers["GET /containers"] = [
+        container("name-of-a-container", "vm-with-a-name", image="registry/image:1", started=minutes_ago(3))
+    ]
+
+    def shown(*words: str) -> list[str]:
+        with Terminal(canned, *words, columns=60) as terminal:
+            return plain(terminal.ended()[1])
+
+    vms, containers = shown("vms"), shown("ps")
+
+    assert vms[0].split() == ["NAME", "STATE", "CONTAINERS", "ADDRESS", "PROBLEM", "…"]
+    assert "address-n" in vms[1]
+    assert containers[0].split() == ["NAME", "VM", "IMAGE", "STATE", "STATUS", "PORTS", "AGE"]
+    assert all(len(line) <= 60 for line in [*vms, *containers])
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200])
@@ -252,6 +275,33 @@ def test_a_reader_that_has_seen_enough_ends_the_output_quietly(canned: Canned) -
     done = run_shell(canned, "roadstead ps | head -1")
 
     assert done.stdout.startswith("NAME") and done.stderr == ""
+
+
+@pytest.mark.parametrize("words", ["ps", "vms", "--help", "ps --help"])
+def test_output_that_finds_no_room_is_told_in_words(canned: Canned, words: str) -> None:
+    """A full disk ends a command with a sentence and 1; an output that nobody opened is no failure."""
+    canned.answers["GET /containers"] = [container()]
+    canned.answers["GET /vms"] = [vm()]
+
+    full = run_shell(canned, f"roadstead {words} >/dev/full")
+    closed = run_shell(canned, f"roadstead {words} >&-")
+
+    assert (full.returncode, full.stderr) == (1, "Error: The output cannot be written: no space left on device.\n")
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_names_are_utf_8_whatever_the_locale(canned: Canned) -> None:
+    """A name with spaces and umlauts is asked for as it was typed; bytes that are no text name nothing."""
+    name = "Büro Süd 1"
+    canned.answers["GET /vms/B%C3%BCro%20S%C3%BCd%201/why"] = {"name": name, "state": "live"}
+    plain_c = {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    for more in ({}, plain_c):
+        done = run(canned, "why", name, **more)
+        assert done.returncode == 0 and done.stdout.endswith("d 1: live\n")
+    missing = run(canned, "why", "B\udcffro")
+
+    assert (missing.returncode, canned.asked[-1].path) == (1, "/vms/B%FFro/why")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.cli import happenings
+from roadstead.cli import happenings, screen, watching
 from roadstead.cli.views import Container
 from tests.unit.cli.canned import PROGRAM, Asked, Canned, Stream, Terminal, container, environment, problem, run, vm
 
@@ -62,12 +63,117 @@ def test_watch_shows_what_fits(canned: Canned, stream: Stream) -> None:
     canned.answers["GET /containers"] = [container(f"c{n:03}") for n in range(100)]
 
     with Terminal(canned, "ps", "-w", columns=60, lines=12) as terminal:
-        picture = terminal.wait_for("more\x1b[K")
+        picture = terminal.wait_for("scroll\x1b[K")
 
     assert "100 containers, 100 running" in picture and "c000" in picture and "c007" in picture
-    assert "… 92 more" in picture and picture.count("\n") <= 12
+    assert "… 92 more below" in picture and picture.count("\n") <= 12
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", picture).splitlines()
     assert max(map(len, lines)) <= 60
+
+
+def test_watch_scrolls(canned: Canned, stream: Stream) -> None:
+    """Keys show the rows that did not fit, and how many there are in each direction; q ends it with 0."""
+    canned.answers["GET /containers"] = [container(f"c{n:03}") for n in range(100)]
+
+    with Terminal(canned, "ps", "-w", columns=60, lines=12) as terminal:
+        terminal.wait_for("… 92 more below")
+        assert not terminal.echoes()
+        for typed, told in (
+            ("\x1b[B", "… 1 above, 91 more below"),
+            ("\x1b[6~", "… 9 above, 83 more below"),
+            ("\x1b[F", "… 92 above"),
+            ("k", "… 91 above, 1 more below"),
+            ("\x1b[5~", "… 83 above, 9 more below"),
+            ("\x1b[H", "… 92 more below"),
+        ):
+            terminal.type(typed)
+            terminal.wait_for(told)
+        terminal.type("q")
+        code, shown = terminal.ended()
+        assert terminal.echoes()
+
+    assert code == 0 and shown.endswith("\x1b[?25h\x1b[?1049l")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_watch_gives_the_terminal_back_however_it_ends(canned: Canned, stream: Stream, number: int) -> None:
+    """After Ctrl-C and after SIGTERM typed text is shown again, on the screen that was there before."""
+    with Terminal(canned, "ps", "-w") as terminal:
+        terminal.wait_for("running\x1b[0m")
+        assert not terminal.echoes()
+        terminal.interrupt(number)
+        code, shown = terminal.ended()
+        assert terminal.echoes()
+
+    assert code == (0 if number == signal.SIGINT else 128 + number)
+    assert shown.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_watch_gives_the_terminal_back_while_it_is_suspended(canned: Canned, stream: Stream) -> None:
+    """Ctrl-Z leaves the other screen before the process stops; when it goes on, it draws there again."""
+    with Terminal(canned, "ps", "-w") as terminal:
+        terminal.wait_for("running\x1b[0m")
+        # A process without a shell above it is not stopped by this signal; what it does around it is the same.
+        terminal.interrupt(signal.SIGTSTP)
+        terminal.wait_for("\x1b[?25h\x1b[?1049l")
+        terminal.wait_for("\x1b[?1049h\x1b[?25l")
+        terminal.wait_for("running\x1b[0m")
+        terminal.type("q")
+        assert terminal.ended()[0] == 0
+        assert terminal.echoes()
+
+
+def test_a_vm_in_doubt_is_told_as_such() -> None:
+    """One that is still connected and has a problem is not said to be current, and the end of it is told."""
+    silent = vm("vm1", problem={"code": "no-answer", "cause": "It has stopped answering."})
+
+    assert list(happenings.of_vm(vm("vm1"), silent)) == ["vm1  VM in doubt: It has stopped answering."]
+    assert list(happenings.of_vm(silent, vm("vm1"))) == ["vm1  VM without a problem again"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "rest"),
+    [
+        ("", [], ""),
+        ("jkG", ["down", "up", "end"], ""),
+        ("\x1b[A\x1bOB\x1b[5~", ["up", "down", "page-up"], ""),
+        ("xé?\x1b[15~\x1b[1;5Cq", ["quit"], ""),
+        ("j\x1b[6", ["down"], "\x1b[6"),
+        ("\x1b", [], "\x1b"),
+        ("\x1bq", ["quit"], ""),
+    ],
+)
+def test_keys_are_read_as_terminals_send_them(text: str, found: list[str], rest: str) -> None:
+    """Sequences that mean nothing are passed over whole, and one that has only half arrived is waited for."""
+    assert screen.keys(text) == (found, rest)
+
+
+def test_a_place_in_a_list_follows_the_list() -> None:
+    """What is shown never runs past the end, also when the list becomes shorter or the terminal higher."""
+    place, every = watching.Place(), [Container(name=f"c{n}") for n in range(30)]
+
+    def shown(room: int, rows: int = 30) -> list[str]:
+        return [row.name for row in place.part(every[:rows], room)]
+
+    assert shown(10) == [f"c{n}" for n in range(9)]
+    place.moved(["end"])
+    assert shown(10) == [f"c{n}" for n in range(21, 30)]
+    assert shown(10, 12) == [f"c{n}" for n in range(3, 12)]
+    assert shown(40) == [row.name for row in every] and place.rest(30, 80) == []
+    assert shown(1, 5) == ["c0"] and shown(5, 0) == []
+
+
+def test_watch_tells_which_vms_do_not_answer(canned: Canned, stream: Stream) -> None:
+    """Before it is clear that a VM is lost its name stands above the list; one of which nothing is shown does not."""
+    silent = {"code": "no-answer", "cause": "The VM has stopped answering."}
+    canned.answers["GET /vms"] = [vm("vm1", problem=silent), vm("vm2", problem=silent), vm("vm3")]
+
+    with Terminal(canned, "ps", "--watch") as terminal:
+        terminal.wait_for("1 running, no answer from vm1   ")
+        stream.change(2, "vm", vm("vm1"))
+        terminal.wait_for("1 running   ")
+        stream.change(3, "vm", vm("vm1", problem=silent))
+        terminal.wait_for("no answer from vm1   ")
 
 
 def test_watch_vouches_for_nothing_without_a_server(canned: Canned, stream: Stream) -> None:
@@ -122,17 +228,34 @@ def test_watch_lists_again_when_told(canned: Canned, stream: Stream) -> None:
 
 @pytest.mark.parametrize("words", [["ps", "--watch"], ["events"]])
 def test_piped_each_change_is_one_line(canned: Canned, stream: Stream, words: list[str]) -> None:
-    """Piped, the live view prints a line for each change, in words, and ends with 0."""
+    """Piped, the live view prints the list, then a line for each change, in words, and ends with 0."""
     process = piped(canned, *words)
     canned.wait_for("GET", "/containers")
     stream.change(2, "container", container("web", state="paused"))
     stream.change(3, "container", container("web", state="paused"))
     stream.change(4, "container", container("web", state="exited", exit_code=3))
     assert process.stdout is not None
+    if "--watch" in words:
+        listed = [process.stdout.readline(), process.stdout.readline()]
+        assert listed[0].startswith("NAME  VM ") and re.match(r"web   vm1  nginx:1.27  running ", listed[1])
     lines = [process.stdout.readline(), process.stdout.readline()]
 
     assert re.fullmatch(r"\d\d:\d\d:\d\d  vm1/web  paused\n", lines[0])
     assert lines[1].endswith("vm1/web  stopped, exit code 3\n")
+    assert ended_by_interrupt(process) == (0, "", "")
+
+
+def test_watch_json_begins_with_the_list(canned: Canned, stream: Stream) -> None:
+    """`ps --watch --format json` tells first what there is, in the same form as the changes that follow."""
+    process = piped(canned, "ps", "--watch", "--format", "json")
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    stream.change(2, "container", container("db"))
+    second = json.loads(process.stdout.readline())
+
+    web = container("web")
+    assert first == {"number": 1, "kind": "container", "id": web["id"], "op": "set", "record": web}
+    assert (second["number"], second["record"]["name"]) == (2, "db")
     assert ended_by_interrupt(process) == (0, "", "")
 
 

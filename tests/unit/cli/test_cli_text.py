@@ -40,24 +40,35 @@ def test_cleaned_text_is_one_printable_line(values: list[str]) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 60), st.integers(1, 12)), min_size=1, max_size=9),
-    st.integers(1, 250),
+    st.lists(st.builds(table.Size, st.integers(1, 60), st.integers(1, 12), st.integers(0, 3)), min_size=1, max_size=9),
+    st.integers(4, 250),
 )
-def test_columns_find_room_or_are_left_out(sizes: list[tuple[int, int]], room: int) -> None:
-    """Columns together are never wider than the terminal; the first ones are always there, none grows."""
-    widths = [width for width, _ in sizes]
+def test_columns_find_room_or_are_left_out(sizes: list[table.Size], room: int) -> None:
+    """Columns together, with the mark of those left out, are never wider than the terminal; the less important go."""
+    chosen = table.fitted(sizes, room)
 
-    chosen = table.fitted(widths, [least for _, least in sizes], room)
-
-    assert 1 <= len(chosen) <= len(widths)
-    assert sum(chosen) + len(table.GAP) * (len(chosen) - 1) <= room
-    assert len(chosen) == 1 or all(new <= old for new, old in zip(chosen, widths, strict=False))
+    left_out = set(range(len(sizes))) - set(chosen)
+    mark = 3 if left_out else 0
+    assert chosen
+    assert sum(chosen.values()) + len(table.GAP) * (len(chosen) - 1) + mark <= room
+    assert len(chosen) == 1 or all(width <= sizes[at].widest for at, width in chosen.items())
+    assert all(sizes[gone].rank >= sizes[at].rank for gone in left_out for at in chosen)
 
 
 def test_a_wide_terminal_shortens_nothing() -> None:
     """Where there is room every column has its natural width."""
-    assert table.fitted([30, 20, 10], [8, 8, 8], 64) == [30, 20, 10]
-    assert table.fitted([30, 20, 10], [8, 8, 8], 63) == [29, 20, 10]
+    sizes = [table.Size(30), table.Size(20), table.Size(10)]
+
+    assert table.fitted(sizes, 64) == {0: 30, 1: 20, 2: 10}
+    assert table.fitted(sizes, 63) == {0: 29, 1: 20, 2: 10}
+
+
+def test_a_column_that_is_left_out_leaves_a_mark() -> None:
+    """The heading ends in an ellipsis where columns found no room; the others keep their places."""
+    columns = [table.Column(title, ["x" * 20], rank=rank) for title, rank in (("A", 0), ("B", 2), ("C", 1))]
+
+    assert list(table.lines(columns, 21)) == ["A         C         …", "xxxxxxx…  xxxxxxx…"]
+    assert next(table.lines(columns, 30)).split() == ["A", "B", "C"]
 
 
 def test_piped_values_are_whole_and_padding_is_bounded() -> None:

@@ -55,6 +55,14 @@ def test_every_code_is_a_whole_row(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
+def test_every_remedy_is_something_to_do(code: str) -> None:
+    """A remedy is an act or says that none is needed; it never sends the reader to a message that he has not got."""
+    row = CODES[code]
+    assert "message" not in row.remedy
+    assert not row.remedy.startswith("See ")
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
 def test_the_fields_of_every_row_can_be_filled(code: str) -> None:
     """Placeholders are plain names; filled, nothing of their braces is left."""
     names = _fields(code)

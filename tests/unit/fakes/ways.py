@@ -156,6 +156,7 @@ class MemoryLink:
         self.address = address
         self.latency = LATENCY_SECONDS
         self.heard = clocks.now()
+        self.asks_after = 0.0
         self.is_open = True
         self.refusal: PeerError | None = None
         """What a new stream meets, although the link lives."""

@@ -1,6 +1,8 @@
 """The store: numbered changes without gaps, records joined with what belongs to them."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -171,6 +173,23 @@ def test_a_vm_that_moves_takes_its_containers_along(store: Store) -> None:
     store.apply(Seen(records.vm(host=HostId("host-2"))))
     assert store.vms[records.VM].host_name == "name of host-2"
     assert {(container.host, container.stale) for container in store.containers()} == {("host-2", False)}
+
+
+def test_since_when_a_vm_announces_no_address_is_kept_while_it_runs_without_one() -> None:
+    """From the moment it is first seen running so; an address, or the end of its running, ends that."""
+    made = Store()
+
+    def since(second: float, **fields: Any) -> datetime | None:
+        made.apply(Seen(records.vm(as_of=records.at(second), **fields)))
+        return made.vms[records.VM].no_address_since
+
+    assert since(1, power=PowerState.HALTED) is None
+    assert since(2) == records.at(2)
+    assert since(3, name="new") == records.at(2)
+    assert since(4, addresses=("192.0.2.1",)) is None
+    assert since(5) == records.at(5)
+    assert since(6, power=PowerState.HALTED) is None
+    assert since(7) == records.at(7)
 
 
 def test_a_link_stays_with_a_vm_that_is_seen_again(store: Store) -> None:

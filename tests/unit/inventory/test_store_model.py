@@ -301,6 +301,8 @@ class StoreMachine(RuleBasedStateMachine):
 def _undated(record: Any) -> Any:
     if isinstance(record, Container) and record.stale:
         return record
+    if isinstance(record, Vm):
+        record = replace(record, no_address_since=None)
     return replace(record, as_of=records.START) if not isinstance(record, Pool) else record
 
 

@@ -78,6 +78,7 @@ class PlainGuest:
     addresses: tuple[str, ...]
     port: int = 2222
     user: str = "core"
+    door: tuple[str, ...] = ()
     done: list[str] = field(default_factory=list)
 
     async def start(self) -> None:

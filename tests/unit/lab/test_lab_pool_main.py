@@ -172,6 +172,19 @@ async def test_orders_drive_vms(tmp_path: Path) -> None:
         assert list(await lab_do(tmp_path, "truth")) == [pool.uuid_of("a b")]
 
 
+async def test_a_guest_can_be_entered_while_it_runs(tmp_path: Path) -> None:
+    """The lab tells what runs a command inside a guest; one that is off cannot be entered."""
+    async with ordered(tmp_path) as (_, guests):
+        guests.made[1].door = ("env", "INSIDE=yes")
+
+        assert (await lab_do(tmp_path, "door", "web-1"))["words"] == ["env", "INSIDE=yes"]
+        await lab_do(tmp_path, "stop", "web-1")
+        with pytest.raises(ConflictError) as refused:
+            await lab_do(tmp_path, "door", "web-1")
+
+    assert refused.value.code == "vm-off"
+
+
 async def test_orders_break_the_pool(tmp_path: Path) -> None:
     """Each verb for outages acts."""
     async with ordered(tmp_path) as (pool, _):
@@ -208,6 +221,8 @@ async def test_orders_break_the_pool(tmp_path: Path) -> None:
         (("lose-deletions", "nothing"), InputError, "field-invalid"),
         (("master", "7"), NotFoundError, "no-such-host"),
         (("stop", "twin"), AmbiguousError, "ambiguous-name"),
+        (("door", "web-1"), ConflictError, "lab-guest-without-inside"),
+        (("door", "nobody"), NotFoundError, "no-such-vm"),
     ],
 )
 async def test_bad_orders_are_refused(

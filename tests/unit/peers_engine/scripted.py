@@ -79,6 +79,7 @@ class ScriptedLink:
     address = "scripted"
     relay = "scripted"
     heard = clocks.now()
+    asks_after = 0.0
 
     def __init__(self, script: Callable[[int, bytes], Sequence[Piece]]) -> None:
         self.script = script

@@ -1,6 +1,7 @@
 """What a guest is held to: the pin, our memory of one, or nothing at first contact."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -151,6 +152,33 @@ def test_other_errors_are_said_as_they_are(code: str, pin: Pin) -> None:
 def _wanted(vm: Vm, *others: Vm, memory: Memory | None = None, winner: str | None = None) -> Wanted:
     circumstances = Circumstances(Defaults("core", "/var/run/docker.sock"), Rules(), memory or Memory(), winner)
     return wanted(vm, _store(vm, *others), circumstances)
+
+
+@pytest.mark.parametrize(
+    ("silent_seconds", "settings", "code"),
+    [
+        (0, {}, "no-address-yet"),
+        (119, {}, "no-address-yet"),
+        (120, {}, "no-address"),
+        (0, {"roadstead-address": "192.0.2.1"}, ""),
+    ],
+)
+def test_a_vm_that_starts_may_take_its_time(silent_seconds: int, settings: dict[str, str], code: str) -> None:
+    """Without an address it is no problem for as long as booting may take; one that was given needs none announced."""
+    vm = records.vm(settings=records.MANAGED | settings)
+    defaults = Defaults("core", "/var/run/docker.sock")
+    now = records.START + timedelta(seconds=silent_seconds)
+    circumstances = Circumstances(defaults, Rules(), Memory(), now=now, boot_seconds=120)
+    store = _store(vm)
+
+    def outcome() -> str:
+        try:
+            wanted(store.vms[vm.id], store, circumstances)
+        except LinkError as error:
+            return error.code
+        return ""
+
+    assert outcome() == code
 
 
 def test_a_handshake_is_told_everything() -> None:

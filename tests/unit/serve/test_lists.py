@@ -129,6 +129,10 @@ async def test_malformed_filter_is_refused(tmp_path: Path) -> None:
             problem = await api.refused("GET", f"{path}?q=state:running%20colour:red", 422, "filter-invalid")
             assert problem["fields"]["term"] == "colour:red"
             assert "image" in problem["fields"]["known"]
+        for path, value in (("/containers", "live"), ("/vms", "running"), ("/search", "runing")):
+            problem = await api.refused("GET", f"{path}?q=state:{value}", 422, "filter-value-unknown")
+            assert (problem["fields"]["field"], problem["fields"]["value"]) == ("state", value)
+            assert "stale" in problem["fields"]["known"]
         problem = await api.refused("GET", "/search", 422, "field-invalid")
         assert problem["fields"]["field"] == "q"
 

@@ -28,6 +28,10 @@ class Guest(Protocol):
     def user(self) -> str:
         """The account that may reach the engine."""
 
+    @property
+    def door(self) -> tuple[str, ...]:
+        """The words that, before a command, run it inside while the guest is on; empty where there is no inside."""
+
     async def start(self) -> None:
         """Boot: when it returns, the SSH server and the engine answer.  Nothing happens when it runs already."""
 

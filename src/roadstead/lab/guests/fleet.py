@@ -144,6 +144,8 @@ class Child:
 class DistantGuest:
     """A simulated guest of a child process."""
 
+    door: tuple[str, ...] = ()
+
     def __init__(self, name: str, number: int, address: tuple[str, int], lot: Lot, child: Child) -> None:
         self.name = name
         self.number = number

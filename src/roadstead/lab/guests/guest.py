@@ -43,6 +43,8 @@ class Lot:
 class SimulatedGuest:
     """A guest in this process; as an async context manager it runs while the block does."""
 
+    door: tuple[str, ...] = ()
+
     def __init__(self, name: str, number: int, address: tuple[str, int], engine: Engine, lot: Lot) -> None:
         self.name = name
         self.number = number

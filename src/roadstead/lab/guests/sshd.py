@@ -151,7 +151,7 @@ class _Impolite(asyncio.Protocol):
 class _Connection(asyncssh.SSHServerConnection):
     """asyncssh's connection, which stops to listen on request."""
 
-    def __init__(self, guest: SimulatedGuest) -> None:
+    def __init__(self, guest: ServedGuest) -> None:
         super().__init__(asyncio.get_running_loop(), guest.options())
         self._guest = guest
 

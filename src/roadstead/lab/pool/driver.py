@@ -196,6 +196,17 @@ class VmDriver:
             raise ConflictError("lab-vm-without-guest", vm=name)
         await guest.new_host_key()
 
+    async def door(self, name: str) -> tuple[str, ...]:
+        """The words that run a command inside a VM's guest, when they stand before it."""
+        guest = await self.machines.guest(self.uuid_of(name))
+        if guest is None:
+            raise ConflictError("lab-vm-without-guest", vm=name)
+        if self.core.vm(self.find(name))["power_state"] != "Running":
+            raise ConflictError("vm-off", vm=name)
+        if not guest.door:
+            raise ConflictError("lab-guest-without-inside", vm=name)
+        return guest.door
+
     async def truth(self) -> dict[str, dict[str, object]]:
         """What the guests themselves know: VM uuid → its name, whether it runs, and its containers."""
         told: dict[str, dict[str, object]] = {}

@@ -150,10 +150,13 @@ class GuestConnection(asyncssh.SSHClientConnection):
 class SshLink:
     """A `Link` over one SSH connection."""
 
-    def __init__(self, connection: GuestConnection, address: str, host_key: str, relays: Relays) -> None:
+    def __init__(
+        self, connection: GuestConnection, address: str, host_key: str, relays: Relays, asks_after: float
+    ) -> None:
         self._connection = connection
         self._relays = relays
         self._closing = False
+        self.asks_after = asks_after
         self.address = address
         self.host_key = host_key
         """The key that the guest showed, as it is pinned: base64 of its blob."""
@@ -309,7 +312,7 @@ class _Caller:
     def _linked(self, connection: GuestConnection, address: str, host_key: str) -> SshLink:
         connection.overheard = None
         relays = Relays(connection, self._target.user, self._target.socket, self._settings.engine_socket)
-        return SshLink(connection, address, host_key, relays)
+        return SshLink(connection, address, host_key, relays, self._settings.keepalive_seconds)
 
     def _options(self, judge: HostKeyJudge, address: str) -> asyncssh.SSHClientConnectionOptions:
         """Everything that asyncssh would otherwise take from the operator's account is named here."""

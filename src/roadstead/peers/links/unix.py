@@ -71,6 +71,7 @@ class UnixLink:
         self.streams: set[UnixStream] = set()
         self.heard = clocks.now()
         """When the engine last said something."""
+        self.asks_after = 0.0
 
     async def open(self, receiver: Receiver) -> Stream:
         """Connect once more.

@@ -48,7 +48,7 @@ def list_vms(call: Call, q: Filter = "", fields: Fields = None) -> Response:
 
     In a filter a field of containers finds the VMs of which one container has all of them.
     """
-    query, row = search.parse(q), answers.columns(views.VmView, fields)
+    query, row = search.parse(q, "vm"), answers.columns(views.VmView, fields)
     moment = views.Moment(call.store)
 
     def shape(vm: Vm) -> object:
@@ -61,7 +61,7 @@ def list_vms(call: Call, q: Filter = "", fields: Fields = None) -> Response:
 
 def list_containers(call: Call, q: Filter = "", fields: Fields = None) -> Response:
     """List the containers of all VMs, whatever their state."""
-    query, row = search.parse(q), answers.columns(Container, fields)
+    query, row = search.parse(q, "container"), answers.columns(Container, fields)
     keep = query.containers(dict(call.store.vms)) if q else None
     return answers.pieces(answers.listed(list(call.store.containers()), keep, row), call.store.number)
 

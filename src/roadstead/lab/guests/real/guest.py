@@ -51,6 +51,11 @@ class RealGuest:
         return self.machine.is_on
 
     @property
+    def door(self) -> tuple[str, ...]:
+        """What runs a command inside, as root; empty while it is off."""
+        return self.machine.door if self.machine.is_on else ()
+
+    @property
     def engine(self) -> Dockerd:
         """Its engine, asked from outside in blocking calls; only while it is on."""
         return self.machine.engine

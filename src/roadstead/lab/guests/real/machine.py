@@ -96,6 +96,11 @@ class Machine:
         """Its engine, asked from outside; only while it is on."""
         return Dockerd(self.name, self.root / "run/docker.sock")
 
+    @property
+    def door(self) -> tuple[str, ...]:
+        """The words that, before a command, run it inside; only while it is on."""
+        return ("nsenter", "--target", str(self._first), "--mount", "--uts", "--ipc", "--net", "--pid", "--")
+
     def boot(self) -> None:
         """Make the namespaces and lay the wire; nothing runs inside yet."""
         cgroups.release(self._cgroup)
@@ -201,9 +206,8 @@ class Machine:
         return [pid for pid in _all_processes() if _facts(pid) in {(space, name) for name in names}]
 
     def _inside(self, *command: str) -> None:
-        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid")
         # sshd starts in the background by itself and keeps no pipe of ours; the shell of dockerd does neither.
-        commands.run(self.name, "nsenter", "--target", str(self._first), *spaces, "--", *command)
+        commands.run(self.name, *self.door, *command)
 
     def _comes_up(self, answers: Callable[[], bool], seconds: float) -> bool:
         """Wait until something inside answers, unless the whole guest ends meanwhile."""

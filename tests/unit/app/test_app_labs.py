@@ -1,0 +1,77 @@
+"""`roadstead lab enter` and `roadstead demo` as they are typed."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roadstead.app import state
+from roadstead.app.demo import DemoOptions, hints, run_demo
+from roadstead.errors import StartError
+from roadstead.lab import control
+from roadstead.lab.pool.server import LabPool
+from tests.unit.lab.pool_support import PlainGuests
+
+PROGRAM = (sys.executable, "-c", "from roadstead.app.main import main; main()")
+DEMO = DemoOptions(Path(), guests="simulated", hosts=1, vms=1, containers=1, rate=0.0, port=0, api_port=0)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """The demonstration takes SIGTERM for itself."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+async def _typed(*words: str) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *PROGRAM, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.limit(60)
+async def test_a_command_is_run_inside_a_guest(tmp_path: Path) -> None:
+    """With its own options, which belong to it and not to `roadstead`, its output and its exit code."""
+    guests = PlainGuests()
+    async with LabPool(tmp_path, hosts=1, guests=guests) as pool, control.listening(pool):
+        await pool.create_vm("web-1")
+        guests.made[1].door = ("env", "INSIDE=yes")
+        enter = ("lab", "enter", "--state", str(tmp_path))
+
+        done = await _typed(*enter, "web-1", "sh", "-c", 'echo "$INSIDE $0"; exit 7', "--state")
+        refused = await _typed(*enter, "nobody", "true")
+
+    assert done == (7, "yes --state\n", "")
+    assert refused[0] == 3 and "nobody" in refused[2]
+
+
+def test_a_second_demonstration_touches_nothing_of_the_first(tmp_path: Path) -> None:
+    """On a folder on which one runs it is refused before any log of the first is opened."""
+    log = tmp_path / "lab.log"
+    log.write_text("the first one's")
+    with state.held(tmp_path):
+        before = {path: path.stat() for path in tmp_path.rglob("*")}
+        with pytest.raises(StartError) as caught:
+            run_demo(replace(DEMO, state=tmp_path))
+
+        assert caught.value.code == "state-taken"
+        assert {path: path.stat() for path in tmp_path.rglob("*")} == before
+        assert log.read_text() == "the first one's"
+
+
+def test_a_demonstration_says_how_to_type_docker_inside_a_guest() -> None:
+    """What to try names the command that enters a real guest; simulated ones have no inside."""
+
+    def said(guests: str) -> str:
+        options = replace(DEMO, state=Path.cwd() / ".lab", guests=guests)
+        return "\n".join(hints("unix:/s", "http://127.0.0.1:1/", options))
+
+    assert "lab enter --state .lab/pool web-1 docker pause web" in said("real")
+    assert "lab enter" not in said("simulated") and "stop web-1/" in said("simulated")

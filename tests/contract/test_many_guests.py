@@ -24,6 +24,8 @@ LOSING = GOOD[-15:]
 EARLY = tuple(name for name, ailment in AILMENTS.items() if not ailment.is_late)
 CONTAINERS = 3
 FILES = Path("/proc/self/fd")
+LONG_SECONDS = 25.0
+"""How long all VMs together may take to what one does at once."""
 SLOWER, LATER = 30, 10
 """How many times as long as before a change and a return may take while others are broken: the lab's guests share our
 processor, other tests share the machine. Whoever had to wait for a broken guest would wait for seconds.
@@ -91,7 +93,7 @@ class Fleet(World):
 
     async def until_all(self, names: Sequence[str]) -> None:
         """Wait until these VMs are live and shown as they are."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + LONG_SECONDS
         left = list(names)
         while left := [name for name in left if not (self.is_live(name) and self.agrees(name))]:
             assert time.monotonic() < deadline, f"{left} are not current: {self}"
@@ -111,11 +113,13 @@ class Fleet(World):
         so; then cut some connections.
         """
         delays, tasks, files = [], 0, 0
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + LONG_SECONDS
         for number, name in enumerate(itertools.cycle(GOOD)):
             if number >= len(GOOD) and not self.misjudged():
                 break
-            assert time.monotonic() < deadline, f"these have other problems: {self.misjudged()}"
+            assert time.monotonic() < deadline, (
+                f"these have other problems: {[self.vm(each).link for each in self.misjudged()]}"
+            )
             delays.append(await self.delay(name))
             tasks = max(tasks, len(asyncio.all_tasks()))
             files = max(files, len(list(FILES.iterdir())))

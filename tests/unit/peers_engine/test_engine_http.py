@@ -221,6 +221,20 @@ async def test_a_body_over_its_bound_is_cut(said: bytes) -> None:
     assert link.streams[0].ended
 
 
+async def test_a_body_over_its_bound_may_go_on() -> None:
+    """What comes before the caller knows is a part of the same large answer, and nothing worse."""
+    link = same()
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(_http(link).get("/x"))
+        while not (link.streams and link.streams[0].requests):
+            await asyncio.sleep(0)
+        whole = answer(b"x" * 2 * SETTINGS.answer_bytes)
+        link.streams[0].deliver(whole[: -SETTINGS.answer_bytes // 2])
+        link.streams[0].deliver(whole[-SETTINGS.answer_bytes // 2 :])
+
+    assert asking.result().cut
+
+
 @pytest.mark.parametrize("size", [FREE_BYTES - 1, FREE_BYTES, FREE_BYTES + 1, 2**18])
 async def test_a_body_within_its_bound_is_whole(size: int) -> None:
     """Also at the edges of what is free and what is allowed."""

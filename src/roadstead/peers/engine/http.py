@@ -168,6 +168,8 @@ class Exchange:
     def data_received(self, data: bytes) -> None:
         """Take some of the answer."""
         self.touched = True
+        if self.cut:  # of course it goes on
+            return
         if self.is_over():
             self.error = self.error or invalid("it goes on after its end")
             return

@@ -1,4 +1,4 @@
-"""The console script ``roadstead``: the commands of `cli`, and those that start something.
+"""All commands of ``roadstead``: those of `cli`, and those that start something.
 
 Whatever is slow to import is imported inside the command that needs it: most invocations only ask a running server.
 """
@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from roadstead.cli.client import Ahead
 from roadstead.cli.main import app, run
 from roadstead.settings import places
 
@@ -21,9 +22,9 @@ lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run 
 app.add_typer(lab, name="lab", rich_help_panel=STARTING)
 
 
-def main() -> None:
-    """Run the command line."""
-    run()
+def main(ahead: Ahead | None = None) -> None:
+    """Run the command line; something may have been asked ``ahead`` (see `entry`)."""
+    run(ahead=ahead)
 
 
 @app.command(rich_help_panel=STARTING)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from roadstead.cli import actions, failures, helping, hostkeys, looking, options, pools, ps, session, vms
+from roadstead.cli import actions, client, failures, helping, hostkeys, looking, options, pools, ps, session, vms
 from roadstead.cli.group import Commands
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def main(
 ) -> None:
     """Keep the global options for the command that follows."""
     del debug, version
-    ctx.obj = session.Session(server, token_file)
+    ctx.obj = session.Session(server, token_file, ctx.obj)
 
 
 helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.inspect, looking.events)
@@ -76,8 +76,10 @@ def text(word: str) -> str:
         return word
 
 
-def run(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit the process with its code; ``arguments`` are those of the process when None."""
+def run(arguments: list[str] | None = None, ahead: client.Ahead | None = None) -> None:
+    """Run the command line and exit the process with its code; ``arguments`` are those of the process when None, and
+    because of them something may have been asked ``ahead``.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             # Whoever started us closed it: nobody reads.
@@ -87,7 +89,8 @@ def run(arguments: list[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        app(args=[text(word) for word in (sys.argv[1:] if arguments is None else arguments)], prog_name="roadstead")
+        words = [text(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+        app(args=words, prog_name="roadstead", obj=ahead)
     except OSError as error:
         # Even the help may find a full disk.
         if error.errno not in failures.UNWRITABLE:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from roadstead.cli import options, output, session
+from roadstead.cli.ahead import CONTAINERS, SHOWN
 
-SHOWN = "name,vm_name,image,state,health,ports,created,started,exit_code,as_of,stale"
 WIDE = SHOWN + ",id,command"
 BY_NAME = "vm_name,name"
 
@@ -53,7 +53,7 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
         watching.watch(connected, view, as_json=format == "json")
         return
     wanted = "id" if quiet else fields or {"table": SHOWN, "wide": WIDE, "json": None}[format]
-    waiting = connected.ask("/containers", {"q": options.query(filters), "fields": with_sorting(wanted, sort)})
+    waiting = connected.ask(CONTAINERS, {"q": options.query(filters), "fields": with_sorting(wanted, sort)})
     if format == "json" and sort is None:
         output.write_json(waiting.raw())
     elif format == "json" or fields or quiet:

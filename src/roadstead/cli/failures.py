@@ -68,6 +68,9 @@ def sentences(error: client.Refused | RoadsteadError) -> list[str]:
     """Return the lines that tell ``error``: its cause, what may have been meant instead, its remedy."""
     lines = [f"Error: {error.cause}"]
     if isinstance(error, client.Refused):
+        if error.code == "field-invalid" and error.fields.get("field") == "fields":
+            # What the API calls so was typed as an option.
+            lines = [lines[0].replace("The field fields ", "The field --fields ", 1)]
         if error.candidates and "name" in error.fields:
             lines = [f"Error: {error.fields['name']} names {_count(error)} {error.fields.get('kind', 'thing')}s:"]
         lines += [f"  {candidate}" for candidate in error.candidates[:_SHOWN_CANDIDATES]]

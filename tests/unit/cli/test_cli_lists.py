@@ -81,6 +81,24 @@ def test_ps_fields_choose_columns_in_table_and_json(canned: Canned) -> None:
     assert json.loads(listed) == [{"name": "a"}, {"name": "b"}]
 
 
+def test_ps_names_the_option_of_a_field_that_there_is_not(canned: Canned) -> None:
+    """`--fields` is named as it was typed, not as the API calls it."""
+    canned.answers["GET /containers"] = problem(
+        422,
+        "field-invalid",
+        "The field fields is not valid: there is no 'x'.",
+        "Correct it.",
+        fields={"field": "fields"},
+    )
+
+    done = run(canned, "ps", "--fields", "x")
+
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        2,
+        "Error: The field --fields is not valid: there is no 'x'.",
+    )
+
+
 def test_ps_quiet_prints_ids(canned: Canned) -> None:
     """`-q` prints the ids alone, for `stop $(roadstead ps -q)`."""
     canned.answers["GET /containers"] = [{"id": "u/1"}, {"id": "u/2"}]

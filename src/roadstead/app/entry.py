@@ -1,18 +1,13 @@
-"""The console script ``roadstead``: what must come before the commands are imported, then the commands."""
+"""The console script ``roadstead``: a plain `ps` at once, everything else through the parser of the command line."""
 
-import gc
 import sys
 
-from roadstead.cli import ahead
+from roadstead.cli import plain
 
 
 def main() -> None:
-    """Run the command line."""
-    reading = ahead.asked(sys.argv[1:])
-    # What is imported stays: to look through it for garbage is in vain, now and in each later collection.
-    gc.disable()
-    from roadstead.app.main import main as commands
+    """Run what was typed."""
+    if not plain.ran(sys.argv[1:]):
+        from roadstead.app.main import main as parsed
 
-    gc.freeze()
-    gc.enable()
-    commands(reading)
+        parsed()

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from roadstead.cli.client import Ahead
 from roadstead.cli.main import app, run
 from roadstead.settings import places
 
@@ -22,9 +21,9 @@ lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run 
 app.add_typer(lab, name="lab", rich_help_panel=STARTING)
 
 
-def main(ahead: Ahead | None = None) -> None:
-    """Run the command line; something may have been asked ``ahead`` (see `entry`)."""
-    run(ahead=ahead)
+def main() -> None:
+    """Run the command line."""
+    run()
 
 
 @app.command(rich_help_panel=STARTING)

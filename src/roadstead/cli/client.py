@@ -102,7 +102,7 @@ def _unix(path: str) -> Server:
 class Waiting:
     """A request that is on its way; whoever sent it may do something useful before reading the answer."""
 
-    def __init__(self, server: Server, exchange: wire.Exchange | wire.Background) -> None:
+    def __init__(self, server: Server, exchange: wire.Exchange) -> None:
         self._server = server
         self._exchange = exchange
 
@@ -129,38 +129,19 @@ class Waiting:
             yield from self._exchange.lines(EVENT_BYTES)
 
 
-@dataclass(frozen=True)
-class Ahead:
-    """A GET that was sent before anybody asked for it; ``target`` is its path with the query."""
-
-    server: Server
-    target: str
-    exchange: wire.Background
-
-
 class Client:
     """Requests to one server, each on a connection of its own: a kept one may be closed while a person thinks.
 
     Every method raises `Refused` (the server said no) or `ServerError` (nobody there, or no Roadstead server).
     """
 
-    def __init__(self, server: Server, answer_seconds: float = ANSWER_SECONDS, ahead: Ahead | None = None) -> None:
+    def __init__(self, server: Server, answer_seconds: float = ANSWER_SECONDS) -> None:
         self.server = server
         self._answer_seconds = answer_seconds
-        self._ahead = ahead
 
     def ask(self, path: str, query: Query | None = None) -> Waiting:
         """Send a GET and return before the answer is read; a query's value may be a list, None leaves it out."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and (ahead.server, ahead.target) == (self.server, _target(path, query)):
-            return Waiting(self.server, ahead.exchange)
         return self._sent("GET", path, query, None)
-
-    def ask_ahead(self, path: str, query: Query | None = None) -> Ahead:
-        """Send a GET whose answer is read in a thread; `ask` takes it when it is asked the same."""
-        with _Mapped(self.server):
-            exchange = wire.Background(self._exchange("GET", path, query, None))
-        return Ahead(self.server, _target(path, query), exchange)
 
     def get(self, shape: type[T], path: str, query: Query | None = None) -> T:
         """GET ``path``, decoded into ``shape``."""
@@ -179,15 +160,12 @@ class Client:
         return self._sent("DELETE", path, None, None).raw()
 
     def _sent(self, method: str, path: str, query: Query | None, body: dict[str, Any] | None) -> Waiting:
-        with _Mapped(self.server):
-            return Waiting(self.server, self._exchange(method, path, query, body))
-
-    def _exchange(self, method: str, path: str, query: Query | None, body: dict[str, Any] | None) -> wire.Exchange:
         content = b"" if body is None else json.dumps(body).encode()
-        head = wire.head(method, _target(path, query), self._headers(content))
-        connection = self._connection()
-        connection.settimeout(self._answer_seconds)
-        return wire.Exchange(connection, head, content)
+        head = wire.head(method, wire.target(PREFIX + path, query), self._headers(content))
+        with _Mapped(self.server):
+            connection = self._connection()
+            connection.settimeout(self._answer_seconds)
+            return Waiting(self.server, wire.Exchange(connection, head, content))
 
     def _connection(self) -> socket:
         if self.server.path:
@@ -219,10 +197,6 @@ class _Mapped:
             raise ServerError("server-gone", address=self._server) from error
         if isinstance(error, wire.NotHttp):
             raise ServerError("server-answer-invalid", address=self._server) from error
-
-
-def _target(path: str, query: Query | None) -> str:
-    return wire.target(PREFIX + path, query)
 
 
 def _accepted(status: int, body: bytes, server: Server) -> bytes:

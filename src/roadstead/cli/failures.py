@@ -3,9 +3,9 @@
 import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
-
-import typer
 
 from roadstead.cli import client
 from roadstead.errors import RoadsteadError
@@ -52,16 +52,44 @@ def stop_writing() -> None:
     os.close(nowhere)
 
 
+@contextmanager
+def ending(*, debug: bool = False, usage: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Let whatever the block raises end the process as a sentence with its exit code, never as a stack trace.
+
+    Errors of ``usage`` are told by whoever parsed the command line; with ``debug`` a mistake of ours is shown whole.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except (RoadsteadError, client.Refused) as error:
+        raise SystemExit(told(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        stop_writing()
+        raise SystemExit(OK) from None
+    except usage:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNWRITABLE:
+            raise SystemExit(unwritten(error)) from error
+        if debug:
+            raise
+        print(f"Error: Roadstead made a mistake ({type(error).__name__}).", file=sys.stderr)
+        print("Please report it with what `roadstead --debug …` prints.", file=sys.stderr)
+        raise SystemExit(FAILED) from error
+
+
 def leave(worked: list[bool]) -> None:
     """End the command by what became of its targets: all well, some failed, all failed."""
     if not all(worked):
-        raise typer.Exit(SOME_FAILED if any(worked) else FAILED)
+        raise SystemExit(SOME_FAILED if any(worked) else FAILED)
 
 
 def stop() -> NoReturn:
     """End the command because the answer to its question was no; nothing was changed."""
     print("Nothing was changed.", file=sys.stderr)
-    raise typer.Exit(FAILED)
+    raise SystemExit(FAILED)
 
 
 def sentences(error: client.Refused | RoadsteadError) -> list[str]:

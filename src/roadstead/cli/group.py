@@ -1,14 +1,15 @@
 """The frame around every command: help in sections, and one place where failures become sentences and exit codes."""
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from roadstead.cli import client, failures, options, quick
-from roadstead.errors import RoadsteadError
+from roadstead.cli import failures, options, quick
+
+USAGE = (typer.Exit, typer.Abort, typer.TyperException)
+"""What Typer itself ends a command with."""
 
 
 class Commands(TyperGroup):
@@ -21,29 +22,8 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed; whatever it raises ends as a sentence, never as a stack trace."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
-        except (RoadsteadError, client.Refused) as error:
-            raise typer.Exit(failures.told(error)) from error
-        except KeyboardInterrupt:
-            raise typer.Exit(failures.INTERRUPTED) from None
-        except BrokenPipeError:
-            failures.stop_writing()
-            raise typer.Exit(failures.OK) from None
-        except OSError as error:
-            if error.errno not in failures.UNWRITABLE:
-                raise
-            raise typer.Exit(failures.unwritten(error)) from error
-        except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise
-        except Exception as error:
-            if ctx.params.get("debug") or _is_usage(error):
-                raise
-            print(f"Error: Roadstead made a mistake ({type(error).__name__}).", file=sys.stderr)
-            print("Please report it with what `roadstead --debug …` prints.", file=sys.stderr)
-            raise typer.Exit(failures.FAILED) from error
+        with failures.ending(debug=ctx.params["debug"], usage=USAGE):
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, section by section."""
@@ -61,7 +41,3 @@ class Commands(TyperGroup):
                 sections.setdefault(title if isinstance(title, str) else options.PROGRAM, []).append(row)
         order = [*options.SECTIONS, *sections]
         yield from sorted(sections.items(), key=lambda section: order.index(section[0]))
-
-
-def _is_usage(error: Exception) -> bool:
-    return isinstance(error, typer.TyperException)

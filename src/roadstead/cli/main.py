@@ -1,13 +1,12 @@
 """The commands of `roadstead`, put together; `app` adds those that start something (`serve`, `lab`) to them."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from roadstead.cli import actions, client, failures, helping, hostkeys, looking, options, pools, ps, session, vms
+from roadstead.cli import actions, failures, helping, hostkeys, looking, options, output, pools, ps, session, vms
 from roadstead.cli.group import Commands
 
 app = typer.Typer(
@@ -55,7 +54,7 @@ def main(
 ) -> None:
     """Keep the global options for the command that follows."""
     del debug, version
-    ctx.obj = session.Session(server, token_file, ctx.obj)
+    ctx.obj = session.Session(server, token_file)
 
 
 helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.inspect, looking.events)
@@ -76,26 +75,8 @@ def text(word: str) -> str:
         return word
 
 
-def run(arguments: list[str] | None = None, ahead: client.Ahead | None = None) -> None:
-    """Run the command line and exit the process with its code; ``arguments`` are those of the process when None, and
-    because of them something may have been asked ``ahead``.
-    """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            # Whoever started us closed it: nobody reads.
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open to the end
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character gets a question mark, not a stack trace.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
-    try:
-        words = [text(word) for word in (sys.argv[1:] if arguments is None else arguments)]
-        app(args=words, prog_name="roadstead", obj=ahead)
-    except OSError as error:
-        # Even the help may find a full disk.
-        if error.errno not in failures.UNWRITABLE:
-            raise
-        sys.exit(failures.unwritten(error))
-    except KeyboardInterrupt:
-        # It came before the command began or after it had ended.
-        sys.exit(failures.INTERRUPTED)
+def run(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit the process with its code; ``arguments`` are those of the process when None."""
+    output.prepare()
+    with failures.ending(debug=True):  # even the help may find a full disk
+        app(args=[text(word) for word in (sys.argv[1:] if arguments is None else arguments)], prog_name="roadstead")

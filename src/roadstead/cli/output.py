@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from roadstead.kit.text import terminal_clean
 
@@ -25,6 +26,18 @@ _STATES = {
     "off": DIM,
     "unmanaged": DIM,
 }
+
+
+def prepare() -> None:
+    """Make the streams of this process fit to be written to, whoever started it and how."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Whoever started us closed it: nobody reads.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - it stays open to the end
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a stack trace.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def is_terminal() -> bool:

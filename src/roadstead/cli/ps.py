@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from roadstead.cli import options, output, session
-from roadstead.cli.ahead import CONTAINERS, SHOWN
+from roadstead.cli.plain import BY_NAME, CONTAINERS, SHOWN
 
 WIDE = SHOWN + ",id,command"
-BY_NAME = "vm_name,name"
 
 
 def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option

@@ -27,7 +27,7 @@ def columns(containers: Sequence[Container], now: datetime, *, wide: bool = Fals
         table.Column("IMAGE", [c.image for c in containers], least=6, rank=3),
         table.Column("STATE", [words.state(c) for c in containers], paint=output.state_painter()),
         table.Column("STATUS", [words.status(c, now) for c in containers], rank=2),
-        table.Column("PORTS", [words.ports(c.ports) for c in containers], least=6, rank=5),
+        table.Column("PORTS", [words.ports(c.ports) if c.ports else "-" for c in containers], least=6, rank=5),
         table.Column("AGE", [words.age(c.created, now) for c in containers], least=7, rank=4),
     ]
     if wide:

@@ -16,7 +16,6 @@ class Session:
 
     address: str | None = None
     token_file: Path | None = None
-    ahead: client.Ahead | None = None
 
     def client(self, answer_seconds: float = client.ANSWER_SECONDS) -> client.Client:
         """Return a client of the server that was named. Raises `typer.BadParameter` when that is no address."""
@@ -24,7 +23,7 @@ class Session:
             server = client.server_at(self.address, self.token_file)
         except client.AddressInvalid as error:
             raise typer.BadParameter(str(error), param_hint="--server") from error
-        return client.Client(server, answer_seconds, self.ahead)
+        return client.Client(server, answer_seconds)
 
 
 def of(ctx: typer.Context) -> Session:

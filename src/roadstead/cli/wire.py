@@ -5,16 +5,12 @@ tenth of the time that `roadstead ps` has for 20,000 rows. httptools, which the 
 """
 
 import socket
-import sys
-import threading
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlencode
 
 import httptools
 
 PIECE_BYTES = 2**18
-SWITCH_SECONDS = 0.0005
-"""How long whoever has the interpreter may keep a thread from reading what has come."""
 FOREIGN = "surrogateescape"
 """Bytes of the command line that are no text are asked for as they are; nothing is called so."""
 HEAD_BYTES = 2**16
@@ -106,48 +102,6 @@ class Exchange:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise NotHttp from error
         return len(data)
-
-
-class Background:
-    """An `Exchange` whose answer is read in a thread, while others have the interpreter."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._found: tuple[int, bytes] | NotHttp | OSError = OSError()
-        self._patience = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_SECONDS)
-        self._thread = threading.Thread(target=self._read, name="reading", daemon=True)
-        self._thread.start()
-
-    def status(self) -> int:
-        """Wait for the answer and return its status."""
-        return self._wait()[0]
-
-    def body(self) -> bytes:
-        """Wait for the answer and return its body."""
-        return self._wait()[1]
-
-    def lines(self, limit: int) -> Iterator[bytes]:
-        """Yield the body's lines, each with its end; what has an end is not held to ``limit``."""
-        del limit
-        yield from self.body().splitlines(keepends=True)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._exchange.close()
-
-    def _wait(self) -> tuple[int, bytes]:
-        self._thread.join()
-        sys.setswitchinterval(self._patience)
-        if isinstance(self._found, Exception):
-            raise self._found
-        return self._found
-
-    def _read(self) -> None:
-        try:
-            self._found = self._exchange.status(), self._exchange.body()
-        except (NotHttp, OSError) as error:
-            self._found = error
 
 
 def head(method: str, target: str, headers: Mapping[str, str]) -> bytes:

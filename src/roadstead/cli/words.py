@@ -7,7 +7,10 @@ from functools import lru_cache
 from roadstead.cli.views import Container, Port
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
-_STEPS = ((2 * MINUTE, 1, "s"), (2 * HOUR, MINUTE, "min"), (2 * DAY, HOUR, "h"), (60 * DAY, DAY, "d"))
+_FEW_DAYS, _MANY_DAYS = 2, 60
+_STEPS = (
+    (2 * MINUTE, 1, "s"), (2 * HOUR, MINUTE, "min"), (_FEW_DAYS * DAY, HOUR, "h"), (_MANY_DAYS * DAY, DAY, "d"),
+)  # fmt: skip
 _UP = frozenset({"running", "paused"})
 _ENDED = frozenset({"exited", "dead", "restarting"})
 _MONTH, _YEAR = 30 * DAY, 365 * DAY
@@ -18,17 +21,13 @@ def age(since: datetime | None, now: datetime) -> str:
     if since is None:
         return "-"
     past = now - since
-    return _in_words(past.days * DAY + past.seconds)
+    days = past.days
+    return f"{days} d" if _FEW_DAYS <= days < _MANY_DAYS else span(days * DAY + past.seconds)
 
 
 def span(seconds: float) -> str:
     """Return a length of time in words; one that is negative (two clocks that differ) counts as none."""
-    return _in_words(int(seconds))
-
-
-@lru_cache(maxsize=2**15)
-def _in_words(seconds: int) -> str:
-    whole = max(seconds, 0)
+    whole = max(int(seconds), 0)
     for limit, unit, name in _STEPS:
         if whole < limit:
             return f"{whole // unit} {name}"

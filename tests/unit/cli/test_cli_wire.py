@@ -80,14 +80,3 @@ def test_a_query_leaves_out_what_is_not_given() -> None:
     assert wire.target("/p", {"q": ["a b", "c&d"], "fields": None}) == "/p?q=a+b&q=c%26d"
     assert wire.target("/p", {"q": None}) == "/p"
     assert wire.target("/p", None) == "/p"
-
-
-def test_an_answer_can_be_read_while_others_work() -> None:
-    """Status, body and lines are the same, and so is what goes wrong."""
-    assert answered([CHUNKED], lambda it: wire.Background(it).status())[0] == 200
-    assert answered([CHUNKED], lambda it: wire.Background(it).body())[0] == BODY
-    assert answered([CHUNKED], lambda it: list(wire.Background(it).lines(1)))[0] == [b"one\n", b"two\n", b"end"]
-    with pytest.raises(ConnectionResetError):
-        answered([PLAIN[:-1]], lambda it: wire.Background(it).body())
-    with pytest.raises(wire.NotHttp):
-        answered([b"SSH-2.0-OpenSSH_9.2\r\n"], lambda it: wire.Background(it).status())

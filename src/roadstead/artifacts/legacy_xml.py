@@ -7,7 +7,7 @@ the like; what is full of these goes into CDATA, which all of them read.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TypeAlias
 
@@ -18,6 +18,13 @@ CLIENT_NAMES = frozenset({"entry", "hasOwnProperty", "__proto__", "constructor",
 """Names that a client takes for something else: for a container, for a property of its own objects."""
 AMPERSANDS = 32
 """A text with more of these goes into CDATA, too."""
+
+
+class Written(str):
+    """Elements that are written already, to stand as they are."""
+
+    __slots__ = ()
+
 
 Value: TypeAlias = "str | int | bool | float | None | Mapping[str, Value] | list[Value]"
 """What can be written: a map becomes elements, a list ``item`` elements, the rest text (as Python writes it)."""
@@ -31,6 +38,8 @@ def document(name: str, value: Value) -> str:
 
 def inner(value: Value) -> str:
     """Return what stands between the tags of an element that holds ``value``."""
+    if isinstance(value, Written):
+        return value
     if isinstance(value, Mapping):
         return "".join(element(key, held) for key, held in value.items())
     if isinstance(value, list):
@@ -41,10 +50,15 @@ def inner(value: Value) -> str:
 def element(key: str, value: Value) -> str:
     """Return the element that carries ``value`` under ``key``, whatever characters ``key`` has."""
     content = inner(value)
-    if _plain_name().fullmatch(key) and key not in CLIENT_NAMES and key[:3].lower() != "xml":
+    if is_plain(key):
         return f"<{key}>{content}</{key}>" if content else f"<{key}/>"
     opening = f'{ENCODED} name="{_attribute(key)}"'
     return f"<{opening}>{content}</{ENCODED}>" if content else f"<{opening}/>"
+
+
+def is_plain(key: str) -> bool:
+    """Whether ``key`` can be the name of an element."""
+    return bool(_plain_name().fullmatch(key)) and key not in CLIENT_NAMES and key[:3].lower() != "xml"
 
 
 def text(value: str) -> str:
@@ -58,13 +72,6 @@ def text(value: str) -> str:
 def cleaned(value: str) -> str:
     """Return ``value`` without what a client, or a pool's database, cannot bear: controls, line ends become spaces."""
     return _unbearable().sub("", _line_ends().sub(" ", value))
-
-
-def size(value: str) -> int:
-    """Return how many bytes ``value`` takes in a JSON request."""
-    import json
-
-    return len(json.dumps(value))
 
 
 def _attribute(value: str) -> str:
@@ -85,9 +92,3 @@ def _line_ends() -> re.Pattern[str]:
 @cache
 def _unbearable() -> re.Pattern[str]:
     return re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
-
-
-def joined(parts: Iterable[str], name: str) -> str:
-    """Return a document whose root ``name`` holds the elements ``parts``, which are written already."""
-    content = "".join(parts)
-    return f"{HEADER}<{name}>{content}</{name}>" if content else f"<{name}/>"

@@ -93,6 +93,15 @@ class Engine(Struct, frozen=True, kw_only=True, gc=False):
     """``linux`` or ``windows`` (header ``Ostype``)."""
     containers: int = 0
     """How many containers the engine says it has; may exceed what the bounds let us list."""
+    newest_api_version: str = ""
+    """The newest API version that it speaks."""
+    git_commit: str = ""
+    arch: str = ""
+    """Processor architecture, as Go names it (``amd64``)."""
+    storage_driver: str = ""
+    index_server: str = ""
+    """Address of the registry that images without a registry's name come from; Podman says none."""
+    ipv4_forwarding: bool = False
 
 
 class Link(Struct, frozen=True, kw_only=True, gc=False):

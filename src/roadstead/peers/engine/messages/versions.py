@@ -38,6 +38,8 @@ class VersionAnswer(Struct, gc=False):
     version: str = field(default="", name="Version")
     api_version: str = field(default="", name="ApiVersion")
     oldest: str = field(default="", name="MinAPIVersion")
+    git_commit: str = field(default="", name="GitCommit")
+    arch: str = field(default="", name="Arch")
     components: list[Component] = field(default_factory=list, name="Components")
 
 
@@ -46,6 +48,9 @@ class InfoAnswer(Struct, gc=False):
 
     containers: int = field(default=0, name="Containers")
     system: str = field(default="", name="OperatingSystem")
+    storage_driver: str = field(default="", name="Driver")
+    index_server: str = field(default="", name="IndexServerAddress")
+    ipv4_forwarding: bool = field(default=False, name="IPv4Forwarding")
 
 
 def read_version(data: bytes) -> VersionAnswer:
@@ -103,6 +108,12 @@ def described(
         os=info.system[:MESSAGE_CHARACTERS],
         kind="windows" if headers.get("ostype") == "windows" else "linux",
         containers=max(0, info.containers),
+        newest_api_version=version.api_version[:MESSAGE_CHARACTERS],
+        git_commit=version.git_commit[:MESSAGE_CHARACTERS],
+        arch=version.arch[:MESSAGE_CHARACTERS],
+        storage_driver=info.storage_driver[:MESSAGE_CHARACTERS],
+        index_server=info.index_server[:MESSAGE_CHARACTERS],
+        ipv4_forwarding=info.ipv4_forwarding,
     )
 
 

@@ -1,0 +1,179 @@
+"""What a pool publishes reads right in the clients that exist, whatever a guest put into it."""
+
+from __future__ import annotations
+
+import string
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadstead.artifacts import published
+from roadstead.model import Container, Engine, Port, VmId
+from tests.unit.artifacts import xencenter
+from tests.unit.fakes import records
+
+LIMIT = 128 * 1024
+ID = "4f1c0ffee0d25a9b7e3d6c8a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e"
+
+
+def made(**fields: Any) -> Container:
+    """A container with one port."""
+    defaults = {
+        "engine_id": ID,
+        "name": "shop-frontend",
+        "state": "running",
+        "image": "registry.example/shop:1.4",
+        "command": 'nginx -g "daemon off;"',
+        "created": datetime.fromtimestamp(1700000000, UTC),
+        "ports": (Port(private=80, public=8080, ip="0.0.0.0"),),  # noqa: S104 - shown, not bound
+        "labels": {"secret": "label"},
+    }
+    return records.container(1, **{**defaults, **fields})
+
+
+def test_a_list_reads_as_the_old_pack_wrote_it() -> None:
+    """To the byte: wrapper elements, lower-case names, literal status, short id, ports in their exact case."""
+    assert published.docker_ps([made()], LIMIT) == (
+        '<?xml version="1.0" ?><docker_ps><item><entry>'
+        f"<id>{ID}</id><names>shop-frontend</names><container>4f1c0ffee0</container><status>Up</status>"
+        '<created>1700000000</created><image>registry.example/shop:1.4</image><command>nginx -g "daemon off;"</command>'
+        "<ports><item><IP>0.0.0.0</IP><PrivatePort>80</PrivatePort><PublicPort>8080</PublicPort><Type>tcp</Type></item>"
+        "</ports></entry></item></docker_ps>"
+    )
+
+
+def test_no_containers_are_an_empty_element() -> None:
+    """Never an empty value: that ends XenCenter."""
+    assert published.docker_ps([], LIMIT) == "<docker_ps/>"
+    assert xencenter.containers("<docker_ps/>") == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "power"),
+    [
+        ({"state": "running"}, "Up", "Running"),
+        ({"state": "running", "health": "healthy", "status": "Up 3 minutes (healthy)"}, "Up", "Running"),
+        ({"state": "paused"}, "Up (Paused)", "Paused"),
+        ({"state": "exited", "exit_code": 137}, "Exited (137)", "Halted"),
+        ({"state": "exited", "exit_code": 0}, "Exited (0)", "Halted"),
+        ({"state": "restarting", "exit_code": 1}, "Restarting (1)", "Halted"),
+        ({"state": "created"}, "Created", "Halted"),
+        ({"state": "dead"}, "Dead", "Halted"),
+        ({"state": "removing"}, "Removal In Progress", "Halted"),
+        ({"state": ""}, "Unknown", "Halted"),
+    ],
+)
+def test_states_are_the_words_that_clients_compare_with(fields: dict[str, Any], status: str, power: str) -> None:
+    """Xen Orchestra shows its buttons by exact match; health stands in an element of its own."""
+    (shown,) = xencenter.containers(published.docker_ps([made(**fields)], LIMIT))
+
+    assert (shown.fields["status"], shown.power_state) == (status, power)
+
+
+def test_health_stands_beside_the_status() -> None:
+    """In an element that the old clients pass over; where there is no health check, in none."""
+    assert "<health>unhealthy</health>" in published.docker_ps([made(health="unhealthy")], LIMIT)
+    assert "health" not in published.docker_ps([made()], LIMIT)
+
+
+def test_nothing_is_published_that_the_clients_do_not_show() -> None:
+    """Every account of the pool can read it: no labels; secrets in a command are masked."""
+    value = published.docker_ps([made(command="mysqld --password=hunter2 --port=3306")], LIMIT)
+
+    assert "label" not in value
+    assert "hunter2" not in value
+    assert "--password=****** --port=3306" in value
+
+
+def test_time_alone_changes_nothing() -> None:
+    """A phrase that ages would be written anew each minute."""
+    early = made(status="Up 3 minutes", as_of=records.at(0))
+
+    assert published.docker_ps([early], LIMIT) == published.docker_ps(
+        [made(status="Up 9 minutes", as_of=records.at(360))], LIMIT
+    )
+
+
+def test_a_long_list_is_cut_and_says_so() -> None:
+    """Those that run come first; the value fits into its limit as the request has it."""
+    many = [made(engine_id=f"{n:064x}", state="running" if n % 10 == 0 else "exited", exit_code=0) for n in range(1000)]
+    value = published.docker_ps(many, 50_000)
+    shown = xencenter.containers(value)
+
+    assert published.size(value) <= 50_000
+    assert 100 < len(shown) < 1000
+    assert sum(one.power_state == "Running" for one in shown) == 100
+    assert f"<omitted>{1000 - len(shown)}</omitted></docker_ps>" in value
+
+
+NASTY = st.text(
+    st.one_of(
+        st.sampled_from("<>&\"']]>\x00\x1b\x85\u2028\ufffe\uffff\ufeff%:@ \t\r\n{}-;"),
+        st.sampled_from(string.printable),
+        st.characters(exclude_categories=["Cs"]),
+    ),
+    max_size=60,
+)
+CONTAINERS = st.builds(
+    made,
+    name=NASTY,
+    command=st.one_of(NASTY, NASTY.map(lambda text: text * 40)),
+    image=NASTY,
+    state=st.sampled_from(["running", "paused", "exited", "<entry>"]),
+    health=st.one_of(st.just(""), NASTY),
+    ports=st.lists(st.builds(Port, private=st.integers(0, 65535), type=NASTY, ip=NASTY), max_size=3).map(tuple),
+)
+
+
+@given(st.lists(CONTAINERS, max_size=4))
+def test_no_guest_can_break_a_client(held: list[Container]) -> None:
+    """As many containers as there are, each with its own fields, none of them from another's text."""
+    value = published.docker_ps(held, LIMIT)
+    shown = xencenter.containers(value)
+
+    assert len(shown) == len(held)
+    assert sorted(one.fields["names"] for one in shown) == sorted(_bearable(one.name) for one in held)
+    assert all(len(one.ports) <= 3 for one in shown)
+    assert value.count("&lt;") + value.count("&gt;") + value.count("&quot;") == 0
+
+
+def _bearable(text: str) -> str:
+    from roadstead.artifacts.legacy_xml import cleaned
+
+    return cleaned(text)
+
+
+ENGINE = Engine(
+    vm=VmId("vm-1"),
+    name="Docker",
+    version="27.1.0",
+    api_version="1.44",
+    newest_api_version="1.46",
+    git_commit="abcdef0",
+    arch="amd64",
+    storage_driver="overlay2",
+    index_server="https://index.docker.io/v1/",
+    ipv4_forwarding=True,
+)
+
+
+def test_what_is_known_of_the_engine_reads_as_the_old_pack_wrote_it() -> None:
+    """The rows of XenCenter's box: two values, one for each key, in Docker's own case."""
+    info = xencenter.information(published.docker_info(ENGINE))
+    version = xencenter.information(published.docker_version(ENGINE))
+
+    assert info == {
+        "Driver": "overlay2",
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "IPv4Forwarding": "True",
+    }
+    assert version == {
+        "Version": "27.1.0",
+        "ApiVersion": "1.46",
+        "GitCommit": "abcdef0",
+        "Os": "linux",
+        "Arch": "amd64",
+    }

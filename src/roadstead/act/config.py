@@ -5,6 +5,7 @@ a removal and an addition. What was written is made to survive a failover, in ba
 """
 
 import asyncio
+from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
 from roadstead.errors import PoolError
@@ -32,6 +33,14 @@ class PoolConfig:
         async with self._turns.setdefault(vm, asyncio.Lock()):
             await self._client.set_vm_key(vm, key, value)
         self._syncs.add()
+
+    async def publish(self, vm: VmId, changes: Mapping[str, str | None]) -> None:
+        """Make each key of the VM be its value, or absent. What is derived need not survive a failover.
+
+        Raises `PoolError`, or `NotFoundError` ``no-such-vm``.
+        """
+        async with self._turns.setdefault(vm, asyncio.Lock()):
+            await self._client.replace_vm_keys(vm, changes)
 
     async def run(self) -> None:
         """Synchronise the pool's database after each batch of writes, until cancelled."""

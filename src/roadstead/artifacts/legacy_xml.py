@@ -26,7 +26,7 @@ class Written(str):
     __slots__ = ()
 
 
-Value: TypeAlias = "str | int | bool | float | None | Mapping[str, Value] | list[Value]"
+Value: TypeAlias = "str | int | bool | float | Mapping[str, Value] | list[Value] | None"
 """What can be written: a map becomes elements, a list ``item`` elements, the rest text (as Python writes it)."""
 
 

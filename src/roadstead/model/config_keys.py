@@ -24,6 +24,10 @@ ENGINE_SOCKET = "roadstead-engine-socket"
 VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET)
 """The keys of ``VM.other_config`` that are taken over into `model.Vm.settings`."""
 
+DOCKER_PS, DOCKER_INFO, DOCKER_VERSION = "docker_ps", "docker_info", "docker_version"
+"""In ``VM.other_config``: what XenCenter, XCP-ng Center and Xen Orchestra show of a VM's containers, as XML."""
+PUBLISHED_KEYS = (DOCKER_PS, DOCKER_INFO, DOCKER_VERSION)
+
 PRIVATE_KEY_SECRET = "xscontainer-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """In ``pool.other_config``: uuid of the secret with the private half of the pool's SSH key."""
 PUBLIC_KEY_SECRET = "xscontainer-public-secret-uuid"  # noqa: S105 - the name of a key, not a secret

@@ -98,6 +98,19 @@ class EngineSettings(Section):
     )
 
 
+class PublishSettings(Section):
+    """What pools publish of their VMs' containers: each write wakes every client of the pool."""
+
+    vm_seconds: float = Field(default=2.0, ge=0, description="Shortest time between two writes to one VM.")
+    pool_writes_per_second: float = Field(default=20.0, gt=0, description="How many VMs of one pool are written to.")
+    value_bytes: int = Field(
+        default=128 * 2**10, ge=2**10, le=200 * 2**10, description="Size of one value; longer lists are cut."
+    )
+    lost_seconds: float = Field(
+        default=60.0, ge=0, description="How long after its link was lost a VM's containers are still published."
+    )
+
+
 class ServerSettings(Section):
     """The API."""
 
@@ -134,6 +147,7 @@ class Settings(BaseSettings):
     pool: PoolSettings = PoolSettings()
     link: LinkSettings = LinkSettings()
     engine: EngineSettings = EngineSettings()
+    publish: PublishSettings = PublishSettings()
     server: ServerSettings = ServerSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 

@@ -154,6 +154,16 @@ class XapiClient:
         """Add ``key`` to ``VM.other_config`` unless it is there; return whether it was added."""
         return await writes.add_key(self.call, "VM", await self._vm(uuid), key, value)
 
+    async def replace_vm_keys(self, uuid: str, changes: Mapping[str, str | None]) -> None:
+        """Make each key of ``VM.other_config`` be its value, or not be there (None), without reading what is there.
+
+        For values that are long and only ours; others who write the same keys win or lose. Raises `NotFoundError`
+        ``no-such-vm``.
+        """
+        ref = await self._vm(uuid)
+        for key, value in changes.items():
+            await writes.replace_key(self.call, "VM", ref, key, value)
+
     async def set_pool_key(self, key: str, value: str | None) -> None:
         """The same as `set_vm_key`, of ``pool.other_config``."""
         ref, _ = await self.pool()

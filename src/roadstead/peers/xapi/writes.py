@@ -58,6 +58,13 @@ async def set_key(call: Call, cls: str, ref: str, key: str, value: str | None) -
     )
 
 
+async def replace_key(call: Call, cls: str, ref: str, key: str, value: str | None) -> None:
+    """Make ``key`` be ``value``, or absent when that is None, whatever it is now; who adds it between the two wins."""
+    await call(f"{cls}.remove_from_other_config", ref, _named(key))
+    if value is not None:
+        await _add_again(call, cls, ref, key, value)
+
+
 async def _current(call: Call, cls: str, ref: str, key: str) -> str | None:
     config = await call(f"{cls}.get_other_config", ref)
     return config.get(key) if isinstance(config, dict) else None

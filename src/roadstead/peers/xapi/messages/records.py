@@ -7,11 +7,12 @@ all objects (the pool's watcher): the functions here take what they refer to as 
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 from roadstead.kit import text
 from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
-from roadstead.model.config_keys import VM_KEYS
+from roadstead.model.config_keys import PUBLISHED_KEYS, VM_KEYS
 
 XapiObject = Mapping[str, Any]
 """One object's record, whole as XAPI sends it or reduced to `Fields`."""
@@ -95,6 +96,17 @@ def vm_record(snapshot: XapiObject, *, pool: PoolId, as_of: datetime) -> Vm:
         settings=_settings(snapshot),
         as_of=as_of,
     )
+
+
+def published(snapshot: XapiObject) -> dict[str, str]:
+    """Return the `digest` of each value that the VM publishes: the values are long, and only compared."""
+    config = string_map(snapshot, "other_config")
+    return {key: digest(config[key]) for key in PUBLISHED_KEYS if key in config}
+
+
+def digest(value: str) -> str:
+    """Return what tells one published value from another."""
+    return blake2b(value.encode("utf-8", "replace"), digest_size=12).hexdigest()
 
 
 def addresses(guest_metrics: XapiObject) -> tuple[str, ...]:

@@ -64,3 +64,30 @@ def _inner_text(node: minidom.Node) -> str:
 def _loaded(value: str) -> minidom.Document:
     assert not _DOTNET_REFUSES.search(value), "XenCenter would end here"
     return minidom.parseString(value.encode())  # noqa: S318 - our own
+
+
+def tree(value: str) -> list[str]:
+    """The first level of the Details tab: an encoded element shows its attribute, and must have it."""
+    root = _loaded(value).documentElement
+    assert root is not None
+    names = []
+    for node in root.childNodes:
+        assert isinstance(node, minidom.Element)
+        encoded = node.tagName == "SPECIAL_XS_ENCODED_ELEMENT"
+        assert not encoded or node.hasAttribute("name")
+        names.append(node.getAttribute("name") if encoded else node.tagName)
+    return names
+
+
+def processes(value: str) -> list[tuple[str, str, str]]:
+    """The rows of the Processes tab: PID, CMD and TIME by the first child's value, which must be there."""
+    found = []
+    for process in _loaded(value).getElementsByTagName("Process"):
+        cells = {node.tagName: node for node in process.childNodes if isinstance(node, minidom.Element)}
+        found.append((_first_value(cells["PID"]), _first_value(cells["CMD"]), _first_value(cells["TIME"])))
+    return found
+
+
+def _first_value(element: minidom.Element) -> str:
+    assert element.firstChild is not None, "XenCenter gives the table up"
+    return str(element.firstChild.nodeValue)

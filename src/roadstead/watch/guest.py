@@ -14,10 +14,9 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from roadstead.kit import clocks
-from roadstead.model import Container, Engine, Fact, Gone, Listed, Scope, Seen, VmId, container_id
+from roadstead.model import Container, Engine, Fact, Gone, Listed, Scope, Seen, VmId, container_id, weight
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.engine.events import EventStream
-from roadstead.peers.engine.messages.containers import weight
 from roadstead.peers.engine.messages.events import EngineEvent, Flood
 from roadstead.settings.schema import EngineSettings
 from roadstead.watch.doubts import Doubts

@@ -33,6 +33,8 @@ class ScriptedStream:
     number: int
     paused: bool = False
     ended: bool = False
+    delivered: int = 0
+    """How many bytes the receiver was given."""
     requests: list[bytes] = field(default_factory=list)
 
     def write(self, data: bytes) -> None:
@@ -50,6 +52,7 @@ class ScriptedStream:
         if self.ended:
             return
         if isinstance(piece, bytes):
+            self.delivered += len(piece)
             self.receiver.data_received(piece)
         elif isinstance(piece, Lost):
             self.link.close()

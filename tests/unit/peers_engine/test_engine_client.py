@@ -36,7 +36,7 @@ class Pretender:
         self.link = ScriptedLink(self._script)
 
     def client(self, settings: EngineSettings = SETTINGS) -> EngineClient:
-        return EngineClient(self.link, VmId("vm-1"), settings, Budget(2**24))
+        return EngineClient(self.link, VmId("vm-1"), settings, Budget(2**24, 2**23))
 
     def _script(self, _number: int, data: bytes) -> Sequence[Piece]:
         method, target = data.decode().split()[:2]

@@ -86,7 +86,7 @@ class Guest:
     async def watched(self, *, past_start: bool = True) -> AsyncIterator[MemoryLink]:
         """Watch it; with ``past_start`` the events of its containers' starts are already dealt with."""
         self.link = MemoryLink(self.engine)
-        client = EngineClient(self.link, records.VM, self.settings, Budget(2**28))
+        client = EngineClient(self.link, records.VM, self.settings, Budget(2**28, 2**23))
         async with asyncio.TaskGroup() as group:
             watcher = tasks.spawn(group, GuestWatcher(client, records.VM, self, self.settings).run(), "watcher")
             await asyncio.sleep(SOON)
@@ -448,7 +448,7 @@ async def test_a_container_that_does_not_run_has_no_start() -> None:
 
 async def _outcome(guest: Guest, happens: Callable[[MemoryLink], None]) -> PeerError:
     guest.link = MemoryLink(guest.engine)
-    client = EngineClient(guest.link, records.VM, guest.settings, Budget(2**28))
+    client = EngineClient(guest.link, records.VM, guest.settings, Budget(2**28, 2**23))
     asyncio.get_running_loop().call_at(5, happens, guest.link)
     with pytest.raises(PeerError) as caught:
         async with asyncio.timeout(60):

@@ -11,7 +11,7 @@ from roadstead.errors import EngineError
 from roadstead.kit import clocks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link
-from roadstead.model import Container, Engine, VmId
+from roadstead.model import Container, Engine, VmId, weight
 from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
 from roadstead.peers.engine.messages import containers, versions
@@ -155,7 +155,7 @@ class EngineClient:
         """Keep as many records as one guest may fill."""
         room, kept = self._settings.kept_bytes, []
         for record in records:
-            room -= containers.weight(record)
+            room -= weight(record)
             if room < 0:
                 break
             kept.append(record)

@@ -88,13 +88,14 @@ class ScriptedLink:
         self.script = script
         self.streams: list[ScriptedStream] = []
         self.is_open = True
+        self.opens_after = 0.0
         self._waiting: list[tuple[ScriptedStream, Piece]] = []
         self.is_busy = False
 
     async def open(self, receiver: Receiver) -> ScriptedStream:
         if not self.is_open:
             raise LinkError("link-lost")
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.opens_after)
         self.streams.append(ScriptedStream(self, receiver, len(self.streams)))
         return self.streams[-1]
 

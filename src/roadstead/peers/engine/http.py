@@ -248,8 +248,9 @@ class Channel:
             await self._wait(exchange, limits, budget)
             answer = exchange.answer()
         except PeerError:
+            was_closed = exchange.error is not None and not exchange.received
             self.abort()
-            if reused and exchange.error is not None and not exchange.received and self._link.is_open:
+            if reused and was_closed and self._link.is_open:
                 return None
             raise
         except BaseException:

@@ -32,7 +32,7 @@ class Core:
         # no run makes a million changes in a second, so none gets as far as the next one's beginning.
         first = time.time_ns() // 1000
         self.store = Store(first)
-        self.feed = Feed(settings.server.feed_changes, first)
+        self.feed = Feed(settings.server.feed_changes, settings.server.feed_bytes, first)
         self._local = {VmId(f"local-{number}"): str(path) for number, path in enumerate(engines, 1)}
         self._memories = Memories(database)
         pools = Pools(database, self._memories, settings.pool, self.tell, self._rules_changed)
@@ -42,7 +42,8 @@ class Core:
             self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
         )
         self._unix = UnixWays(self._local)
-        services = Services(settings, Budget(settings.engine.in_flight_bytes), self.tell, self._names)
+        budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
+        services = Services(settings, budget, self.tell, self._names)
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories)
         self.commands = Commands(pools, vms, Operations(vms, settings.server))

@@ -163,14 +163,14 @@ async def test_a_guest_that_lost_its_kind_of_key_is_told(guest: SimulatedGuest) 
 
 
 async def test_another_vms_key_is_refused_before_the_sign_in(guest: SimulatedGuest) -> None:
-    """At first contact a key pinned elsewhere is not taken, unless an operator said so."""
+    """At first contact a key pinned elsewhere is not taken, unless an operator confirmed this very key."""
     blob = guest.host_key().split()[1]
     await guest.misbehave("sign-in-never-ends")
 
     shared = await refused(call(guest, KEY, Pins(owner={blob: "db-1"}.get)))
     assert (shared.code, shared.fields["others"]) == ("host-key-shared", "db-1")
     await guest.misbehave()
-    link = await call(guest, KEY, Pins(owner={blob: "db-1"}.get, shared_allowed=True))
+    link = await call(guest, KEY, Pins(owner={blob: "db-1"}.get, confirmed=named(blob)))
     link.close()
     await link.wait_closed()
 

@@ -170,10 +170,10 @@ async def test_the_host_key_decides_whose_address_it_is(real_guests: TakeGuests,
     first = await refused(call(ours, key, Pins(owner={foreign: "db"}.get), *there, settings=PATIENT))
     assert [error.code for error in (stranger, known_one, first)] == [
         "host-key-changed",
-        "unreachable",
+        "address-of-another",
         "host-key-shared",
     ]
-    assert known_one.fields["addresses"] == there[0]
+    assert (known_one.fields["addresses"], known_one.fields["others"]) == (there[0], "db")
 
 
 async def test_a_dead_address_does_not_keep_us_waiting(real_guests: TakeGuests, key: asyncssh.SSHKey) -> None:

@@ -292,7 +292,9 @@ INPUT = {
 }
 
 RUNNING = {
-    "credentials-rejected": Code(401, "The token is missing or wrong.", "Read it from the file {path}."),
+    "credentials-rejected": Code(
+        401, "The token is missing or wrong.", "Read it from the file `token` in the server's state folder."
+    ),
     "demo-failed": Code(500, "The {name} did not start.", "Mend what its complaints in {path} name, then start again."),
     "host-header-rejected": Code(403, "The Host header names another server.", "Use http://127.0.0.1:PORT/."),
     "internal": Code(
@@ -312,6 +314,10 @@ RUNNING = {
     "lab-state-taken": Code(
         409, "Another lab uses the state folder {path}.", "Stop it, or choose another with --state."
     ),
+    "no-such-lab-host": Code(
+        404, "The lab has no host {name}.", "Its hosts have the numbers from 1 to {count}; give one of these."
+    ),
+    "no-such-lab-vm": Code(404, "The lab has no VM called {name}.", "`roadstead lab do truth` shows its VMs."),
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),

@@ -19,7 +19,14 @@ REACHING_A_GUEST = {
     "address-claimed-twice": Code(
         409,
         "Every address of this VM ({addresses}) is announced by another running VM too ({others}).",
-        "Find out which VM owns it, then say `roadstead hostkey confirm {vm}`.",
+        "Find out which VM owns it and take it from the other. If it is this one's, `roadstead hostkey confirm {vm}`"
+        " has it called there; a host key that is remembered for another VM is still refused.",
+    ),
+    "address-of-another": Code(
+        503,
+        "At the addresses that this VM announces ({addresses}) another VM answers ({others}).",
+        "Correct its addresses in the VM, or set `roadstead-address` in its other_config; an address that moved, or"
+        " that two VMs were given, does this. The host key told them apart: nothing of the other VM is shown here.",
     ),
     "address-not-allowed": Code(
         409,
@@ -30,8 +37,9 @@ REACHING_A_GUEST = {
     "host-key-changed": Code(
         409,
         "The VM shows another SSH host key ({shown}) than the one remembered ({pinned}).",
-        "If the VM was installed anew, say `roadstead hostkey forget {vm}`; otherwise somebody may be in between:"
-        " compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console first.",
+        "Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console. If it is the VM's own"
+        " (it was installed anew, say), confirm it with `roadstead hostkey confirm {vm}`; otherwise somebody may be in"
+        " between.",
     ),
     "host-key-forgotten": Code(
         409,
@@ -41,13 +49,15 @@ REACHING_A_GUEST = {
     ),
     "host-key-shared": Code(
         409,
-        "The VM shows the SSH host key that is remembered for another VM ({others}).",
-        "Give the VM a host key of its own, or say `roadstead hostkey confirm {vm}` if both are meant to share it.",
+        "The VM shows the SSH host key ({shown}) that is remembered for another VM ({others}).",
+        "Either the other VM answers at an address of this one, or one is a copy of the other: give the copy a host key"
+        " of its own, or say `roadstead hostkey confirm {vm}` if both are meant to share it.",
     ),
     "host-key-type-gone": Code(
         409,
         "The VM no longer offers a host key of the remembered type ({type}).",
-        "If its SSH server was reconfigured, say `roadstead hostkey forget {vm}`.",
+        "If its SSH server was reconfigured, say `roadstead hostkey forget {vm}`: then the key that it shows next is"
+        " remembered, unless it is another VM's.",
     ),
     "key-rejected": Code(
         409,
@@ -299,7 +309,9 @@ INPUT = {
 }
 
 RUNNING = {
-    "credentials-rejected": Code(401, "The token is missing or wrong.", "Read it from the file {path}."),
+    "credentials-rejected": Code(
+        401, "The token is missing or wrong.", "Read it from the file `token` in the server's state folder."
+    ),
     "demo-failed": Code(500, "The {name} did not start.", "Mend what its complaints in {path} name, then start again."),
     "host-header-rejected": Code(403, "The Host header names another server.", "Use http://127.0.0.1:PORT/."),
     "internal": Code(
@@ -319,6 +331,10 @@ RUNNING = {
     "lab-state-taken": Code(
         409, "Another lab uses the state folder {path}.", "Stop it, or choose another with --state."
     ),
+    "no-such-lab-host": Code(
+        404, "The lab has no host {name}.", "Its hosts have the numbers from 1 to {count}; give one of these."
+    ),
+    "no-such-lab-vm": Code(404, "The lab has no VM called {name}.", "`roadstead lab do truth` shows its VMs."),
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),

@@ -43,7 +43,7 @@ _NOBODY: frozenset[VmId] = frozenset()
 
 
 class Index:
-    """Which running VMs have a value: an address they announce, a host key that is remembered for them."""
+    """Which VMs have a value: an address they announce, a host key that is remembered for them."""
 
     def __init__(self) -> None:
         self._owners: defaultdict[str, set[VmId]] = defaultdict(set)
@@ -121,7 +121,7 @@ class Store:
         return self._addresses.owners(address)
 
     def pinned(self, host_key: str) -> Set[VmId]:
-        """The running VMs for which ``host_key`` (base64 blob) is remembered in their pool."""
+        """The VMs, running or not, for which ``host_key`` (base64 blob) is remembered in their pool."""
         return self._pins.owners(host_key)
 
     def statistics(self) -> dict[str, int]:
@@ -341,7 +341,7 @@ def _claimed(vm: Vm | None) -> set[str]:
 
 
 def _pinned(vm: Vm | None) -> set[str]:
-    pin = vm.settings.get(config_keys.HOST_KEY) if vm is not None and vm.running else None
+    pin = vm.settings.get(config_keys.HOST_KEY) if vm is not None else None
     return {pin} if pin else set()
 
 

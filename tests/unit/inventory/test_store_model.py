@@ -161,7 +161,7 @@ class Naive:
 
     def pinned(self, key: str) -> set[str]:
         """For whom a key is remembered."""
-        return {vm.id for vm in self.vms.values() if vm.running and vm.settings.get(records.HOST_KEY) == key}
+        return {vm.id for vm in self.vms.values() if vm.settings.get(records.HOST_KEY) == key}
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -294,7 +294,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def indexes_agree(self) -> None:
-        """Claims and pins are those of the running VMs."""
+        """Claims are those of the running VMs, pins those of all."""
         for address in ADDRESSES:
             spelled = canonical(address) or address
             assert self.store.claimants(spelled) == (self.naive.owners(spelled) if canonical(address) else set())

@@ -68,7 +68,7 @@ class Guest:
 async def engine_over(link: Link) -> AsyncIterator[EngineClient]:
     """A client that has said hello; the link is closed at the end."""
     settings = EngineSettings()
-    client = EngineClient(link, VM, settings, Budget(settings.in_flight_bytes))
+    client = EngineClient(link, VM, settings, Budget(settings.in_flight_bytes, settings.answer_bytes))
     try:
         await client.hello()
         yield client

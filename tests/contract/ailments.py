@@ -133,7 +133,7 @@ AILMENTS: dict[str, Ailment] = {
     "pin is no key": _setting("setting-invalid", HOST_KEY, "nonsense"),
     "pin lost, key changed": Ailment("host-key-forgotten", _forget),
     "only another type of key": _traits("host-key-type-gone", "host-key-ecdsa-only"),
-    "another answers there": _traits("unreachable", SHARED),
+    "another answers there": _traits("address-of-another", SHARED),
     "host key shared": Ailment(SHARED, _impersonate, is_late=True),
     "address claimed": Ailment("address-claimed-twice", _claim, is_late=True),
     "no address": _addresses("no-address"),

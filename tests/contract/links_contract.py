@@ -88,7 +88,7 @@ async def call(
 
 def engine_client(link: Link, settings: EngineSettings | None = None) -> EngineClient:
     """A client of the engine behind ``link``."""
-    return EngineClient(link, VM, settings or EngineSettings(), Budget(2**28))
+    return EngineClient(link, VM, settings or EngineSettings(), Budget(2**28, 2**23))
 
 
 async def refused(opening: Awaitable[object]) -> LinkError:

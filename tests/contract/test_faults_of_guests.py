@@ -10,6 +10,7 @@ import pytest
 
 from roadstead.errors import ConflictError
 from roadstead.lab.guests.containers import furnish
+from roadstead.lab.pool.driver import MONITOR_KEY, NewVm
 from roadstead.model import LinkState, Problem
 from roadstead.model.config_keys import HOST_KEY
 from roadstead.peers.links.messages import fingerprint
@@ -73,14 +74,22 @@ async def test_a_peculiar_guest_is_watched_all_the_same(tmp_path: Path, trait: s
         await one.until(lambda: one.agrees("vm-1"), "events arrive")
 
 
-@pytest.mark.parametrize("trait", ["large-body", "endless-list", "deep-nesting"])
-async def test_a_guest_beyond_the_bounds_says_so(tmp_path: Path, trait: str) -> None:
-    """A guest that says more than the bounds allow gets a problem, and never all the memory that it asks for."""
-    async with world(tmp_path) as one:
+@pytest.mark.parametrize(
+    ("trait", "code"),
+    [
+        ("large-body", "engine-too-large"),
+        ("endless-list", "engine-too-large"),
+        ("many-containers", "engine-too-large"),
+        ("deep-nesting", "engine-answer-invalid"),
+    ],
+)
+async def test_a_guest_beyond_the_bounds_says_so(tmp_path: Path, trait: str, code: str) -> None:
+    """A guest that says more than the bounds allow gets that problem, and never all the memory that it asks for."""
+    bounds = QUICK.engine.model_copy(update={"answer_bytes": 2**19, "containers": 500})
+    async with world(tmp_path, settings=QUICK.model_copy(update={"engine": bounds})) as one:
         await one.guest("vm-1").misbehave(trait)
         one.guest("vm-1").cut()
-        codes = {"engine-too-large", "engine-answer-invalid", "engine-timed-out"}
-        await one.until(lambda: one.problem("vm-1") in codes, trait)
+        await one.until_problem("vm-1", code)
         one.change("vm-2")
         await one.until(lambda: one.agrees("vm-2"), "the neighbour stays current")
 
@@ -221,15 +230,73 @@ async def test_a_problem_tells_what_is_known_now(tmp_path: Path) -> None:
         assert _problem(one).since == first.since
 
 
-async def test_a_type_of_key_that_is_gone_can_be_confirmed(tmp_path: Path) -> None:
-    """A guest that lost the type of its remembered key is taken with its new one after a yes."""
+async def test_a_type_of_key_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    """A guest that lost the type of its remembered key shows none to compare; forgotten, it is met anew."""
     async with world(tmp_path, vms=1) as one:
         await one.guest("vm-1").misbehave("host-key-ecdsa-only")
         one.guest("vm-1").cut()
         await one.until_problem("vm-1", "host-key-type-gone")
-        assert one.core.commands.vms.host_keys(one.vm("vm-1").id).shown is None
-        await one.confirm("vm-1")
+        vms, vm = one.core.commands.vms, one.vm("vm-1").id
+        assert vms.host_keys(vm).shown is None
+        with pytest.raises(ConflictError, match="no host key that waits"):
+            await one.confirm("vm-1")
+        await vms.forget_host_key(vm)
         await one.until_live("vm-1")
+
+
+async def test_forgetting_a_key_lets_no_other_vm_take_its_place(tmp_path: Path) -> None:
+    """A VM that announces another's address is not shown with the other's containers: not after its key was
+    forgotten, and not after the address was confirmed; only after the other's key itself was compared and confirmed.
+    """
+    async with world(tmp_path) as one:
+        await one.until(lambda: all(HOST_KEY in one.vm(name).settings for name in ("vm-1", "vm-2")), "pinned")
+        vms, vm = one.core.commands.vms, one.vm("vm-2").id
+        pin = one.vm("vm-1").settings[HOST_KEY]
+        one.pool.set_addresses("vm-2", one.guest("vm-1").addresses)
+        await one.until(lambda: one.vm("vm-2").addresses == one.vm("vm-1").addresses, "announced")
+        one.guest("vm-2").cut()
+        await one.until_problem("vm-2", "address-of-another")
+        await vms.forget_host_key(vm)
+        await one.until_problem("vm-2", "address-claimed-twice")
+        await vms.confirm_host_key(vm, None)
+        await one.until_problem("vm-2", "host-key-shared")
+        assert one.vm("vm-2").settings.get(HOST_KEY) != pin
+        assert {each.engine_id for each in one.containers("vm-2").values()}.isdisjoint(
+            each.engine_id for each in one.containers("vm-1").values()
+        )
+        await one.confirm("vm-2")
+        await one.until(lambda: one.is_live("vm-2") and one.vm("vm-2").settings.get(HOST_KEY) == pin, "as confirmed")
+
+
+async def test_the_key_of_a_live_vm_can_be_forgotten(tmp_path: Path) -> None:
+    """The link stays; the next contact is a first one, with whatever protects those."""
+    async with world(tmp_path) as one:
+        await one.until(lambda: HOST_KEY in one.vm("vm-2").settings, "pinned")
+        await one.core.commands.vms.forget_host_key(one.vm("vm-2").id)
+        await one.until(lambda: HOST_KEY not in one.vm("vm-2").settings, "forgotten")
+        assert one.is_live("vm-2")
+        one.pool.set_addresses("vm-2", one.guest("vm-1").addresses)
+        await one.until(lambda: one.vm("vm-2").addresses == one.vm("vm-1").addresses, "announced")
+        one.guest("vm-2").cut()
+        await one.until_problem("vm-2", "address-claimed-twice")
+
+
+@pytest.mark.parametrize("source", ["running", "off", "destroyed"])
+async def test_a_clones_copied_pin_is_not_believed(tmp_path: Path, source: str) -> None:
+    """Whatever has become of its original: the clone is met anew, and pinned to its own key."""
+    async with world(tmp_path) as one:
+        await one.until(lambda: HOST_KEY in one.vm("vm-1").settings, "pinned")
+        pin = one.vm("vm-1").settings[HOST_KEY]
+        if source != "running":
+            await one.pool.stop_vm("vm-1")
+        if source == "destroyed":
+            await one.pool.destroy_vm("vm-1")
+        await one.pool.make_vm(NewVm("clone", 2, enabled=False))
+        config = one.pool.core.vm(one.pool.find("clone"))["other_config"]
+        copied = {**config, HOST_KEY: pin, MONITOR_KEY: "True"}
+        one.pool.core.database.write("VM", one.pool.find("clone"), "other_config", copied)
+        await one.until_live("clone")
+        await one.until(lambda: one.vm("clone").settings.get(HOST_KEY) not in {None, pin}, "pinned to its own")
 
 
 async def test_asking_why_does_not_hammer_a_guest(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from roadstead.errors import EngineError
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.links.hostkeys import Pins, named
-from roadstead.peers.links.ssh import SshLink
+from roadstead.peers.links.ssh import SshLink, SshTarget, open_ssh
 from roadstead.peers.links.unix import open_unix
-from tests.contract.links_contract import CHECKS, Reached, Sink, call, engine_client, refused
+from tests.contract.links_contract import CHECKS, FAST, Reached, Sink, call, engine_client, gates, refused
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 OTHER = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().split()[1]
@@ -163,16 +163,46 @@ async def test_a_guest_that_lost_its_kind_of_key_is_told(guest: SimulatedGuest) 
 
 
 async def test_another_vms_key_is_refused_before_the_sign_in(guest: SimulatedGuest) -> None:
-    """At first contact a key pinned elsewhere is not taken, unless an operator said so."""
+    """At first contact a key pinned elsewhere is not taken, unless an operator confirmed this very key."""
     blob = guest.host_key().split()[1]
     await guest.misbehave("sign-in-never-ends")
 
     shared = await refused(call(guest, KEY, Pins(owner={blob: "db-1"}.get)))
     assert (shared.code, shared.fields["others"]) == ("host-key-shared", "db-1")
     await guest.misbehave()
-    link = await call(guest, KEY, Pins(owner={blob: "db-1"}.get, shared_allowed=True))
+    link = await call(guest, KEY, Pins(owner={blob: "db-1"}.get, confirmed=named(blob)))
     link.close()
     await link.wait_closed()
+
+
+@pytest.mark.parametrize("signature", ["rsa-sha2-256", "ssh-rsa"])
+async def test_a_server_may_not_sign_with_sha1_after_all(signature: str) -> None:
+    """What was negotiated is SHA-2, but each signature names its algorithm once more: there SHA-1 is refused, too."""
+    host_key = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+    sign = host_key.sign
+
+    def signed(data: bytes, sig_algorithm: bytes) -> bytes:
+        return sign(data, signature.encode() or sig_algorithm)
+
+    host_key.sign = signed  # type: ignore[method-assign]
+
+    server = await asyncssh.listen("127.0.0.1", 0, server_factory=Welcoming, server_host_keys=[host_key])
+    somebody = SshTarget("core", server.get_port(), ("127.0.0.1",), "/run/docker.sock")
+    opening = open_ssh(somebody, [KEY], settings=FAST, gates=gates())
+    if signature == "ssh-rsa":
+        assert (await refused(opening)).code == "ssh-failed"
+    else:
+        (await opening).close()
+    server.close()
+    await server.wait_closed()
+
+
+class Welcoming(asyncssh.SSHServer):
+    """A server that lets everybody in."""
+
+    def begin_auth(self, username: str) -> bool:
+        """Ask for nothing."""
+        return False
 
 
 async def test_a_confirmed_key_is_taken_beside_the_pin(guest: SimulatedGuest) -> None:

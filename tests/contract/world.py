@@ -39,9 +39,10 @@ QUICK = Settings(
         keepalive_seconds=0.5,
         keepalive_count=2,
         boot_seconds=1.0,
+        settle_seconds=1.0,
     ),
     pool=PoolSettings(retry_first_seconds=0.05, retry_limit_seconds=0.3, call_seconds=3.0, absence_seconds=0.3),
-    engine=EngineSettings(answer_seconds=2.0),
+    engine=EngineSettings(answer_seconds=2.0, relist_seconds=1.0),
 )
 """The defaults with short waits, so that nobody waits for real time."""
 CALM = QUICK.model_copy(
@@ -49,7 +50,7 @@ CALM = QUICK.model_copy(
         "link": QUICK.link.model_copy(
             update={"connect_seconds": 3.0, "login_seconds": 8.0, "keepalive_seconds": 1.0, "keepalive_count": 4}
         ),
-        "engine": EngineSettings(answer_seconds=8.0, action_seconds=15.0),
+        "engine": EngineSettings(answer_seconds=8.0, action_seconds=15.0, relist_seconds=1.0),
     }
 )
 """The same with the patience that real guests need on a machine that is busy."""

@@ -18,7 +18,7 @@ from roadstead.lab.guests.real import RESTRICTED_KEY, RealGuest
 from roadstead.peers.engine.client import Listing
 from roadstead.peers.links.hostkeys import Pins
 from roadstead.peers.links.keys import load_pool_key
-from roadstead.peers.links.ssh import SshLink, open_ssh
+from roadstead.peers.links.ssh import SshLink, SshTarget, open_ssh
 from roadstead.settings.schema import LinkSettings
 from tests.contract.links_contract import PATIENT, SOCKET, Sink, call, engine_client, gates, refused, target
 from tests.real.guests import RealSet, TakeGuests, make_key
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.real
 
 TYPES = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}
 HASTY = LinkSettings(keepalive_seconds=0.2, keepalive_count=2)
+RELAY, SECOND_PORT = "127.77.0.2", 2201
 NOTHING_KEY = 'restrict,port-forwarding,permitopen="127.0.0.1:1",command="/bin/false"'
 
 
@@ -86,7 +87,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str) -> Path:
     folder = tmp_path / "home" / ".ssh"
     folder.mkdir(parents=True)
     (folder / "config").write_text(
-        f"Host *\n  User nobody\n  Port 1\n  ProxyCommand touch {tmp_path}/used\n  HostKeyAlgorithms ssh-rsa\n"
+        f'Match exec "touch {tmp_path}/used"\n  User nobody\nHost *\n  User nobody\n  Port 1\n'
+        f"  ProxyCommand touch {tmp_path}/used\n  PubkeyAuthentication no\n  HostKeyAlgorithms ssh-rsa\n"
         f"  IdentityFile {tmp_path}/operator\n  ForwardAgent yes\n  Compression yes\n"
     )
     (folder / "id_rsa").write_bytes((tmp_path / "operator").read_bytes())
@@ -170,10 +172,10 @@ async def test_the_host_key_decides_whose_address_it_is(real_guests: TakeGuests,
     first = await refused(call(ours, key, Pins(owner={foreign: "db"}.get), *there, settings=PATIENT))
     assert [error.code for error in (stranger, known_one, first)] == [
         "host-key-changed",
-        "unreachable",
+        "address-of-another",
         "host-key-shared",
     ]
-    assert known_one.fields["addresses"] == there[0]
+    assert (known_one.fields["addresses"], known_one.fields["others"]) == (there[0], "db")
 
 
 async def test_a_dead_address_does_not_keep_us_waiting(real_guests: TakeGuests, key: asyncssh.SSHKey) -> None:
@@ -201,6 +203,66 @@ async def test_who_may_not_sign_in_is_told(real_guest: RealGuest, key: asyncssh.
 
     assert (wrong_key.code, wrong_key.fields["user"]) == ("key-rejected", "core")
     assert (wrong_user.code, wrong_user.fields["user"]) == ("key-rejected", "stranger")
+
+
+async def test_a_guest_that_refuses_our_key_is_asked_once(
+    real_guest: RealGuest, key: asyncssh.SSHKey, real_set: RealSet
+) -> None:
+    """At first contact its other addresses are met, too, but not signed in to: the host key tells that it is the same.
+    Its SSH server would count each try against us.
+    """
+    await real_guest.start_sshd(f"Port {SECOND_PORT}")
+    await real_guest.authorize(())
+    log = real_guest.folder / "sshd.log"
+    begun = len(log.read_text())
+    async with _relayed(real_guest.addresses[0]):
+        addresses = (*real_guest.addresses, RELAY)
+        somebody = SshTarget(real_guest.user, SECOND_PORT, addresses, SOCKET)
+        error = await refused(open_ssh(somebody, [key], settings=PATIENT, gates=gates()))
+        await real_guest.authorize((real_set.public_key,))
+        there = await open_ssh(
+            SshTarget(real_guest.user, SECOND_PORT, (RELAY,), SOCKET), [key], settings=PATIENT, gates=gates()
+        )
+        await _closed(there)
+
+    said = log.read_text()[begun:]
+    assert error.code == "key-rejected"
+    assert (said.count("authenticating user"), said.count("Accepted publickey")) == (1, 1)
+    assert there.address == RELAY
+
+
+async def test_a_pinned_guest_that_refuses_our_key_ends_the_race(real_guest: RealGuest, key: asyncssh.SSHKey) -> None:
+    """It has shown its key, so no other address can be it: the next one is not even called."""
+    pin = await _host_key(real_guest, key)
+    await real_guest.start_sshd(f"Port {SECOND_PORT}")
+    await real_guest.authorize(())
+    called: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: called.append(writer), RELAY, SECOND_PORT)
+    pinned = SshTarget(real_guest.user, SECOND_PORT, (*real_guest.addresses, RELAY), SOCKET, Pins(pin=pin))
+    settings = LinkSettings(stagger_seconds=30, login_seconds=10)
+    error = await refused(open_ssh(pinned, [key], settings=settings, gates=gates()))
+    server.close()
+
+    assert (error.code, called) == ("key-rejected", [])
+
+
+@contextlib.asynccontextmanager
+async def _relayed(address: str) -> AsyncIterator[None]:
+    """A second address at which the guest's SSH server is reached."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.closing(writer):
+            while data := await reader.read(2**15):
+                writer.write(data)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection(address, SECOND_PORT)
+        with contextlib.suppress(OSError):
+            await asyncio.gather(pass_on(reader, outer), pass_on(inner, writer))
+
+    server = await asyncio.start_server(relay, RELAY, SECOND_PORT)
+    yield
+    server.close()
 
 
 async def test_a_full_server_refuses_us(real_guest: RealGuest, key: asyncssh.SSHKey) -> None:

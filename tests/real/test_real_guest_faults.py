@@ -88,6 +88,20 @@ async def test_power_off_keeps_containers_keys_and_address(real_guest: RealGuest
     assert (real_guest.addresses, _host_keys(real_guest)) == (address, keys)
 
 
+async def test_what_was_done_to_containers_outlives_a_boot(real_guest: RealGuest) -> None:
+    """They are made once: one that was renamed or removed is not made again beside what took its place."""
+    await real_guest.docker("rename", "web", "web2")
+    await real_guest.docker("rm", "--force", "cache")
+    before = await real_guest.truth()
+
+    await real_guest.stop()
+    await real_guest.start()
+
+    after = await real_guest.truth()
+    assert {each["id"] for each in after} == {each["id"] for each in before}
+    assert "web2" in _by_name(after)
+
+
 async def test_new_host_keys_are_all_new(real_guest: RealGuest) -> None:
     """A reinstalled guest has other host keys of every type."""
     before = _host_keys(real_guest)

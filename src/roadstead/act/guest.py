@@ -48,6 +48,8 @@ class GuestPace:
         self._refusal = Backoff(link.refusal_first_seconds, link.refusal_limit_seconds, jitter=0.1)
         self._engine = Backoff(*OPEN_LINK_RETRY_SECONDS)
         self._last_sign_in = self._one_before = float("-inf")
+        self._between_listings = settings.engine.relist_seconds
+        self._last_listing = self._listing_before = float("-inf")
 
     def signs_in(self) -> None:
         """A sign-in begins now."""
@@ -61,6 +63,14 @@ class GuestPace:
         """Seconds until the next sign-in is polite."""
         return max(0.0, self._last_sign_in + self._shortest - _monotonic())
 
+    def lists(self) -> None:
+        """A listing came, which everybody is told of."""
+        self._listing_before, self._last_listing = self._last_listing, _monotonic()
+
+    def until_listing(self) -> float:
+        """Seconds until the guest may be listed again: twice in ``relist_seconds``, so that coming back once is quick."""
+        return max(0.0, self._listing_before + self._between_listings - _monotonic())
+
     def after(self, error: PeerError | None) -> float:
         """Return the seconds to wait after ``error``."""
         if isinstance(error, EngineError):
@@ -72,7 +82,7 @@ class GuestPace:
         return max(self._ordinary.delay() - (_monotonic() - self._last_sign_in), 0.1)
 
     def reset(self) -> None:
-        """The guest works."""
+        """The guest worked, and not only for a moment."""
         for backoff in (self._ordinary, self._refusal, self._engine):
             backoff.reset()
 
@@ -164,7 +174,8 @@ class Guest:
         """Keep the guest until cancelled."""
         self._say(Link(vm=self.vm, state=LinkState.CONNECTING, since=clocks.now(), heard=self._link.heard))
         try:
-            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake)
+            settle_seconds = self._services.settings.link.settle_seconds
+            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake, settle_seconds=settle_seconds)
         finally:
             self._drop()
 
@@ -175,6 +186,7 @@ class Guest:
     async def _attempt(self, healthy: Healthy) -> None:
         self._healthy = healthy
         opened = await self._way()
+        await asyncio.sleep(self._pace.until_listing())
         engine = EngineClient(opened.way, self.vm, self._services.settings.engine, self._services.budget)
         self._engine = engine
         try:
@@ -216,6 +228,7 @@ class Guest:
     def listed(self, facts: Sequence[Fact], hidden: int, total: int) -> None:
         """A complete listing came: the guest is live."""
         self._healthy()
+        self._pace.lists()
         self._forced = False
         self._wake.clear()
         problem = _problem(EngineError("engine-too-large", hidden=hidden, total=total)) if hidden > 0 else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from roadstead.act.outages import LoggedOutage
 from roadstead.kit.batches import Batches
-from roadstead.model import PoolId, Vm, VmId
+from roadstead.model import PoolId, Vm, VmId, config_keys
 from roadstead.peers.database.client import Database
 from roadstead.plan.pins import Memory
 
@@ -36,6 +36,8 @@ class Memories:
         self._last: dict[VmId, Met] = {}
         self._keyed: set[tuple[VmId, str]] = set()
         self._consents: dict[VmId, str] = {}
+        self._accepted: set[VmId] = set()
+        self._forgotten: dict[VmId, str] = {}
         self._winners: dict[VmId, str] = {}
         self._adopted: set[PoolId] = set()
         self._unwritten: dict[VmId, Met] = {}
@@ -77,7 +79,10 @@ class Memories:
         return Memory(
             last=last.host_key if last else None,
             pool_known=vm.pool in self._adopted,
+            is_anothers=last is None and self._is_remembered(vm.settings.get(config_keys.HOST_KEY)),
+            forgotten=self._forgotten.get(vm.id),
             consent=self._consents.get(vm.id),
+            address_accepted=vm.id in self._accepted,
         )
 
     def adopt(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
@@ -98,15 +103,17 @@ class Memories:
 
     def met(self, vm: VmId, met: Met) -> None:
         """``vm`` was reached: that settles whatever was open about its host key."""
-        self._consents.pop(vm, None)
+        self._settle(vm)
         last = self._last.get(vm)
         is_new_key = bool(met.pool_key) and (vm, met.pool_key) not in self._keyed
         if last is None or last.host_key != met.host_key or is_new_key:
             self._keep(vm, met)
 
-    async def forget_pin(self, vm: VmId) -> None:
-        """The next contact with ``vm`` is a first contact."""
-        self._consents.pop(vm, None)
+    async def forget_pin(self, vm: VmId, pin: str | None) -> None:
+        """The next contact with ``vm`` is a first contact, also while its pool still shows ``pin``."""
+        self._settle(vm)
+        if pin:
+            self._forgotten[vm] = pin
         self._unwritten.pop(vm, None)
         if self._last.pop(vm, None) is not None:
             await self._database.forget_pin(vm)
@@ -117,8 +124,12 @@ class Memories:
         return frozenset(written | {vm for vm, met in self._unwritten.items() if met.pool_key == pool_key})
 
     def consent(self, vm: VmId, key: str) -> None:
-        """The operator accepts ``key`` (or `plan.pins.ANY_KEY`) for the next contact with ``vm``."""
+        """The operator accepts ``key`` (``<type> <fingerprint>``) for the next contact with ``vm``."""
         self._consents[vm] = key
+
+    def accept_address(self, vm: VmId) -> None:
+        """The operator lets ``vm`` be called at an address that another VM announces, too, until it is reached."""
+        self._accepted.add(vm)
 
     def winner(self, vm: VmId) -> str | None:
         """The address under which ``vm`` was reached last."""
@@ -127,6 +138,15 @@ class Memories:
     def note_winner(self, vm: VmId, address: str) -> None:
         """``vm`` was reached under ``address``."""
         self._winners[vm] = address
+
+    def _is_remembered(self, key: str | None) -> bool:
+        return bool(key) and any(met.host_key == key for met in self._last.values())
+
+    def _settle(self, vm: VmId) -> None:
+        """What the operator said about ``vm`` has had its effect."""
+        self._consents.pop(vm, None)
+        self._accepted.discard(vm)
+        self._forgotten.pop(vm, None)
 
     def _keep(self, vm: VmId, met: Met) -> None:
         self._last[vm] = met

@@ -8,24 +8,34 @@ from typing import Any
 
 from msgspec import structs
 
+from roadstead.act.config import PoolConfig
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.outages import LoggedOutage
-from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
+from roadstead.act.pool import PoolEvents, PoolKeeper, Tell, unusable
+from roadstead.act.publishing import Publisher
 from roadstead.act.trials import PoolChange, Probe, Step, Trials
-from roadstead.errors import ConflictError, InputError, NotFoundError
+from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.batches import Batches
+from roadstead.kit.text import pem_certificates
 from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.trust import PoolAddress, Trust
+from roadstead.peers.xapi.trust import PoolAddress, Trust, Verifier
 from roadstead.plan.addresses import Network, Rules
+from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import PoolSettings
 
 RETRY_SECONDS = 10.0
 """How long after a failed write what the pools said of themselves is written again."""
 
+_NOWHERE = PoolAddress("https://nowhere.invalid", "", "", Trust())
+"""The address of a pool whose own cannot be read."""
+
+EVERYTHING = "on"
+"""What a pool publishes of which nothing else was said."""
+MakePublisher = Callable[[PoolConfig, Callable[[], Choice]], Publisher]
 RulesChanged = Callable[[PoolId], None]
 """Told of a pool of whose guests other addresses are allowed now."""
 
@@ -34,7 +44,13 @@ class Pools:
     """The pools' keepers, and the commands that change which there are."""
 
     def __init__(
-        self, database: Database, memories: Memories, settings: PoolSettings, tell: Tell, rules_changed: RulesChanged
+        self,
+        database: Database,
+        memories: Memories,
+        settings: PoolSettings,
+        tell: Tell,
+        rules_changed: RulesChanged,
+        make_publisher: MakePublisher,
     ) -> None:
         self._database = database
         self._memories = memories
@@ -42,13 +58,14 @@ class Pools:
         self._trials = Trials(settings)
         self._tell = tell
         self._rules_changed = rules_changed
+        self._make_publisher = make_publisher
         self._stored: dict[PoolId, StoredPool] = {}
         self._rules: dict[PoolId, Rules] = {}
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
         self._started = asyncio.Event()
-        self._unwritten: dict[PoolId, tuple[Pool, PoolAddress]] = {}
+        self._unwritten: dict[PoolId, tuple[str, PoolAddress]] = {}
         """What pools said of themselves last, until it is in the database: that one's failure is no pool's outage."""
         self._learning = Batches(
             self._keep_learned,
@@ -63,7 +80,7 @@ class Pools:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for stored in await self._database.pools():
+                for stored in sorted(await self._database.pools(), key=lambda pool: pool.added):
                     self._start(stored)
                 self._started.set()
                 await self._learning.run()
@@ -104,6 +121,8 @@ class Pools:
         if self._group is None:
             raise ConflictError("shutting-down")
         admit, only = networks("admit", change.admit), networks("only", change.only)
+        publish = change.publish or EVERYTHING
+        Choice.parse(publish)
         missing = [name for name in ("url", "user", "password") if not getattr(change, name)]
         if missing:
             raise InputError("field-invalid", field=missing[0], reason="it is missing")
@@ -115,7 +134,7 @@ class Pools:
             if record.id in self._stored:
                 raise ConflictError("pool-exists", name=record.name)
             unreached = StoredPool(id=record.id, name=record.name, url=url, user="", password="", added=clocks.now())
-            stored = structs.replace(_reached(unreached, address), admit=admit, only=only)
+            stored = structs.replace(_reached(unreached, address), admit=admit, only=only, publish=publish)
             await self._database.add_pool(stored)
             keeper = self._start(stored)
         return await keeper.wait_settled()
@@ -123,19 +142,20 @@ class Pools:
     async def change(self, pool: PoolId, change: PoolChange) -> Pool:
         """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
         admit, only = networks("admit", change.admit), networks("only", change.only)
+        if change.publish is not None:
+            Choice.parse(change.publish)
         async with self._changing:
             old = self.stored(pool)
             address = await self._trials.changed(_address(old), change)
             reached = self.stored(pool)
-            if address != _address(old):
-                address, record = await self._trials.reach(address)
-                if record.id != pool:
-                    raise InputError("field-invalid", field="url", reason=f"another pool answers there, {record.name}")
+            if address != _address(old) or self.keepers[pool].flaw:
+                address, _ = await self._trials.reach(address)
                 reached = _reached(self.stored(pool), address)
             stored = structs.replace(
                 reached,
                 admit=reached.admit if change.admit is None else admit,
                 only=reached.only if change.only is None else only,
+                publish=change.publish or reached.publish,
             )
             await self._database.update_pool(stored)
             await self._stop(pool)
@@ -155,6 +175,9 @@ class Pools:
 
     async def test(self, pool: PoolId) -> list[Step]:
         """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
+        flaw = self.keeper(pool).flaw
+        if flaw is not None:
+            return [Step(step="read what is stored", ok=False, seconds=0.0, message=str(flaw))]
         return await self._trials.steps(_address(self.stored(pool)))
 
     async def key(self, pool: PoolId) -> KeyPair:
@@ -175,11 +198,12 @@ class Pools:
         if self._group is None:
             raise ConflictError("shutting-down")
         record = Pool(id=stored.id, name=stored.name, url=stored.url, as_of=clocks.now())
-        client = XapiClient(_address(stored), self._settings)
-        events = PoolEvents(self._tell, self._memories.adopt, self._learned)
-        keeper = PoolKeeper(record, client, events, self._settings)
+        flaw = _flaw(stored)
+        client = XapiClient(_address(stored) if flaw is None else _NOWHERE, self._settings)
+        events = PoolEvents(self._tell, self._memories.adopt, self._learned, self._publisher)
+        keeper = PoolKeeper(record, client, events, self._settings, flaw)
         self._stored[stored.id] = stored
-        self._rules[stored.id] = Rules(_parsed(stored.admit), _parsed(stored.only))
+        self._rules[stored.id] = _rules(stored) if flaw is None else Rules()
         self.keepers[stored.id] = keeper
         self._tasks[stored.id] = tasks.spawn(self._group, keeper.run(), f"pool {stored.name}")
         return keeper
@@ -188,8 +212,11 @@ class Pools:
         await tasks.stop(self._tasks.pop(pool))
         self._unwritten.pop(pool, None)
 
-    def _learned(self, pool: Pool, address: PoolAddress) -> None:
-        self._unwritten[pool.id] = (pool, address)
+    def _publisher(self, pool: PoolId, config: PoolConfig) -> Publisher:
+        return self._make_publisher(config, lambda: Choice.parse(self.stored(pool).publish))
+
+    def _learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
+        self._unwritten[pool] = (name, address)
         self._learning.add()
 
     async def _keep_learned(self) -> None:
@@ -200,14 +227,14 @@ class Pools:
         async with self._changing:
             if pool not in self._unwritten:  # it was removed or changed meanwhile
                 return
-            said, address = self._unwritten[pool]
+            name, address = self._unwritten[pool]
             stored = self.stored(pool)
-            known = structs.replace(_reached(stored, address), name=said.name)
+            known = structs.replace(_reached(stored, address), name=name)
             if known != stored:
                 with suppress(NotFoundError):  # a removal was cut short
                     await self._database.update_pool(known)
                 self._stored[pool] = known
-            if self._unwritten[pool] == (said, address):
+            if self._unwritten[pool] == (name, address):
                 del self._unwritten[pool]
 
 
@@ -222,14 +249,32 @@ def networks(name: str, texts: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _flaw(stored: StoredPool) -> PoolError | None:
+    """Return the problem of a pool that cannot be reached by what is stored of it."""
+    try:
+        if stored.flaw:
+            return PoolError("pool-unusable", pool=stored.name, reason=stored.flaw)
+        Verifier(_address(stored))
+        Choice.parse(stored.publish)
+        _rules(stored)
+    except InputError as error:
+        return unusable(stored.name, error)
+    return None
+
+
+def _rules(stored: StoredPool) -> Rules:
+    return Rules(_parsed(networks("admit", stored.admit)), _parsed(networks("only", stored.only)))
+
+
 def _parsed(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
 def _address(stored: StoredPool) -> PoolAddress:
     """How a stored pool is reached."""
-    trust = Trust(ca_pem=stored.ca_pem, fingerprints=stored.fingerprints)
-    return PoolAddress(stored.url, stored.user, stored.password, trust, stored.members, stored.name)
+    # What was stored by a version that kept the whole file may hold a private key: it goes with the next writing.
+    trust = Trust(ca_pem=pem_certificates(stored.ca_pem) or stored.ca_pem, fingerprints=stored.fingerprints)
+    return PoolAddress(stored.url, stored.user, stored.password, trust, stored.members, stored.name, stored.id)
 
 
 def _reached(stored: StoredPool, address: PoolAddress) -> StoredPool:
@@ -242,4 +287,5 @@ def _reached(stored: StoredPool, address: PoolAddress) -> StoredPool:
         ca_pem=address.trust.ca_pem,
         fingerprints=dict(address.trust.fingerprints),
         members=address.members,
+        flaw="",
     )

@@ -25,7 +25,8 @@ from roadstead.plan import pins
 
 _SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY})
 """Settings that the facts about a VM tell in words of their own."""
-_CONFIRMABLE = pins.HOST_KEY_PROBLEMS | {"address-claimed-twice"}
+_CLAIMED = "address-claimed-twice"
+_WAITING = pins.HOST_KEY_PROBLEMS | {_CLAIMED}
 
 
 class HostKey(Struct, frozen=True, kw_only=True):
@@ -78,34 +79,36 @@ class Vms:
     def host_keys(self, vm_id: VmId) -> HostKeys:
         """Return the remembered and the shown host key."""
         vm = self._vm(vm_id)
-        pinned = vm.settings.get(config_keys.HOST_KEY) or self._memories.of(vm).last
+        memory = self._memories.of(vm)
+        pinned = pins.pool_pin(vm, memory) or memory.last
         shown = self._ways.shown.get(vm_id, "")
         problem = views.vm_problem(vm)
-        state = problem.code if problem and problem.code in _CONFIRMABLE else "pinned" if pinned else "none"
+        state = problem.code if problem and problem.code in _WAITING else "pinned" if pinned else "none"
         return HostKeys(vm=vm_id, name=vm.name, pinned=_described(pinned), shown=_named(shown), state=state)
 
     async def confirm_host_key(self, vm_id: VmId, fingerprint: str | None) -> HostKeys:
-        """Accept the key with ``fingerprint``, which the operator compared, and go on. None where no key was shown: an
-        address that is claimed twice, a type that is gone; then the next key is accepted.
+        """Accept the key with ``fingerprint``, which the operator compared, and go on. Of an address that is claimed
+        twice no key was shown yet: it may be called, and whose key answers there is judged as ever.
 
         Raises `ConflictError` ``nothing-to-confirm``, or ``host-key-moved`` when the VM shows another key by now.
         """
         vm = self._vm(vm_id)
         problem = views.vm_problem(vm)
-        if problem is None or problem.code not in _CONFIRMABLE:
-            raise ConflictError("nothing-to-confirm", vm=vm.name)
-        shown = self._ways.shown.get(vm_id) if problem.code != "address-claimed-twice" else None
-        if shown is not None and shown.partition(" ")[2] != fingerprint:
-            raise ConflictError("host-key-moved", vm=vm.name, shown=shown.partition(" ")[2])
-        self._memories.consent(vm_id, shown or pins.ANY_KEY)
+        code = problem.code if problem is not None else ""
+        if code == _CLAIMED:
+            self._memories.accept_address(vm_id)
+        else:
+            self._memories.consent(vm_id, self._compared(vm, code, fingerprint))
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 
     async def forget_host_key(self, vm_id: VmId) -> HostKeys:
-        """Forget the remembered key, here and in the pool: the next contact is a first contact."""
+        """Forget the remembered key, here and in the pool: the next contact is a first contact. That is no consent to
+        whatever is shown then: a first contact has its own protections.
+        """
+        pin = self._vm(vm_id).settings.get(config_keys.HOST_KEY)
         await self._write(vm_id, config_keys.HOST_KEY, None)
-        await self._memories.forget_pin(vm_id)
-        self._memories.consent(vm_id, pins.ANY_KEY)
+        await self._memories.forget_pin(vm_id, pin)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 
@@ -143,6 +146,15 @@ class Vms:
         if vm is None:
             raise NotFoundError("no-such-vm", name=vm_id)
         return vm
+
+    def _compared(self, vm: Vm, code: str, fingerprint: str | None) -> str:
+        """Return the key that ``vm`` shows, which is the one with ``fingerprint``; raise otherwise."""
+        shown = self._ways.shown.get(vm.id) if code in pins.HOST_KEY_PROBLEMS else None
+        if shown is None:
+            raise ConflictError("nothing-to-confirm", vm=vm.name)
+        if shown.partition(" ")[2] != fingerprint:
+            raise ConflictError("host-key-moved", vm=vm.name, shown=shown.partition(" ")[2])
+        return shown
 
     async def _write(self, vm_id: VmId, key: str, value: str | None) -> None:
         vm = self._vm(vm_id)

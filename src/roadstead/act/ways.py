@@ -70,7 +70,6 @@ class SshWays:
                 pin=wanted.pin.key,
                 confirmed=wanted.pin.confirmed,
                 owner=lambda key: links.owner(key, wanted.vm, self.snapshot),
-                shared_allowed=wanted.shared_allowed,
             ),
         )
 

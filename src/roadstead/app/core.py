@@ -2,25 +2,42 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from roadstead.act.commands import Commands
+from roadstead.act.config import PoolConfig
 from roadstead.act.guest import Opened, Services
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
 from roadstead.act.pinning import PinWriter
 from roadstead.act.pools import Pools
+from roadstead.act.publishing import Publisher
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Budget, Gate
-from roadstead.model import LOCAL_HOST, LOCAL_POOL, Fact, Host, Pool, PoolId, PowerState, Seen, Vm, VmId, config_keys
+from roadstead.model import (
+    LOCAL_HOST,
+    LOCAL_POOL,
+    ContainerId,
+    Fact,
+    Host,
+    Pool,
+    PoolId,
+    PowerState,
+    Seen,
+    Vm,
+    VmId,
+    config_keys,
+    split_container_id,
+)
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
+from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import Settings
 
 
@@ -32,17 +49,19 @@ class Core:
         # no run makes a million changes in a second, so none gets as far as the next one's beginning.
         first = time.time_ns() // 1000
         self.store = Store(first)
-        self.feed = Feed(settings.server.feed_changes, first)
+        self.feed = Feed(settings.server.feed_changes, settings.server.feed_bytes, first)
         self._local = {VmId(f"local-{number}"): str(path) for number, path in enumerate(engines, 1)}
         self._memories = Memories(database)
-        pools = Pools(database, self._memories, settings.pool, self.tell, self._rules_changed)
+        self._publishing = settings.publish
+        pools = Pools(database, self._memories, settings.pool, self.tell, self._rules_changed, self._publisher)
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._ssh = SshWays(
             self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
         )
         self._unix = UnixWays(self._local)
-        services = Services(settings, Budget(settings.engine.in_flight_bytes), self.tell, self._names)
+        budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
+        services = Services(settings, budget, self.tell, self._names)
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories)
         self.commands = Commands(pools, vms, Operations(vms, settings.server))
@@ -66,6 +85,9 @@ class Core:
             if change.kind == "vm":
                 self.links.consider(VmId(change.id))
                 self._pins.consider(VmId(change.id))
+                self._publish(VmId(change.id))
+            elif change.kind == "container":
+                self._publish(split_container_id(ContainerId(change.id))[0])
 
     def statistics(self) -> Mapping[str, Mapping[str, int]]:
         """How much of everything there is."""
@@ -74,6 +96,15 @@ class Core:
             "pools": self.commands.pools.statistics(),
             "links": self.links.statistics(),
         }
+
+    def _publisher(self, config: PoolConfig, choice: Callable[[], Choice]) -> Publisher:
+        return Publisher(self.store, config, self._publishing, choice)
+
+    def _publish(self, vm_id: VmId) -> None:
+        vm = self.store.vms.get(vm_id)
+        keeper = self.commands.pools.keepers.get(vm.pool) if vm is not None else None
+        if keeper is not None:
+            keeper.publisher.consider(vm_id)
 
     def _names(self, vm_id: VmId) -> dict[str, str]:
         vm = self.store.vms.get(vm_id)

@@ -146,14 +146,15 @@ def _lab_words(options: DemoOptions) -> list[str]:
 
 
 def _add_pool(server: str, lab: dict[str, Any]) -> None:
-    """Make the lab's pool known to the server, unless an earlier run did."""
+    """Make the lab's pool known to the server; where an earlier run did, its guests may have other addresses now."""
     asked = subprocess.run(
         _command(["--server", server, "pool", "list", "--format", "json"]), stdout=subprocess.PIPE, check=True
     )
-    if any(pool["url"] == lab["url"] for pool in json.loads(asked.stdout)):
-        return
-    words = ["pool", "add", lab["url"], "--user", lab["user"], "--password-file", lab["password_file"]]
-    words += ["--fingerprint", lab["fingerprint"]]
+    known = [pool["id"] for pool in json.loads(asked.stdout) if pool["url"] == lab["url"]]
+    words = ["pool", "set", *known]
+    if not known:
+        words = ["pool", "add", lab["url"], "--user", lab["user"], "--password-file", lab["password_file"]]
+        words += ["--fingerprint", lab["fingerprint"]]
     for network in lab["admit"]:
         words += ["--admit", network]
     subprocess.run(_command(["--server", server, *words]), stdout=subprocess.DEVNULL, check=True)

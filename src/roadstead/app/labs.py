@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn, cast
 
+import typer
+
 from roadstead.app.starting import run as run_to_end
-from roadstead.errors import StartError
+from roadstead.errors import InputError, StartError
 from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuests
 from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
@@ -29,6 +31,21 @@ def do(state: Path, verb: str, vm: str, value: str | None) -> None:
     done = asyncio.run(lab_do(state, verb, vm, value))
     if done:
         print(json.dumps(done, indent=2))
+
+
+def folder(ctx: typer.Context, given: Path | None) -> Path:
+    """Return the lab's folder, wherever in `roadstead lab … do …` it was named."""
+    outer: Path = ctx.parent.params["state"] if ctx.parent is not None else Path()
+    return given or outer
+
+
+def refuse_options(ctx: typer.Context, *, but: str) -> None:
+    """Refuse what was given to `roadstead lab` and would start a lab, before the name of another command."""
+    for name in ctx.params:
+        source = ctx.get_parameter_source(name)
+        if name != but and source is not None and source.name == "COMMANDLINE":
+            reason = f"it starts a lab, so it cannot stand before `{ctx.invoked_subcommand}`"
+            raise InputError("field-invalid", field=f"--{name}", reason=reason)
 
 
 def enter(state: Path, vm: str, command: Sequence[str]) -> NoReturn:

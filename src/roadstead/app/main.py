@@ -15,6 +15,10 @@ STARTING = "Start something"
 GuestKind = Literal["simulated", "real", "none"]
 Hosts = Annotated[int, typer.Option(help="How many hosts the pool has.")]
 PoolPort = Annotated[int, typer.Option(help="The port on which all hosts of the pool answer.")]
+LabState = Annotated[
+    Path | None,
+    typer.Option(help="The lab's folder, unless it stands before. [default: .lab/pool]", show_default=False),
+]
 Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that containers make by themselves, in all.")]
 
 lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")
@@ -79,9 +83,11 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
       roadstead lab --guests none --vm mine=192.0.2.7@admin
       roadstead lab do stop web-1                             act on the running lab
     """
-    if ctx.invoked_subcommand is not None:
-        return
     from roadstead.app import labs
+
+    if ctx.invoked_subcommand is not None:
+        labs.refuse_options(ctx, but="state")
+        return
     from roadstead.lab.main import LabOptions
 
     chosen = LabOptions(
@@ -102,13 +108,14 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 @lab.command("do")
 def lab_do(
+    ctx: typer.Context,
     verb: Annotated[str, typer.Argument(help="start, stop, migrate, rename, create, destroy, address, …")],
     vm: Annotated[str, typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid.")] = "",
     value: Annotated[
         str | None,
         typer.Argument(show_default=False, help="A host's number, a name, addresses, how many containers: by verb."),
     ] = None,
-    state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
+    state: LabState = None,
 ) -> None:
     """Act on a running lab: on its VMs, or on the pool itself.
 
@@ -120,16 +127,17 @@ def lab_do(
     """
     from roadstead.app import labs
 
-    labs.do(state, verb, vm, value)
+    labs.do(labs.folder(ctx, state), verb, vm, value)
 
 
 @lab.command("enter", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def lab_enter(
+    ctx: typer.Context,
     vm: Annotated[str, typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid.")],
     command: Annotated[
         list[str] | None, typer.Argument(metavar="COMMAND…", show_default=False, help="A shell if none is given.")
     ] = None,
-    state: Annotated[Path, typer.Option(help="The lab's folder.")] = Path(".lab/pool"),
+    state: LabState = None,
 ) -> None:
     """Run a command or a shell in a real guest.
 
@@ -145,7 +153,7 @@ def lab_enter(
     """
     from roadstead.app import labs
 
-    labs.enter(state, vm, command or [])
+    labs.enter(labs.folder(ctx, state), vm, command or [])
 
 
 @app.command(rich_help_panel=STARTING)

@@ -76,7 +76,7 @@ def act(ctx: typer.Context, action: str, names: list[str], *, yes: bool) -> None
     from roadstead.cli.views import Match, Operation
 
     connected = session.connect(ctx)
-    found = connected.get(list[Match], "/containers/match", {"name": names})
+    found = connected.get(list[Match], "/containers/match", {"name": [client.given(name) for name in names]})
     shown = {match.id: terminal_clean(f"{match.vm_name}/{match.name}") for match in found}
     if len(shown) > 1 and not yes:
         listed = words.listed(shown.values(), SHOWN_NAMES)

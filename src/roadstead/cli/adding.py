@@ -37,36 +37,39 @@ class SignIn:
 
 
 @dataclass(frozen=True)
-class Networks:
-    """In which networks guests may have their addresses."""
+class Shown:
+    """In which networks guests may have their addresses, and what the pool publishes of them."""
 
     admit: list[str] = field(default_factory=list)
     only: list[str] = field(default_factory=list)
     drop: list[str] = field(default_factory=list)
+    publish: str | None = None
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What is to be changed of a pool besides its networks."""
+    """What is to be changed of a pool besides what concerns its guests."""
 
     url: str | None
     sign_in: SignIn
     trust: Trust
 
 
-def add(connected: client.Client, url: str, trust: Trust, sign_in: SignIn, networks: Networks) -> None:
+def add(connected: client.Client, url: str, trust: Trust, sign_in: SignIn, guests: Shown) -> None:
     """Make the pool at ``url`` known."""
     trusted = _trusted(connected, url, trust)
     user = sign_in.user or _asked_user()
     password = _password(sign_in.password_file, user)
-    body = {"url": url, "user": user, "password": password, "admit": networks.admit, "only": networks.only, **trusted}
+    body = {"url": url, "user": user, "password": password, "admit": guests.admit, "only": guests.only, **trusted}
+    if guests.publish is not None:
+        body["publish"] = guests.publish
     pool = connected.post(Pool, "/pools", body)
     output.result(
         pool.name, f"added: {words.counted(pool.vms, 'VM')}, {pool.managed} managed; `roadstead vms` lists them"
     )
 
 
-def change(connected: client.Client, name: str, wanted: Changes, networks: Networks) -> None:
+def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) -> None:
     """Change what is ``wanted`` of the pool called ``name``; a new user needs a password, too."""
     path = f"/pools/{client.part(name)}"
     known = connected.get(Pool, path)
@@ -80,7 +83,7 @@ def change(connected: client.Client, name: str, wanted: Changes, networks: Netwo
         body["ca_pem"] = _text_of(wanted.trust.ca_file)
     elif wanted.trust.fingerprint is not None:
         body["fingerprint"] = wanted.trust.fingerprint
-    body |= _networks(known, networks)
+    body |= _guests(known, guests)
     if not body:
         raise InputError("field-invalid", field="pool set", reason="nothing was named that is to be changed")
     output.result(connected.patch(Pool, path, body).name, "changed")
@@ -99,12 +102,14 @@ def remove(connected: client.Client, name: str, *, yes: bool) -> None:
     output.result(pool.name, "removed")
 
 
-def _networks(known: Pool, networks: Networks) -> dict[str, list[str]]:
-    body = {}
-    if networks.admit or networks.drop:
-        body["admit"] = _merged(known.admit, networks.admit, networks.drop)
-    if networks.only or networks.drop:
-        body["only"] = _merged(known.only, networks.only, networks.drop)
+def _guests(known: Pool, guests: Shown) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if guests.publish is not None:
+        body["publish"] = guests.publish
+    if guests.admit or guests.drop:
+        body["admit"] = _merged(known.admit, guests.admit, guests.drop)
+    if guests.only or guests.drop:
+        body["only"] = _merged(known.only, guests.only, guests.drop)
     return body
 
 

@@ -224,5 +224,12 @@ def _token(path: Path) -> str:
 
 
 def part(name: str) -> str:
-    """Return ``name`` as one part of a path, whatever characters it has."""
-    return quote(name, safe="", errors=wire.FOREIGN)
+    """Return ``name`` as one part of a path, whatever characters it has. Raises `InputError` for an empty one."""
+    return quote(given(name), safe="", errors=wire.FOREIGN)
+
+
+def given(name: str) -> str:
+    """Return ``name``, which the server is to resolve. Raises `InputError` for an empty one."""
+    if not name.strip():
+        raise InputError("field-invalid", field="NAME", reason="it is empty")
+    return name

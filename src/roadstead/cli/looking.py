@@ -23,7 +23,7 @@ def inspect(ctx: typer.Context, names: options.ContainerNames) -> None:
     from roadstead.cli.views import Match
 
     connected = session.connect(ctx)
-    found = connected.get(list[Match], "/containers/match", {"name": names})
+    found = connected.get(list[Match], "/containers/match", {"name": [client.given(name) for name in names]})
     told = [connected.get(Any, f"/containers/{_path(match.id)}/inspect") for match in found]
     output.write_json(msgspec.json.encode(told))
 

@@ -9,6 +9,8 @@ from roadstead.errors import InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
+CLAIMED = "address-claimed-twice"
+"""The state of a host key in which not the key but the VM's address is to be confirmed."""
 
 
 def set_enabled(connected: client.Client, given: list[str], verb: str, *, yes: bool) -> None:
@@ -83,12 +85,14 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
     for vm, key in doubtful if not yes else ():
         output.result(vm.name, f"{key.state}, shows {_fingerprint(key.shown)}, remembered {_fingerprint(key.pinned)}")
 
-    asked = {vm.id: key.shown.fingerprint if key.shown is not None else None for vm, key in doubtful}
+    # What a VM showed before its address came into doubt is not what will answer there.
+    asked = {vm.id: key.shown if key.state != CLAIMED else None for vm, key in doubtful}
 
     def change(vm: Vm) -> str:
         # Named, so that another key than the one that was read and compared is not taken.
-        shown = connected.post(HostKey, _path(vm) + "/confirm", {"fingerprint": asked[vm.id]}).shown
-        return "confirmed" if shown is None else f"confirmed {_fingerprint(shown)}"
+        shown = asked[vm.id]
+        connected.post(HostKey, _path(vm) + "/confirm", {"fingerprint": shown.fingerprint if shown else None})
+        return f"confirmed {_fingerprint(shown)}" if shown else "confirmed that it may be called at its address"
 
     chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)
     failures.leave(each(chosen, change))

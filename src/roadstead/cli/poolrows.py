@@ -36,6 +36,7 @@ def columns(pools: Sequence[Pool]) -> list[table.Column]:
         table.Column("CERTIFICATE", [_certificate(pool) for pool in pools], rank=9),
         table.Column("ADMIT", [",".join(pool.admit) or "-" for pool in pools], rank=7),
         table.Column("ONLY", [",".join(pool.only) or "-" for pool in pools], rank=8),
+        table.Column("PUBLISH", [pool.publish or "-" for pool in pools], rank=10),
         table.Column("PROBLEM", [pool.problem.code if pool.problem else "-" for pool in pools], least=10, rank=1),
     ]
 

@@ -32,6 +32,14 @@ Only = Annotated[
     list[str] | None, typer.Option(metavar="NETWORK", help="Guests are reached in these networks only; repeatable.")
 ]
 
+Publish = Annotated[
+    str | None,
+    typer.Option(
+        metavar="on|off|tag:NAME",
+        help="What XenCenter and Xen Orchestra are shown: all VMs, none, or those with a tag.",
+    ),
+]
+
 
 @helping.command(app)
 def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -49,6 +57,7 @@ def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
     accept_new: Annotated[bool, typer.Option("--accept-new", help="Trust whatever certificate is shown now.")] = False,
     admit: Admit = None,
     only: Only = None,
+    publish: Publish = None,
 ) -> None:
     """Make a pool known: its certificate is shown and confirmed before any password is asked for or sent.
 
@@ -61,7 +70,7 @@ def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     trust = adding.Trust(fingerprint, ca_file, accept_new)
     sign_in = adding.SignIn(user, password_file)
-    adding.add(session.connect(ctx), url, trust, sign_in, adding.Networks(admit or [], only or []))
+    adding.add(session.connect(ctx), url, trust, sign_in, adding.Shown(admit or [], only or [], publish=publish))
 
 
 @helping.command(app, "set")
@@ -79,18 +88,20 @@ def change(  # noqa: PLR0913, PLR0917 - one parameter for each option
         list[str] | None,
         typer.Option(metavar="NETWORK", help="Neither admit nor hold to this network any more; repeatable."),
     ] = None,
+    publish: Publish = None,
 ) -> None:
-    """Change how a pool is signed in to and which networks its guests may use. What is not named stays.
+    """Change how a pool is signed in to, its guests' networks, and what it publishes. What is not named stays.
 
     Examples:
       roadstead pool set lab --admit 127.89.0.0/16
       roadstead pool set lab --user rs
+      roadstead pool set lab --publish tag:show-containers
       roadstead pool set lab --fingerprint 4F:2A:…
     """
     from roadstead.cli import adding
 
     wanted = adding.Changes(url, adding.SignIn(user, password_file), adding.Trust(fingerprint, ca_file))
-    adding.change(session.connect(ctx), pool, wanted, adding.Networks(admit or [], only or [], drop or []))
+    adding.change(session.connect(ctx), pool, wanted, adding.Shown(admit or [], only or [], drop or [], publish))
 
 
 @helping.command(app, "list")

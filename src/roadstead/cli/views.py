@@ -96,6 +96,7 @@ class Pool(Struct, frozen=True, kw_only=True):
     live: bool = False
     user: str = ""
     certificate: Certificate | None = None
+    publish: str = ""
     admit: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     vms: int = 0

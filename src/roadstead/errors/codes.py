@@ -19,7 +19,14 @@ REACHING_A_GUEST = {
     "address-claimed-twice": Code(
         409,
         "Every address of this VM ({addresses}) is announced by another running VM too ({others}).",
-        "Find out which VM owns it, then say `roadstead hostkey confirm {vm}`.",
+        "Find out which VM owns it and take it from the other. If it is this one's, `roadstead hostkey confirm {vm}`"
+        " has it called there; a host key that is remembered for another VM is still refused.",
+    ),
+    "address-of-another": Code(
+        503,
+        "At the addresses that this VM announces ({addresses}) another VM answers ({others}).",
+        "Correct its addresses in the VM, or set `roadstead-address` in its other_config; an address that moved, or"
+        " that two VMs were given, does this. The host key told them apart: nothing of the other VM is shown here.",
     ),
     "address-not-allowed": Code(
         409,
@@ -30,8 +37,9 @@ REACHING_A_GUEST = {
     "host-key-changed": Code(
         409,
         "The VM shows another SSH host key ({shown}) than the one remembered ({pinned}).",
-        "If the VM was installed anew, say `roadstead hostkey forget {vm}`; otherwise somebody may be in between:"
-        " compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console first.",
+        "Compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console. If it is the VM's own"
+        " (it was installed anew, say), confirm it with `roadstead hostkey confirm {vm}`; otherwise somebody may be in"
+        " between.",
     ),
     "host-key-forgotten": Code(
         409,
@@ -41,13 +49,15 @@ REACHING_A_GUEST = {
     ),
     "host-key-shared": Code(
         409,
-        "The VM shows the SSH host key that is remembered for another VM ({others}).",
-        "Give the VM a host key of its own, or say `roadstead hostkey confirm {vm}` if both are meant to share it.",
+        "The VM shows the SSH host key ({shown}) that is remembered for another VM ({others}).",
+        "Either the other VM answers at an address of this one, or one is a copy of the other: give the copy a host key"
+        " of its own, or say `roadstead hostkey confirm {vm}` if both are meant to share it.",
     ),
     "host-key-type-gone": Code(
         409,
         "The VM no longer offers a host key of the remembered type ({type}).",
-        "If its SSH server was reconfigured, say `roadstead hostkey forget {vm}`.",
+        "If its SSH server was reconfigured, say `roadstead hostkey forget {vm}`: then the key that it shows next is"
+        " remembered, unless it is another VM's.",
     ),
     "key-rejected": Code(
         409,
@@ -206,6 +216,12 @@ POOLS = {
         "The pool account may not call {call}.",
         "Give the account the role pool-operator (`xe subject-role-add uuid=SUBJECT role-name=pool-operator`).",
     ),
+    "pool-other-answers": Code(
+        409,
+        "Another pool answers at {address}: {other}.",
+        "If {pool} was installed anew, or its host joined that pool, say `roadstead pool remove {pool}`, then add the"
+        " other with `roadstead pool add`; otherwise say `roadstead pool set {pool} --url URL` with its own address.",
+    ),
     "pool-session-lost": Code(
         503, "The pool at {address} ended our session.", "It is being opened again; nothing needs to be done."
     ),
@@ -223,6 +239,17 @@ POOLS = {
         504,
         "The pool did not answer {call} in time.",
         "Look at the load of the pool's master and at what it is doing (`xe task-list`); then try again.",
+    ),
+    "pool-too-large": Code(
+        502,
+        "The pool has {count} objects of the class {kind}, and no more than {limit} are taken.",
+        "If the pool really is that large, raise the setting `pool.objects`; otherwise look at what answers there.",
+    ),
+    "pool-unusable": Code(
+        500,
+        "What is stored of the pool cannot be used: {reason}.",
+        "Say it anew with `roadstead pool set {pool}` (`--password-file`, `--ca-file`, `--fingerprint`, `--url`), or"
+        " `roadstead pool remove {pool}` and add it again.",
     ),
     "pool-unreachable": Code(
         503,
@@ -282,7 +309,9 @@ INPUT = {
 }
 
 RUNNING = {
-    "credentials-rejected": Code(401, "The token is missing or wrong.", "Read it from the file {path}."),
+    "credentials-rejected": Code(
+        401, "The token is missing or wrong.", "Read it from the file `token` in the server's state folder."
+    ),
     "demo-failed": Code(500, "The {name} did not start.", "Mend what its complaints in {path} name, then start again."),
     "host-header-rejected": Code(403, "The Host header names another server.", "Use http://127.0.0.1:PORT/."),
     "internal": Code(
@@ -302,6 +331,10 @@ RUNNING = {
     "lab-state-taken": Code(
         409, "Another lab uses the state folder {path}.", "Stop it, or choose another with --state."
     ),
+    "no-such-lab-host": Code(
+        404, "The lab has no host {name}.", "Its hosts have the numbers from 1 to {count}; give one of these."
+    ),
+    "no-such-lab-vm": Code(404, "The lab has no VM called {name}.", "`roadstead lab do truth` shows its VMs."),
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),

@@ -104,10 +104,13 @@ class _Kind(Generic[R]):
         return ambiguous(self._kind, name, self._shown(found))
 
     def _shown(self, records: Sequence[R]) -> list[str]:
-        """Return what to type for each of ``records``: the shown name where it is the only one, else the id."""
+        """Return what to type for each of ``records``: the shown name where it is the only one, else the id, with
+        where the record is, to choose by.
+        """
         names = [self._show(record) for record in records]
         uses = Counter(names)
-        return [name if uses[name] == 1 else record.id for name, record in zip(names, records, strict=True)]
+        pairs = zip(names, records, strict=True)
+        return [name if uses[name] == 1 else f"{record.id} ({_place(record)})" for name, record in pairs]
 
 
 def _own_name(record: Pool | Vm | Container) -> str:
@@ -116,6 +119,18 @@ def _own_name(record: Pool | Vm | Container) -> str:
 
 def _full_name(container: Container) -> str:
     return f"{container.vm_name}/{container.name}"
+
+
+def _place(record: Pool | Vm | Container) -> str:
+    """Return in words where ``record`` is, as far as is known."""
+    match record:
+        case Vm():
+            host = f" on {record.host_name}" if record.host_name else ""
+            return f"in the pool {record.pool_name}{host}, {record.power.value.lower()}"
+        case Container():
+            return f"{record.image}, {record.state}"
+        case Pool():
+            return f"at {record.url}"
 
 
 def _has_id(record: Pool | Vm | Container, beginning: str) -> bool:

@@ -60,6 +60,7 @@ FIELDS: dict[str, Field] = {
 _LANGUAGE = Language(tuple(FIELDS))
 _GLOB = re.compile(r"[*?\[]")
 _PORT = re.compile(r"[0-9*?]+(/[a-z*?]+)?")
+_LAST_PORT = 65535
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 _LEAST_ID_CHARACTERS = 4
 _STALE = "stale"
@@ -108,7 +109,7 @@ class Query:
             if term.field in known:
                 _check_words(term, known[term.field])
             if term.field == "port":
-                _check(term, lambda value: bool(_PORT.fullmatch(value.lower())), "a port is a number")
+                _check(term, _is_port, f"a port is a number up to {_LAST_PORT}")
             elif term.field == "stale":
                 _check(term, lambda value: value.lower() in _TRUTH, "it is true or false")
 
@@ -145,6 +146,11 @@ class Query:
 def _check(term: Term, fits: Test[str], reason: str) -> None:
     if not all(map(fits, term.values)):
         raise _LANGUAGE.wrong(term.source, reason)
+
+
+def _is_port(value: str) -> bool:
+    number = value.partition("/")[0]
+    return bool(_PORT.fullmatch(value.lower())) and (not number.isdecimal() or int(number) <= _LAST_PORT)
 
 
 def _check_words(term: Term, known: tuple[str, ...]) -> None:

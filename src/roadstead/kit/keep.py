@@ -24,7 +24,7 @@ class Pace(Protocol):
         """Return the seconds to wait after a try that ended with ``error``, or without one."""
 
     def reset(self) -> None:
-        """The peer works: begin with short delays again."""
+        """The peer worked: begin with short delays again."""
 
 
 Healthy = Callable[[], None]
@@ -37,21 +37,28 @@ async def keep(
     pace: Pace,
     report: Report,
     wake: asyncio.Event | None = None,
+    settle_seconds: float = 0.0,
 ) -> None:
     """Call ``run`` again and again until cancelled.
 
     A `PeerError` is an expected outage: it is reported (again only when it says something else) and followed by a
     delay that ``pace`` gives, cut short when ``wake`` is set. Any other exception is a bug and leaves `keep`. A
     ``run`` that returns is called again after a delay, too.
+
+    The delays begin anew after a ``run`` that worked for ``settle_seconds``: a peer that works for a moment each time
+    is tried as rarely as one that does not work at all.
     """
-    outage = _Outage(report, pace)
+    outage = _Outage(report)
     while True:
         failure: PeerError | None = None
+        outage.worked_since = None
         try:
             await run(outage.over)
         except PeerError as error:
             outage.begins(error)
             failure = error
+        if outage.worked_since is not None and _now() - outage.worked_since >= settle_seconds:
+            pace.reset()
         await pause(pace.after(failure), wake)
 
 
@@ -71,10 +78,11 @@ async def pause(seconds: float, wake: asyncio.Event | None = None) -> None:
 class _Outage:
     """Whether the peer is out, and for which reason, so that each is told once."""
 
-    def __init__(self, report: Report, pace: Pace) -> None:
+    def __init__(self, report: Report) -> None:
         self._report = report
-        self._pace = pace
         self._told: tuple[str, dict[str, str]] | None = ("", {})
+        self.worked_since: float | None = None
+        """Since when this try works; None as long as it does not."""
 
     def begins(self, error: PeerError) -> None:
         if (error.code, error.fields) != self._told:
@@ -82,7 +90,12 @@ class _Outage:
             self._report.began(error)
 
     def over(self) -> None:
-        self._pace.reset()
+        if self.worked_since is None:
+            self.worked_since = _now()
         if self._told is not None:
             self._told = None
             self._report.ended()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

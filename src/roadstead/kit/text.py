@@ -35,6 +35,14 @@ def _shown(character: str) -> str:
     return character
 
 
+def pem_certificates(text: str) -> str:
+    """Return the certificates of a PEM file and nothing else of it: a private key that stands there is nobody's
+    business.
+    """
+    found = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
+    return "".join(f"{one}\n" for one in found)
+
+
 def cut(text: str, limit: int) -> str:
     """Return at most ``limit`` bytes (as UTF-8) of ``text``, cut between characters, with a mark when cut."""
     if len(text) * 4 <= limit:

@@ -201,6 +201,9 @@ VERBS: dict[str, Run] = {
 """Every verb.  In the place of the VM, `master`, `certificate` and `host` take a host's number, `rate` events a second,
 `mood` a word of `Mood`, `lose-deletions` a class of XAPI."""
 
+READING = frozenset({"truth", "door"})
+"""The verbs that change nothing; what others did survives a lab that is killed."""
+
 
 def _shown(pool: LabPool, name: str) -> dict[str, object]:
     """One VM as answers show it."""
@@ -262,12 +265,16 @@ async def _outcome(pool: LabPool, line: bytes) -> dict[str, object]:
 
 
 async def obey(pool: LabPool, order: Order) -> object:
-    """Do what is asked; `RoadsteadError` when that cannot be."""
+    """Do what is asked, and keep what came of it; `RoadsteadError` when it cannot be done."""
     run = VERBS.get(order.verb)
     if run is None:
         raise InputError("action-unknown", action=order.verb, known=", ".join(VERBS))
-    result = run(pool, order)
-    return await result if inspect.isawaitable(result) else result
+    try:
+        result = run(pool, order)
+        return await result if inspect.isawaitable(result) else result
+    finally:
+        if order.verb not in READING:
+            await pool.save()
 
 
 async def ask(state: Path, order: Order) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from roadstead.lab.pool import contents
 from roadstead.lab.pool.driver import NewVm
 from roadstead.lab.pool.server import LabPool
 from roadstead.lab.pool.state import Folder
+from roadstead.model import parse_address
 
 PORT = 8443
 NETWORK = "10.213.0.0/16"
@@ -99,7 +100,7 @@ async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> 
                     user=pool.user,
                     password_file=pool.folder.password_file,
                     state=state,
-                    admit=pool.machines.networks,
+                    admit=await pool.machines.networks(),
                     notes=notes + _boot_notes(pool),
                 )
             )
@@ -134,6 +135,9 @@ def _parse_vm(text: str) -> NewVm:
     addresses = tuple(filter(None, (address.strip() for address in listed.split(","))))
     if not name or not addresses:
         raise InputError("field-invalid", field="--vm", reason=f"{text} is not NAME=ADDRESS[,ADDRESS…][@USER]")
+    for address in addresses:
+        if parse_address(address) is None:
+            raise InputError("field-invalid", field="--vm", reason=f"{address} is no IP address")
     return NewVm(name, 0, enabled=False, addresses=addresses, user=user)
 
 

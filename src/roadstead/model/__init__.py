@@ -32,6 +32,7 @@ from roadstead.model.records import (
     Vm,
 )
 from roadstead.model.snapshot import Snapshot
+from roadstead.model.weights import weight
 
 __all__ = [
     "ACTIONS",
@@ -67,4 +68,5 @@ __all__ = [
     "container_id",
     "parse_address",
     "split_container_id",
+    "weight",
 ]

@@ -29,4 +29,4 @@ class Snapshot(Protocol):
         """The running VMs that announce this address (in its canonical spelling)."""
 
     def pinned(self, host_key: str) -> Set[VmId]:
-        """The running VMs for which this SSH host key (base64 blob) is remembered in their pool."""
+        """The VMs, running or not, for which this SSH host key (base64 blob) is remembered in their pool."""

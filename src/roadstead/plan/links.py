@@ -18,8 +18,6 @@ class Wanted:
     addresses: tuple[str, ...]
     """Allowed, in order, best first."""
     pin: pins.Pin
-    shared_allowed: bool
-    """The operator confirmed that the VM's key may be another VM's too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +52,10 @@ def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
         raise LinkError("no-address-yet", vm=vm.id)
     usable = addresses.candidates(vm, access.address, circumstances.winner, circumstances.rules)
     pin = pins.pin_before(vm, circumstances.memory, snapshot)
-    confirmed = circumstances.memory.consent is not None
-    if pin.key is None and not confirmed:
+    is_known = pin.key is not None or pin.confirmed is not None
+    if not is_known and not circumstances.memory.address_accepted:
         usable = addresses.unclaimed(vm, usable, snapshot)
-    return Wanted(vm.id, access, usable, pin, shared_allowed=confirmed)
+    return Wanted(vm.id, access, usable, pin)
 
 
 def _is_booting(vm: Vm, circumstances: Circumstances) -> bool:
@@ -68,5 +66,5 @@ def _is_booting(vm: Vm, circumstances: Circumstances) -> bool:
 
 def owner(host_key: str, vm: VmId, snapshot: Snapshot) -> str | None:
     """Return the names of the other running VMs whose remembered key is ``host_key`` (base64 blob), or None."""
-    owners = snapshot.pinned(host_key) - {vm}
-    return ", ".join(sorted(snapshot.vms[each].name for each in owners)) or None
+    owners = [snapshot.vms[each] for each in snapshot.pinned(host_key) - {vm}]
+    return ", ".join(sorted(each.name for each in owners if each.running)) or None

@@ -46,30 +46,38 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What our database knows of one VM: its ``last`` pin, and whether its pool was known before the VM came."""
+    """What we know of one VM: its ``last`` pin, and whether its pool was known before the VM came."""
 
     last: str | None = None
     pool_known: bool = False
+    is_anothers: bool = False
+    """Whether the pin that the pool holds of a VM that was never met is the last one of another VM."""
+    forgotten: str | None = None
+    """The pool's pin that the operator had forgotten: the pool may show it for a moment still."""
     consent: str | None = None
-    """The key (``<type> <fingerprint>``) that the operator confirmed for it, or `ANY_KEY`."""
+    """The key (``<type> <fingerprint>``) that the operator compared and confirmed for the next contact."""
+    address_accepted: bool = False
+    """Whether the operator said that the VM may be called at an address that another announces, too."""
 
 
 HOST_KEY_PROBLEMS = frozenset({"host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone"})
 """The problems that wait for the operator to judge a host key."""
-ANY_KEY = "*"
-"""The consent to whichever key the VM shows next."""
 
 
 def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
     """Return what the guest is held to in the next handshake."""
-    if memory.consent == ANY_KEY:
-        return Pin(Standing.NONE)
-    key = vm.settings.get(config_keys.HOST_KEY)
+    key = pool_pin(vm, memory)
     if key and not _is_copy(vm, key, memory, snapshot):
         return Pin(Standing.PINNED, key, memory.consent)
     if not key and memory.last is not None:
         return Pin(Standing.VANISHED, memory.last, memory.consent)
     return Pin(Standing.NONE, confirmed=memory.consent)
+
+
+def pool_pin(vm: Vm, memory: Memory) -> str | None:
+    """Return the pin that the pool holds of ``vm``; None without any, and for one that the operator had forgotten."""
+    key = vm.settings.get(config_keys.HOST_KEY)
+    return key if key and key != memory.forgotten else None
 
 
 def amends(vm: Vm, memory: Memory, *, signed_in: bool) -> Amends:
@@ -84,10 +92,13 @@ def amends(vm: Vm, memory: Memory, *, signed_in: bool) -> Amends:
 
 def explain(error: LinkError, pin: Pin) -> LinkError:
     """Return ``error`` as it reads for a pin that vanished: there is nothing to compare with but our own memory."""
-    if error.code in {"host-key-changed", "host-key-type-gone"} and pin.standing is Standing.VANISHED:
+    if error.code == "host-key-changed" and pin.standing is Standing.VANISHED:
         return LinkError("host-key-forgotten", **error.fields)
     return error
 
 
 def _is_copy(vm: Vm, key: str, memory: Memory, snapshot: Snapshot) -> bool:
-    return memory.last is None and memory.pool_known and bool(snapshot.pinned(key) - {vm.id})
+    """Whether the pin came with a VM that is new to us, from another, which may be off or gone by now."""
+    if memory.last is not None or not memory.pool_known:
+        return False
+    return memory.is_anothers or bool(snapshot.pinned(key) - {vm.id})

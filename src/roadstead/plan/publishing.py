@@ -7,7 +7,9 @@ when nobody keeps them current: after management ended, of a VM that is off, of 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Self
 
+from roadstead.errors import InputError
 from roadstead.model import LinkState, Vm
 
 
@@ -17,6 +19,16 @@ class Choice:
 
     on: bool = True
     tag: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``on``, ``off`` or ``tag:NAME``. Raises `InputError` ``field-invalid``."""
+        if text in {"on", "off"}:
+            return cls(on=text == "on")
+        kind, _, tag = text.partition(":")
+        if kind != "tag" or not tag:
+            raise InputError("field-invalid", field="publish", reason="it is on, off, or tag: and the name of a tag")
+        return cls(tag=tag)
 
     def takes(self, vm: Vm) -> bool:
         """Whether ``vm`` is to be published."""

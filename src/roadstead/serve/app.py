@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from roadstead.errors import RoadsteadError
+from roadstead.errors import InputError, RoadsteadError
 from roadstead.serve import openapi, problems
 from roadstead.serve.borders import Border, BoundedBody, Door, Token
 from roadstead.serve.calls import CALLER, Call, Services
@@ -71,12 +71,22 @@ def _endpoint(row: Route) -> Callable[..., Awaitable[Response]]:
     async def endpoint(*, request_: Request, **given: Any) -> Response:
         caller = request_.scope[CALLER]
         caller.demand(row.permission)
+        _refuse_unknown(request_)
         answer: Response | Awaitable[Response] = row.handler(Call(request_.app.state.services, caller), **given)
         return answer if isinstance(answer, Response) else await answer
 
     endpoint.__name__ = row.name
     endpoint.__signature__ = inspect.Signature([asked, *parameters], return_annotation=Response)  # type: ignore[attr-defined]
     return endpoint
+
+
+def _refuse_unknown(request: Request) -> None:
+    """Raise `InputError` for a parameter that the route does not have: a misspelt filter would find everything."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise InputError("field-invalid", field=name, reason=f"this request has no such parameter; {has}")
 
 
 async def _told(request: Request, error: Exception) -> Response:  # noqa: RUF029 - what is not async runs in a thread

@@ -22,6 +22,15 @@ Only = Annotated[
 ]
 
 
+Publish = Annotated[
+    str,
+    Field(
+        max_length=512,
+        description="What XenCenter and Xen Orchestra are shown of the pool's containers: `on`, `off`, or `tag:NAME`.",
+    ),
+]
+
+
 class Body(BaseModel):
     """A body; what it does not know it refuses."""
 
@@ -51,6 +60,7 @@ class NewPool(Body):
     accept_new: bool = Field(default=False, description="Trust whatever certificate the server shows now.")
     admit: Admit = []
     only: Only = []
+    publish: Publish = "on"
 
     def change(self) -> PoolChange:
         """Return the command."""
@@ -68,6 +78,7 @@ class PoolEdit(Body):
     accept_new: bool = Field(default=False, description="Trust whatever certificate the server shows now.")
     admit: Admit | None = None
     only: Only | None = None
+    publish: Publish | None = None
 
     def change(self) -> PoolChange:
         """Return the command."""
@@ -91,6 +102,7 @@ def _change(body: NewPool | PoolEdit, password: SecretStr | None) -> PoolChange:
         accept_new=body.accept_new,
         admit=_tuple(body.admit),
         only=_tuple(body.only),
+        publish=body.publish,
     )
 
 

@@ -28,7 +28,9 @@ class ProblemDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
     remedy: str
     fields: dict[str, str] = {}
     candidates: tuple[str, ...] = ()
-    """What to type instead of an ambiguous name, at most 20; ``fields.count`` says how many there are."""
+    """What to type instead of an ambiguous name, at most 20; ``fields.count`` says how many there are. After an id,
+    which alone tells things of one name apart, stands in brackets where that one is.
+    """
     suggestions: tuple[str, ...] = ()
     """What is called similarly, when nothing has the name."""
 

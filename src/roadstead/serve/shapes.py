@@ -26,6 +26,7 @@ class PoolView(Pool, frozen=True, kw_only=True):
     certificate: Certificate | None = None
     admit: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
+    publish: str = ""
     vms: int = 0
     managed: int = 0
     running: int = 0
@@ -126,4 +127,11 @@ def pool_view(call: Call, pool: Pool, counts: PoolCounts) -> PoolView:
     certificate = Certificate(kind="ca")
     if not stored.ca_pem:
         certificate = Certificate(kind="fingerprint", fingerprint=stored.fingerprints.get("", ""))
-    return PoolView(**shown, user=stored.user, certificate=certificate, admit=stored.admit, only=stored.only)
+    return PoolView(
+        **shown,
+        user=stored.user,
+        certificate=certificate,
+        admit=stored.admit,
+        only=stored.only,
+        publish=stored.publish,
+    )

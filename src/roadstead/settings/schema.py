@@ -40,6 +40,17 @@ class PoolSettings(Section):
     absence_seconds: float = Field(
         default=2.0, ge=0, description="How long a vanished other_config key still counts as there."
     )
+    relist_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Shortest time between two listings of a class of which deletions got lost.",
+    )
+    steady_seconds: float = Field(
+        default=60.0, ge=0, description="How long a pool must stay live before delays between tries are short again."
+    )
+    objects: int = Field(
+        default=20_000, ge=1, description="How many objects of one class (VMs, for one) a pool may have."
+    )
 
 
 class LinkSettings(Section):
@@ -62,6 +73,9 @@ class LinkSettings(Section):
         default=30.0, gt=0, description="First delay after a refused key or a host-key problem."
     )
     refusal_limit_seconds: float = Field(default=600.0, gt=0, description="Longest delay after such refusals.")
+    settle_seconds: float = Field(
+        default=30.0, ge=0, description="How long a guest has to stay live before its next failure counts as the first."
+    )
     boot_seconds: float = Field(
         default=120.0, ge=0, description="How long a VM that has just started may announce no address."
     )
@@ -87,8 +101,16 @@ class EngineSettings(Section):
     )
     relist_seconds: float = Field(default=10.0, gt=0, description="Shortest time between two such listings.")
     text_bytes: int = Field(default=4096, ge=64, description="What is kept of a name, label or command.")
-    kept_bytes: int = Field(default=8 * 2**20, ge=2**16, description="What is kept of one guest in the inventory.")
+    kept_bytes: int = Field(
+        default=16 * 2**20, ge=2**16, description="Memory that the containers of one guest may take in the inventory."
+    )
     answer_seconds: float = Field(default=20.0, gt=0, description="Limit on an answer that should come at once.")
+    stall_seconds: float = Field(
+        default=5.0, gt=0, description="How long a large answer that is on its way may bring nothing."
+    )
+    idle_seconds: float = Field(
+        default=60.0, gt=0, description="How often an engine that says nothing is asked whether it lives."
+    )
     action_seconds: float = Field(default=120.0, gt=0, description="Limit on an action such as stop.")
     full_pass_seconds: float = Field(
         default=600.0, gt=0, description="How often everything is listed again, to repair."
@@ -115,6 +137,9 @@ class ServerSettings(Section):
     """The API."""
 
     feed_changes: int = Field(default=65536, ge=16, description="How many changes are kept for readers that resume.")
+    feed_bytes: int = Field(
+        default=128 * 2**20, ge=2**20, description="Memory that the changes kept for them may take."
+    )
     operations_kept_seconds: float = Field(
         default=3600.0, gt=0, description="How long a finished operation can be asked for."
     )

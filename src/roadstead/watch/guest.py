@@ -14,10 +14,9 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from roadstead.kit import clocks
-from roadstead.model import Container, Engine, Fact, Gone, Listed, Scope, Seen, VmId, container_id
+from roadstead.model import Container, Engine, Fact, Gone, Listed, Scope, Seen, VmId, container_id, weight
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.engine.events import EventStream
-from roadstead.peers.engine.messages.containers import weight
 from roadstead.peers.engine.messages.events import EngineEvent, Flood
 from roadstead.settings.schema import EngineSettings
 from roadstead.watch.doubts import Doubts
@@ -52,6 +51,8 @@ class GuestWatcher:
         self._doubts = Doubts()
         self._started: dict[str, datetime] = {}
         self._last_listing = 0.0
+        self._heard = 0.0
+        """When the engine said something last."""
         self._room = settings.kept_bytes
         """How much may still be read of single containers before all are listed again."""
         self._shown: frozenset[str] | None = None
@@ -66,29 +67,37 @@ class GuestWatcher:
                 await self._follow(events)
 
     async def _follow(self, events: EventStream) -> None:
-        """One turn: wait for events, or for the time of the full pass, and bring the inventory up to date."""
+        """One turn: wait for events, or until something is due without them, and bring the inventory up to date."""
         full_pass = self._last_listing + self._settings.full_pass_seconds
-        batch = await events.take(min(full_pass - _now(), self._doubts.seconds(_now())))
+        idle = self._heard + self._settings.idle_seconds
+        until = min(full_pass, idle, _now() + self._doubts.seconds(_now()))
+        batch = await events.take(until - _now())
         if isinstance(batch, Flood) or self._room < 0:
-            await asyncio.sleep(max(0.0, self._last_listing + self._settings.relist_seconds - _now()))
+            await events.rest(max(0.0, self._last_listing + self._settings.relist_seconds - _now()))
             await self._list(None)
             return
-        lagging = self._doubts.note(batch, _now())
+        # A timer may go off a moment early.
+        now = _now() if batch or self._engine.is_doubted else max(_now(), until)
+        if self._engine.is_doubted or (not batch and now >= idle):
+            await self._engine.ping()
+            self._heard = _now()
+        lagging = self._doubts.note(batch, now)
         self._note_starts(batch)
         if len(lagging) == 1:
             # Of several the first would hold up the others.
             await self._engine.settled(lagging.pop(), SETTLING_SECONDS)
-        asked = list(dict.fromkeys([*(event.engine_id for event in batch), *self._doubts.due(_now())]))
-        if asked and _now() < full_pass:
-            await self._read_again(asked)
-        else:
+        asked = list(dict.fromkeys([*(event.engine_id for event in batch), *self._doubts.due(max(now, _now()))]))
+        if now >= full_pass:
             await self._list(None)
+        elif asked:
+            await self._read_again(asked)
 
     async def _read_again(self, asked: Sequence[str]) -> None:
         if len(asked) > REREAD_LIMIT:
             await self._list(None)
             return
         found = await self._engine.containers_by_id(asked)
+        self._heard = _now()
         facts: list[Fact] = []
         for engine_id in asked:
             container = found.get(engine_id)
@@ -106,7 +115,7 @@ class GuestWatcher:
 
     async def _list(self, engine: Engine | None) -> None:
         listing = await self._engine.containers()
-        self._last_listing = _now()
+        self._last_listing = self._heard = _now()
         self._room = self._settings.kept_bytes
         self._doubts.settle_all({container.engine_id: container for container in listing.containers}, _now())
         self._doubts.wait_longer()

@@ -212,6 +212,53 @@ async def test_an_engine_that_is_restarted_is_back_soon() -> None:
         assert world.words()[-1] == "live"
 
 
+async def _hang_up(road: Road, seconds: float) -> None:
+    """Let the engine end its streams for so long, each soon after it was opened."""
+    end = _now() + seconds
+    while _now() < end:
+        await asyncio.sleep(0.1)
+        if road.links:
+            road.link.stop_engine()
+            road.link.start_engine()
+
+
+async def test_a_guest_that_hangs_up_again_and_again_changes_ever_more_rarely() -> None:
+    """Each time it works for a moment, its containers are current and stale again, which every reader is told of."""
+    road, world = Road(), World()
+    async with _kept(road, world):
+        await _hang_up(road, 600)
+        came = [at for at, state, _ in world.states() if state == "live"]
+        assert len(came) < 30
+        assert min(later - earlier for earlier, later in pairwise(came[-5:])) > 20
+
+
+async def test_a_guest_that_hangs_up_now_and_then_is_back_soon() -> None:
+    """Who was live for a while is tried at once, and needs no time between two listings."""
+    road, world = Road(), World()
+    async with _kept(road, world):
+        await _hang_up(road, 100)
+        await asyncio.sleep(100)
+        for _ in range(3):
+            await asyncio.sleep(60)
+            await _hang_up(road, 0.05)
+            await asyncio.sleep(0.01)
+            assert world.words()[-1] == "broken engine-down"
+            await asyncio.sleep(1.5)
+            assert world.words()[-1] == "live"
+
+
+async def test_a_guest_is_listed_twice_in_ten_seconds_at_the_most() -> None:
+    """However often somebody asks for a try: a listing of thousands of containers is work for every reader."""
+    road, world = Road(), World()
+    async with _kept(road, world) as guest:
+        for _ in range(600):
+            await _hang_up(road, 0.05)
+            guest.try_now(politely=False)
+        came = [at for at, state, _ in world.states() if state == "live"]
+        assert 8 < len(came) <= 14
+        assert min(later - earlier for earlier, later in zip(came, came[2:], strict=False)) >= 10
+
+
 async def test_a_link_that_is_lost_while_the_engine_is_down_is_opened_anew() -> None:
     """One outage may turn into another; each is said once."""
     road, world = Road(), World()

@@ -12,7 +12,7 @@ from roadstead.errors import PeerError
 from roadstead.kit import tasks
 from roadstead.model import PoolId, VmId
 from roadstead.peers.database.client import Database, KeyedVm, Pin
-from roadstead.plan.pins import ANY_KEY, Memory
+from roadstead.plan.pins import Memory
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase, stored_pool
 
@@ -206,20 +206,34 @@ async def test_a_forgotten_pin_makes_the_next_contact_a_first_one(database: Fake
         memories.met(ONE, Met(records.POOL, KEY))
         await asyncio.sleep(1)
         memories.met(VmId("vm-2"), Met(records.POOL, KEY))
-        await memories.forget_pin(ONE)
-        await memories.forget_pin(VmId("vm-2"))
-        await memories.forget_pin(VmId("nobody"))
+        await memories.forget_pin(ONE, KEY)
+        await memories.forget_pin(VmId("vm-2"), None)
+        await memories.forget_pin(VmId("nobody"), None)
         await asyncio.sleep(1)
-        assert memories.of(records.vm()).last is None
+        assert memories.of(records.vm()) == Memory(forgotten=KEY)
         assert _kept(database) == {}
+        memories.met(ONE, Met(records.POOL, OTHER))
+        assert memories.of(records.vm()) == Memory(last=OTHER)
+
+
+async def test_a_pin_is_known_for_anothers(database: FakeDatabase) -> None:
+    """Of a VM that was never met, also when the other one is gone from the inventory."""
+    memories = _memories(database)
+    memories.met(VmId("other"), Met(records.POOL, KEY))
+    pinned = records.vm(settings=records.MANAGED | {records.HOST_KEY: KEY})
+    assert memories.of(pinned).is_anothers
+    assert not memories.of(records.vm(settings=records.MANAGED | {records.HOST_KEY: OTHER})).is_anothers
+    memories.met(ONE, Met(records.POOL, KEY))
+    assert not memories.of(pinned).is_anothers
 
 
 async def test_a_consent_holds_until_the_next_contact(database: FakeDatabase) -> None:
     """And is used up by it."""
     memories = _memories(database)
-    memories.consent(ONE, ANY_KEY)
-    assert memories.of(records.vm()).consent == ANY_KEY
-    assert memories.of(records.vm("vm-2")).consent is None
+    memories.consent(ONE, "ssh-rsa SHA256:abc")
+    memories.accept_address(ONE)
+    assert memories.of(records.vm()) == Memory(consent="ssh-rsa SHA256:abc", address_accepted=True)
+    assert memories.of(records.vm("vm-2")) == Memory()
     memories.met(ONE, Met(records.POOL, KEY))
     assert memories.of(records.vm()) == Memory(last=KEY)
 
@@ -228,8 +242,9 @@ async def test_forgetting_a_pin_takes_a_consent_back(database: FakeDatabase) -> 
     """It was about the key that is no longer remembered."""
     memories = _memories(database)
     memories.consent(ONE, "ssh-rsa SHA256:abc")
-    await memories.forget_pin(ONE)
-    assert memories.of(records.vm()).consent is None
+    memories.accept_address(ONE)
+    await memories.forget_pin(ONE, None)
+    assert memories.of(records.vm()) == Memory()
 
 
 async def test_the_last_winner_is_remembered(database: FakeDatabase) -> None:

@@ -14,6 +14,7 @@ from msgspec import structs
 from roadstead.act import pools
 from roadstead.act.memory import Memories
 from roadstead.act.pools import Pools
+from roadstead.act.publishing import Publisher
 from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
@@ -21,7 +22,7 @@ from roadstead.kit import tasks
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
 from roadstead.peers.database.client import Database, StoredPool
-from roadstead.settings.schema import PoolSettings
+from roadstead.settings.schema import PoolSettings, PublishSettings
 from tests.unit.fakes.databases import FakeDatabase, stored_pool
 
 SETTINGS = PoolSettings(connect_seconds=5, call_seconds=5, list_seconds=5, event_seconds=0.3, retry_first_seconds=0.05)
@@ -38,7 +39,14 @@ class Office:
 
     def __post_init__(self) -> None:
         self.memories = Memories(cast("Database", self.database))
-        self.pools = Pools(cast("Database", self.database), self.memories, SETTINGS, self.tell, self.retried.append)
+        self.pools = Pools(
+            cast("Database", self.database),
+            self.memories,
+            SETTINGS,
+            self.tell,
+            self.retried.append,
+            lambda config, choice: Publisher(self.store, config, PublishSettings(), choice),
+        )
 
     def tell(self, facts: Sequence[Fact]) -> None:
         """Take facts."""
@@ -221,7 +229,7 @@ async def test_an_address_of_another_pool_is_no_new_address(office: Office, lab:
     """A pool cannot become another one."""
     pool = await office.pools.add(_change(lab))
     async with LabPool(tmp_path / "other", hosts=1, network="127.88.7", seed=7) as other:
-        with pytest.raises(InputError, match="another pool answers there"):
+        with pytest.raises(PoolError, match="Another pool answers"):
             await office.pools.change(
                 pool.id, PoolChange(url=other.url, password=other.password, fingerprint=other.fingerprint)
             )
@@ -320,7 +328,7 @@ async def test_a_pool_that_learns_while_it_is_removed_is_no_mistake(office: Offi
     """The end of one and the news of the other may cross."""
     pool = await office.pools.add(_change(lab))
     keeper = office.pools.keeper(pool.id)
-    office.pools._learned(structs.replace(pool, name="renamed"), keeper.client.address)  # noqa: SLF001 - that very moment
+    office.pools._learned(pool.id, "renamed", keeper.client.address)  # noqa: SLF001 - that very moment
     await office.pools.remove(pool.id)
     assert office.database.stored == {}
 
@@ -345,6 +353,103 @@ async def test_our_own_database_is_no_pools_outage(monkeypatch: pytest.MonkeyPat
             await _until(lambda: database.stored[pool.id].name == "renamed")
             await _until(lambda: office.pools.stored(pool.id).name == "renamed")
     assert [entry["problem"] for entry in logs if entry["log_level"] == "warning"] == ["state-unusable"]
+
+
+# ---- what is stored and makes no sense
+
+UNUSABLE: list[Any] = [
+    pytest.param({"ca_pem": "nonsense"}, id="ca"),
+    pytest.param({"url": "not an address"}, id="url"),
+    pytest.param({"url": ""}, id="no-url"),
+    pytest.param({"fingerprints": {"": "zz"}}, id="fingerprint"),
+    pytest.param({"admit": ("everything",)}, id="networks"),
+    pytest.param({"password": "", "flaw": "password cannot be read from the database"}, id="password"),
+]
+
+
+@pytest.mark.parametrize("fields", UNUSABLE)
+async def test_a_pool_that_is_stored_unusably_is_that_pools_problem(lab: LabPool, fields: dict[str, Any]) -> None:
+    """The others are live; it is shown with its problem, can be tested, and is mended by a change that works."""
+    database = FakeDatabase()
+    async with Office(database).open() as pools:
+        id = (await pools.add(_change(lab))).id
+    sound = database.stored[id]
+    database.stored[id] = structs.replace(sound, **fields)
+    office = Office(database)
+    async with office.open() as pools:
+        await _until(lambda: office.store.pools[id].problem)
+        problem = office.store.pools[id].problem
+        assert problem is not None
+        assert problem.code == "pool-unusable"
+        (step,) = await pools.test(id)
+        assert not step.ok
+        with pytest.raises(RoadsteadError):
+            await pools.change(id, PoolChange(password="wrong"))
+        assert database.stored[id] == structs.replace(sound, **fields)
+        changed = await pools.change(id, _change(lab, admit=()))
+        assert changed.live
+        assert office.store.pools[id].problem is None
+        assert (database.stored[id].flaw, database.stored[id].password) == ("", lab.password)
+
+
+async def test_a_pool_that_is_stored_unusably_can_be_removed() -> None:
+    """Whatever is wrong with it."""
+    office = Office()
+    office.database.stored[PoolId("broken")] = stored_pool("broken", url="", flaw="url cannot be read")
+    async with office.open() as pools:
+        await pools.remove(PoolId("broken"))
+        assert (office.database.stored, dict(office.store.pools)) == ({}, {})
+
+
+# ---- another pool
+
+
+@pytest.mark.parametrize("moment", ["at-start", "while-running"])
+async def test_a_pool_that_calls_itself_another_is_told_and_harms_nobody(
+    lab: LabPool, tmp_path: Path, moment: str
+) -> None:
+    """Not the pool whose id it takes, nor what is known of itself: nothing is stored, told or shown of it."""
+    office = Office()
+    async with LabPool(tmp_path / "other", hosts=1, network="127.88.7", seed=7) as other:
+        async with office.open() as pools:
+            first, second = await pools.add(_change(lab)), await pools.add(_change(other))
+            before = dict(office.database.stored)
+            if moment == "while-running":
+                _become(lab, second.id)
+            await _check_other(office, first.id, second.id, before, is_other=moment == "while-running")
+        if moment == "at-start":
+            _become(lab, second.id)
+            office = Office(office.database)
+            async with office.open():
+                await _check_other(office, first.id, second.id, before, is_other=True)
+
+
+def _become(lab: LabPool, id: PoolId) -> None:
+    (ref,) = lab.core.database.table("pool").rows
+    lab.core.database.write("pool", ref, "uuid", id)
+    lab.core.database.write("pool", ref, "name_label", "stolen")
+
+
+async def _check_other(
+    office: Office, first: PoolId, second: PoolId, before: dict[PoolId, StoredPool], *, is_other: bool
+) -> None:
+    """The second pool is live and as it was; the first one is, too, unless another answers for it: then it is told
+    so, and can be removed.
+    """
+    if is_other:
+        await _until(lambda: office.store.pools[first].problem)
+        problem = office.store.pools[first].problem
+        assert problem is not None
+        assert problem.code == "pool-other-answers"
+    await _until(lambda: office.store.pools[second].live)
+    assert office.store.pools[second].name == before[second].name
+    assert office.database.stored == before
+    if is_other:
+        steps = await office.pools.test(first)
+        assert "Another pool answers" in steps[-1].message
+        await office.pools.remove(first)
+        assert set(office.database.stored) == {second}
+        assert office.store.pools[second].live
 
 
 # ---- asking

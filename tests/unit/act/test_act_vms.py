@@ -20,7 +20,7 @@ from roadstead.model.config_keys import HOST_KEY, MONITOR
 from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.messages import fingerprint
-from roadstead.plan.pins import ANY_KEY, HOST_KEY_PROBLEMS
+from roadstead.plan.pins import HOST_KEY_PROBLEMS, Memory
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
 
@@ -185,12 +185,23 @@ async def test_another_key_than_the_compared_one_is_not_confirmed(desk: Desk, co
     assert desk.tried == []
 
 
-async def test_an_address_that_is_claimed_twice_is_settled_by_the_next_key(desk: Desk) -> None:
+async def test_an_address_that_is_claimed_twice_is_confirmed_and_no_key_is(desk: Desk) -> None:
     """No key was shown that could have been compared; an older one plays no part."""
     desk.see(code="address-claimed-twice")
     desk.shown[ONE] = SHOWN
     await desk.vms.confirm_host_key(ONE, None)
-    assert desk.memories.of(desk.store.vms[ONE]).consent == ANY_KEY
+    memory = desk.memories.of(desk.store.vms[ONE])
+    assert (memory.consent, memory.address_accepted) == (None, True)
+    assert desk.tried == [("now", ONE)]
+
+
+async def test_what_was_not_shown_is_not_confirmed(desk: Desk) -> None:
+    """A VM without a key of the remembered type showed none: whichever comes next was compared by nobody."""
+    desk.see(code="host-key-type-gone")
+    with pytest.raises(ConflictError) as caught:
+        await desk.vms.confirm_host_key(ONE, None)
+    assert caught.value.code == "nothing-to-confirm"
+    assert desk.memories.of(desk.store.vms[ONE]) == Memory()
 
 
 @pytest.mark.parametrize("code", ["", "refused", "key-rejected"])
@@ -205,13 +216,14 @@ async def test_where_no_key_waits_there_is_nothing_to_confirm(desk: Desk, code: 
 
 
 async def test_a_forgotten_key_is_forgotten_everywhere(desk: Desk) -> None:
-    """In the pool and here; the next contact is a first one, and made at once."""
+    """In the pool and here, at once; the next contact is a first one with no consent to anything."""
     desk.see(code="host-key-changed", settings=records.MANAGED | {HOST_KEY: BLOB})
     desk.memories.met(ONE, Met(records.POOL, BLOB))
     await desk.vms.forget_host_key(ONE)
     assert desk.written == [(ONE, HOST_KEY, None)]
     memory = desk.memories.of(desk.store.vms[ONE])
-    assert (memory.last, memory.consent) == (None, ANY_KEY)
+    assert (memory.last, memory.consent, memory.address_accepted) == (None, None, False)
+    assert desk.vms.host_keys(ONE).pinned is None
     assert desk.tried == [("now", ONE)]
 
 

@@ -48,7 +48,7 @@ async def _sign_ins(code: str) -> int:
         ways.append(RefusingWay(code, tried))
         return Opened(ways[-1])
 
-    guest = Guest(VmId("vm"), open_way, Services(Settings(), Budget(2**20), lambda _: None, lambda _: {}))
+    guest = Guest(VmId("vm"), open_way, Services(Settings(), Budget(2**20, 2**20), lambda _: None, lambda _: {}))
     async with asyncio.TaskGroup() as group:
         running = group.create_task(guest.run())
         for _ in range(TRIES):

@@ -52,6 +52,22 @@ async def test_a_command_is_run_inside_a_guest(tmp_path: Path) -> None:
     assert refused[0] == 3 and "nobody" in refused[2]
 
 
+@pytest.mark.limit(60)
+async def test_a_labs_folder_may_stand_before_what_is_done_to_it(tmp_path: Path) -> None:
+    """`lab --state DIR do` acts on that lab; other options of `lab` would start one, so they are refused there."""
+    async with LabPool(tmp_path, hosts=1, guests=PlainGuests()) as pool, control.listening(pool):
+        await pool.create_vm("web-1")
+        done = await _typed("lab", "--state", str(tmp_path), "do", "stop", "web-1")
+        entered = await _typed("lab", "--state", str(tmp_path), "enter", "web-1")
+        refused = await _typed("lab", "--state", str(tmp_path), "--vms", "3", "do", "truth")
+        nobody = await _typed("lab", "--state", str(tmp_path), "do", "stop", "nope")
+
+    assert done[0] == 0 and '"state": "halted"' in done[1]
+    assert entered[0] == 1 and "not running" in entered[2]
+    assert refused[0] == 2 and "--vms" in refused[2]
+    assert nobody[0] == 3 and "roadstead lab do truth" in nobody[2]
+
+
 def test_a_second_demonstration_touches_nothing_of_the_first(tmp_path: Path) -> None:
     """On a folder on which one runs it is refused before any log of the first is opened."""
     log = tmp_path / "lab.log"

@@ -249,6 +249,18 @@ def test_hostkey_confirm_asks_once_and_leaves_settled_ones_alone(canned: Canned)
     assert not canned.bodies("POST", "/vms/b-uuid/hostkey/confirm")
 
 
+def test_an_address_is_confirmed_without_a_key(canned: Canned) -> None:
+    """The key that a VM showed before its address was claimed twice is not sent as if it had been compared now."""
+    canned.answers["GET /vms/vm1"] = vm()
+    canned.answers["GET /vms/vm1-uuid/hostkey"] = key("address-claimed-twice", "SHA256:old")
+    canned.answers["POST /vms/vm1-uuid/hostkey/confirm"] = key("address-claimed-twice", "SHA256:old")
+
+    done = run(canned, "hostkey", "confirm", "vm1", "-y")
+
+    assert canned.bodies("POST", "/vms/vm1-uuid/hostkey/confirm") == [{"fingerprint": None}]
+    assert "SHA256:old" not in done.stdout and "may be called" in done.stdout
+
+
 def test_hostkey_forget_needs_an_answer_even_for_one(canned: Canned) -> None:
     """Forgetting a host key opens the door for a first contact, so even one VM is asked about."""
     canned.answers["GET /vms/vm1"] = vm()

@@ -30,6 +30,23 @@ def test_no_server_is_code_5_for_every_command(words: list[str]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *[["why", ""], ["stop", ""], ["stop", "web1/x", " "], ["inspect", ""], ["enable", ""], ["hostkey", "show", ""]],
+        *[["pool", "test", ""], ["pool", "set", "", "--only", "10.0.0.0/8"]],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_name_is_wrong_usage(canned: Canned, words: list[str]) -> None:
+    """It would name something else than a VM or container: the list of them all. Nothing is asked."""
+    done = run(canned, *words)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "NAME" in done.stderr and "empty" in done.stderr
+    assert not canned.asked
+
+
 def test_the_socket_is_found_where_the_server_puts_it(canned: Canned) -> None:
     """Without --server the local socket is asked, wherever ROADSTEAD_SOCKET says it is."""
     canned.answers["GET /containers"] = [container()]

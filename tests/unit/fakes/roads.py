@@ -62,7 +62,7 @@ class World:
         self.store.apply(Seen(records.pool()), Seen(records.vm()))
         self.told: list[tuple[float, Fact]] = []
         self.followers: list[Callable[[VmId], None]] = []
-        self.services = Services(settings or Settings(), Budget(2**28), self.tell, self.names)
+        self.services = Services(settings or Settings(), Budget(2**28, 2**23), self.tell, self.names)
 
     def tell(self, facts: Sequence[Fact]) -> None:
         """Take facts into the inventory, and tell who follows VMs."""

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from roadstead.inventory.changes import Change
 from roadstead.inventory.feed import Feed
+from tests.unit.fakes import records
 
 pytestmark = pytest.mark.looptime
 FIRST = 1000
+PLENTY = 2**30
 
 
 def _changes(first: int, count: int) -> list[Change]:
@@ -18,7 +20,7 @@ def _changes(first: int, count: int) -> list[Change]:
 
 
 def _feed(count: int, capacity: int = 16) -> Feed:
-    feed = Feed(capacity, FIRST)
+    feed = Feed(capacity, PLENTY, FIRST)
     for change in _changes(FIRST + 1, count):
         feed.publish([change])
     return feed
@@ -76,17 +78,43 @@ def test_an_answer_is_bounded() -> None:
 
 def test_more_changes_at_once_than_the_ring_holds() -> None:
     """A first listing may be longer than the ring: the last ones are kept."""
-    feed = Feed(16, FIRST)
+    feed = Feed(16, PLENTY, FIRST)
     feed.publish(_changes(FIRST + 1, 100))
     assert feed.number == FIRST + 100
     assert _numbers(feed, FIRST + 84) == list(range(FIRST + 85, FIRST + 101))
     assert _numbers(feed, FIRST) is None
 
 
+def _large(number: int, letters: int) -> Change:
+    record = records.container(1, command=chr(0x1F600) * letters)
+    return Change(number, "container", record.id, "set", record)
+
+
+def test_large_changes_make_the_ring_shorter() -> None:
+    """It holds so many bytes of memory, however many changes that are: the oldest go, and who lacks them lists again."""
+    feed = Feed(100, 2**20, FIRST)
+    for number in range(1, 1001):
+        feed.publish([_large(FIRST + number, 2**14)])
+    assert _numbers(feed, FIRST + 985) == list(range(FIRST + 986, FIRST + 1001))
+    assert _numbers(feed, FIRST + 984) is None
+    feed.publish(_changes(FIRST + 1001, 200))
+    assert _numbers(feed, FIRST + 1101) == list(range(FIRST + 1102, FIRST + 1201))
+
+
+def test_a_change_larger_than_the_ring_is_not_kept() -> None:
+    """Readers list again, and the feed goes on."""
+    feed = Feed(16, 2**16, FIRST)
+    feed.publish([*_changes(FIRST + 1, 3), _large(FIRST + 4, 2**16)])
+    assert _numbers(feed, FIRST + 3) is None
+    assert _numbers(feed, FIRST + 4) == []
+    feed.publish(_changes(FIRST + 5, 2))
+    assert _numbers(feed, FIRST + 4) == [FIRST + 5, FIRST + 6]
+
+
 @given(portions=st.lists(st.integers(0, 30), max_size=30), reads=st.lists(st.booleans(), min_size=30, max_size=30))
 def test_no_change_is_ever_skipped(portions: list[int], reads: list[bool]) -> None:
     """Whatever is published between two reads: a reader gets every change, or is told to list again."""
-    feed = Feed(16, FIRST)
+    feed = Feed(16, PLENTY, FIRST)
     known = FIRST
     for count, read in zip(portions, reads, strict=False):
         feed.publish(_changes(feed.number + 1, count))
@@ -123,7 +151,7 @@ async def test_publishing_nothing_wakes_nobody() -> None:
 
 async def test_a_slow_reader_holds_up_nobody() -> None:
     """While one reader sleeps, others get everything as it comes; the sleeper is told to list again."""
-    feed = Feed(16, FIRST)
+    feed = Feed(16, PLENTY, FIRST)
     got: list[int] = []
 
     async def read() -> None:

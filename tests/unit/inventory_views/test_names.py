@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from roadstead.errors import AmbiguousError, NotFoundError
 from roadstead.inventory import names
+from roadstead.model import VmId
 from tests.unit.inventory_views import samples
 
 A = "aaaa1111-0000-4000-8000-000000000001"
@@ -141,8 +142,21 @@ def test_candidates_that_read_alike_are_shown_by_id() -> None:
     with pytest.raises(AmbiguousError) as caught:
         names.find_containers(store, ["web/shop"])
 
-    assert caught.value.candidates == tuple(container.id for container in store.containers())
+    expected = tuple(f"{one.id} ({one.image}, {one.state})" for one in store.containers())
+    assert caught.value.candidates == expected
     assert caught.value.fields["name"] == "web/shop"
+
+
+def test_vms_of_one_name_are_told_apart_by_where_they_are() -> None:
+    """Their ids alone say nothing to people: pool and host stand beside each."""
+    store = samples.store(samples.pool(), samples.host(), samples.vm(A, "web"), samples.vm(B, "web", host=None))
+    with pytest.raises(AmbiguousError) as caught:
+        names.find_vm(store, "web")
+
+    pool, host = store.vms[VmId(A)].pool_name, store.vms[VmId(A)].host_name
+    on_a_host, on_none = (f"{A} (in the pool {pool} on {host}, running)", f"{B} (in the pool {pool}, running)")
+    assert caught.value.candidates == (on_a_host, on_none)
+    assert pool and host
 
 
 def test_many_candidates_are_cut() -> None:

@@ -161,6 +161,8 @@ def test_query_finds_vms(query: str, names: list[str]) -> None:
         ("state: running", "state:"),
         ("state:running,,paused", "state:running,,paused"),
         ("port:http", "port:http"),
+        ("port:99999", "port:99999"),
+        ("port:80,65536/udp", "port:80,65536/udp"),
         ("stale:maybe", "stale:maybe"),
         ('name:"open', 'name:"open'),
         ('"open', '"open'),

@@ -72,13 +72,15 @@ async def test_a_failing_holder_gives_its_place_back() -> None:
 
 async def test_whoever_wants_more_than_is_left_waits() -> None:
     """A budget is never overdrawn; what was given back goes to who waits."""
-    budget = Budget(10)
+    budget = Budget(10, 10)
     async with asyncio.TaskGroup() as group:
-        async with budget.hold(7):
+        with budget.share() as share:
+            await share.grow(7)
             entered = asyncio.Event()
 
             async def hold() -> None:
-                async with budget.hold(4):
+                with budget.share() as other:
+                    await other.grow(4)
                     entered.set()
 
             group.create_task(hold())
@@ -91,23 +93,62 @@ async def test_whoever_wants_more_than_is_left_waits() -> None:
 
 async def test_more_than_all_means_all() -> None:
     """An amount above the total waits for everything instead of for ever."""
-    budget = Budget(10)
-    async with asyncio.timeout(1), budget.hold(1000):
-        assert budget.free == 0
+    budget = Budget(10, 1000)
+    async with asyncio.timeout(1):
+        with budget.share() as share:
+            await share.grow(1000)
+            assert share.is_whole
+            assert budget.free == 0
     assert budget.free == 10
+
+
+async def test_a_share_is_never_more_than_the_largest() -> None:
+    """Who holds that much has all it may ever want."""
+    budget = Budget(100, 10)
+    with budget.share() as share:
+        await share.grow(4)
+        assert (share.held, share.is_whole) == (4, False)
+        await share.grow(3)
+        assert share.held == 4
+        await share.grow(1000)
+        assert (share.held, share.is_whole) == (10, True)
+    assert budget.free == 100
+
+
+async def test_holders_that_all_want_more_come_to_an_end() -> None:
+    """Ten hold all there is but what is kept, and each wants more: one at a time gets it, and nothing is overdrawn."""
+    budget, ended, least = Budget(100, 10), [], 100
+
+    async def hold(name: int) -> None:
+        nonlocal least
+        with budget.share() as share:
+            for amount in range(1, 11):
+                await share.grow(amount)
+                least = min(least, budget.free)
+                await asyncio.sleep(1)
+            ended.append(name)
+
+    async with asyncio.timeout(1000), asyncio.TaskGroup() as group:
+        for name in range(50):
+            group.create_task(hold(name))
+    assert len(ended) == 50
+    assert least >= 0
+    assert budget.free == 100
 
 
 async def test_a_cancelled_waiter_hands_its_turn_on() -> None:
     """Of two that wait, one is cancelled in the moment in which it could go on: the other goes on."""
-    budget = Budget(10)
+    budget = Budget(10, 10)
     done = []
 
     async def hold(name: str) -> None:
-        async with budget.hold(10):
+        with budget.share() as share:
+            await share.grow(10)
             done.append(name)
 
     async with asyncio.TaskGroup() as group:
-        async with budget.hold(10):
+        with budget.share() as share:
+            await share.grow(10)
             first, _ = group.create_task(hold("first")), group.create_task(hold("second"))
             await asyncio.sleep(1)
         first.cancel()
@@ -115,25 +156,46 @@ async def test_a_cancelled_waiter_hands_its_turn_on() -> None:
     assert budget.free == 10
 
 
+async def test_a_waiter_that_gives_up_holds_up_nobody() -> None:
+    """What it wanted may be more than is left; who comes after it wants less."""
+    budget = Budget(10, 4)
+    with budget.share() as whole, budget.share() as share, budget.share() as large, budget.share() as small:
+        await share.grow(4)
+        await whole.grow(3)
+        assert whole.is_whole
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await large.grow(3)
+        async with asyncio.timeout(1):
+            await small.grow(2)
+    assert budget.free == 10
+
+
 @given(
-    amounts=st.lists(st.tuples(st.integers(0, 15), st.floats(0, 3), st.booleans()), max_size=20),
+    amounts=st.lists(st.tuples(st.lists(st.integers(0, 15), max_size=4), st.floats(0, 3), st.booleans()), max_size=20),
     total=st.integers(1, 10),
+    largest=st.integers(1, 12),
 )
-async def test_a_budget_is_kept_whatever_happens(amounts: list[tuple[int, float, bool]], total: int) -> None:
+async def test_a_budget_is_kept_whatever_happens(
+    amounts: list[tuple[list[int], float, bool]], total: int, largest: int
+) -> None:
     """Any mixture of sizes, times and cancellations: never overdrawn, everybody served, everything given back."""
-    budget = Budget(total)
+    budget = Budget(total, largest)
     served = 0
 
-    async def hold(amount: int, seconds: float) -> None:
+    async def hold(steps: list[int], seconds: float) -> None:
         nonlocal served
-        async with budget.hold(amount):
-            assert 0 <= budget.free <= total
+        with budget.share() as share:
+            for amount in steps:
+                await share.grow(amount)
+                assert 0 <= budget.free <= total
+                assert share.held >= min(amount, budget.largest)
+                await asyncio.sleep(seconds)
             served += 1
-            await asyncio.sleep(seconds)
 
     async with asyncio.TaskGroup() as group:
-        for amount, seconds, cancelled in amounts:
-            task = group.create_task(hold(amount, seconds))
+        for steps, seconds, cancelled in amounts:
+            task = group.create_task(hold(steps, seconds))
             await asyncio.sleep(0.1)
             if cancelled:
                 task.cancel()

@@ -108,6 +108,22 @@ async def test_a_peer_that_comes_back_is_tried_quickly_after_its_next_failure() 
     assert [at for at in peer.tried if at > back][:3] == [back + 3601, back + 3603, back + 3607]
 
 
+async def test_a_peer_that_works_for_a_moment_each_time_is_tried_ever_more_rarely() -> None:
+    """Only a run that worked for the time to settle resets the delays; a single short one is followed quickly."""
+    tried: list[float] = []
+
+    async def run(healthy: Healthy) -> None:
+        tried.append(_now())
+        healthy()
+        await asyncio.sleep(0.0 if _now() < 100 else 30.0)
+        raise LinkError("link-lost")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(300):
+            await keep(run, pace=_pace(), report=Report(), settle_seconds=30.0)
+    assert tried == [0, 1, 3, 7, 15, 31, 63, 123, 154, 185, 216, 247, 278]
+
+
 async def test_a_run_that_returns_is_run_again_after_a_delay() -> None:
     """Returning is no outage, but no reason to spin either."""
     tried = []

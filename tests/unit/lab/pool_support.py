@@ -109,7 +109,8 @@ class PlainGuests:
     broken: frozenset[int] = frozenset()
     """The numbers of guests that do not boot."""
 
-    networks = ("10.9.0.0/16",)
+    async def networks(self) -> tuple[str, ...]:
+        return ("10.9.0.0/16",)
 
     async def make(self, name: str, number: int, containers: int) -> PlainGuest:
         if number in self.broken:

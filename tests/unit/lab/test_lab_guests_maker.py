@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -16,11 +17,13 @@ import aiohttp
 import asyncssh
 import pytest
 
+from roadstead.errors import StartError
 from roadstead.lab import guests
 from roadstead.lab.guests.churn import Churn
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.guest import SimulatedGuest
-from roadstead.lab.guests.simulated import SimulatedGuests, address, lone_guest
+from roadstead.lab.guests.places import BLOCKS, address, network
+from roadstead.lab.guests.simulated import SimulatedGuests, lone_guest
 from tests.unit.lab.guests_support import KEY_LINE, connect
 
 PORT_BASE = 20_000
@@ -126,13 +129,10 @@ async def test_a_child_that_cannot_do_it_says_why(tmp_path: Path, port: int) -> 
     """An error in a child reaches the caller, and the child goes on."""
     maker = SimulatedGuests(tmp_path, base_port=port, processes=1)
     first = await maker.make("first", 1, 0)
-    twin = SimulatedGuests(tmp_path, base_port=port)
-    second = await twin.make("second", 1, 0)
-    await second.start()
-
-    with pytest.raises(OSError, match="ddress already in use"):
-        await first.start()
-    await twin.close()
+    with socket.socket() as twin:
+        twin.bind((first.addresses[0], port))
+        with pytest.raises(OSError, match="ddress already in use"):
+            await first.start()
     await first.start()
     await maker.close()
 
@@ -167,7 +167,7 @@ async def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, port: i
     async with asyncio.timeout(10):
         while True:
             try:
-                _, writer = await asyncio.open_connection(address(1), port)
+                _, writer = await asyncio.open_connection(address(BLOCKS[0], 1), port)
             except OSError:
                 break
             writer.close()
@@ -175,12 +175,44 @@ async def test_children_end_with_a_parent_that_is_killed(tmp_path: Path, port: i
 
 
 def test_every_number_has_its_own_address() -> None:
-    """Addresses stay in 127.89.0.0/16 and never repeat."""
-    addresses = {address(number) for number in range(1, 60_001)}
+    """Addresses stay in the network of their lab, never repeat, and leave out the one that the lab holds it by."""
+    addresses = {address(89, number) for number in range(1, 60_001)}
 
     assert len(addresses) == 60_000
     assert {value.split(".")[0] + "." + value.split(".")[1] for value in addresses} == {"127.89"}
     assert not any(value.endswith((".0", ".255")) for value in addresses)
+    assert address(89, 0) not in addresses
+
+
+async def test_labs_on_one_machine_take_different_networks(tmp_path: Path, port: int) -> None:
+    """Each holds one while it runs, guests in children, too; the next run takes the same again while it is free."""
+    makers = [SimulatedGuests(tmp_path / name, base_port=port, processes=1) for name in ("one", "two")]
+    for maker in makers:
+        await (await maker.make("first", 1, 0)).start()
+    taken = [await maker.networks() for maker in makers]
+    await makers[0].close()
+    again, third = [SimulatedGuests(tmp_path / name, base_port=port) for name in ("two", "three")]
+    moved, free = await again.networks(), await third.networks()
+    for maker in (makers[1], again, third):
+        await maker.close()
+    back = SimulatedGuests(tmp_path / "two", base_port=port)
+
+    assert taken == [(network(BLOCKS[0]),), (network(BLOCKS[1]),)]
+    assert (moved, free) == ((network(BLOCKS[0]),), (network(BLOCKS[2]),))
+    assert await back.networks() == moved
+    await back.close()
+
+
+async def test_when_all_networks_are_taken_it_is_said(tmp_path: Path, port: int) -> None:
+    """By the port that would have to be free."""
+    makers = [SimulatedGuests(tmp_path / str(block), base_port=port) for block in BLOCKS]
+    for maker in makers:
+        await maker.networks()
+    late = SimulatedGuests(tmp_path / "late", base_port=port)
+    with pytest.raises(StartError, match=f"port {port}"):
+        await late.make("first", 1, 0)
+    for maker in makers:
+        await maker.close()
 
 
 # Containers that change by themselves

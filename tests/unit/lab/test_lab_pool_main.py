@@ -94,6 +94,7 @@ async def test_second_run_adds_only_what_is_missing(tmp_path: Path) -> None:
         ({"vm": ("noaddress",)}, "--vm"),
         ({"vm": ("=10.0.0.1",)}, "--vm"),
         ({"vm": ("name=@user",)}, "--vm"),
+        ({"vm": ("name=10.0.0.1,banana",)}, "--vm"),
     ],
 )
 async def test_bad_options_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], field: str) -> None:
@@ -172,6 +173,23 @@ async def test_orders_drive_vms(tmp_path: Path) -> None:
         assert list(await lab_do(tmp_path, "truth")) == [pool.uuid_of("a b")]
 
 
+async def test_what_orders_did_survives_a_killed_lab(tmp_path: Path) -> None:
+    """Each is kept when it is answered, not a minute later; also what a failed one left behind."""
+    async with ordered(tmp_path) as (pool, guests):
+        await lab_do(tmp_path, "create", "new", "3")
+        await lab_do(tmp_path, "address", "web-1", "10.0.0.7")
+        guests.broken = frozenset({3})
+        with pytest.raises(ConflictError) as refused:
+            await lab_do(tmp_path, "create", "lame")
+        kept = await asyncio.to_thread(pool.folder.load)
+
+    assert refused.value.fields["reason"] == "no such machine"
+    assert kept is not None
+    states = {vm["name_label"]: vm.get("power_state", "Halted") for vm in kept.database.tables["VM"].values()}
+    assert (states["new"], states["lame"]) == ("Running", "Halted")
+    assert ("10.0.0.7",) in {machine.addresses for machine in kept.machines.values()}
+
+
 async def test_a_guest_can_be_entered_while_it_runs(tmp_path: Path) -> None:
     """The lab tells what runs a command inside a guest; one that is off cannot be entered."""
     async with ordered(tmp_path) as (_, guests):
@@ -209,9 +227,11 @@ async def test_orders_break_the_pool(tmp_path: Path) -> None:
     ("order", "kind", "code"),
     [
         (("dance", "web-1"), InputError, "action-unknown"),
-        (("stop", "nobody"), NotFoundError, "no-such-vm"),
+        (("stop", "nobody"), NotFoundError, "no-such-lab-vm"),
+        (("stop", ""), InputError, "field-invalid"),
+        (("rename", ""), InputError, "field-invalid"),
         (("start", "web-1"), ConflictError, "pool-call-failed"),
-        (("migrate", "web-1", "9"), NotFoundError, "no-such-host"),
+        (("migrate", "web-1", "9"), NotFoundError, "no-such-lab-host"),
         (("migrate", "web-1", "x"), InputError, "field-invalid"),
         (("rename", "web-1"), InputError, "field-invalid"),
         (("create", ""), InputError, "field-invalid"),
@@ -219,10 +239,10 @@ async def test_orders_break_the_pool(tmp_path: Path) -> None:
         (("mood", "sad"), InputError, "field-invalid"),
         (("host", "1", "sideways"), InputError, "field-invalid"),
         (("lose-deletions", "nothing"), InputError, "field-invalid"),
-        (("master", "7"), NotFoundError, "no-such-host"),
+        (("master", "7"), NotFoundError, "no-such-lab-host"),
         (("stop", "twin"), AmbiguousError, "ambiguous-name"),
         (("door", "web-1"), ConflictError, "lab-guest-without-inside"),
-        (("door", "nobody"), NotFoundError, "no-such-vm"),
+        (("door", "nobody"), NotFoundError, "no-such-lab-vm"),
     ],
 )
 async def test_bad_orders_are_refused(

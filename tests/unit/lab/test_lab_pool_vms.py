@@ -225,16 +225,15 @@ async def test_vm_of_somebody_else_is_as_given(client: Client, pool: LabPool) ->
     assert await client.call("VM.get_other_config", vm) == {"xscontainer-username": "bob"}
 
 
-async def test_guest_that_does_not_boot_leaves_its_vm_without_addresses(
-    client: Client, pool: LabPool, guests: PlainGuests
-) -> None:
-    """A guest that cannot boot is told and disturbs no other; its VM runs and announces nothing."""
+async def test_guest_that_does_not_boot_leaves_its_vm_off(client: Client, pool: LabPool, guests: PlainGuests) -> None:
+    """A guest that cannot boot is told and disturbs no other; its VM is off and announces nothing."""
     guests.broken = frozenset({2})
     with pytest.raises(ConflictError, match="no such machine"):
         await pool.create_vm("broken")
     await pool.create_vm("fine")
 
     assert await addresses(client, pool.find("broken")) == {}
+    assert pool.core.vm(pool.find("broken"))["power_state"] == "Halted"
     assert list(pool.machines.failures) == [pool.uuid_of("broken")]
     assert (await addresses(client, pool.find("fine")))["0/ip"] == "10.9.0.3"
 

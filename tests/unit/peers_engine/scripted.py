@@ -33,6 +33,8 @@ class ScriptedStream:
     number: int
     paused: bool = False
     ended: bool = False
+    delivered: int = 0
+    """How many bytes the receiver was given."""
     requests: list[bytes] = field(default_factory=list)
 
     def write(self, data: bytes) -> None:
@@ -50,6 +52,7 @@ class ScriptedStream:
         if self.ended:
             return
         if isinstance(piece, bytes):
+            self.delivered += len(piece)
             self.receiver.data_received(piece)
         elif isinstance(piece, Lost):
             self.link.close()
@@ -85,13 +88,14 @@ class ScriptedLink:
         self.script = script
         self.streams: list[ScriptedStream] = []
         self.is_open = True
+        self.opens_after = 0.0
         self._waiting: list[tuple[ScriptedStream, Piece]] = []
         self.is_busy = False
 
     async def open(self, receiver: Receiver) -> ScriptedStream:
         if not self.is_open:
             raise LinkError("link-lost")
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.opens_after)
         self.streams.append(ScriptedStream(self, receiver, len(self.streams)))
         return self.streams[-1]
 

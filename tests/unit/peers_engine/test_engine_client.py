@@ -32,17 +32,22 @@ class Pretender:
         self.entries: list[dict[str, Any]] = [_entry(number) for number in range(3)]
         self.answers: dict[str, bytes] = {}
         self.silent: set[str] = set()
+        self.delays: dict[str, float] = {}
         self.asked: list[str] = []
         self.link = ScriptedLink(self._script)
 
-    def client(self, settings: EngineSettings = SETTINGS) -> EngineClient:
-        return EngineClient(self.link, VmId("vm-1"), settings, Budget(2**24))
+    def client(self, settings: EngineSettings = SETTINGS, budget: Budget | None = None) -> EngineClient:
+        return EngineClient(self.link, VmId("vm-1"), settings, budget or Budget(2**24, 2**23))
 
-    def _script(self, _number: int, data: bytes) -> Sequence[Piece]:
+    def _script(self, number: int, data: bytes) -> Sequence[Piece]:
         method, target = data.decode().split()[:2]
         self.asked.append(f"{method} {target}")
         path = re.sub(r"^/v[0-9.]+", "", urlsplit(target).path)
         if path in self.silent:
+            return []
+        if path in self.delays:
+            stream = self.link.streams[number]
+            asyncio.get_running_loop().call_later(self.delays[path], stream.say, self.answers[path])
             return []
         if path in self.answers:
             return [self.answers[path]]
@@ -292,3 +297,75 @@ async def test_waiting_for_a_container_to_settle_has_an_end() -> None:
 
     assert asyncio.get_running_loop().time() == pytest.approx(began + 0.1)
     assert (await client.containers()).total == 3
+
+
+async def test_waiting_for_a_container_to_settle_keeps_nothing() -> None:
+    """What an inspection says is of no interest then: it takes no room from others, however much it is."""
+    engine = Pretender()
+    engine.answers[f"/containers/{'ab' * 32}/json"] = answer(b" " * 2**17)
+    budget = Budget(2**17, 2**17)
+    client = engine.client(EngineSettings(), budget)
+    await client.hello()
+    with budget.share() as share:
+        await share.grow(2**17)
+        async with asyncio.timeout(1):
+            await client.settled("ab" * 32, 10.0)
+            assert (await client.containers()).total == 3
+
+
+@pytest.mark.looptime
+async def test_waiting_for_a_container_to_settle_ends_whatever_hangs(looptime: float) -> None:
+    """Not even an engine that opens no new stream makes it longer."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    engine.link.streams[0].end(None)
+    engine.link.opens_after = 10.0
+    await client.settled("ab" * 32, 0.1)
+
+    assert looptime == 0.1
+
+
+@pytest.mark.looptime
+async def test_a_list_that_ignores_the_limit_is_given_up(looptime: float) -> None:
+    """So few containers cannot be that large: nothing is shown, and that is said."""
+    engine = Pretender()
+    engine.answers["/containers/json"] = answer(b" " * 2**21)
+    client = engine.client(EngineSettings(answer_bytes=2**20))
+    await client.hello()
+    listing = await client.containers()
+
+    limits = [int(asked.rpartition("=")[2]) for asked in engine.asked if "limit=" in asked]
+    assert limits == [4096, 2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4]
+    assert (listing.containers, listing.total, listing.hidden) == ([], 3, 3)
+    assert looptime < 1
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seconds", [0.7, 15.0])
+async def test_a_list_has_its_time_however_often_it_is_asked(looptime: float, seconds: float) -> None:
+    """All halvings together take no longer than one answer may; what was found out by then is said."""
+    engine = Pretender()
+    said = answer(b" " * 2**17)
+    engine.delays["/containers/json"] = seconds
+    engine.answers["/containers/json"] = said
+    client = engine.client()
+    await client.hello()
+    listing = await client.containers()
+
+    assert (listing.containers, listing.hidden) == ([], 3)
+    assert looptime <= 20.1
+
+
+async def test_who_lists_more_than_it_counts_is_not_believed() -> None:
+    """The list was cut off at the limit, so there may be any number more: that some are not shown is said."""
+    engine = Pretender()
+    engine.entries = [_entry(number) for number in range(100)]
+    client = engine.client()
+    await client.hello()
+    engine.answers["/info"] = answer(json.dumps({"Containers": 3}).encode())
+    listing = await client.containers()
+    assert (len(listing.containers), listing.total, listing.hidden) == (64, 65, 1)
+
+    engine.answers["/info"] = answer(json.dumps({"Containers": 64}).encode())
+    assert (await client.containers()).hidden == 0

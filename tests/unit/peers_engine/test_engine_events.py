@@ -260,3 +260,14 @@ async def test_a_batch_is_what_came_by_then() -> None:
     assert [event.action for event in batch] == ["start", "die"]
     assert await events.take(0) == []
     events.close()
+
+
+async def test_an_event_has_a_depth() -> None:
+    """As everything that a guest says: the stream of one that nests without end ends."""
+    deep = _wire(Attributes={"deep": json.loads("[" * 40 + "]" * 40)})
+    deeper = _wire(Attributes={"deep": json.loads("[" * 200 + "]" * 200)})
+    stream = await _opened(same(HEAD, _chunk(deep), _chunk(deeper)))
+    assert isinstance(await anext(stream), EngineEvent)
+    with pytest.raises(EngineError) as caught:
+        await anext(stream)
+    assert caught.value.code == "engine-answer-invalid"

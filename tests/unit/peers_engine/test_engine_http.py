@@ -21,7 +21,7 @@ BODY = b'{"ok": true}'
 
 
 def _http(link: ScriptedLink, budget: Budget | None = None) -> Http:
-    return Http(link, SETTINGS, budget or Budget(2**28))
+    return Http(link, SETTINGS, budget or Budget(2**28, 2**23))
 
 
 async def _error(link: ScriptedLink) -> PeerError:
@@ -243,18 +243,91 @@ async def test_a_body_within_its_bound_is_whole(size: int) -> None:
     assert (got.cut, len(got.body)) == (False, size)
 
 
+@pytest.mark.parametrize("said", [answer(b"x" * 2**19), chunked(*[b"x" * 2**15] * 16)])
+async def test_what_goes_on_beyond_the_bound_is_no_other_fault(said: bytes) -> None:
+    """One read brings many packets, and all that follow those over the bound come before anybody can end the stream."""
+    link = same()
+    async with asyncio.TaskGroup() as group:
+        asked = group.create_task(_http(link).get("/x"))
+        while not (link.streams and link.streams[0].requests):
+            await asyncio.sleep(0)
+        for piece in pieces(said, 2**15):
+            link.streams[0].deliver(piece)
+
+    assert asked.result().cut
+
+
 async def test_large_answers_wait_for_room() -> None:
     """The process holds no more than its budget; small answers pass meanwhile, and the stream is stopped."""
-    budget = Budget(SETTINGS.answer_bytes)
+    budget = Budget(SETTINGS.answer_bytes, SETTINGS.answer_bytes)
     large, small = same(*pieces(answer(b"x" * 2**17), 10_000)), same(answer(BODY))
-    async with asyncio.TaskGroup() as group, budget.hold(1):
-        waiting = group.create_task(_http(large, budget).get("/x"))
-        while not (large.streams and large.streams[0].paused):
-            await asyncio.sleep(0)
-        assert (await _http(small, budget).get("/x")).body == BODY
-        assert not waiting.done()
+    async with asyncio.TaskGroup() as group:
+        with budget.share() as share:
+            await share.grow(SETTINGS.answer_bytes)
+            waiting = group.create_task(_http(large, budget).get("/x"))
+            while not (large.streams and large.streams[0].paused):
+                await asyncio.sleep(0)
+            assert (await _http(small, budget).get("/x")).body == BODY
+            assert not waiting.done()
     assert len(waiting.result().body) == 2**17
     assert budget.free == budget.total
+
+
+async def test_large_answers_together_stay_within_the_budget() -> None:
+    """Of thirty that come at once all get through, and never is more on its way than they may hold together."""
+    piece, total = 2**12, 3 * SETTINGS.answer_bytes
+    budget, most = Budget(total, SETTINGS.answer_bytes), 0
+    said = pieces(answer(b"x" * (SETTINGS.answer_bytes - piece)), piece)
+    links = [same(*said) for _ in range(30)]
+    async with asyncio.TaskGroup() as group:
+        asked = [(link, group.create_task(_http(link, budget).get("/x"))) for link in links]
+        while not all(task.done() for _, task in asked):
+            await asyncio.sleep(0)
+            under_way = [stream.delivered for link, task in asked if not task.done() for stream in link.streams]
+            most = max(most, sum(size for size in under_way if size > FREE_BYTES + 2 * piece))
+    assert SETTINGS.answer_bytes < most <= total + 2 * 30 * piece
+    assert budget.free == total
+
+
+@pytest.mark.looptime
+async def test_many_that_stop_halfway_hold_up_nobody() -> None:
+    """What a guest has not sent is not held for it, and who sends nothing more is given up soon."""
+    settings = EngineSettings()
+    budget = Budget(settings.in_flight_bytes, settings.answer_bytes)
+    stopped = [same(*pieces(answer(b"x" * 200_000)[:100_000], 20_000)) for _ in range(300)]
+    honest = same(*pieces(answer(b"x" * 2**20), 2**15))
+    async with asyncio.TaskGroup() as group:
+        failing = [group.create_task(_ends(Http(link, settings, budget))) for link in stopped]
+        await asyncio.sleep(1)
+        assert len((await Http(honest, settings, budget).get("/x")).body) == 2**20
+        assert asyncio.get_running_loop().time() == 1.0
+    assert {task.result() for task in failing} == {"engine-timed-out"}
+
+
+@pytest.mark.looptime
+async def test_a_large_answer_may_be_slow_but_not_stand_still() -> None:
+    """It has all of its time as long as something comes."""
+    loop = asyncio.get_running_loop()
+    for gap, code in ((4.0, "engine-timed-out"), (2.0, "")):
+        said = answer(b"x" * 100_000)
+        link = same(*pieces(said[:90_000], 10_000))
+        settings = EngineSettings(answer_seconds=60.0, stall_seconds=3.0)
+        began = loop.time()
+        async with asyncio.TaskGroup() as group:
+            asked = group.create_task(_ends(Http(link, settings, Budget(2**28, 2**23))))
+            for piece in pieces(said[90_000:], 1000):
+                await asyncio.sleep(gap)
+                link.streams[0].say(piece)
+        assert asked.result() == code
+        assert loop.time() - began >= 20
+
+
+async def _ends(http: Http) -> str:
+    try:
+        await http.get("/x")
+    except PeerError as error:
+        return error.code
+    return ""
 
 
 @pytest.mark.looptime

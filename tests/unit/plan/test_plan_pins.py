@@ -7,12 +7,12 @@ import pytest
 
 from roadstead.errors import LinkError
 from roadstead.inventory.store import Store
-from roadstead.model import LinkState, PowerState, Seen, Vm
+from roadstead.model import LinkState, PowerState, Seen, Vm, VmId
 from roadstead.plan import pins
 from roadstead.plan.access import Defaults
 from roadstead.plan.addresses import Rules
-from roadstead.plan.links import Circumstances, Wanted, wanted, wanted_state
-from roadstead.plan.pins import ANY_KEY, Amends, Memory, Pin, Standing
+from roadstead.plan.links import Circumstances, Wanted, owner, wanted, wanted_state
+from roadstead.plan.pins import Amends, Memory, Pin, Standing
 from tests.unit.fakes import records
 
 KEY, OTHER = "AAAAkey", "AAAAother"
@@ -72,10 +72,20 @@ def test_what_the_pool_is_to_hold(pin: str | None, last: str | None, *, signed_i
 # ---- copies
 
 
-def test_a_pin_that_came_with_a_new_vm_and_is_anothers_is_a_copy() -> None:
+@pytest.mark.parametrize(
+    ("memory", "others"),
+    [
+        pytest.param(Memory(pool_known=True), [_vm("other", pin=KEY)], id="of-one-that-runs"),
+        pytest.param(
+            Memory(pool_known=True), [_vm("other", pin=KEY, power=PowerState.HALTED)], id="of-one-that-is-off"
+        ),
+        pytest.param(Memory(pool_known=True, is_anothers=True), [], id="that-only-we-remember"),
+    ],
+)
+def test_a_pin_that_came_with_a_new_vm_and_is_anothers_is_a_copy(memory: Memory, others: list[Vm]) -> None:
     """A clone of a VM is not held to the key of its original: its first contact begins anew."""
-    clone, original = _vm("clone", pin=KEY), _vm("original", pin=KEY)
-    assert pins.pin_before(clone, Memory(pool_known=True), _store(clone, original)) == FIRST_CONTACT
+    clone = _vm("clone", pin=KEY)
+    assert pins.pin_before(clone, memory, _store(clone, *others)) == FIRST_CONTACT
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,6 @@ def test_a_pin_that_came_with_a_new_vm_and_is_anothers_is_a_copy() -> None:
         pytest.param(Memory(last=KEY, pool_known=True), [_vm("other", pin=KEY)], id="vm-is-known"),
         pytest.param(Memory(pool_known=True), [], id="nobody-elses"),
         pytest.param(Memory(pool_known=True), [_vm("other", pin=OTHER)], id="others-have-other-keys"),
-        pytest.param(Memory(pool_known=True), [_vm("other", pin=KEY, power=PowerState.HALTED)], id="the-other-is-off"),
     ],
 )
 def test_other_pins_are_no_copies(memory: Memory, others: list[Vm]) -> None:
@@ -114,18 +123,20 @@ def test_a_confirmed_key_is_taken_beside_what_was_known(pin: str | None, memory:
     assert pins.pin_before(_vm(pin=pin), consenting, _store()) == expected
 
 
-def test_consent_to_any_key_is_a_first_contact() -> None:
-    """After `hostkey forget` nothing is compared."""
-    assert pins.pin_before(_vm(pin=KEY), Memory(last=KEY, consent=ANY_KEY), _store()) == FIRST_CONTACT
+def test_a_forgotten_pin_is_a_first_contact() -> None:
+    """Also while the pool shows it for a moment still; another one that somebody set there counts."""
+    memory = Memory(pool_known=True, forgotten=KEY)
+    assert pins.pin_before(_vm(pin=KEY), memory, _store()) == FIRST_CONTACT
+    assert pins.pin_before(_vm(), memory, _store()) == FIRST_CONTACT
+    assert pins.pin_before(_vm(pin=OTHER), memory, _store()) == Pin(Standing.PINNED, OTHER)
 
 
 # ---- what is said
 
 
-@pytest.mark.parametrize("code", ["host-key-changed", "host-key-type-gone"])
-def test_another_key_than_the_vanished_one_asks(code: str) -> None:
+def test_another_key_than_the_vanished_one_asks() -> None:
     """There is no pin to compare with, so it is not called a change; what was shown stays in it."""
-    error = LinkError(code, shown="SHA256:abc", type="ssh-rsa")
+    error = LinkError("host-key-changed", shown="SHA256:abc", type="ssh-rsa")
     told = pins.explain(error, Pin(Standing.VANISHED, KEY))
     assert (told.code, told.fields) == ("host-key-forgotten", error.fields)
 
@@ -135,6 +146,7 @@ def test_another_key_than_the_vanished_one_asks(code: str) -> None:
     [
         ("host-key-changed", Pin(Standing.PINNED, KEY)),
         ("host-key-type-gone", Pin(Standing.PINNED, KEY)),
+        ("host-key-type-gone", Pin(Standing.VANISHED, KEY)),
         ("host-key-shared", Pin(Standing.VANISHED, KEY)),
         ("refused", Pin(Standing.VANISHED, KEY)),
     ],
@@ -185,7 +197,7 @@ def test_a_handshake_is_told_everything() -> None:
     """Access, addresses in order, the pin."""
     plan = _wanted(_vm(pin=KEY, addresses=("192.0.2.1", "192.0.2.2")), winner="192.0.2.2")
     assert (plan.vm, plan.access.user, plan.addresses) == (records.VM, "core", ("192.0.2.2", "192.0.2.1"))
-    assert (plan.pin, plan.shared_allowed) == (Pin(Standing.PINNED, KEY), False)
+    assert plan.pin == Pin(Standing.PINNED, KEY)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +205,8 @@ def test_a_handshake_is_told_everything() -> None:
     [
         pytest.param(KEY, Memory(), id="pinned"),
         pytest.param(None, Memory(last=KEY), id="vanished"),
-        pytest.param(None, Memory(consent=ANY_KEY), id="consent-to-any"),
-        pytest.param(None, Memory(consent="ssh-rsa SHA256:abc"), id="consent-to-one"),
+        pytest.param(None, Memory(consent="ssh-rsa SHA256:abc"), id="consent-to-a-key"),
+        pytest.param(None, Memory(address_accepted=True), id="consent-to-the-address"),
     ],
 )
 def test_a_vm_with_a_pin_may_use_what_others_announce_too(pin: str | None, memory: Memory) -> None:
@@ -203,17 +215,29 @@ def test_a_vm_with_a_pin_may_use_what_others_announce_too(pin: str | None, memor
     assert plan.addresses == ("192.0.2.1",)
 
 
-@pytest.mark.parametrize("pin", [None, KEY], ids=["no-pin", "copied-pin"])
-def test_a_vm_without_a_pin_leaves_out_what_others_announce(pin: str | None) -> None:
-    """Else one VM could show another's containers as its own."""
+@pytest.mark.parametrize(
+    ("pin", "memory"),
+    [
+        pytest.param(None, Memory(pool_known=True), id="no-pin"),
+        pytest.param(KEY, Memory(pool_known=True), id="copied-pin"),
+        pytest.param(OTHER, Memory(pool_known=True, forgotten=OTHER), id="forgotten-pin"),
+    ],
+)
+def test_a_vm_without_a_pin_leaves_out_what_others_announce(pin: str | None, memory: Memory) -> None:
+    """Else one VM could show another's containers as its own; to have a key forgotten is no consent to that."""
     with pytest.raises(LinkError, match="announced by another running VM"):
-        _wanted(_vm(pin=pin), _vm("other", pin=KEY), memory=Memory(pool_known=True))
+        _wanted(_vm(pin=pin), _vm("other", pin=KEY), memory=memory)
 
 
-def test_only_consent_allows_a_shared_key() -> None:
-    """Two VMs with one key stay suspicious until somebody says that it is meant so."""
-    assert not _wanted(_vm(pin=KEY), memory=Memory(last=KEY)).shared_allowed
-    assert _wanted(_vm(pin=KEY), memory=Memory(consent="ssh-rsa SHA256:abc")).shared_allowed
+def test_a_key_belongs_to_the_running_vms_that_it_is_remembered_for() -> None:
+    """A copy whose original is off may be met; an address says nothing."""
+    off = _vm("off", pin=OTHER, power=PowerState.HALTED)
+    store = _store(_vm(pin=KEY), _vm("other", pin=KEY), off)
+    assert owner(KEY, records.VM, store) == store.vms[VmId("other")].name
+    assert owner(KEY, VmId("third"), store) == ", ".join(
+        sorted(store.vms[VmId(id)].name for id in (records.VM, "other"))
+    )
+    assert owner(OTHER, records.VM, store) is None
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class World:
 
     def __init__(self, records: Iterable[Any], feed_changes: int = 1000) -> None:
         self.store = Store()
-        self.feed = Feed(feed_changes)
+        self.feed = Feed(feed_changes, 2**30)
         self.pools = Pools(self)
         self.vms = Vms(self)
         self.operations = Operations(cast("Any", self.vms), ServerSettings(operation_targets=5))

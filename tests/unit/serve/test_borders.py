@@ -43,11 +43,12 @@ async def test_token_opens_loopback(tmp_path: Path) -> None:
     ],
 )
 async def test_loopback_needs_the_token(tmp_path: Path, headers: dict[str, str]) -> None:
-    """Without the right token every path is refused, and the answer names the file, not the token."""
+    """Without the right token every path is refused; the answer tells neither the token nor where its file is."""
     async with stage.running(tmp_path, port=0) as api:
         status, body, answered = await knock(api, **headers)
         assert (status, body["code"]) == (401, "credentials-rejected")
-        assert "/state/token" in body["remedy"]
+        assert "token" in body["remedy"]
+        assert "/" not in body["remedy"] and not body.get("fields")
         assert "opensesame" not in str(body)
         assert answered.get("WWW-Authenticate") == "Bearer"
 

@@ -137,6 +137,25 @@ async def test_malformed_filter_is_refused(tmp_path: Path) -> None:
         assert problem["fields"]["field"] == "q"
 
 
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/containers?filter=foo:bar", "q, fields"),
+        ("/vms?q=web&Fields=name", "q, fields"),
+        ("/hosts?q=north", "none"),
+        ("/pools?x", "none"),
+        ("/changes?from=7", "since, kinds"),
+        ("/vms/vm-1?fields=name", "none"),
+    ],
+)
+async def test_unknown_parameters_are_refused(tmp_path: Path, path: str, known: str) -> None:
+    """A filter under another name would find everything and not say so."""
+    async with stage.running(tmp_path) as api:
+        problem = await api.refused("GET", path, 422, "field-invalid")
+        assert problem["fields"]["field"] == path.partition("?")[2].split("&")[-1].partition("=")[0]
+        assert f"it has {known}" in problem["detail"]
+
+
 async def test_tree_shows_everything_in_its_place(tmp_path: Path) -> None:
     """Pools hold hosts, hosts hold VMs, VMs hold containers; a VM on no host stands under its pool."""
     records = (*stage.FEW, samples.host("host-2", "south"), samples.pool("pool-2", "Empty"))

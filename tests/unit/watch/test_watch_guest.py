@@ -44,6 +44,7 @@ class Guest:
         self.told: list[tuple[float, str, list[Fact]]] = []
         self.hidden: list[tuple[int, int]] = []
         self.link: MemoryLink
+        self.client: EngineClient
 
     def listed(self, facts: Sequence[Fact], hidden: int, total: int) -> None:
         """See `watch.guest.Listener`."""
@@ -86,7 +87,7 @@ class Guest:
     async def watched(self, *, past_start: bool = True) -> AsyncIterator[MemoryLink]:
         """Watch it; with ``past_start`` the events of its containers' starts are already dealt with."""
         self.link = MemoryLink(self.engine)
-        client = EngineClient(self.link, records.VM, self.settings, Budget(2**28))
+        client = self.client = EngineClient(self.link, records.VM, self.settings, Budget(2**28, 2**23))
         async with asyncio.TaskGroup() as group:
             watcher = tasks.spawn(group, GuestWatcher(client, records.VM, self, self.settings).run(), "watcher")
             await asyncio.sleep(SOON)
@@ -446,12 +447,12 @@ async def test_a_container_that_does_not_run_has_no_start() -> None:
 # ---- the end
 
 
-async def _outcome(guest: Guest, happens: Callable[[MemoryLink], None]) -> PeerError:
+async def _outcome(guest: Guest, happens: Callable[[MemoryLink], None], limit: float = 60) -> PeerError:
     guest.link = MemoryLink(guest.engine)
-    client = EngineClient(guest.link, records.VM, guest.settings, Budget(2**28))
+    client = EngineClient(guest.link, records.VM, guest.settings, Budget(2**28, 2**23))
     asyncio.get_running_loop().call_at(5, happens, guest.link)
     with pytest.raises(PeerError) as caught:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit):
             await GuestWatcher(client, records.VM, guest, guest.settings).run()
     client.close()
     return caught.value
@@ -470,6 +471,60 @@ async def test_an_engine_that_ends_is_told_from_a_lost_link() -> None:
     assert isinstance(error, EngineError)
     assert error.code == "engine-down"
     assert _now() < 5.01
+
+
+async def test_a_lost_link_ends_the_watch_during_the_rest_after_a_flood() -> None:
+    """The time between two listings is no time in which nobody looks."""
+    guest = Guest(events_per_second=50)
+
+    def flood(link: MemoryLink) -> None:
+        _storm(guest, 200)
+        asyncio.get_running_loop().call_later(1, link.close)
+
+    error = await _outcome(guest, flood)
+    assert isinstance(error, LinkError)
+    assert _now() == pytest.approx(6, abs=0.01)
+
+
+async def test_an_engine_that_hangs_in_silence_is_noticed() -> None:
+    """Its socket is open and its link lives, and there is nothing to read: it is asked now and then all the same."""
+    guest = Guest()
+    error = await _outcome(guest, lambda link: setattr(link, "is_mute", True), limit=120)
+    assert error.code == "engine-timed-out"
+    assert _now() == pytest.approx(guest.settings.idle_seconds + guest.settings.answer_seconds, abs=0.1)
+
+
+async def test_only_a_silent_engine_is_asked_whether_it_lives() -> None:
+    """Once a minute; one whose containers change says so with each answer."""
+    guest = Guest()
+    async with guest.watched() as link:
+        await asyncio.sleep(305)
+        assert len(_pings(link)) == 5
+        guest.forget()
+        for _ in range(30):
+            await asyncio.sleep(10)
+            _storm(guest, 2)
+        assert _pings(link) == []
+
+
+async def test_an_action_that_goes_unanswered_has_the_engine_asked_at_once() -> None:
+    """Either only that container hangs, or all of the engine does; an action that is refused says nothing of that."""
+    guest = Guest(action_seconds=5.0)
+    async with guest.watched(past_start=True) as link:
+        with pytest.raises(EngineError):
+            await guest.client.act("start", "f" * 64)
+        await asyncio.sleep(SOON)
+        assert _pings(link) == []
+        asyncio.get_running_loop().call_later(0.0015, setattr, link, "is_mute", True)
+        asyncio.get_running_loop().call_later(4, setattr, link, "is_mute", False)
+        with pytest.raises(EngineError, match="5 s"):
+            await guest.client.act("stop", named(guest.engine, "c0").id)
+        await asyncio.sleep(SOON)
+        assert len(_pings(link)) == 1
+
+
+def _pings(link: MemoryLink) -> list[str]:
+    return [asked for _, asked in link.asked if asked.endswith("/_ping")]
 
 
 async def test_an_engine_that_no_longer_answers_is_given_up() -> None:

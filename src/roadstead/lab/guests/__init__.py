@@ -51,8 +51,7 @@ class Guest(Protocol):
 class GuestMaker(Protocol):
     """Makes guests of one kind and owns what they share."""
 
-    @property
-    def networks(self) -> tuple[str, ...]:
+    async def networks(self) -> tuple[str, ...]:
         """The networks of its guests in CIDR notation, as `roadstead pool add --admit` takes them."""
 
     async def make(self, name: str, number: int, containers: int) -> Guest:

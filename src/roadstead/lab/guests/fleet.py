@@ -28,6 +28,7 @@ class Setup(msgspec.Struct):
     user: str
     host_keys: keys.KeyFile
     seed: int
+    block: int
     port: int
     profile: str
 

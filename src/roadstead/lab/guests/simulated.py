@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from roadstead.lab.guests import containers, engine, events, fleet, keys, profiles
+from roadstead.lab.guests import containers, engine, events, fleet, keys, places, profiles
 from roadstead.lab.guests.churn import Churn
 from roadstead.lab.guests.guest import Lot, SimulatedGuest
 
 GUESTS_PER_PROCESS = 2_000
-NETWORK = "127.89.0.0/16"
 KEY_FILE = "guest-host-keys.json"
 DEFAULT_PORT = 2222
 DEFAULT_USER = "core"
@@ -27,19 +26,21 @@ FLEET_HISTORY_EVENTS = 64
 """Events that each guest of a fleet keeps: fewer than a real engine, for the memory of thousands."""
 
 
-def address(number: int) -> str:
-    """The address of guest `number` (from 1)."""
-    return f"127.89.{number // 250}.{number % 250 + 1}"
-
-
 class LocalGuests:
     """The simulated guests of one process."""
 
     def __init__(
-        self, lot: Lot, *, seed: int, port: int = DEFAULT_PORT, profile: str = profiles.DEFAULT_PROFILE
+        self,
+        lot: Lot,
+        *,
+        seed: int,
+        block: int = places.BLOCKS[0],
+        port: int = DEFAULT_PORT,
+        profile: str = profiles.DEFAULT_PROFILE,
     ) -> None:
         self.lot = lot
         self._seed = seed
+        self._block = block
         self._port = port
         self._profile = profiles.PROFILES[profile]
         self.guests: dict[int, SimulatedGuest] = {}
@@ -51,7 +52,7 @@ class LocalGuests:
         chance = random.Random(f"{self._seed}/{number}")
         made = engine.Engine(self._profile, chance, history_bound=FLEET_HISTORY_EVENTS)
         made.adopt(containers.furnish(chance, count, made.now()))
-        guest = SimulatedGuest(name, number, (address(number), self._port), made, self.lot)
+        guest = SimulatedGuest(name, number, (places.address(self._block, number), self._port), made, self.lot)
         self.guests[number] = guest
         self._list.append(guest)
         return guest
@@ -82,6 +83,7 @@ class SimulatedGuests:
         profile: str = profiles.DEFAULT_PROFILE,
         processes: int | None = None,
     ) -> None:
+        self._folder = state
         self._key_path = state / KEY_FILE
         self._rate = rate
         self._seed = seed
@@ -89,6 +91,7 @@ class SimulatedGuests:
         self._profile = profile
         self._processes = processes
         self._authorized: tuple[str, ...] = ()
+        self._place: places.Place | None = None
         self._local: LocalGuests | None = None
         self._children: dict[int, fleet.Child] = {}
         self._opening = asyncio.Lock()
@@ -99,22 +102,24 @@ class SimulatedGuests:
         """The guests of this process by number."""
         return self._local.guests if self._local is not None else {}
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """The network of all simulated guests."""
-        return (NETWORK,)
+    async def networks(self) -> tuple[str, ...]:
+        """The network of all its guests."""
+        async with self._opening:
+            place = await self._take_place()
+        return (places.network(place.block),)
 
     async def make(self, name: str, number: int, containers: int) -> SimulatedGuest | fleet.DistantGuest:
         """Guest `number`, not started."""
         async with self._opening:
-            local = await self._open()
-            child = await self._child_for(number, local)
+            place = await self._take_place()
+            local = await self._open(place)
+            child = await self._child_for(number, local, place)
         self._spread_soon()
         if child is None:
             return local.make(name, number, containers)
         await child.order(fleet.Make(name, number, containers))
         child.guests += 1
-        return fleet.DistantGuest(name, number, (address(number), self._port), local.lot, child)
+        return fleet.DistantGuest(name, number, (places.address(place.block, number), self._port), local.lot, child)
 
     async def authorize(self, public_keys: tuple[str, ...]) -> None:
         """Let the owners of these keys in to every guest, and nobody else."""
@@ -138,6 +143,9 @@ class SimulatedGuests:
         for child in self._children.values():
             await child.close()
         self._children.clear()
+        if self._place is not None:
+            self._place.release()
+            self._place = None
 
     def _spread_soon(self) -> None:
         if self._spreading is None:
@@ -156,20 +164,26 @@ class SimulatedGuests:
         for child in self._children.values():
             child.set_rate(each * child.guests)
 
-    async def _open(self) -> LocalGuests:
+    async def _take_place(self) -> places.Place:
+        if self._place is None:
+            self._place = await asyncio.to_thread(places.take, self._folder, self._port)
+        return self._place
+
+    async def _open(self, place: places.Place) -> LocalGuests:
         if self._local is None:
             host_keys = await asyncio.to_thread(keys.load, self._key_path)
             lot = Lot(DEFAULT_USER, host_keys, self._key_path)
             lot.authorize(self._authorized)
-            self._local = LocalGuests(lot, seed=self._seed, port=self._port, profile=self._profile)
+            self._local = LocalGuests(lot, seed=self._seed, block=place.block, port=self._port, profile=self._profile)
         return self._local
 
-    async def _child_for(self, number: int, local: LocalGuests) -> fleet.Child | None:
+    async def _child_for(self, number: int, local: LocalGuests, place: places.Place) -> fleet.Child | None:
         shard = number % self._processes + 1 if self._processes else (number - 1) // GUESTS_PER_PROCESS
         if shard == 0:
             return None
         if shard not in self._children:
-            setup = fleet.Setup(DEFAULT_USER, local.lot.host_keys, self._seed, self._port, self._profile)
+            where = (place.block, self._port)
+            setup = fleet.Setup(DEFAULT_USER, local.lot.host_keys, self._seed, *where, self._profile)
             child = await fleet.Child.spawn(setup)
             await child.order(fleet.Authorize(self._authorized))
             self._children[shard] = child

@@ -47,8 +47,7 @@ class NewVm:
 class VmDriver:
     """Acts on the VMs of one pool.  `core` and `machines` are there once the pool has started.
 
-    What waits for a boot raises `ConflictError` `lab-guest-failed` when the guest does not come up; its VM then runs
-    without addresses.
+    What waits for a boot raises `ConflictError` `lab-guest-failed` when the guest does not come up; its VM is off then.
     """
 
     core: Core
@@ -61,9 +60,11 @@ class VmDriver:
 
     def find(self, name: str) -> str:
         """The reference of the one real VM with this name or uuid."""
+        if not name:
+            raise InputError("field-invalid", field="VM", reason="the name is missing")
         found = self.find_all(name)
         if not found:
-            raise NotFoundError("no-such-vm", name=name)
+            raise NotFoundError("no-such-lab-vm", name=name)
         if len(found) > 1:
             candidates = ", ".join(str(self.core.vm(ref)["uuid"]) for ref in found)
             raise AmbiguousError("ambiguous-name", name=name, count=len(found), kind="VM", candidates=candidates)
@@ -107,6 +108,7 @@ class VmDriver:
         vm = self.core.vm(ref)
         reason = self.machines.failures.get(str(vm["uuid"]))
         if reason is not None:
+            await vm_calls.power_off(self.core, ref)
             raise ConflictError("lab-guest-failed", guest=vm["name_label"], reason=reason)
 
     async def start_vm(self, name: str, host: int | None = None) -> None:
@@ -145,7 +147,7 @@ class VmDriver:
         """The reference of the host of that number, from 1."""
         hosts = list(self.core.database.table("host").rows)
         if not 1 <= number <= len(hosts):
-            raise NotFoundError("no-such-host", name=str(number))
+            raise NotFoundError("no-such-lab-host", name=number, count=len(hosts))
         return hosts[number - 1]
 
     def host_number(self, ref: str) -> int | None:

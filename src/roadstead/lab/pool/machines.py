@@ -226,10 +226,9 @@ class Machines:
         if self._maker is not None:
             await self._maker.set_rate(events_per_second)
 
-    @property
-    def networks(self) -> tuple[str, ...]:
+    async def networks(self) -> tuple[str, ...]:
         """The networks of the guests that the lab makes."""
-        return self._maker.networks if self._maker is not None else ()
+        return await self._maker.networks() if self._maker is not None else ()
 
     def _need_cards(self, vm: str, wanted: int) -> None:
         """Give a VM as many network cards as it has addresses."""
@@ -247,4 +246,5 @@ def _reason(error: OSError | RoadsteadError) -> str:
     """Say in a few words why a guest does not boot."""
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
         return "another program, most likely another lab, uses the addresses of its guests"
-    return str(error)
+    # An error about a guest has said so already: what counts is its reason.
+    return error.fields.get("reason", str(error)) if isinstance(error, RoadsteadError) else str(error)

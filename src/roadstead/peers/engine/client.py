@@ -1,8 +1,9 @@
 """What watchers and operations ask of one engine, in the words of the model."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from roadstead.errors import EngineError
 from roadstead.kit import clocks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link
-from roadstead.model import Container, Engine, VmId
+from roadstead.model import Container, Engine, VmId, weight
 from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
 from roadstead.peers.engine.messages import containers, versions
@@ -20,6 +21,8 @@ from roadstead.peers.engine.messages.guarded import check_depth, invalid
 from roadstead.settings.schema import EngineSettings
 
 NOT_FOUND = 404
+LARGE_BYTES = 2**18
+"""No container takes more of a list: an engine of which so few are too many does not heed the limit."""
 EVENT_FILTER_SINCE = (1, 25)
 """From this API version on Docker's filter by event knows ``health_status`` whatever follows the colon."""
 
@@ -53,6 +56,14 @@ class EngineClient:
         self._http = Http(link, settings, budget)
         self._version = ""
         self._podman = False
+        self._events: EventStream | None = None
+        self.is_doubted = False
+        """Whether a request went unanswered: `ping` tells whether the engine lives."""
+
+    async def ping(self) -> None:
+        """Ask whether the engine lives."""
+        self.is_doubted = False
+        await self._get("/_ping")
 
     async def hello(self) -> Hello:
         """Negotiate the API version and read what the engine says of itself."""
@@ -67,17 +78,17 @@ class EngineClient:
         return Hello(engine, versions.read_date(ping.headers.get("date", "")))
 
     async def containers(self) -> Listing:
-        """List all containers. An answer over its bound is asked again with half the limit."""
-        limit = self._settings.containers
-        while True:
-            answer = await self._answer(f"{self._version}/containers/json?all=1&limit={limit}")
-            if not answer.cut or limit == 1:
-                break
+        """List all containers. An answer over its bound is asked again with half the limit, as long as there is time."""
+        limit, bound = self._settings.containers, self._settings.answer_bytes
+        end = _now() + self._settings.answer_seconds
+        answer = await self._listed(limit, None)
+        while answer is not None and answer.cut and limit > 1 and bound < limit * LARGE_BYTES and _now() < end:
             limit //= 2
-        listed = self._kept([] if answer.cut else self._read(answer))
+            answer = await self._listed(limit, end - _now())
+        listed = self._kept([] if answer is None or answer.cut else self._read(answer))
         if limit == self._settings.containers and listed.total < limit:
             return listed
-        return await self._counted(listed)
+        return await self._counted(listed, is_full=listed.total >= limit)
 
     async def containers_by_id(self, engine_ids: Sequence[str]) -> dict[str, Container]:
         """Read some containers in one request: cheaper than inspecting them, and the same records as in a list. Those
@@ -101,13 +112,13 @@ class EngineClient:
         return answer.body
 
     async def settled(self, engine_id: str, seconds: float) -> None:
-        """Wait up to ``seconds`` until Docker has done with a container what it is doing.
+        """Wait up to ``seconds`` until Docker has done with a container what it is doing. What it answers is not kept.
 
         Docker holds a container while it changes it, until lists show the change, and answers an inspection only
         afterwards (moby's ``daemon/inspect.go`` takes the lock that ``pause.go`` and ``monitor.go`` hold).
         """
         try:
-            await self._http.get(f"{self._version}/containers/{_part(engine_id)}/json", seconds)
+            await self._http.glance(f"{self._version}/containers/{_part(engine_id)}/json", seconds)
         except EngineError as error:
             if error.code != "engine-timed-out":
                 raise
@@ -115,7 +126,8 @@ class EngineClient:
     async def act(self, action: str, engine_id: str) -> None:
         """Do ``action`` (one of `model.ACTIONS`) to a container; that there was nothing to do is success."""
         path = f"{self._version}/containers/{_part(engine_id)}/{action}"
-        answer = await self._http.alone("POST", path, self._settings.action_seconds)
+        with self._doubting():
+            answer = await self._http.alone("POST", path, self._settings.action_seconds)
         if answer.status not in {FINAL, NOTHING, NOT_MODIFIED}:
             raise versions.refusal(answer.status, answer.body)
 
@@ -125,11 +137,12 @@ class EngineClient:
 
         When the block begins, the engine has begun to answer: what happens from then on is in the stream.
         """
-        stream = EventStream(self._link, self._settings)
+        stream = self._events = EventStream(self._link, self._settings)
         try:
             await stream.open(request("GET", self._events_path(since)))
             yield stream
         finally:
+            self._events = None
             stream.close()
 
     def close(self) -> None:
@@ -144,18 +157,28 @@ class EngineClient:
         start = f"since={since:.0f}&" if since is not None else ""
         return f"{self._version}/events?{start}filters={_filters(**filters)}"
 
-    async def _counted(self, listed: Listing) -> Listing:
-        """Ask the engine how many there are: the listing stopped at a limit."""
+    async def _listed(self, limit: int, seconds: float | None) -> Answer | None:
+        """Ask for ``limit`` containers; None when that took longer than ``seconds`` (None: the usual time, and an error)."""
+        try:
+            return await self._answer(f"{self._version}/containers/json?all=1&limit={limit}", seconds)
+        except EngineError as error:
+            if seconds is None or error.code != "engine-timed-out":
+                raise
+            return None
+
+    async def _counted(self, listed: Listing, *, is_full: bool) -> Listing:
+        """Ask the engine how many there are: the listing stopped at a limit. One that tells fewer is not believed."""
         info = versions.read_info((await self._get(f"{self._version}/info")).body)
         shown = len(listed.containers)
-        total = max(info.containers, listed.total)
+        at_least = listed.total + (is_full and info.containers < listed.total)
+        total = max(info.containers, at_least)
         return Listing(listed.containers, total, total - shown)
 
     def _kept(self, records: list[Container]) -> Listing:
         """Keep as many records as one guest may fill."""
         room, kept = self._settings.kept_bytes, []
         for record in records:
-            room -= containers.weight(record)
+            room -= weight(record)
             if room < 0:
                 break
             kept.append(record)
@@ -166,9 +189,10 @@ class EngineClient:
         entries = containers.read_entries(answer.body, self._settings.json_depth)
         return [containers.container(self._vm, entry, now, self._settings.text_bytes) for entry in entries]
 
-    async def _answer(self, path: str) -> Answer:
+    async def _answer(self, path: str, seconds: float | None = None) -> Answer:
         """Read ``path``; a success, a 404, or an answer over its bound."""
-        answer = await self._http.get(path)
+        with self._doubting():
+            answer = await self._http.get(path, seconds)
         if answer.status not in {FINAL, NOT_FOUND}:
             raise versions.refusal(answer.status, answer.body)
         return answer
@@ -180,6 +204,22 @@ class EngineClient:
         if answer.cut:
             raise invalid("it is too large")
         return answer
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Doubt, when a request goes unanswered, that the engine lives, and have whoever follows its events ask."""
+        try:
+            yield
+        except EngineError as error:
+            if error.code == "engine-timed-out":
+                self.is_doubted = True
+                if self._events is not None:
+                    self._events.interrupt()
+            raise
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _filters(**filters: list[str]) -> str:

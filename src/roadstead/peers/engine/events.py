@@ -29,6 +29,7 @@ class EventStream:
         "_count",
         "_dropped",
         "_error",
+        "_interrupted",
         "_link",
         "_pause",
         "_reader",
@@ -51,6 +52,7 @@ class EventStream:
         self._waiter: asyncio.Future[None] | None = None
         self._refused = b""
         self._error: PeerError | None = None
+        self._interrupted = False
         self._dropped = 0
         self._count = 0
         self._window = 0.0
@@ -98,15 +100,34 @@ class EventStream:
         """Wait up to ``seconds`` and return all events that have come by then: none, some, or a `Flood`."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                first = await anext(self)
+                while not (self._interrupted or self._dropped or self._waiting or self._error is not None):
+                    await self._wait()
         except TimeoutError:
             return []
-        if isinstance(first, Flood):
-            self._waiting.clear()
-            return first
-        events = [first, *self._waiting]
+        self._interrupted = False
+        if self._error is not None and not (self._dropped or self._waiting):
+            raise self._error
+        events = list(self._waiting)
         self._waiting.clear()
+        if self._dropped:
+            flood, self._dropped = Flood(self._dropped), 0
+            return flood
         return events
+
+    def interrupt(self) -> None:
+        """End a `take` that waits: there is something else to be done."""
+        self._interrupted = True
+        self._wake()
+
+    async def rest(self, seconds: float) -> None:
+        """Let ``seconds`` pass, whatever happens; raises, as soon as it ends, what ended the stream."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._error is None:
+                    await self._wait()
+        except TimeoutError:
+            return
+        raise self._error
 
     def data_received(self, data: bytes) -> None:
         """Take what the engine says."""

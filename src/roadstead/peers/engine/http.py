@@ -44,6 +44,8 @@ class Limits:
     header_bytes: int
     body_bytes: int
     seconds: float
+    stall_seconds: float
+    """How long a body that holds some of the budget may bring nothing."""
 
 
 def request(method: str, path: str) -> bytes:
@@ -130,19 +132,21 @@ class Reader:
 class Exchange:
     """One request on its way: collects the body until the answer is whole, too large, or broken."""
 
-    __slots__ = ("_free", "_limit", "_pieces", "_size", "_stream", "_waiter", "cut", "error", "reader", "touched")
+    __slots__ = ("_limit", "_pieces", "_room", "_stream", "_waiter", "cut", "error", "reader", "received", "size")
 
     def __init__(self, stream: Stream, limits: Limits) -> None:
         self.reader = Reader(limits.header_bytes, self._take)
         self.cut = False
         self.error: PeerError | None = None
-        self.touched = False
+        self.received = 0
+        """How many bytes came."""
+        self.size = 0
+        """How many of them are the body's."""
         self._stream = stream
         self._limit = limits.body_bytes
-        self._free = min(FREE_BYTES, limits.body_bytes)
+        self._room = min(FREE_BYTES, limits.body_bytes)
         self._pieces: list[bytes] = []
-        self._size = 0
-        self._waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiter: asyncio.Future[None] | None = None
 
     def is_over(self) -> bool:
         """Whether nothing more is to be waited for."""
@@ -156,19 +160,21 @@ class Exchange:
         return Answer(self.reader.status, self.reader.headers, body, self.cut)
 
     async def wait(self) -> None:
-        """Wait until it `is_over`, or until it wants room for a large body."""
-        await self._waiter
+        """Wait until it `is_over`, or until it wants more room for its body."""
+        if not self.is_over() and self.size <= self._room:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
-    def go_on(self) -> None:
-        """Read on: there is room for the whole body."""
-        self._free = self._limit
-        self._waiter = asyncio.get_running_loop().create_future()
+    def go_on(self, room: int) -> None:
+        """Read on: there is ``room`` for the body."""
+        self._room = room
         self._stream.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Take some of the answer."""
-        self.touched = True
-        if self.cut:  # of course it goes on
+        self.received += len(data)
+        if self.cut:
+            # Who says too much goes on doing so until the end of the stream reaches it.
             return
         if self.is_over():
             self.error = self.error or invalid("it goes on after its end")
@@ -179,7 +185,7 @@ class Exchange:
             self.error = error
         if self.is_over():
             self._wake()
-        elif self._size > self._free:
+        elif self.size > self._room:
             self._stream.pause_reading()
             self._wake()
 
@@ -194,15 +200,15 @@ class Exchange:
         self._wake()
 
     def _take(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > self._limit:
+        self.size += len(data)
+        if self.size > self._limit:
             self.cut = True
             self._pieces.clear()
         else:
             self._pieces.append(data)
 
     def _wake(self) -> None:
-        if not self._waiter.done():
+        if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
@@ -242,8 +248,9 @@ class Channel:
             await self._wait(exchange, limits, budget)
             answer = exchange.answer()
         except PeerError:
+            was_closed = exchange.error is not None and not exchange.received
             self.abort()
-            if reused and not exchange.touched and self._link.is_open:
+            if reused and was_closed and self._link.is_open:
                 return None
             raise
         except BaseException:
@@ -256,16 +263,29 @@ class Channel:
         return answer
 
     async def _wait(self, exchange: Exchange, limits: Limits, budget: Budget) -> None:
-        try:
-            async with asyncio.timeout(limits.seconds):
-                await exchange.wait()
-            if not exchange.is_over():
-                async with budget.hold(limits.body_bytes), asyncio.timeout(limits.seconds):
-                    exchange.go_on()
+        """Read on, with as much room as the body needs by and by. Waiting for room is not the engine's time."""
+        left = limits.seconds
+        with budget.share() as share:
+            while True:
+                left = await self._read(exchange, left, limits.stall_seconds if share.held else left)
+                if exchange.is_over():
+                    return
+                await share.grow(2 * exchange.size)
+                exchange.go_on(limits.body_bytes if share.is_whole else share.held)
+
+    async def _read(self, exchange: Exchange, left: float, patience: float) -> float:
+        """Read until the answer is there or wants room, and return what is then left of the time."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + left
+        while True:
+            received = exchange.received
+            try:
+                async with asyncio.timeout(min(patience, end - loop.time())):
                     await exchange.wait()
-        except TimeoutError as error:
-            exchange.touched = True
-            raise EngineError("engine-timed-out", seconds=f"{limits.seconds:g}") from error
+                return end - loop.time()
+            except TimeoutError as error:
+                if exchange.received == received or loop.time() >= end:
+                    raise EngineError("engine-timed-out", seconds=f"{min(patience, left):g}") from error
 
     def abort(self) -> None:
         """End the stream at once."""
@@ -302,15 +322,25 @@ class Http:
         self._budget = budget
         self._turn = asyncio.Lock()
         self._kept: Channel | None = None
-        self._quick = self._limits(settings.answer_seconds)
+        self._quick = self._limits(settings.answer_seconds, settings.answer_bytes)
 
     async def get(self, path: str, seconds: float | None = None) -> Answer:
         """Read ``path`` on the kept channel, in turn; opened anew when the engine closed it meanwhile.
 
         It may take ``seconds`` (None: the usual time). When it takes longer, the channel ends with it.
         """
+        return await self._get(path, self._quick if seconds is None else self._limits(seconds, self._quick.body_bytes))
+
+    async def glance(self, path: str, seconds: float) -> None:
+        """Wait up to ``seconds`` until ``path`` is answered, without room for an answer that is large."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._get(path, self._limits(seconds, FREE_BYTES))
+        except TimeoutError as error:
+            raise EngineError("engine-timed-out", seconds=f"{seconds:g}") from error
+
+    async def _get(self, path: str, limits: Limits) -> Answer:
         data = request("GET", path)
-        limits = self._quick if seconds is None else self._limits(seconds)
         async with self._turn:
             if self._kept is not None and not self._kept.ended:
                 answer = await self._kept.ask(data, limits, self._budget)
@@ -323,7 +353,8 @@ class Http:
         """Make a request that may take up to ``seconds`` on a channel of its own."""
         channel = await self._opened()
         try:
-            return await self._first(channel, request(method, path), self._limits(seconds))
+            limits = self._limits(seconds, self._quick.body_bytes)
+            return await self._first(channel, request(method, path), limits)
         finally:
             channel.abort()
 
@@ -341,5 +372,5 @@ class Http:
             raise EngineError("engine-down")
         return answer
 
-    def _limits(self, seconds: float) -> Limits:
-        return Limits(self._settings.header_bytes, self._settings.answer_bytes, seconds)
+    def _limits(self, seconds: float, body_bytes: int) -> Limits:
+        return Limits(self._settings.header_bytes, body_bytes, seconds, self._settings.stall_seconds)

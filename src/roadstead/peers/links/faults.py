@@ -23,6 +23,7 @@ _RANK = (
     "ssh-failed",
     "refused",
     f"timed-out {CONNECTING}",
+    "address-of-another",
     "unreachable",
 )
 """Of several addresses' failures the one that says most about the guest. A guest that answered but did not show its

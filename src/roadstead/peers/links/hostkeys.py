@@ -23,11 +23,11 @@ class Pins:
     pin: str | None = None
     """This VM's own; None at first contact."""
     confirmed: str | None = None
-    """Another key that an operator said yes to, as `named`: it is taken as well as `pin`, and no third one."""
+    """Another key that an operator said yes to, as `named`: it is taken as well as `pin`, whose else it may be, and no
+    third one.
+    """
     owner: Callable[[str], str | None] = lambda _: None
     """The names of the other running VMs for which a key is pinned, None without any."""
-    shared_allowed: bool = False
-    """Whether an operator said that this VM may share another's key."""
 
     def types(self) -> tuple[str, ...]:
         """Return the types of keys to negotiate. Raises `LinkError` ``setting-invalid`` when the pin is no key."""
@@ -44,8 +44,7 @@ class Pins:
             return self._compared(shown, self.pin)
         if self.confirmed is not None:
             return _changed(shown, self.confirmed.partition(" ")[2])
-        others = None if self.shared_allowed else self.owner(shown)
-        if others is None:
+        if (others := self.owner(shown)) is None:
             return None
         return LinkError("host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=others)
 
@@ -54,7 +53,7 @@ class Pins:
             return None
         if (other := self.owner(shown)) is not None:
             # Another VM answers at an address that this one announces too: that says nothing about this one.
-            return LinkError("unreachable", addresses="", reason=f"{other} answers there")
+            return LinkError("address-of-another", others=other, addresses="")
         return _changed(shown, fingerprint(pin))
 
 

@@ -208,7 +208,8 @@ async def open_ssh(
     """Call the guest at all its addresses and return the link to the first one that is it.
 
     Raises `LinkError`: ``unreachable``, ``refused``, ``timed-out``, ``ssh-refuses-us``, ``ssh-failed``,
-    ``key-rejected``, ``host-key-changed``, ``host-key-type-gone``, ``host-key-shared``, ``setting-invalid``.
+    ``key-rejected``, ``host-key-changed``, ``host-key-type-gone``, ``host-key-shared``, ``address-of-another``,
+    ``setting-invalid``.
     """
     caller = _Caller(target, keys, settings, gates)
     race = Race(target.addresses[: settings.addresses], caller.call, SshLink.close, caller.is_final)

@@ -71,8 +71,16 @@ class Dockerd:
         finally:
             connection.close()
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
-            raise StartError("lab-guest-failed", guest=self._guest, reason=content.decode(errors="replace"))
+            raise StartError("lab-guest-failed", guest=self._guest, reason=_message(content))
         return content
+
+
+def _message(content: bytes) -> str:
+    """What an engine says in an answer that refuses."""
+    try:
+        return str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content.decode(errors="replace")
 
 
 class _Connection(http.client.HTTPConnection):

@@ -157,11 +157,18 @@ class RealGuest:
             self.machine.boot()
             self._write_keys()
             self.machine.start_engine()
-            workload.install(self.engine, self._recipes)
+            self._furnish()
             self.machine.start_sshd()
         except StartError:
             self.machine.power_off()
             raise
+
+    def _furnish(self) -> None:
+        """Make its containers, once: from then on they are renamed and removed by whoever works in the guest."""
+        done = self.folder / "furnished"
+        if not done.exists():
+            workload.install(self.engine, self._recipes)
+            done.touch()
 
     def _start_sshd(self, options: tuple[str, ...], key_types: tuple[str, ...]) -> None:
         self.machine.kill(*SSHD_NAMES)

@@ -59,8 +59,7 @@ class RealGuests:
             return "This machine does not let us make network namespaces with virtual interfaces."
         return None
 
-    @property
-    def networks(self) -> tuple[str, ...]:
+    async def networks(self) -> tuple[str, ...]:
         """The network of all its guests."""
         return (str(self._network),)
 

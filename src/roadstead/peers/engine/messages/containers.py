@@ -131,13 +131,6 @@ def container(vm: VmId, entry: Entry, as_of: datetime, text_bytes: int) -> Conta
     )
 
 
-def weight(record: Container) -> int:
-    """Return about how many bytes of foreign text ``record`` keeps, for the bound on what one guest may fill."""
-    labels = sum(len(key) + len(value) for key, value in record.labels.items())
-    texts = len(record.name) + len(record.image) + len(record.command) + len(record.status)
-    return 256 + texts + labels + 48 * len(record.ports)
-
-
 def started(status: str, as_of: datetime) -> datetime | None:
     """Return when a container began to run whose status text said ``Up …`` at ``as_of``; as coarse as that text."""
     found = _UP.match(status)

@@ -1,0 +1,145 @@
+"""From the plan to a handshake with a guest that speaks SSH, and what that handshake teaches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+from typing import Self, cast
+
+import asyncssh
+import pytest
+
+from roadstead.act.keys import KeyPair
+from roadstead.act.memory import Memories
+from roadstead.act.pool import PoolKeeper
+from roadstead.act.ways import SshWays
+from roadstead.errors import LinkError
+from roadstead.inventory.store import Store
+from roadstead.kit.gates import Gate
+from roadstead.lab.guests.guest import SimulatedGuest
+from roadstead.lab.guests.simulated import lone_guest
+from roadstead.model import Seen, VmId
+from roadstead.peers.database.client import Database
+from roadstead.peers.links.ssh import Gates
+from roadstead.plan.addresses import Rules
+from roadstead.settings.schema import LinkSettings
+from tests.unit.fakes import records
+from tests.unit.fakes.databases import FakeDatabase
+
+KEY = asyncssh.generate_private_key("ssh-ed25519")
+LINE = KEY.export_public_key().decode()
+HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
+HOST, OWN, GUEST = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+
+
+@dataclass
+class Pool:
+    """What connecting asks of a pool's keeper: its key pair, and its hosts' addresses."""
+
+    host_addresses: frozenset[str] = frozenset({HOST})
+    forgotten: int = 0
+
+    @property
+    def keys(self) -> Self:
+        return self
+
+    async def pair(self) -> KeyPair:
+        return KeyPair((KEY,), LINE)
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
+@dataclass
+class Road:
+    """The ways to the guests of one pool, in which loopback is admitted."""
+
+    store: Store = field(default_factory=Store)
+    pool: Pool = field(default_factory=Pool)
+
+    def __post_init__(self) -> None:
+        self.memories = Memories(cast("Database", FakeDatabase()))
+        self.met: list[VmId] = []
+        self.ways = SshWays(
+            self.store,
+            {records.POOL: cast("PoolKeeper", self.pool)},
+            lambda _: Rules(admit=(ip_network("127.0.0.0/8"),)),
+            self.memories,
+            LinkSettings(connect_seconds=2.0, login_seconds=2.0, stagger_seconds=1.0),
+            Gates(Gate(4), Gate(4)),
+            self.met.append,
+        )
+
+    def see(self, *addresses: str, port: int = 22) -> None:
+        """The pool tells of a VM with these addresses."""
+        settings = records.MANAGED | {"roadstead-ssh-port": str(port), "xscontainer-username": "core"}
+        self.store.apply(Seen(records.vm(settings=settings, addresses=addresses)))
+
+    async def reach(self) -> str:
+        """Connect the VM and hang up; return the address at which it answered."""
+        opened = await self.ways.open(records.VM)
+        opened.way.close()
+        return opened.way.address
+
+    async def refused(self) -> LinkError:
+        """The error with which the VM cannot be connected."""
+        with pytest.raises(LinkError) as caught:
+            await self.ways.open(records.VM)
+        return caught.value
+
+
+@pytest.fixture
+def road() -> Road:
+    """Ways, a pool, and no VM yet."""
+    return Road()
+
+
+@pytest.fixture
+async def guest() -> AsyncIterator[SimulatedGuest]:
+    """A guest that lets the pool's key in."""
+    async with lone_guest(public_keys=[LINE], at=(HERE, 0)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("address", [HOST, OWN])
+async def test_hosts_and_we_are_nobodys_guests(road: Road, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """A guest that announces a pool's host, or us, would have us knock there with the pool's key."""
+    monkeypatch.setattr("roadstead.act.ways.is_own", lambda text: text == OWN)
+    road.see(address)
+
+    error = await road.refused()
+
+    assert (error.code, error.fields["addresses"]) == ("address-not-allowed", address)
+
+
+async def test_the_address_that_won_is_tried_first(road: Road, guest: SimulatedGuest) -> None:
+    """The next time the others are not even called, whatever their order."""
+    called = asyncio.Queue[None]()
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.put_nowait(None)
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, ELSEWHERE, guest.port)
+    road.see(ELSEWHERE, HERE, port=guest.port)
+    first = await road.reach()
+    before = called.qsize()
+    again = await road.reach()
+    server.close()
+
+    assert (first, before) == (HERE, 1)
+    assert (again, called.qsize()) == (HERE, 1)
+    assert road.met == [records.VM, records.VM]
+
+
+async def test_a_refused_pool_key_is_read_again(road: Road, guest: SimulatedGuest) -> None:
+    """Somebody may have given the pool another one: a guest that refuses the one we know is the sign of it."""
+    road.see(HERE, port=guest.port)
+    await road.reach()
+    assert road.pool.forgotten == 0
+    await guest.misbehave("key-rejected")
+
+    assert (await road.refused()).code == "key-rejected"
+    assert road.pool.forgotten == 1

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from roadstead.act.config import PoolConfig
 from roadstead.act.keys import PoolKeys
-from roadstead.act.publishing import Publisher
+from roadstead.act.outputs import Outputs
 from roadstead.errors import InputError, PeerError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
@@ -36,8 +36,8 @@ class PoolEvents:
     """The name of the pool that is kept under this id, or what is known of its hosts and their certificates, changed:
     to be stored.
     """
-    publisher: Callable[[PoolId, PoolConfig], Publisher]
-    """Makes what publishes the pool's VMs."""
+    outputs: Callable[[PoolId, XapiClient, PoolConfig], Outputs]
+    """Makes what is kept in the pool for its other clients."""
 
 
 class PoolKeeper:
@@ -57,7 +57,7 @@ class PoolKeeper:
         self.client = client
         self.config = PoolConfig(client, settings.retry_limit_seconds)
         self.keys = PoolKeys(client, stored.id)
-        self.publisher = events.publisher(stored.id, self.config)
+        self.outputs = events.outputs(stored.id, client, self.config)
         self._record = stored
         self._events = events
         self._settings = settings
@@ -99,7 +99,7 @@ class PoolKeeper:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks.spawn(group, self.config.run(), f"sync of pool {self.id}")
-                tasks.spawn(group, self.publisher.run(), f"publisher of pool {self.id}")
+                tasks.spawn(group, self.outputs.run(), f"outputs of pool {self.id}")
                 await keep(self._attempt, pace=pace, report=self, wake=self._wake)
         finally:
             self._settled.set()
@@ -136,8 +136,11 @@ class PoolKeeper:
 
     def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
         """The pool holds other published values than before."""
-        for vm, held in digests.items():
-            self.publisher.held(vm, held)
+        self.outputs.published(digests)
+
+    def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
+        """The pool holds other alerts than before."""
+        self.outputs.alerted(bodies)
 
     async def certified(self) -> None:
         """The pool's name, its hosts or their certificates may be others: they are read, and kept."""

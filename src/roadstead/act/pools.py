@@ -12,8 +12,8 @@ from roadstead.act.config import PoolConfig
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.outages import LoggedOutage
+from roadstead.act.outputs import MakeOutputs, Outputs
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell, unusable
-from roadstead.act.publishing import Publisher
 from roadstead.act.trials import PoolChange, Probe, Step, Trials
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
@@ -35,7 +35,6 @@ _NOWHERE = PoolAddress("https://nowhere.invalid", "", "", Trust())
 
 EVERYTHING = "on"
 """What a pool publishes of which nothing else was said."""
-MakePublisher = Callable[[PoolConfig, Callable[[], Choice]], Publisher]
 RulesChanged = Callable[[PoolId], None]
 """Told of a pool of whose guests other addresses are allowed now."""
 
@@ -50,7 +49,7 @@ class Pools:
         settings: PoolSettings,
         tell: Tell,
         rules_changed: RulesChanged,
-        make_publisher: MakePublisher,
+        make_outputs: MakeOutputs,
     ) -> None:
         self._database = database
         self._memories = memories
@@ -58,7 +57,7 @@ class Pools:
         self._trials = Trials(settings)
         self._tell = tell
         self._rules_changed = rules_changed
-        self._make_publisher = make_publisher
+        self._make_outputs = make_outputs
         self._stored: dict[PoolId, StoredPool] = {}
         self._rules: dict[PoolId, Rules] = {}
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
@@ -200,7 +199,7 @@ class Pools:
         record = Pool(id=stored.id, name=stored.name, url=stored.url, as_of=clocks.now())
         flaw = _flaw(stored)
         client = XapiClient(_address(stored) if flaw is None else _NOWHERE, self._settings)
-        events = PoolEvents(self._tell, self._memories.adopt, self._learned, self._publisher)
+        events = PoolEvents(self._tell, self._memories.adopt, self._learned, self._outputs)
         keeper = PoolKeeper(record, client, events, self._settings, flaw)
         self._stored[stored.id] = stored
         self._rules[stored.id] = _rules(stored) if flaw is None else Rules()
@@ -212,8 +211,8 @@ class Pools:
         await tasks.stop(self._tasks.pop(pool))
         self._unwritten.pop(pool, None)
 
-    def _publisher(self, pool: PoolId, config: PoolConfig) -> Publisher:
-        return self._make_publisher(config, lambda: Choice.parse(self.stored(pool).publish))
+    def _outputs(self, pool: PoolId, client: XapiClient, config: PoolConfig) -> Outputs:
+        return self._make_outputs(client, config, lambda: Choice.parse(self.stored(pool).publish))
 
     def _learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
         self._unwritten[pool] = (name, address)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from roadstead.act.commands import Commands
@@ -11,9 +11,9 @@ from roadstead.act.guest import Opened, Services
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
+from roadstead.act.outputs import Outputs
 from roadstead.act.pinning import PinWriter
 from roadstead.act.pools import Pools
-from roadstead.act.publishing import Publisher
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
 from roadstead.inventory.feed import Feed
@@ -37,6 +37,7 @@ from roadstead.model import (
 )
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
+from roadstead.peers.xapi.client import XapiClient
 from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import Settings
 
@@ -52,8 +53,8 @@ class Core:
         self.feed = Feed(settings.server.feed_changes, settings.server.feed_bytes, first)
         self._local = {VmId(f"local-{number}"): str(path) for number, path in enumerate(engines, 1)}
         self._memories = Memories(database)
-        self._publishing = settings.publish
-        pools = Pools(database, self._memories, settings.pool, self.tell, self._rules_changed, self._publisher)
+        self._settings = settings
+        pools = Pools(database, self._memories, settings.pool, self.tell, self._rules_changed, self._outputs)
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._ssh = SshWays(
@@ -85,9 +86,12 @@ class Core:
             if change.kind == "vm":
                 self.links.consider(VmId(change.id))
                 self._pins.consider(VmId(change.id))
-                self._publish(VmId(change.id))
+                for outputs in self._outputs_of(VmId(change.id)):
+                    outputs.consider(VmId(change.id))
             elif change.kind == "container":
-                self._publish(split_container_id(ContainerId(change.id))[0])
+                vm, _ = split_container_id(ContainerId(change.id))
+                for outputs in self._outputs_of(vm):
+                    outputs.consider_containers(vm)
 
     def statistics(self) -> Mapping[str, Mapping[str, int]]:
         """How much of everything there is."""
@@ -97,14 +101,14 @@ class Core:
             "links": self.links.statistics(),
         }
 
-    def _publisher(self, config: PoolConfig, choice: Callable[[], Choice]) -> Publisher:
-        return Publisher(self.store, config, self._publishing, choice)
+    def _outputs(self, client: XapiClient, config: PoolConfig, choice: Callable[[], Choice]) -> Outputs:
+        return Outputs(self.store, self._settings, client, config, choice)
 
-    def _publish(self, vm_id: VmId) -> None:
+    def _outputs_of(self, vm_id: VmId) -> Iterator[Outputs]:
         vm = self.store.vms.get(vm_id)
         keeper = self.commands.pools.keepers.get(vm.pool) if vm is not None else None
         if keeper is not None:
-            keeper.publisher.consider(vm_id)
+            yield keeper.outputs
 
     def _names(self, vm_id: VmId) -> dict[str, str]:
         vm = self.store.vms.get(vm_id)

@@ -133,6 +133,14 @@ class PublishSettings(Section):
     )
 
 
+class AlertSettings(Section):
+    """Alerts about VMs, raised in their pools."""
+
+    after_seconds: float = Field(
+        default=120.0, ge=0, description="How long a VM cannot be monitored before its pool gets a message."
+    )
+
+
 class ServerSettings(Section):
     """The API."""
 
@@ -173,6 +181,7 @@ class Settings(BaseSettings):
     link: LinkSettings = LinkSettings()
     engine: EngineSettings = EngineSettings()
     publish: PublishSettings = PublishSettings()
+    alert: AlertSettings = AlertSettings()
     server: ServerSettings = ServerSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 

@@ -21,7 +21,7 @@ from roadstead.model import Fact, Gone, Host, HostId, Listed, Pool, Scope, Seen,
 from roadstead.peers.xapi import faults, messages
 from roadstead.peers.xapi.messages import Event, Fields
 
-CLASSES = ("pool", "host", "vm", "vm_guest_metrics", "vm_metrics")
+CLASSES = ("pool", "host", "vm", "vm_guest_metrics", "vm_metrics", "message")
 """What is subscribed to, spelled as events spell it."""
 T = TypeVar("T")
 _NOTHING: Mapping[str, str] = {}
@@ -68,6 +68,8 @@ class Book:
         """Metrics and guest metrics → the VM whose they are."""
         self._holding: set[str] = set()
         self._news: dict[VmId, Mapping[str, str]] = {}
+        self._alerts: dict[str, tuple[VmId, str]] = {}
+        self._alerted: set[VmId] = set()
 
     @property
     def pool(self) -> Pool | None:
@@ -95,6 +97,17 @@ class Book:
         """Return the VMs of which the pool holds other published values than when this was asked last, by digests."""
         news, self._news = self._news, {}
         return news
+
+    def alerts(self) -> Mapping[VmId, Mapping[str, str]]:
+        """Return the VMs about which the pool holds other alerts than when this was asked last: all bodies by their
+        references.
+        """
+        found: dict[VmId, dict[str, str]] = {vm: {} for vm in self._alerted}
+        for ref, (vm, body) in self._alerts.items():
+            if vm in found:
+                found[vm][ref] = body
+        self._alerted.clear()
+        return found
 
     def due(self, now: float) -> list[Fact]:
         """Return what follows from keys that are absent for longer than the grace."""
@@ -161,6 +174,8 @@ class Book:
                 self._take_measure(self._starts, event.ref, messages.start_time(snapshot), dirty)
             case "vm_guest_metrics" | "vm_metrics", None:
                 self._drop_measure(event.ref)
+            case "message", snapshot:
+                self._take_message(event.ref, snapshot)
         return []
 
     def _take_host(self, ref: str, snapshot: Mapping[str, Any] | None, dirty: dict[str, None]) -> list[Fact]:
@@ -208,6 +223,13 @@ class Book:
         self._addresses.pop(ref, None)
         self._starts.pop(ref, None)
         self._measured.pop(ref, None)
+
+    def _take_message(self, ref: str, snapshot: Mapping[str, Any] | None) -> None:
+        old = self._alerts.pop(ref, None)
+        new = messages.message_about_vm(snapshot, messages.CANNOT_MONITOR) if snapshot is not None else None
+        if new is not None and len(self._alerts) < self._limit:
+            self._alerts[ref] = new
+        self._alerted.update(vm for vm, _ in filter(None, (old, new)))
 
     # ---- keys that vanish
 

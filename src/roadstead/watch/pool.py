@@ -40,6 +40,9 @@ class Listener(Protocol):
     def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
         """The pool holds other published values (by digests) of these VMs than before; told after facts about them."""
 
+    def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
+        """The pool holds other alerts about these VMs than before: all their bodies by their references."""
+
     async def certified(self) -> None:
         """Certificates of hosts changed since the listing."""
 
@@ -71,11 +74,11 @@ class PoolWatcher:
             fields = {"address": self._stored.url, "pool": self._stored.name}
             raise PoolError("pool-answer-invalid", **fields, reason="it has no pool")
         await self._listener.listed([*facts, *self._book.listing()], pool, list(self._book.hosts))
-        self._listener.published(self._book.published())
+        self._tell_written()
         while True:
             batch = await self._events(batch.token, self._patience())
             await self._tell([*await self._taken(batch), *self._book.due(_now())])
-            self._listener.published(self._book.published())
+            self._tell_written()
             if any(event.cls == CERTIFICATE for event in batch.events):
                 await self._listener.certified()
 
@@ -99,6 +102,11 @@ class PoolWatcher:
         pool = self._book.pool
         if facts and pool is not None:
             await self._listener.changed(facts, pool, list(self._book.hosts))
+
+    def _tell_written(self) -> None:
+        """Tell what the pool holds of what we, or others like us, write into it."""
+        self._listener.published(self._book.published())
+        self._listener.alerted(self._book.alerts())
 
     def _patience(self) -> float:
         """How long the pool may keep us waiting: until a vanished key counts as gone, or until a class may be listed

@@ -8,8 +8,8 @@ from typing import cast
 import pytest
 
 from roadstead.act.config import PoolConfig
+from roadstead.act.outputs import Outputs
 from roadstead.act.pool import PoolEvents, PoolKeeper
-from roadstead.act.publishing import Publisher
 from roadstead.errors import InputError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
@@ -17,7 +17,7 @@ from roadstead.model import Fact, Pool, PoolId, Seen, VmId
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress
 from roadstead.plan.publishing import Choice
-from roadstead.settings.schema import PoolSettings, PublishSettings
+from roadstead.settings.schema import PoolSettings, Settings
 from tests.unit.fakes import records
 from tests.unit.fakes.ways import keep_virtual_time
 from tests.unit.fakes.xapi import POOL_REF, FakeXapi, host_fields, metrics_fields, small_pool, vm_fields
@@ -41,7 +41,7 @@ class Owner:
         self.pools: list[Pool] = []
         self.adopted: list[tuple[PoolId, dict[VmId, str]]] = []
         self.learned_of: list[tuple[str, tuple[str, ...]]] = []
-        self.events = PoolEvents(self.tell, self.adopt, self.learned, self.publisher)
+        self.events = PoolEvents(self.tell, self.adopt, self.learned, self.outputs)
 
     def tell(self, facts: Sequence[Fact]) -> None:
         """See `PoolEvents`."""
@@ -53,9 +53,9 @@ class Owner:
         assert VmId("vm-1") not in self.store.vms or self.adopted, "pins are adopted before the listing is told"
         self.adopted.append((pool, dict(pins)))
 
-    def publisher(self, _pool: PoolId, config: PoolConfig) -> Publisher:
+    def outputs(self, _pool: PoolId, client: XapiClient, config: PoolConfig) -> Outputs:
         """See `PoolEvents`."""
-        return Publisher(self.store, config, PublishSettings(), Choice)
+        return Outputs(self.store, Settings(), client, config, Choice)
 
     def learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
         """See `PoolEvents`."""

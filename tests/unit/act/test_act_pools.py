@@ -13,8 +13,8 @@ from msgspec import structs
 
 from roadstead.act import pools
 from roadstead.act.memory import Memories
+from roadstead.act.outputs import Outputs
 from roadstead.act.pools import Pools
-from roadstead.act.publishing import Publisher
 from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
@@ -22,7 +22,7 @@ from roadstead.kit import tasks
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
 from roadstead.peers.database.client import Database, StoredPool
-from roadstead.settings.schema import PoolSettings, PublishSettings
+from roadstead.settings.schema import PoolSettings, Settings
 from tests.unit.fakes.databases import FakeDatabase, stored_pool
 
 SETTINGS = PoolSettings(connect_seconds=5, call_seconds=5, list_seconds=5, event_seconds=0.3, retry_first_seconds=0.05)
@@ -45,7 +45,7 @@ class Office:
             SETTINGS,
             self.tell,
             self.retried.append,
-            lambda config, choice: Publisher(self.store, config, PublishSettings(), choice),
+            lambda *of_pool: Outputs(self.store, Settings(), *of_pool),
         )
 
     def tell(self, facts: Sequence[Fact]) -> None:

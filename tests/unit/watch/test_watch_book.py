@@ -369,8 +369,8 @@ def test_an_empty_book_says_nothing() -> None:
 
 
 def test_what_is_read_is_what_is_subscribed_to() -> None:
-    """Five classes, in the order in which they are joined."""
-    assert CLASSES == ("pool", "host", "vm", "vm_guest_metrics", "vm_metrics")
+    """In the order in which they are joined, and what stands alone after them."""
+    assert CLASSES == ("pool", "host", "vm", "vm_guest_metrics", "vm_metrics", "message")
 
 
 # ---- whose it is

@@ -13,7 +13,7 @@ from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.model import Fact, Gone, Host, Listed, Pool, PoolId, Seen, Vm, VmId
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.messages import EventBatch, digest
+from roadstead.peers.xapi.messages import CANNOT_MONITOR, EventBatch, digest
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
 from tests.unit.fakes import records
@@ -35,6 +35,7 @@ class Listener:
         self.answers = 0
         self.hosts: list[Host] = []
         self.held: dict[VmId, dict[str, str]] = {}
+        self.alerts: dict[VmId, dict[str, str]] = {}
 
     def heard(self) -> None:
         self.answers += 1
@@ -47,6 +48,9 @@ class Listener:
 
     def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
         self.held |= {vm: dict(held) for vm, held in digests.items()}
+
+    def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
+        self.alerts |= {vm: dict(held) for vm, held in bodies.items()}
 
     async def certified(self) -> None:
         self.told.append((_now(), "certified", []))
@@ -296,3 +300,21 @@ async def test_what_the_pool_publishes_is_told_by_digests() -> None:
         xapi.change("vm", "ref:vm-1", other_config={})
         await asyncio.sleep(1)
         assert listener.held == {VmId("vm-1"): {}}
+
+
+async def test_alerts_of_the_pool_are_told_whoever_raised_them() -> None:
+    """Those with the historic title; all there are about a VM, when one comes or goes."""
+    xapi = small_pool()
+    ours = {"name": CANNOT_MONITOR, "cls": "VM", "obj_uuid": "vm-1", "body": "why"}
+    xapi.put("message", "ref:1", ours)
+    xapi.put("message", "ref:2", ours | {"name": "VM_STARTED"})
+    async with _watching(xapi) as listener:
+        assert listener.alerts == {VmId("vm-1"): {"ref:1": "why"}}
+
+        xapi.put("message", "ref:3", ours | {"body": "again"})
+        await asyncio.sleep(1)
+        assert listener.alerts == {VmId("vm-1"): {"ref:1": "why", "ref:3": "again"}}
+
+        xapi.drop("message", "ref:1")
+        await asyncio.sleep(1)
+        assert listener.alerts == {VmId("vm-1"): {"ref:3": "again"}}

@@ -37,6 +37,9 @@ from roadstead.peers.xapi.session import Session
 from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, canonical
 from roadstead.settings.schema import PoolSettings
 
+MESSAGE_PRIORITY = 3
+"""Of messages about VMs: what the old pack gave them (1 is the most important, 5 mere information)."""
+
 
 class Secret(Struct, frozen=True, kw_only=True):
     """A secret of a pool; ``marks`` is its ``other_config``. The value never shows in a repr."""
@@ -199,6 +202,23 @@ class XapiClient:
         """Remove a secret; one that is gone already is fine."""
         try:
             await self.call("secret.destroy", await self.call("secret.get_by_uuid", uuid))
+        except PoolError as error:
+            if not faults.is_gone(error):
+                raise
+
+    async def raise_message(self, title: str, vm: str, body: str) -> str:
+        """Raise a message about a VM (its uuid) and return its reference. Raises `NotFoundError` ``no-such-vm``."""
+        try:
+            return str(await self.call("message.create", title, MESSAGE_PRIORITY, "VM", vm, body))
+        except PoolError as error:
+            if faults.is_gone(error):
+                raise NotFoundError("no-such-vm", name=vm) from error
+            raise
+
+    async def destroy_message(self, ref: str) -> None:
+        """Remove a message; one that is gone already is fine."""
+        try:
+            await self.call("message.destroy", ref)
         except PoolError as error:
             if not faults.is_gone(error):
                 raise

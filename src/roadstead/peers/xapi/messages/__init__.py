@@ -6,6 +6,7 @@ ignored, unknown enumeration values become `UNKNOWN`. XAPI's versions differ in 
 
 from roadstead.peers.xapi.messages.fields import CLASSES, Fields
 from roadstead.peers.xapi.messages.records import (
+    CANNOT_MONITOR,
     XapiObject,
     addresses,
     digest,
@@ -13,6 +14,7 @@ from roadstead.peers.xapi.messages.records import (
     host_record,
     host_version,
     is_real_vm,
+    message_about_vm,
     pool_record,
     published,
     reference,
@@ -35,6 +37,7 @@ from roadstead.peers.xapi.messages.rpc import (
 
 __all__ = [
     "BODY_BYTES",
+    "CANNOT_MONITOR",
     "CLASSES",
     "Answer",
     "Event",
@@ -52,6 +55,7 @@ __all__ = [
     "host_record",
     "host_version",
     "is_real_vm",
+    "message_about_vm",
     "pool_record",
     "published",
     "reference",

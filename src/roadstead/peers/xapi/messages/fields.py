@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 CLASSES = {
     "certificate": "Certificate",
     "host": "host",
+    "message": "message",
     "pool": "pool",
     "vm": "VM",
     "vm_guest_metrics": "VM_guest_metrics",
@@ -61,5 +62,12 @@ class _Certificate(TypedDict, total=False):
     fingerprint_sha256: Any
 
 
-class Fields(_Common, _Pool, _Host, _Vm, _GuestMetrics, _Metrics, _Certificate, total=False):
+class _Message(TypedDict, total=False):
+    name: Any
+    cls: Any
+    obj_uuid: Any
+    body: Any
+
+
+class Fields(_Common, _Pool, _Host, _Vm, _GuestMetrics, _Metrics, _Certificate, _Message, total=False):
     """What is kept of an object of any class."""

@@ -17,6 +17,8 @@ from roadstead.model.config_keys import PUBLISHED_KEYS, VM_KEYS
 XapiObject = Mapping[str, Any]
 """One object's record, whole as XAPI sends it or reduced to `Fields`."""
 
+CANNOT_MONITOR = "Container Management cannot monitor VM"
+"""The title that the old pack gave to messages about VMs that it lost; clients show it as it is."""
 TEXT_BYTES = 4096
 """What is kept of a name, a tag or a key's value."""
 ADDRESS_BYTES = 64
@@ -109,6 +111,13 @@ def published(snapshot: XapiObject) -> dict[str, str]:
 def digest(value: str) -> str:
     """Return what tells one published value from another."""
     return blake2b(value.encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+
+def message_about_vm(message: XapiObject, title: str) -> tuple[VmId, str] | None:
+    """Return the VM that a message called ``title`` is about, and its body; None for any other message."""
+    if string(message, "name") != title or string(message, "cls") != "VM":
+        return None
+    return VmId(string(message, "obj_uuid")), string(message, "body")
 
 
 def addresses(guest_metrics: XapiObject) -> tuple[str, ...]:

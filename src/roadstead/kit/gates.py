@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Self
 
 
 class Gate:
@@ -110,7 +111,7 @@ class Share:
         if amount > self.held:
             await self._budget.wait(self, amount)
 
-    def __enter__(self) -> "Share":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -172,9 +172,7 @@ async def test_a_waiter_that_gives_up_holds_up_nobody() -> None:
 
 
 @given(
-    amounts=st.lists(
-        st.tuples(st.lists(st.integers(0, 15), max_size=4), st.floats(0, 3), st.booleans()), max_size=20
-    ),
+    amounts=st.lists(st.tuples(st.lists(st.integers(0, 15), max_size=4), st.floats(0, 3), st.booleans()), max_size=20),
     total=st.integers(1, 10),
     largest=st.integers(1, 12),
 )

@@ -139,6 +139,17 @@ async def test_an_engine_that_restarts_is_listed_again(tmp_path: Path) -> None:
         assert guest.statistics()["connections"] == connections["connections"] == 1
 
 
+async def test_an_engine_that_hangs_while_nothing_happens_is_told(tmp_path: Path) -> None:
+    """Its link lives and its stream of events is open: what it shows is stale all the same, until it answers again."""
+    bounds = QUICK.engine.model_copy(update={"idle_seconds": 0.5, "answer_seconds": 1.0})
+    async with world(tmp_path, vms=1, settings=QUICK.model_copy(update={"engine": bounds})) as one:
+        await one.guest("vm-1").misbehave("silence")
+        await one.until_problem("vm-1", "engine-timed-out")
+        assert all(container.stale for container in one.containers("vm-1").values())
+        await one.guest("vm-1").misbehave()
+        await one.until_live("vm-1")
+
+
 async def test_a_vm_that_is_stopped_is_off_and_comes_back(tmp_path: Path) -> None:
     """A VM that does not run is off: its containers stay, stale, without a problem."""
     async with world(tmp_path, vms=1) as one:

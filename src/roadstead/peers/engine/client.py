@@ -82,7 +82,7 @@ class EngineClient:
         limit, bound = self._settings.containers, self._settings.answer_bytes
         end = _now() + self._settings.answer_seconds
         answer = await self._listed(limit, None)
-        while answer is not None and answer.cut and limit > 1 and bound < limit * LARGE_BYTES and _now() < end:
+        while answer is not None and answer.cut and limit > 1 and bound < limit * LARGE_BYTES:
             limit //= 2
             answer = await self._listed(limit, end - _now())
         listed = self._kept([] if answer is None or answer.cut else self._read(answer))

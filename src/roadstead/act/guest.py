@@ -177,8 +177,8 @@ class Guest:
         """Keep the guest until cancelled."""
         self._say(Link(vm=self.vm, state=LinkState.CONNECTING, since=clocks.now(), heard=self._link.heard))
         try:
-            settle_seconds = self._services.settings.link.settle_seconds
-            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake, settle_seconds=settle_seconds)
+            steady_seconds = self._services.settings.link.steady_seconds
+            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake, steady_seconds=steady_seconds)
         finally:
             self._drop()
 

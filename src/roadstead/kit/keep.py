@@ -37,7 +37,7 @@ async def keep(
     pace: Pace,
     report: Report,
     wake: asyncio.Event | None = None,
-    settle_seconds: float = 0.0,
+    steady_seconds: float = 0.0,
 ) -> None:
     """Call ``run`` again and again until cancelled.
 
@@ -45,7 +45,7 @@ async def keep(
     delay that ``pace`` gives, cut short when ``wake`` is set. Any other exception is a bug and leaves `keep`. A
     ``run`` that returns is called again after a delay, too.
 
-    The delays begin anew after a ``run`` that worked for ``settle_seconds``: a peer that works for a moment each time
+    The delays begin anew after a ``run`` that worked for ``steady_seconds``: a peer that works for a moment each time
     is tried as rarely as one that does not work at all.
     """
     outage = _Outage(report)
@@ -57,7 +57,7 @@ async def keep(
         except PeerError as error:
             outage.begins(error)
             failure = error
-        if outage.worked_for() >= settle_seconds:
+        if outage.worked_for() >= steady_seconds:
             pace.reset()
         await pause(pace.after(failure), wake)
 

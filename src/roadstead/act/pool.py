@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from roadstead.act.config import PoolConfig
 from roadstead.act.keys import PoolKeys
-from roadstead.errors import PeerError
+from roadstead.errors import InputError, PeerError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
@@ -31,14 +31,25 @@ class PoolEvents:
     tell: Tell
     adopt: Callable[[PoolId, Mapping[VmId, str]], None]
     """The pins of a pool whose first listing has come, before the listing is told."""
-    learned: Callable[[Pool, PoolAddress], None]
-    """The pool's name, or what is known of its hosts and their certificates, changed: to be stored."""
+    learned: Callable[[PoolId, str, PoolAddress], None]
+    """The name of the pool that is kept under this id, or what is known of its hosts and their certificates, changed:
+    to be stored.
+    """
 
 
 class PoolKeeper:
-    """Keeps one pool for ever. ``stored`` is the pool as it was last known, shown until it answers."""
+    """Keeps one pool for ever. ``stored`` is the pool as it was last known, shown until it answers. With a ``flaw``,
+    what is stored does not tell how it is reached: nothing is tried then, and the flaw is its problem.
+    """
 
-    def __init__(self, stored: Pool, client: XapiClient, events: PoolEvents, settings: PoolSettings) -> None:
+    def __init__(
+        self,
+        stored: Pool,
+        client: XapiClient,
+        events: PoolEvents,
+        settings: PoolSettings,
+        flaw: PoolError | None = None,
+    ) -> None:
         self.id = stored.id
         self.client = client
         self.config = PoolConfig(client, settings.retry_limit_seconds)
@@ -46,6 +57,7 @@ class PoolKeeper:
         self._record = stored
         self._events = events
         self._settings = settings
+        self.flaw = flaw
         self._addresses: frozenset[str] = frozenset()
         self._healthy: Healthy = lambda: None
         self._wake = asyncio.Event()
@@ -74,7 +86,12 @@ class PoolKeeper:
     async def run(self) -> None:
         """Keep the pool until cancelled; sign out at the end."""
         self._say(self._record)
-        pace = Backoff(self._settings.retry_first_seconds, self._settings.retry_limit_seconds)
+        pace = Backoff(
+            self._settings.retry_first_seconds,
+            self._settings.retry_limit_seconds,
+            steady=self._settings.steady_seconds,
+            clock=asyncio.get_running_loop().time,
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 tasks.spawn(group, self.config.run(), f"sync of pool {self.id}")
@@ -86,8 +103,13 @@ class PoolKeeper:
     # ---- its own life
 
     async def _attempt(self, healthy: Healthy) -> None:
+        if self.flaw is not None:
+            raise PoolError(self.flaw.code, **self.flaw.fields)
         self._healthy = healthy
-        await PoolWatcher(self.client, self._record.url, self, self._settings).run()
+        try:
+            await PoolWatcher(self.client, self._record, self, self._settings).run()
+        except InputError as error:  # what was stored, or the pool said, makes no sense: that is this pool's trouble
+            raise unusable(self._record.name, error) from error
 
     # ---- what the watcher says
 
@@ -109,7 +131,7 @@ class PoolKeeper:
 
     async def certified(self) -> None:
         """The pool's name, its hosts or their certificates may be others: they are read, and kept."""
-        self._events.learned(self._record, await self.client.learn_members())
+        self._events.learned(self.id, self._record.name, await self.client.learn_members())
 
     def _take(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> bool:
         """Tell ``facts``; return whether the pool or one of its hosts is called otherwise than before."""
@@ -139,6 +161,11 @@ class PoolKeeper:
     def _say(self, pool: Pool) -> None:
         self._record = pool
         self._events.tell([Seen(pool)])
+
+
+def unusable(name: str, error: InputError) -> PoolError:
+    """Return the problem of the pool ``name``, of which something that we hold makes no sense."""
+    return PoolError("pool-unusable", pool=name, reason=error.cause.removesuffix("."))
 
 
 def _pins(facts: Sequence[Fact]) -> dict[VmId, str]:

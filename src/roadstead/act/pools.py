@@ -11,20 +11,24 @@ from msgspec import structs
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.outages import LoggedOutage
-from roadstead.act.pool import PoolEvents, PoolKeeper, Tell
+from roadstead.act.pool import PoolEvents, PoolKeeper, Tell, unusable
 from roadstead.act.trials import PoolChange, Probe, Step, Trials
-from roadstead.errors import ConflictError, InputError, NotFoundError
+from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.batches import Batches
+from roadstead.kit.text import pem_certificates
 from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
-from roadstead.peers.xapi.trust import PoolAddress, Trust
+from roadstead.peers.xapi.trust import PoolAddress, Trust, Verifier
 from roadstead.plan.addresses import Network, Rules
 from roadstead.settings.schema import PoolSettings
 
 RETRY_SECONDS = 10.0
 """How long after a failed write what the pools said of themselves is written again."""
+
+_NOWHERE = PoolAddress("https://nowhere.invalid", "", "", Trust())
+"""The address of a pool whose own cannot be read."""
 
 RulesChanged = Callable[[PoolId], None]
 """Told of a pool of whose guests other addresses are allowed now."""
@@ -48,7 +52,7 @@ class Pools:
         self._group: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
         self._started = asyncio.Event()
-        self._unwritten: dict[PoolId, tuple[Pool, PoolAddress]] = {}
+        self._unwritten: dict[PoolId, tuple[str, PoolAddress]] = {}
         """What pools said of themselves last, until it is in the database: that one's failure is no pool's outage."""
         self._learning = Batches(
             self._keep_learned,
@@ -63,7 +67,7 @@ class Pools:
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for stored in await self._database.pools():
+                for stored in sorted(await self._database.pools(), key=lambda pool: pool.added):
                     self._start(stored)
                 self._started.set()
                 await self._learning.run()
@@ -127,10 +131,8 @@ class Pools:
             old = self.stored(pool)
             address = await self._trials.changed(_address(old), change)
             reached = self.stored(pool)
-            if address != _address(old):
-                address, record = await self._trials.reach(address)
-                if record.id != pool:
-                    raise InputError("field-invalid", field="url", reason=f"another pool answers there, {record.name}")
+            if address != _address(old) or self.keepers[pool].flaw:
+                address, _ = await self._trials.reach(address)
                 reached = _reached(self.stored(pool), address)
             stored = structs.replace(
                 reached,
@@ -155,6 +157,9 @@ class Pools:
 
     async def test(self, pool: PoolId) -> list[Step]:
         """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
+        flaw = self.keeper(pool).flaw
+        if flaw is not None:
+            return [Step(step="read what is stored", ok=False, seconds=0.0, message=str(flaw))]
         return await self._trials.steps(_address(self.stored(pool)))
 
     async def key(self, pool: PoolId) -> KeyPair:
@@ -175,11 +180,12 @@ class Pools:
         if self._group is None:
             raise ConflictError("shutting-down")
         record = Pool(id=stored.id, name=stored.name, url=stored.url, as_of=clocks.now())
-        client = XapiClient(_address(stored), self._settings)
+        flaw = _flaw(stored)
+        client = XapiClient(_address(stored) if flaw is None else _NOWHERE, self._settings)
         events = PoolEvents(self._tell, self._memories.adopt, self._learned)
-        keeper = PoolKeeper(record, client, events, self._settings)
+        keeper = PoolKeeper(record, client, events, self._settings, flaw)
         self._stored[stored.id] = stored
-        self._rules[stored.id] = Rules(_parsed(stored.admit), _parsed(stored.only))
+        self._rules[stored.id] = _rules(stored) if flaw is None else Rules()
         self.keepers[stored.id] = keeper
         self._tasks[stored.id] = tasks.spawn(self._group, keeper.run(), f"pool {stored.name}")
         return keeper
@@ -188,8 +194,8 @@ class Pools:
         await tasks.stop(self._tasks.pop(pool))
         self._unwritten.pop(pool, None)
 
-    def _learned(self, pool: Pool, address: PoolAddress) -> None:
-        self._unwritten[pool.id] = (pool, address)
+    def _learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
+        self._unwritten[pool] = (name, address)
         self._learning.add()
 
     async def _keep_learned(self) -> None:
@@ -200,14 +206,14 @@ class Pools:
         async with self._changing:
             if pool not in self._unwritten:  # it was removed or changed meanwhile
                 return
-            said, address = self._unwritten[pool]
+            name, address = self._unwritten[pool]
             stored = self.stored(pool)
-            known = structs.replace(_reached(stored, address), name=said.name)
+            known = structs.replace(_reached(stored, address), name=name)
             if known != stored:
                 with suppress(NotFoundError):  # a removal was cut short
                     await self._database.update_pool(known)
                 self._stored[pool] = known
-            if self._unwritten[pool] == (said, address):
+            if self._unwritten[pool] == (name, address):
                 del self._unwritten[pool]
 
 
@@ -222,14 +228,31 @@ def networks(name: str, texts: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _flaw(stored: StoredPool) -> PoolError | None:
+    """Return the problem of a pool that cannot be reached by what is stored of it."""
+    try:
+        if stored.flaw:
+            return PoolError("pool-unusable", pool=stored.name, reason=stored.flaw)
+        Verifier(_address(stored))
+        _rules(stored)
+    except InputError as error:
+        return unusable(stored.name, error)
+    return None
+
+
+def _rules(stored: StoredPool) -> Rules:
+    return Rules(_parsed(networks("admit", stored.admit)), _parsed(networks("only", stored.only)))
+
+
 def _parsed(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
 def _address(stored: StoredPool) -> PoolAddress:
     """How a stored pool is reached."""
-    trust = Trust(ca_pem=stored.ca_pem, fingerprints=stored.fingerprints)
-    return PoolAddress(stored.url, stored.user, stored.password, trust, stored.members, stored.name)
+    # What was stored by a version that kept the whole file may hold a private key: it goes with the next writing.
+    trust = Trust(ca_pem=pem_certificates(stored.ca_pem) or stored.ca_pem, fingerprints=stored.fingerprints)
+    return PoolAddress(stored.url, stored.user, stored.password, trust, stored.members, stored.name, stored.id)
 
 
 def _reached(stored: StoredPool, address: PoolAddress) -> StoredPool:
@@ -242,4 +265,5 @@ def _reached(stored: StoredPool, address: PoolAddress) -> StoredPool:
         ca_pem=address.trust.ca_pem,
         fingerprints=dict(address.trust.fingerprints),
         members=address.members,
+        flaw="",
     )

@@ -6,12 +6,21 @@ from dataclasses import dataclass, field, replace
 
 from msgspec import Struct
 
-from roadstead.errors import ConflictError, PoolError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, PoolError, RoadsteadError
 from roadstead.kit import clocks
+from roadstead.kit.text import fingerprint_shown
 from roadstead.model import Pool, PoolId
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string
-from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, Trust, fetch_fingerprint, parse_fingerprint, parse_url
+from roadstead.peers.xapi.trust import (
+    URL_HOST,
+    PoolAddress,
+    Trust,
+    fetch_fingerprint,
+    parse_fingerprint,
+    parse_url,
+    trust_in,
+)
 from roadstead.settings.schema import PoolSettings
 
 NEEDS_OPERATOR = "secret.get_all"
@@ -65,18 +74,19 @@ class Trials:
     async def trust(self, url: str, change: PoolChange) -> Trust:
         """Return what vouches for the server at ``url``. Raises `ConflictError` ``fingerprint-needed``."""
         if change.ca_pem:
-            return Trust(ca_pem=change.ca_pem)
+            return trust_in(change.ca_pem)
         if change.fingerprint:
             return Trust(fingerprints={URL_HOST: parse_fingerprint(change.fingerprint)})
         probe = await self.probe(url)
         if not change.accept_new:
-            raise ConflictError("fingerprint-needed", address=probe.address, shown=probe.fingerprint)
+            shown = fingerprint_shown(probe.fingerprint)
+            raise ConflictError("fingerprint-needed", address=probe.address, shown=shown)
         return Trust(fingerprints={URL_HOST: probe.fingerprint})
 
     async def changed(self, address: PoolAddress, change: PoolChange) -> PoolAddress:
         """Return ``address`` with what ``change`` says of it; not yet tried."""
         url = change.url or address.url
-        is_elsewhere = parse_url(url).host != parse_url(address.url).host
+        is_elsewhere = url != address.url and parse_url(url).host != _host(address.url)
         if is_elsewhere or change.ca_pem or change.fingerprint or change.accept_new:
             address = replace(address, trust=await self.trust(url, change))
         user, password = change.user or address.user, change.password or address.password
@@ -115,13 +125,22 @@ class Trials:
         return steps
 
 
+def _host(url: str) -> str | None:
+    """Return the host of a stored URL, or None when that is none."""
+    try:
+        return parse_url(url).host
+    except InputError:
+        return None
+
+
 async def _opened(client: XapiClient, address: PoolAddress) -> None:
     """Sign in; a member whose master nobody vouched for is told apart from a server that is not trusted itself."""
     home = parse_url(address.url).shown
     try:
         await client.open()
     except PoolError as error:
-        if error.code == "pool-certificate-untrusted" and error.fields["address"] != home:
+        is_strange = error.code == "pool-certificate-untrusted" and error.fields["address"] != home
+        if is_strange and not address.trust.ca_pem:
             raise PoolError("pool-member", address=home, master=error.fields["address"]) from error
         raise
 

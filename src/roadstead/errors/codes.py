@@ -199,12 +199,18 @@ POOLS = {
     "pool-member": Code(
         409,
         "The host at {address} is a member of its pool; the master is {master}, which nobody has vouched for yet.",
-        "Say `roadstead pool add https://{master}` instead, or give --ca-file.",
+        "Say `roadstead pool add https://{master}` instead, or verify all hosts by their authority with --ca-file.",
     ),
     "pool-not-permitted": Code(
         403,
         "The pool account may not call {call}.",
         "Give the account the role pool-operator (`xe subject-role-add uuid=SUBJECT role-name=pool-operator`).",
+    ),
+    "pool-other-answers": Code(
+        409,
+        "Another pool answers at {address}: {other}.",
+        "If {pool} was installed anew, or its host joined that pool, say `roadstead pool remove {pool}`, then add the"
+        " other with `roadstead pool add`; otherwise say `roadstead pool set {pool} --url URL` with its own address.",
     ),
     "pool-session-lost": Code(
         503, "The pool at {address} ended our session.", "It is being opened again; nothing needs to be done."
@@ -223,6 +229,17 @@ POOLS = {
         504,
         "The pool did not answer {call} in time.",
         "Look at the load of the pool's master and at what it is doing (`xe task-list`); then try again.",
+    ),
+    "pool-too-large": Code(
+        502,
+        "The pool has {count} objects of the class {kind}, and no more than {limit} are taken.",
+        "If the pool really is that large, raise the setting `pool.objects`; otherwise look at what answers there.",
+    ),
+    "pool-unusable": Code(
+        500,
+        "What is stored of the pool cannot be used: {reason}.",
+        "Say it anew with `roadstead pool set {pool}` (`--password-file`, `--ca-file`, `--fingerprint`, `--url`), or"
+        " `roadstead pool remove {pool}` and add it again.",
     ),
     "pool-unreachable": Code(
         503,

@@ -107,7 +107,12 @@ class _Kind(Generic[R]):
         """Return what to type for each of ``records``: the shown name where it is the only one, else the id."""
         names = [self._show(record) for record in records]
         uses = Counter(names)
-        return [name if uses[name] == 1 else record.id for name, record in zip(names, records, strict=True)]
+        return [name if uses[name] == 1 else _told_apart(record) for name, record in zip(names, records, strict=True)]
+
+
+def _told_apart(record: Pool | Vm | Container) -> str:
+    """Return the id, and of a pool the address, by which people know which one it is."""
+    return f"{record.id} ({record.url})" if isinstance(record, Pool) and record.url else record.id
 
 
 def _own_name(record: Pool | Vm | Container) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from roadstead.inventory.changes import Change, Shown
+from roadstead.inventory.claims import Claims
 from roadstead.model import (
     Container,
     ContainerId,
@@ -70,8 +71,14 @@ class Store:
         self._hosts: dict[HostId, Host] = {}
         self._vms: dict[VmId, Vm] = {}
         self._containers: dict[VmId, dict[ContainerId, Container]] = {}
-        self._claims = Index()
+        self._addresses = Index()
         self._pins = Index()
+        self._vm_claims = Claims[Vm](
+            self._pools, lambda id: self._vms.get(VmId(id)), self._show_vm, lambda id: self._drop_vm(VmId(id))
+        )
+        self._host_claims = Claims[Host](
+            self._pools, lambda id: self._hosts.get(HostId(id)), self._show_host, lambda id: self._drop_host(HostId(id))
+        )
         self._changes: list[Change] = []
 
     # ---- reading
@@ -111,7 +118,7 @@ class Store:
 
     def claimants(self, address: str) -> Set[VmId]:
         """The running VMs that announce ``address`` (canonical spelling)."""
-        return self._claims.owners(address)
+        return self._addresses.owners(address)
 
     def pinned(self, host_key: str) -> Set[VmId]:
         """The running VMs for which ``host_key`` (base64 blob) is remembered in their pool."""
@@ -136,8 +143,7 @@ class Store:
                 case Seen(record):
                     self._seen(record)
                 case Gone(kind, id, pool):
-                    if not self._is_elsewhere(kind, id, pool):
-                        self._gone(kind, id)
+                    self._gone(kind, id, pool)
                 case Listed():
                     self._listed(fact)
         changes, self._changes = self._changes, []
@@ -152,9 +158,9 @@ class Store:
             case Engine():
                 self._join_vm(record.vm, engine=record)
             case Vm():
-                self._seen_vm(record)
+                self._vm_claims.seen(record)
             case Host():
-                self._seen_host(record)
+                self._host_claims.seen(record)
             case Pool():
                 self._seen_pool(record)
 
@@ -167,8 +173,11 @@ class Store:
         if old is None or old.name != pool.name:
             for vm in self._vms_where("pool", pool.id):
                 self._join_vm(vm, pool_name=pool.name)
+        if old is None or old.live != pool.live:
+            self._host_claims.settle()
+            self._vm_claims.settle()
 
-    def _seen_host(self, host: Host) -> None:
+    def _show_host(self, host: Host) -> None:
         old = self._hosts.get(host.id)
         if old is not None and replace(old, as_of=host.as_of) == host:
             return
@@ -178,7 +187,7 @@ class Store:
             for vm in self._vms_where("host", host.id):
                 self._join_vm(vm, host_name=host.name)
 
-    def _seen_vm(self, vm: Vm) -> None:
+    def _show_vm(self, vm: Vm) -> None:
         old = self._vms.get(vm.id)
         host, pool = self._hosts.get(vm.host or HostId("")), self._pools.get(vm.pool)
         joined = replace(
@@ -212,33 +221,27 @@ class Store:
         if old is None or replace(old, as_of=container.as_of, status=container.status) != container:
             self._changed("container", container.id, container)
 
-    def _is_elsewhere(self, kind: str, id: str, pool: PoolId | None) -> bool:
-        """Whether a host or VM that is gone from ``pool`` belongs to another one by now."""
-        held = self._vms.get(VmId(id)) if kind == "vm" else self._hosts.get(HostId(id)) if kind == "host" else None
-        return held is not None and pool is not None and held.pool != pool
-
-    def _gone(self, kind: str, id: str) -> None:
+    def _gone(self, kind: str, id: str, pool: PoolId | None) -> None:
         match kind:
             case "container":
                 self._drop_container(ContainerId(id))
             case "vm":
-                self._drop_vm(VmId(id))
+                self._vm_claims.gone(id, pool)
             case "host":
-                self._drop_host(HostId(id))
+                self._host_claims.gone(id, pool)
             case "pool":
                 self._drop_pool(PoolId(id))
 
     def _listed(self, listed: Listed) -> None:
-        kind, owner = listed.scope.kind, listed.scope.owner
-        held: Iterable[str]
-        if kind == "container":
-            held = self.containers_of(VmId(owner))
-        elif kind == "vm":
-            held = self._vms_where("pool", owner)
-        else:
-            held = [host.id for host in self._hosts.values() if host.pool == owner]
-        for id in [id for id in held if id not in listed.ids]:
-            self._gone(kind, id)
+        owner = listed.scope.owner
+        match listed.scope.kind:
+            case "vm":
+                self._vm_claims.listed(PoolId(owner), [*self._vms_where("pool", owner)], listed.ids)
+            case "host":
+                self._host_claims.listed(PoolId(owner), [*self._hosts_of(owner)], listed.ids)
+            case _:
+                for id in [id for id in self.containers_of(VmId(owner)) if id not in listed.ids]:
+                    self._drop_container(id)
 
     # ---- pieces
 
@@ -246,7 +249,7 @@ class Store:
         """Replace a VM's record and carry what changed over to its containers and to the indexes."""
         old = self._vms.get(vm.id)
         self._vms[vm.id] = vm
-        self._claims.move(vm.id, _claimed(old), _claimed(vm))
+        self._addresses.move(vm.id, _claimed(old), _claimed(vm))
         self._pins.move(vm.id, _pinned(old), _pinned(vm))
         self._changed("vm", vm.id, vm)
         if old is not None:
@@ -295,7 +298,7 @@ class Store:
         for container in list(self.containers_of(vm_id)):
             self._drop_container(container)
         self._containers.pop(vm_id, None)
-        self._claims.move(vm_id, _claimed(vm), ())
+        self._addresses.move(vm_id, _claimed(vm), ())
         self._pins.move(vm_id, _pinned(vm), ())
         del self._vms[vm_id]
         self._changed("vm", vm_id, None)
@@ -307,15 +310,16 @@ class Store:
                 self._join_vm(vm, host_name="")
 
     def _drop_pool(self, pool: PoolId) -> None:
-        for vm in self._vms_where("pool", pool):
-            self._drop_vm(vm)
-        for host in [host.id for host in self._hosts.values() if host.pool == pool]:
-            self._drop_host(host)
+        self._vm_claims.listed(pool, [*self._vms_where("pool", pool)], frozenset())
+        self._host_claims.listed(pool, [*self._hosts_of(pool)], frozenset())
         if self._pools.pop(pool, None):
             self._changed("pool", pool, None)
 
     def _vms_where(self, field: str, value: str) -> list[VmId]:
         return [vm.id for vm in self._vms.values() if getattr(vm, field) == value]
+
+    def _hosts_of(self, pool: str) -> list[HostId]:
+        return [host.id for host in self._hosts.values() if host.pool == pool]
 
     def _changed(self, kind: Any, id: str, record: Shown | None) -> None:
         self._number += 1
@@ -325,7 +329,9 @@ class Store:
 def _no_address_since(old: Vm | None, vm: Vm) -> datetime | None:
     if not vm.running or vm.addresses:
         return None
-    return (old.no_address_since if old is not None else None) or vm.as_of
+    known = old.no_address_since if old is not None else None
+    # One that we see for the first time may have run for long.
+    return known or (min(vm.started, vm.as_of) if old is None and vm.started is not None else vm.as_of)
 
 
 def _claimed(vm: Vm | None) -> set[str]:

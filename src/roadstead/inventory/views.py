@@ -49,6 +49,7 @@ class VmShown(Struct, frozen=True, kw_only=True, gc=False):
     host: HostId | None = None
     power: PowerState = PowerState.UNKNOWN
     addresses: tuple[str, ...] = ()
+    started: datetime | None = None
     tags: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     as_of: datetime

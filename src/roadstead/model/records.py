@@ -123,6 +123,8 @@ class Vm(Struct, frozen=True, kw_only=True, gc=False):
     power: PowerState = PowerState.UNKNOWN
     addresses: tuple[str, ...] = ()
     """As the guest tools announce them, in the order of the VIFs; untrusted free text; empty unless it runs."""
+    started: datetime | None = None
+    """When it was started; None unless it runs, or when the pool does not say."""
     tags: tuple[str, ...] = ()
     settings: dict[str, str] = {}
     """The keys of ``VM.other_config`` that concern us, as they stand there (untrusted)."""

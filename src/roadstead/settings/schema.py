@@ -40,6 +40,17 @@ class PoolSettings(Section):
     absence_seconds: float = Field(
         default=2.0, ge=0, description="How long a vanished other_config key still counts as there."
     )
+    relist_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="Shortest time between two listings of a class of which deletions got lost.",
+    )
+    steady_seconds: float = Field(
+        default=60.0, ge=0, description="How long a pool must stay live before delays between tries are short again."
+    )
+    objects: int = Field(
+        default=20_000, ge=1, description="How many objects of one class (VMs, for one) a pool may have."
+    )
 
 
 class LinkSettings(Section):

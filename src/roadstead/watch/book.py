@@ -10,44 +10,59 @@ whoever updates it removes and adds it, and readers see the gap.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from roadstead.errors import PoolError
 from roadstead.kit import clocks
-from roadstead.model import Fact, Gone, Host, Listed, Pool, PoolId, Scope, Seen, Vm
-from roadstead.peers.xapi import messages
+from roadstead.model import Fact, Gone, Host, HostId, Listed, Pool, Scope, Seen, Vm
+from roadstead.peers.xapi import faults, messages
 from roadstead.peers.xapi.messages import Event, Fields
 
-CLASSES = ("pool", "host", "vm", "vm_guest_metrics")
+CLASSES = ("pool", "host", "vm", "vm_guest_metrics", "vm_metrics")
 """What is subscribed to, spelled as events spell it."""
+T = TypeVar("T")
 _ORDER = {name: place for place, name in enumerate(CLASSES)}
 
 
 @dataclass(slots=True)
 class _VmEntry:
-    """One VM object: its record without what is joined, and what it refers to. ``vm`` is None when it is no real VM."""
+    """One VM object: its record without what is joined, and what it refers to. ``vm`` is None when it is no real VM, or
+    one without an id.
+    """
 
     vm: Vm | None
     resident_on: str | None
     guest_metrics: str | None
+    metrics: str | None
     held: dict[str, tuple[str, float]]
     """Settings that vanished: their last value and when they count as gone (seconds of the loop's clock)."""
 
 
 class Book:
-    """The objects of the pool at ``url``. ``grace`` is in seconds."""
+    """The objects of one pool, of which ``stored`` is known. ``grace`` is in seconds; ``limit`` is how many objects of
+    a class are taken.
 
-    def __init__(self, url: str, grace: float) -> None:
-        self._url = url
+    Whose facts these are is said by ``stored``, never by what is in an event: a pool that calls itself by another id is
+    another pool.
+    """
+
+    def __init__(self, stored: Pool, grace: float, limit: int) -> None:
+        self._stored = stored
+        self._id = stored.id
         self._grace = grace
+        self._limit = limit
         self._pool: Pool | None = None
         self._pool_snapshot: Mapping[str, Any] = {}
         self._hosts: dict[str, Host] = {}
         self._versions: dict[str, str] = {}
         self._vms: dict[str, _VmEntry] = {}
         self._addresses: dict[str, tuple[str, ...]] = {}
-        self._metrics_of: dict[str, str] = {}
+        self._starts: dict[str, datetime | None] = {}
+        self._measured: dict[str, str] = {}
+        """Metrics and guest metrics → the VM whose they are."""
         self._holding: set[str] = set()
 
     @property
@@ -58,14 +73,18 @@ class Book:
     @property
     def hosts(self) -> Iterable[Host]:
         """The pool's hosts."""
-        return self._hosts.values()
+        return [host for host in self._hosts.values() if host.id]
 
     def take(self, events: Iterable[Event], now: float) -> list[Fact]:
-        """Take in a batch of events at ``now`` (the loop's clock) and return what follows."""
+        """Take in a batch of events at ``now`` (the loop's clock) and return what follows.
+
+        Raises `PoolError` ``pool-other-answers`` or ``pool-too-large``: then nothing of the batch counts.
+        """
         dirty: dict[str, None] = {}
         facts: list[Fact] = []
         for event in sorted(events, key=lambda event: _ORDER.get(event.cls, len(_ORDER))):
             facts += self._take_one(event, dirty, now)
+        self._check_size()
         return [*self._pool_facts(), *facts, *self._joined(dirty)]
 
     def due(self, now: float) -> list[Fact]:
@@ -84,28 +103,42 @@ class Book:
 
     def lost(self, counts: Mapping[str, int]) -> list[str]:
         """Return the classes of which the pool has another number of objects than the book: deletions got lost."""
-        held = {"host": len(self._hosts), "vm": len(self._vms), "vm_guest_metrics": len(self._addresses)}
-        return [name for name, number in held.items() if counts.get(name, number) != number]
+        return [name for name, held in self._held().items() if counts.get(name, len(held)) != len(held)]
 
     def relist(self, name: str, snapshots: Mapping[str, Fields], now: float) -> list[Fact]:
         """Take a complete listing of the class ``name`` and return what follows."""
-        held: dict[str, Iterable[str]] = {"host": self._hosts, "vm": self._vms, "vm_guest_metrics": self._addresses}
-        gone = [Event(name, "del", ref) for ref in held[name] if ref not in snapshots]
+        gone = [Event(name, "del", ref) for ref in self._held()[name] if ref not in snapshots]
         return self.take([*gone, *(Event(name, "mod", ref, found) for ref, found in snapshots.items())], now)
 
     def listing(self) -> list[Fact]:
         """Return the facts that say what exists: everything of the pool that is not in the book is gone."""
         if self._pool is None:
             return []
-        hosts = frozenset[str](host.id for host in self._hosts.values())
+        hosts = frozenset[str](host.id for host in self.hosts)
         vms = frozenset[str](entry.vm.id for entry in self._vms.values() if entry.vm is not None)
-        return [Listed(Scope("host", self._pool.id), hosts), Listed(Scope("vm", self._pool.id), vms)]
+        return [Listed(Scope("host", self._id), hosts), Listed(Scope("vm", self._id), vms)]
+
+    def _held(self) -> dict[str, Mapping[str, object]]:
+        """What is held of each class of which there are several objects."""
+        return {
+            "host": self._hosts,
+            "vm": self._vms,
+            "vm_guest_metrics": self._addresses,
+            "vm_metrics": self._starts,
+        }
+
+    def _check_size(self) -> None:
+        for name, held in self._held().items():
+            if len(held) > self._limit:
+                kind, count = messages.CLASSES[name], len(held)
+                raise PoolError("pool-too-large", pool=self._stored.name, kind=kind, count=count, limit=self._limit)
 
     # ---- one event
 
     def _take_one(self, event: Event, dirty: dict[str, None], now: float) -> list[Fact]:
         match event.cls, event.snapshot:
-            case "pool", dict(snapshot):
+            case "pool", dict(snapshot) if messages.string(snapshot, "uuid"):
+                faults.check_identity(snapshot, self._id, address=self._stored.url, pool=self._stored.name)
                 self._pool_snapshot = {key: snapshot.get(key) for key in ("uuid", "name_label", "master")}
             case "host", snapshot:
                 return self._take_host(event.ref, snapshot, dirty)
@@ -113,52 +146,56 @@ class Book:
                 return self._take_vm(event.ref, snapshot, dirty, now)
             case "vm", None:
                 return self._drop_vm(event.ref)
-            case "vm_guest_metrics", snapshot:
-                self._take_metrics(event.ref, snapshot, dirty)
+            case "vm_guest_metrics", dict(snapshot):
+                self._take_measure(self._addresses, event.ref, messages.addresses(snapshot), dirty)
+            case "vm_metrics", dict(snapshot):
+                self._take_measure(self._starts, event.ref, messages.start_time(snapshot), dirty)
+            case "vm_guest_metrics" | "vm_metrics", None:
+                self._drop_measure(event.ref)
         return []
 
     def _take_host(self, ref: str, snapshot: Mapping[str, Any] | None, dirty: dict[str, None]) -> list[Fact]:
         old = self._hosts.pop(ref, None)
         if snapshot is None:
-            return [Gone("host", old.id, self._pool_id())] if old is not None else []
-        host = messages.host_record(snapshot, pool=self._pool_id(), as_of=clocks.now())
+            return [Gone("host", old.id, self._id)] if old is not None and old.id else []
+        host = messages.host_record(snapshot, pool=self._id, as_of=clocks.now())
         self._hosts[ref], self._versions[ref] = host, messages.host_version(snapshot)
         if old is None:
             dirty.update(dict.fromkeys(key for key, entry in self._vms.items() if entry.resident_on == ref))
-        return [Seen(host)]
+        return [Seen(host)] if host.id else []
 
     def _take_vm(self, ref: str, snapshot: Mapping[str, Any], dirty: dict[str, None], now: float) -> list[Fact]:
         old = self._vms.get(ref)
         vm = None
-        if messages.is_real_vm(snapshot):
-            vm = messages.vm_record(snapshot, pool=self._pool_id(), as_of=clocks.now())
-        entry = _VmEntry(
-            vm, messages.reference(snapshot, "resident_on"), messages.reference(snapshot, "guest_metrics"), {}
+        if messages.is_real_vm(snapshot) and messages.string(snapshot, "uuid"):
+            vm = messages.vm_record(snapshot, pool=self._id, as_of=clocks.now())
+        resident_on, guest_metrics, metrics = (
+            messages.reference(snapshot, field) for field in ("resident_on", "guest_metrics", "metrics")
         )
+        entry = _VmEntry(vm, resident_on, guest_metrics, metrics, {})
         self._vms[ref] = entry
-        if entry.guest_metrics is not None:
-            self._metrics_of[entry.guest_metrics] = ref
+        self._measured.update((each, ref) for each in (guest_metrics, metrics) if vm is not None and each is not None)
         if old is not None and old.vm is not None:
             self._hold(ref, entry, old, now)
         if vm is None:
-            return [Gone("vm", old.vm.id, self._pool_id())] if old is not None and old.vm is not None else []
+            return [Gone("vm", old.vm.id, self._id)] if old is not None and old.vm is not None else []
         dirty[ref] = None
         return []
 
     def _drop_vm(self, ref: str) -> list[Fact]:
         entry = self._vms.pop(ref, None)
         self._holding.discard(ref)
-        return [Gone("vm", entry.vm.id, self._pool_id())] if entry is not None and entry.vm is not None else []
+        return [Gone("vm", entry.vm.id, self._id)] if entry is not None and entry.vm is not None else []
 
-    def _take_metrics(self, ref: str, snapshot: Mapping[str, Any] | None, dirty: dict[str, None]) -> None:
-        if snapshot is None:
-            self._addresses.pop(ref, None)
-            self._metrics_of.pop(ref, None)
-            return
-        addresses = messages.addresses(snapshot)
-        if self._addresses.get(ref) != addresses and ref in self._metrics_of:
-            dirty[self._metrics_of[ref]] = None
-        self._addresses[ref] = addresses
+    def _take_measure(self, held: dict[str, T], ref: str, value: T, dirty: dict[str, None]) -> None:
+        if (ref not in held or held[ref] != value) and ref in self._measured:
+            dirty[self._measured[ref]] = None
+        held[ref] = value
+
+    def _drop_measure(self, ref: str) -> None:
+        self._addresses.pop(ref, None)
+        self._starts.pop(ref, None)
+        self._measured.pop(ref, None)
 
     # ---- keys that vanish
 
@@ -195,11 +232,9 @@ class Book:
     def _join(self, entry: _VmEntry, vm: Vm) -> Vm:
         host = self._hosts.get(entry.resident_on or "")
         addresses = self._addresses.get(entry.guest_metrics or "", ()) if vm.running else ()
+        started = self._starts.get(entry.metrics or "") if vm.running else None
         settings = vm.settings | {key: value for key, (value, _) in entry.held.items()}
-        return replace(vm, host=host.id if host else None, addresses=addresses, settings=settings)
-
-    def _pool_id(self) -> PoolId:
-        return PoolId(messages.string(self._pool_snapshot, "uuid"))
+        return replace(vm, host=_id(host), addresses=addresses, started=started, settings=settings)
 
     def _pool_facts(self) -> list[Fact]:
         if not self._pool_snapshot:
@@ -208,8 +243,8 @@ class Book:
         master = self._hosts.get(ref)
         pool = messages.pool_record(
             self._pool_snapshot,
-            url=self._url,
-            master=master.id if master else None,
+            url=self._stored.url,
+            master=_id(master),
             version=self._versions.get(ref, ""),
             fallback_name=master.name if master else "",
             as_of=clocks.now(),
@@ -218,3 +253,7 @@ class Book:
             return []
         self._pool = pool
         return [Seen(pool)]
+
+
+def _id(host: Host | None) -> HostId | None:
+    return host.id or None if host is not None else None

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from roadstead.act.pool import PoolEvents, PoolKeeper
+from roadstead.errors import InputError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.model import Fact, Pool, PoolId, Seen, VmId
@@ -49,14 +50,23 @@ class Owner:
         assert VmId("vm-1") not in self.store.vms or self.adopted, "pins are adopted before the listing is told"
         self.adopted.append((pool, dict(pins)))
 
-    def learned(self, pool: Pool, address: PoolAddress) -> None:
+    def learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
         """See `PoolEvents`."""
-        self.learned_of.append((pool.name, address.members))
+        assert pool == records.POOL
+        self.learned_of.append((name, address.members))
 
     @property
     def words(self) -> list[str]:
         """How the pool stood each time it was told: live, its problem, or neither."""
         return ["live" if pool.live else pool.problem.code if pool.problem else "unknown" for pool in self.pools]
+
+
+class SilentXapi(FakeXapi):
+    """A pool that does not answer."""
+
+    async def open(self) -> None:
+        """Never end."""
+        await asyncio.Event().wait()
 
 
 @asynccontextmanager
@@ -127,6 +137,58 @@ async def test_a_host_with_another_certificate_is_learned_of() -> None:
         xapi.put("certificate", "ref:certificate", {"uuid": "c", "type": "host", "host": "ref:host-1"})
         await asyncio.sleep(1)
         assert len(owner.learned_of) == 2
+
+
+# ---- another pool
+
+
+@pytest.mark.parametrize("mends", [False, True], ids=["stays", "comes-back"])
+async def test_a_pool_with_another_id_is_another_pool(*, mends: bool) -> None:
+    """Installed anew, or its host joined another one: nothing of it is told or stored, and what was known stays."""
+    xapi, owner = small_pool(), Owner()
+    async with _kept(xapi, owner) as keeper:
+        learned, before = len(owner.learned_of), dict(owner.store.vms)
+        xapi.change("vm", "ref:vm-1", name_label="another's")
+        xapi.change("pool", POOL_REF, uuid="pool-2", name_label="another")
+        await asyncio.sleep(100)
+        assert keeper.record.problem is not None
+        assert (keeper.id, keeper.record.id) == (records.POOL, records.POOL)
+        assert (keeper.record.name, keeper.record.problem.code) == ("lab", "pool-other-answers")
+        assert (set(owner.store.pools), owner.store.vms) == ({records.POOL}, before)
+        assert len(owner.learned_of) == learned
+        if mends:
+            xapi.change("pool", POOL_REF, uuid="pool-1")
+            await asyncio.sleep(61)
+            assert keeper.record.live
+
+
+async def test_a_pool_that_breaks_right_after_each_listing_is_listed_ever_more_seldom() -> None:
+    """Delays are short again only when it stayed live for a while."""
+    xapi, owner = small_pool(), Owner()
+    async with _kept(xapi, owner):
+        for _ in range(600):
+            xapi.fail("events", "pool-session-lost")
+            await asyncio.sleep(0.5)
+            xapi.fail("events", None)
+            await asyncio.sleep(0.5)
+        assert owner.words.count("live") < 20
+        xapi.calls.clear()
+        await asyncio.sleep(300)
+        xapi.fail("events", "pool-session-lost")
+        await asyncio.sleep(0.01)
+        xapi.fail("events", None)
+        await asyncio.sleep(1.1)
+        assert owner.words[-1] == "live"
+
+
+async def test_what_makes_no_sense_is_that_pools_problem() -> None:
+    """An address, a CA file that cannot be used: it is told, and nothing else suffers."""
+    xapi, owner = small_pool(), Owner()
+    xapi.failing["open"] = InputError("field-invalid", field="ca_file", reason="it holds no certificate")
+    async with _kept(xapi, owner) as keeper:
+        assert keeper.record.problem is not None
+        assert keeper.record.problem.code == "pool-unusable"
+        assert "it holds no certificate" in keeper.record.problem.cause
 
 
 # ---- losing it
@@ -222,8 +284,7 @@ async def test_the_first_try_can_be_waited_for(code: str | None) -> None:
 
 async def test_nobody_waits_for_a_first_try_that_never_ends() -> None:
     """A pool that is removed in the middle of it lets go whoever waits."""
-    xapi, owner = small_pool(), Owner()
-    xapi.objects.clear()
+    xapi, owner = SilentXapi(), Owner()
     async with asyncio.TaskGroup() as group:
         async with _kept(xapi, owner) as keeper:
             waiter = group.create_task(keeper.wait_settled())
@@ -242,7 +303,7 @@ async def test_a_pin_is_written_seen_and_made_durable() -> None:
     async with _kept(xapi, owner) as keeper:
         await keeper.config.set(VmId("vm-1"), records.HOST_KEY, "AAAA")
         assert owner.store.vms[VmId("vm-1")].settings.get(records.HOST_KEY) is None
-        await asyncio.sleep(SOON)
+        await asyncio.sleep(0.1)
         assert owner.store.vms[VmId("vm-1")].settings[records.HOST_KEY] == "AAAA"
         await asyncio.sleep(3)
         assert xapi.calls.count("sync_database") == 1

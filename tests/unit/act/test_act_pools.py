@@ -18,6 +18,7 @@ from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
+from roadstead.kit.text import fingerprint_digits
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
 from roadstead.peers.database.client import Database, StoredPool
@@ -161,11 +162,54 @@ async def test_a_password_is_not_sent_to_an_unconfirmed_server(office: Office, l
     with pytest.raises(ConflictError) as caught:
         await office.pools.add(_change(lab, fingerprint=None))
     shown = caught.value.fields["shown"]
-    assert (await office.pools.probe(lab.url)).fingerprint == shown
+    assert (await office.pools.probe(lab.url)).fingerprint == fingerprint_digits(shown)
+    assert shown.count(":") == 31
     assert lab.core.sessions.originators() == {}
     assert (await office.pools.add(_change(lab, fingerprint=shown))).live
     await office.pools.remove(next(iter(office.store.pools)))
     assert (await office.pools.add(_change(lab, fingerprint=None, accept_new=True))).live
+
+
+def _certificate_files(tmp_path: Path) -> list[str]:
+    return [file.read_text() for file in sorted((tmp_path / "lab").rglob("*.pem"))]
+
+
+async def test_of_a_ca_file_no_private_key_is_kept(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """Whoever gives the host's own file, in which its key stands, does not leave that with us."""
+    first, *_ = await asyncio.to_thread(_certificate_files, tmp_path)
+    key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    pool = await office.pools.add(_change(lab, fingerprint=None, ca_pem=key + first))
+    kept = office.database.stored[pool.id]
+    assert "PRIVATE" not in kept.ca_pem
+    assert "BEGIN CERTIFICATE" in kept.ca_pem
+    assert set(kept.fingerprints) == set(kept.members)
+
+
+async def test_of_a_ca_file_that_was_kept_whole_the_key_goes(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """With the next writing, which every sign-in causes."""
+    first, *_ = await asyncio.to_thread(_certificate_files, tmp_path)
+    pool = await office.pools.add(_change(lab, fingerprint=None, ca_pem=first))
+    key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    whole = structs.replace(office.database.stored[pool.id], ca_pem=first + key)
+    again = Office(FakeDatabase(stored={pool.id: whole}))
+    async with again.open():
+        await _until(lambda: "PRIVATE" not in again.database.stored[pool.id].ca_pem)
+        assert again.store.pools[pool.id].live
+
+
+@pytest.mark.parametrize(("is_given", "code"), [(False, "pool-member"), (True, "pool-certificate-untrusted")])
+async def test_a_member_is_told_from_a_master_that_the_authority_does_not_know(
+    office: Office, lab: LabPool, tmp_path: Path, code: str, *, is_given: bool
+) -> None:
+    """Who gave a CA file is not told to give one."""
+    member = lab.urls[1]
+    change = _change(lab, url=member, fingerprint=lab.fingerprints[1])
+    if is_given:
+        change = replace(change, fingerprint=None, ca_pem=(await asyncio.to_thread(_certificate_files, tmp_path))[1])
+    with pytest.raises(PoolError) as caught:
+        await office.pools.add(change)
+    assert caught.value.code == code
+    assert "127.88.0.1" in str(caught.value)
 
 
 async def test_a_pool_is_known_once(office: Office, lab: LabPool) -> None:
@@ -221,7 +265,7 @@ async def test_an_address_of_another_pool_is_no_new_address(office: Office, lab:
     """A pool cannot become another one."""
     pool = await office.pools.add(_change(lab))
     async with LabPool(tmp_path / "other", hosts=1, network="127.88.7", seed=7) as other:
-        with pytest.raises(InputError, match="another pool answers there"):
+        with pytest.raises(PoolError, match="Another pool answers"):
             await office.pools.change(
                 pool.id, PoolChange(url=other.url, password=other.password, fingerprint=other.fingerprint)
             )
@@ -320,7 +364,7 @@ async def test_a_pool_that_learns_while_it_is_removed_is_no_mistake(office: Offi
     """The end of one and the news of the other may cross."""
     pool = await office.pools.add(_change(lab))
     keeper = office.pools.keeper(pool.id)
-    office.pools._learned(structs.replace(pool, name="renamed"), keeper.client.address)  # noqa: SLF001 - that very moment
+    office.pools._learned(pool.id, "renamed", keeper.client.address)  # noqa: SLF001 - that very moment
     await office.pools.remove(pool.id)
     assert office.database.stored == {}
 
@@ -345,6 +389,103 @@ async def test_our_own_database_is_no_pools_outage(monkeypatch: pytest.MonkeyPat
             await _until(lambda: database.stored[pool.id].name == "renamed")
             await _until(lambda: office.pools.stored(pool.id).name == "renamed")
     assert [entry["problem"] for entry in logs if entry["log_level"] == "warning"] == ["state-unusable"]
+
+
+# ---- what is stored and makes no sense
+
+UNUSABLE: list[Any] = [
+    pytest.param({"ca_pem": "nonsense"}, id="ca"),
+    pytest.param({"url": "not an address"}, id="url"),
+    pytest.param({"url": ""}, id="no-url"),
+    pytest.param({"fingerprints": {"": "zz"}}, id="fingerprint"),
+    pytest.param({"admit": ("everything",)}, id="networks"),
+    pytest.param({"password": "", "flaw": "password cannot be read from the database"}, id="password"),
+]
+
+
+@pytest.mark.parametrize("fields", UNUSABLE)
+async def test_a_pool_that_is_stored_unusably_is_that_pools_problem(lab: LabPool, fields: dict[str, Any]) -> None:
+    """The others are live; it is shown with its problem, can be tested, and is mended by a change that works."""
+    database = FakeDatabase()
+    async with Office(database).open() as pools:
+        id = (await pools.add(_change(lab))).id
+    sound = database.stored[id]
+    database.stored[id] = structs.replace(sound, **fields)
+    office = Office(database)
+    async with office.open() as pools:
+        await _until(lambda: office.store.pools[id].problem)
+        problem = office.store.pools[id].problem
+        assert problem is not None
+        assert problem.code == "pool-unusable"
+        (step,) = await pools.test(id)
+        assert not step.ok
+        with pytest.raises(RoadsteadError):
+            await pools.change(id, PoolChange(password="wrong"))
+        assert database.stored[id] == structs.replace(sound, **fields)
+        changed = await pools.change(id, _change(lab, admit=()))
+        assert changed.live
+        assert office.store.pools[id].problem is None
+        assert (database.stored[id].flaw, database.stored[id].password) == ("", lab.password)
+
+
+async def test_a_pool_that_is_stored_unusably_can_be_removed() -> None:
+    """Whatever is wrong with it."""
+    office = Office()
+    office.database.stored[PoolId("broken")] = stored_pool("broken", url="", flaw="url cannot be read")
+    async with office.open() as pools:
+        await pools.remove(PoolId("broken"))
+        assert (office.database.stored, dict(office.store.pools)) == ({}, {})
+
+
+# ---- another pool
+
+
+@pytest.mark.parametrize("moment", ["at-start", "while-running"])
+async def test_a_pool_that_calls_itself_another_is_told_and_harms_nobody(
+    lab: LabPool, tmp_path: Path, moment: str
+) -> None:
+    """Not the pool whose id it takes, nor what is known of itself: nothing is stored, told or shown of it."""
+    office = Office()
+    async with LabPool(tmp_path / "other", hosts=1, network="127.88.7", seed=7) as other:
+        async with office.open() as pools:
+            first, second = await pools.add(_change(lab)), await pools.add(_change(other))
+            before = dict(office.database.stored)
+            if moment == "while-running":
+                _become(lab, second.id)
+            await _check_other(office, first.id, second.id, before, is_other=moment == "while-running")
+        if moment == "at-start":
+            _become(lab, second.id)
+            office = Office(office.database)
+            async with office.open():
+                await _check_other(office, first.id, second.id, before, is_other=True)
+
+
+def _become(lab: LabPool, id: PoolId) -> None:
+    (ref,) = lab.core.database.table("pool").rows
+    lab.core.database.write("pool", ref, "uuid", id)
+    lab.core.database.write("pool", ref, "name_label", "stolen")
+
+
+async def _check_other(
+    office: Office, first: PoolId, second: PoolId, before: dict[PoolId, StoredPool], *, is_other: bool
+) -> None:
+    """The second pool is live and as it was; the first one is, too, unless another answers for it: then it is told
+    so, and can be removed.
+    """
+    if is_other:
+        await _until(lambda: office.store.pools[first].problem)
+        problem = office.store.pools[first].problem
+        assert problem is not None
+        assert problem.code == "pool-other-answers"
+    await _until(lambda: office.store.pools[second].live)
+    assert office.store.pools[second].name == before[second].name
+    assert office.database.stored == before
+    if is_other:
+        steps = await office.pools.test(first)
+        assert "Another pool answers" in steps[-1].message
+        await office.pools.remove(first)
+        assert set(office.database.stored) == {second}
+        assert office.store.pools[second].live
 
 
 # ---- asking

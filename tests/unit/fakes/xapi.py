@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from roadstead.errors import NotFoundError, PoolError
+from roadstead.errors import NotFoundError, PoolError, RoadsteadError
 from roadstead.peers.xapi.client import Secret
 from roadstead.peers.xapi.messages import Event, EventBatch
 from roadstead.peers.xapi.trust import PoolAddress, Trust
@@ -72,7 +72,7 @@ class FakeXapi:
     secrets: dict[str, Secret] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     """Names of the methods called, in order."""
-    failing: dict[str, PoolError] = field(default_factory=dict)
+    failing: dict[str, RoadsteadError] = field(default_factory=dict)
     """What methods raise, by name."""
     is_open: bool = False
 
@@ -189,7 +189,7 @@ class FakeXapi:
 
     def _raise(self, method: str) -> None:
         if error := self.failing.get(method):
-            raise PoolError(error.code)
+            raise type(error)(error.code, **error.fields)
 
     async def _changes(self, wanted: set[str], since: int, seconds: float) -> list[tuple[str, str]]:
         try:

@@ -15,7 +15,6 @@ from roadstead.model import (
     HostId,
     LinkState,
     Listed,
-    PoolId,
     PowerState,
     Scope,
     Seen,
@@ -192,6 +191,17 @@ def test_since_when_a_vm_announces_no_address_is_kept_while_it_runs_without_one(
     assert since(7) == records.at(7)
 
 
+def test_a_vm_that_is_seen_for_the_first_time_may_run_for_long_without_an_address() -> None:
+    """What counts then is when it was started, not when we were."""
+    made = Store()
+    for vm, started in (("new", records.at(-5)), ("old", records.at(-9000)), ("unknown", None)):
+        made.apply(Seen(records.vm(vm, started=started)))
+        assert made.vms[VmId(vm)].no_address_since == (started or records.START)
+    made.apply(Seen(records.vm("old", started=records.at(-9000), addresses=("192.0.2.1",))))
+    made.apply(Seen(records.vm("old", started=records.at(-9000), as_of=records.at(60))))
+    assert made.vms[VmId("old")].no_address_since == records.at(60)
+
+
 def test_a_link_stays_with_a_vm_that_is_seen_again(store: Store) -> None:
     """What the pool says of a VM takes nothing away of what its guest said."""
     store.apply(Seen(records.vm(name="new")))
@@ -224,18 +234,6 @@ def test_a_vm_that_goes_takes_its_containers_along(store: Store) -> None:
     store.apply(Seen(records.vm()))
     assert store.vms[records.VM].link is None
     assert not store.containers_of(records.VM)
-
-
-@pytest.mark.parametrize("kind", ["vm", "host"])
-def test_what_moved_to_another_pool_is_not_gone(store: Store, kind: str) -> None:
-    """A VM keeps its id on the way; the pool that it left says so after the one that it came to."""
-    id = records.VM if kind == "vm" else records.HOST
-    there = PoolId("pool-2")
-    store.apply(Seen(records.vm(pool=there) if kind == "vm" else records.host(pool=there)))
-    assert store.apply(Gone(kind, id, records.POOL)) == []
-    assert store.apply(Listed(Scope(kind, records.POOL), frozenset())) == []
-    assert len(list(store.containers())) == 2
-    assert f"gone {kind} {id}" in _told(store.apply(Gone(kind, id, there)))
 
 
 @pytest.mark.parametrize(

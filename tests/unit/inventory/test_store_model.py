@@ -1,5 +1,6 @@
 """The store against a naive model of it that joins everything anew after each fact."""
 
+from collections.abc import Set
 from typing import Any
 
 from hypothesis import settings
@@ -52,31 +53,56 @@ class Naive:
         self.links: dict[str, Link] = {}
         self.engines: dict[str, Engine] = {}
         self.containers: dict[str, Container] = {}
+        self.claims: dict[str, dict[tuple[str, str], Any]] = {"vm": {}, "host": {}}
+        """What pools said of VMs and hosts, by id and pool; `vms` and `hosts` are those that are shown."""
 
     def take(self, fact: Fact) -> None:
         """Take a fact."""
         match fact:
-            case Seen(Pool() | Host() | Vm() as record):
-                self._see_place(record)
+            case Seen(Pool() as record):
+                self.pools[record.id] = record
+            case Seen(Host() | Vm() as record):
+                self.claims["vm" if isinstance(record, Vm) else "host"][record.id, record.pool] = record
             case Seen(Link() | Engine() | Container() as record) if record.vm in self.vms:
                 self._see_guest(record)
-            case Gone(kind, id):
-                self._gone(kind, id)
+            case Gone("container", id):
+                self.containers.pop(id, None)
+            case Gone("pool", id):
+                self._unclaim("vm", id, set())
+                self._unclaim("host", id, set())
+                self.pools.pop(id, None)
+            case Gone(kind, id, pool):
+                self.claims[kind].pop((id, pool or ""), None)
+            case Listed(Scope("container", vm), ids):
+                for id in set(self._of(vm)) - ids:
+                    del self.containers[id]
             case Listed(scope, ids):
-                for id in set(self._of(scope)) - ids:
-                    self._gone(scope.kind, id)
+                self._unclaim(scope.kind, scope.owner, ids)
+        self._choose()
         self._age()
 
-    def _see_place(self, record: Pool | Host | Vm) -> None:
-        match record:
-            case Pool():
-                self.pools[record.id] = record
-            case Host():
-                self.hosts[record.id] = record
-            case Vm():
-                old, self.vms[record.id] = self.vms.get(record.id), record
-                if old is not None and old.enabled and not record.enabled:
-                    self._forget_guest(record.id)
+    def _unclaim(self, kind: str, pool: str, ids: Set[str]) -> None:
+        """``pool`` has no other VMs or hosts than ``ids``."""
+        for id, owner in list(self.claims[kind]):
+            if owner == pool and id not in ids:
+                del self.claims[kind][id, owner]
+
+    def _choose(self) -> None:
+        """Of each VM and host the best record is shown: of a live pool, running, of the older pool."""
+        before, self.hosts, self.vms = self.vms, self._best("host"), self._best("vm")
+        for id, old in before.items():
+            if id not in self.vms or (old.enabled and not self.vms[id].enabled):
+                self._forget_guest(id)
+
+    def _best(self, kind: str) -> dict[str, Any]:
+        ids = dict.fromkeys(id for id, _ in self.claims[kind])
+        return {id: min((one for key, one in self.claims[kind].items() if key[0] == id), key=self._rank) for id in ids}
+
+    def _rank(self, record: Any) -> tuple[Any, ...]:
+        pool, known = self.pools.get(record.pool), list(self.pools)
+        runs = record.power is PowerState.RUNNING if isinstance(record, Vm) else False
+        place = known.index(record.pool) if pool else len(known)
+        return not (pool and pool.live), not runs, place, record.pool
 
     def _see_guest(self, record: Link | Engine | Container) -> None:
         match record:
@@ -87,27 +113,13 @@ class Naive:
             case Container() if self.vms[record.vm].enabled:
                 self.containers[record.id] = record
 
-    def _of(self, scope: Scope) -> list[str]:
-        if scope.kind == "container":
-            return [id for id, container in self.containers.items() if container.vm == scope.owner]
-        held: dict[str, Any] = self.vms if scope.kind == "vm" else self.hosts
-        return [id for id, record in held.items() if record.pool == scope.owner]
-
-    def _gone(self, kind: str, id: str) -> None:
-        if kind == "pool":
-            for inner in ("vm", "host"):
-                for one in self._of(Scope(inner, PoolId(id))):
-                    self._gone(inner, one)
-        if kind == "vm":
-            self._forget_guest(id)
-        held: dict[str, dict[str, Any]]
-        held = {"pool": self.pools, "host": self.hosts, "vm": self.vms, "container": self.containers}
-        held[kind].pop(id, None)
+    def _of(self, vm: str) -> list[str]:
+        return [id for id, container in self.containers.items() if container.vm == vm]
 
     def _forget_guest(self, vm: str) -> None:
         self.links.pop(vm, None)
         self.engines.pop(vm, None)
-        for id in self._of(Scope("container", VmId(vm))):
+        for id in self._of(vm):
             del self.containers[id]
 
     def _age(self) -> None:
@@ -177,10 +189,10 @@ class StoreMachine(RuleBasedStateMachine):
                 self.followed[change.kind, change.id] = change.record
         assert self.store.apply(fact) == []
 
-    @rule(id=st.sampled_from(POOLS), name=NAMES, moment=MOMENTS)
-    def see_pool(self, id: str, name: str, moment: Any) -> None:
+    @rule(id=st.sampled_from(POOLS), name=NAMES, moment=MOMENTS, live=st.booleans())
+    def see_pool(self, id: str, name: str, moment: Any, *, live: bool) -> None:
         """A pool is seen."""
-        self._tell(Seen(records.pool(id, name=name, as_of=moment)))
+        self._tell(Seen(records.pool(id, name=name, as_of=moment, live=live)))
 
     @rule(id=st.sampled_from(HOSTS), pool=st.sampled_from(POOLS), name=NAMES, moment=MOMENTS)
     def see_host(self, id: str, pool: str, name: str, moment: Any) -> None:
@@ -229,18 +241,23 @@ class StoreMachine(RuleBasedStateMachine):
         if link is None or link.state is LinkState.LIVE:
             self._tell(Seen(records.container(number, vm, state=state, as_of=moment)))
 
-    @rule(kind_and_id=st.sampled_from([("pool", id) for id in POOLS] + [("host", id) for id in HOSTS]))
-    def lose_place(self, kind_and_id: tuple[str, str]) -> None:
-        """A pool or a host is gone."""
-        self._tell(Gone(*kind_and_id))
+    @rule(pool=st.sampled_from(POOLS))
+    def lose_pool(self, pool: str) -> None:
+        """A pool is gone."""
+        self._tell(Gone("pool", pool))
 
-    @rule(vm=st.sampled_from(VMS), number=st.none() | st.sampled_from(NUMBERS))
-    def lose_vm_or_container(self, vm: str, number: int | None) -> None:
-        """A VM or one of its containers is gone."""
-        if number is None:
-            self._tell(Gone("vm", vm))
-        else:
-            self._tell(Gone("container", container_id(VmId(vm), records.engine_id(number))))
+    @rule(
+        kind_and_id=st.sampled_from([("vm", id) for id in VMS] + [("host", id) for id in HOSTS]),
+        pool=st.sampled_from(POOLS),
+    )
+    def lose_vm_or_host(self, kind_and_id: tuple[str, str], pool: str) -> None:
+        """A VM or a host is gone from a pool."""
+        self._tell(Gone(*kind_and_id, PoolId(pool)))
+
+    @rule(vm=st.sampled_from(VMS), number=st.sampled_from(NUMBERS))
+    def lose_container(self, vm: str, number: int) -> None:
+        """A container is gone."""
+        self._tell(Gone("container", container_id(VmId(vm), records.engine_id(number))))
 
     @rule(
         pool=st.sampled_from(POOLS), ids=st.sets(st.sampled_from([*VMS, *HOSTS])), kind=st.sampled_from(["vm", "host"])

@@ -92,9 +92,78 @@ async def test_password_cannot_be_moved_to_another_row(tmp_path: Path, database:
         raw.execute("update pools set password = (select password from pools where name = 'harbour')")
     raw.close()
 
-    with pytest.raises(StartError) as caught:
-        await database.pools()
-    assert caught.value.code == "key-file-unusable"
+    harbour, other = await database.pools()
+    assert (harbour.password, other.password) == (POOL.password, "")
+    assert other.flaw == "password cannot be read from the database"
+
+
+DAMAGE = [
+    ("password", b"damaged"),
+    ("password", b"x" * 60),
+    ("fingerprints", "{"),
+    ("fingerprints", "[]"),
+    ("fingerprints", '{"": 7}'),
+    ("members", "7"),
+    ("admit", "null"),
+    ("only_networks", b"\xff"),
+    ("ca_pem", b"\xff\xfe"),
+    ("name", 7),
+    ("url", b"\x00"),
+    ("added", "yesterday"),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), DAMAGE)
+async def test_a_damaged_row_is_that_pools_trouble(
+    tmp_path: Path, database: Database, column: str, value: object
+) -> None:
+    """Also when it is the only one: it is read as far as it can be, with what is damaged, and can be written anew."""
+    await database.add_pool(POOL)
+    await database.close()
+    with sqlite3.connect(files(tmp_path)[0]) as raw:
+        raw.execute(f"update pools set {column} = ?", [value])  # noqa: S608 - a name of ours
+    raw.close()
+
+    again = await Database.open(*files(tmp_path))
+    try:
+        (pool,) = await again.pools()
+        if column != "name":  # SQLite makes a text of any number
+            assert column.removesuffix("_networks") in pool.flaw
+            assert pool.name == POOL.name
+        await again.update_pool(POOL)
+        assert await again.pools() == (POOL,)
+        await again.remove_pool(POOL.id)
+        assert await again.pools() == ()
+    finally:
+        await again.close()
+
+
+async def test_a_key_is_proved_also_without_its_proof(tmp_path: Path, database: Database) -> None:
+    """A database from before there was one gets it, when the key opens what is in it."""
+    await database.add_pool(POOL)
+    await database.close()
+    path, key = files(tmp_path)
+    right = key.read_bytes()
+    with sqlite3.connect(path) as raw:
+        raw.execute("delete from key_proof")
+    raw.close()
+
+    key.write_bytes(bytes(32))
+    assert (await refusal(path, key)).code == "key-file-unusable"
+    key.write_bytes(right)
+    await (await Database.open(path, key)).close()
+    with sqlite3.connect(path) as raw:
+        assert raw.execute("select count(*) from key_proof").fetchone() == (1,)
+    raw.close()
+
+
+async def test_an_unused_database_takes_a_new_key(tmp_path: Path, database: Database) -> None:
+    """Nothing was sealed with the former one."""
+    await database.close()
+    path, key = files(tmp_path)
+    key.unlink()
+    for _ in range(2):
+        await (await Database.open(path, key)).close()
 
 
 async def test_a_pool_is_kept_once(database: Database) -> None:

@@ -116,9 +116,11 @@ class Host:
         """What was called, in order."""
         return [request.method for request in self.requests]
 
-    def client(self, trust: Trust, settings: PoolSettings = QUICK, members: tuple[str, ...] = ()) -> XapiClient:
+    def client(
+        self, trust: Trust, settings: PoolSettings = QUICK, members: tuple[str, ...] = (), id: str = ""
+    ) -> XapiClient:
         """A client for it."""
-        return XapiClient(PoolAddress(self.url, "root", PASSWORD, trust, members, "harbour"), settings)
+        return XapiClient(PoolAddress(self.url, "root", PASSWORD, trust, members, "harbour", id), settings)
 
 
 def good(result: Any) -> bytes:

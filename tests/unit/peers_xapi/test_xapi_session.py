@@ -70,6 +70,107 @@ async def test_of_several_errors_the_one_that_tells_most() -> None:
     assert other.requests == []
 
 
+async def test_a_silent_masters_own_word_counts_more_than_a_strangers() -> None:
+    """That nobody vouched for a member says nothing of why the master does not answer; a changed certificate does."""
+    async with host(lambda _: bad("HOST_IS_SLAVE", "127.0.0.3"), MINE) as home:
+        trust = Trust(fingerprints={"": MINE.fingerprint, "127.0.0.3": MINE.fingerprint})
+        client = home.client(trust, members=(SECOND,))
+        with pytest.raises(PoolError) as caught:
+            await client.open()
+        await client.close()
+
+    assert (caught.value.code, caught.value.fields["address"]) == ("pool-unreachable", f"127.0.0.3:{home.port}")
+
+
+@pytest.mark.parametrize("name", ["a..b", "a" * 64, "x." * 200, "fe80::1%\0", "ä"])
+async def test_a_master_with_a_name_that_is_none(name: str) -> None:
+    """It is the pool's answer that is wrong; nobody is asked, and nothing breaks."""
+    async with host(lambda _: bad("HOST_IS_SLAVE", name), MINE) as member:
+        client = member.client(pinned(MINE))
+        with pytest.raises(PoolError, match="not XAPI"):
+            await client.open()
+        await client.close()
+
+
+async def test_the_search_for_the_master_ends() -> None:
+    """Members that name ever new masters are followed for as many hosts as a pool may have."""
+    asked = 0
+
+    def reply(_: Request) -> bytes:
+        nonlocal asked
+        asked += 1
+        return bad("HOST_IS_SLAVE", f"127.0.1.{asked}")
+
+    async with host(reply, MINE, "0.0.0.0") as member:
+        trust = Trust(fingerprints={"": MINE.fingerprint, **{f"127.0.1.{n}": MINE.fingerprint for n in range(1, 99)}})
+        client = member.client(trust)
+        with pytest.raises(PoolError):
+            await client.open()
+        await client.close()
+
+    assert asked == session.HOSTS == 64
+
+
+OURS, OTHER = "11111111-aaaa-4000-8000-000000000001", "22222222-aaaa-4000-8000-000000000002"
+
+
+def being(uuid: str) -> Callable[[Request], bytes | None]:
+    """The master of the pool of this id."""
+
+    def reply(request: Request) -> bytes:
+        return good({"p": {"uuid": uuid, "name_label": "dock"}} if request.method == "pool.get_all_records" else 1)
+
+    return signing_in(reply)
+
+
+async def test_another_pool_is_signed_out_of_at_once() -> None:
+    """Whoever expects a pool gets no session of another one: nothing is read from it or written to it."""
+    async with host(being(OTHER), MINE) as served:
+        client = served.client(pinned(MINE), id=OURS)
+        for asking in (client.open(), client.call("VM.call")):
+            with pytest.raises(PoolError) as caught:
+                await asking
+            assert caught.value.code == "pool-other-answers"
+            assert (caught.value.fields["pool"], caught.value.fields["other"]) == ("harbour", f"dock ({OTHER})")
+        await client.close()
+
+    assert served.methods == ["session.login_with_password", "pool.get_all_records", "session.logout"]
+
+
+async def test_our_pool_is_found_behind_a_host_that_left_it() -> None:
+    """The members know better than the URL."""
+    async with host(being(OTHER), MINE) as left, host(being(OURS), MINE, SECOND, left.port) as served:
+        client = left.client(both(), members=(SECOND,), id=OURS)
+        await client.open()
+        assert client.master == served.address
+        assert await client.call("VM.call") == 1
+        await client.close()
+
+    assert left.methods[-1] == "session.logout"
+
+
+async def test_a_pool_of_another_id_behind_a_renewed_session_is_noticed() -> None:
+    """The host may have changed pools between two calls."""
+    mine, ended = True, False
+
+    def reply(request: Request) -> bytes | None:
+        nonlocal mine, ended
+        if request.method == "VM.call" and not ended:
+            mine, ended = False, True
+            return bad("SESSION_INVALID", SESSION)
+        return being(OURS if mine else OTHER)(request)
+
+    async with host(reply, MINE) as served:
+        client = served.client(pinned(MINE), id=OURS)
+        await client.open()
+        with pytest.raises(PoolError) as caught:
+            await client.call("VM.call")
+        await client.close()
+
+    assert caught.value.code == "pool-other-answers"
+    assert served.methods.count("VM.call") == 1
+
+
 async def test_other_members_are_tried() -> None:
     """When the URL's host talks nonsense, a member that answers is the master."""
     async with (

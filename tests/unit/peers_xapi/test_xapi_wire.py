@@ -8,6 +8,7 @@ import pytest
 
 from roadstead.errors import InputError, PoolError
 from roadstead.kit import tasks
+from roadstead.kit.text import fingerprint_digits
 from roadstead.peers.xapi import wire
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress, Trust, fetch_fingerprint, parse_url
@@ -28,6 +29,12 @@ async def failing(client: XapiClient) -> PoolError:
         await client.close()
     assert PASSWORD not in str(caught.value) + repr(caught.value.fields)
     return caught.value
+
+
+def _told(error: PoolError) -> tuple[str | None, str | None]:
+    """Which fingerprints an error names, each as openssl prints it."""
+    assert error.fields["shown"].count(":") == 31
+    return fingerprint_digits(error.fields["shown"]), fingerprint_digits(error.fields["trusted"])
 
 
 async def test_requests_are_small_and_plain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +58,19 @@ async def test_requests_are_small_and_plain(monkeypatch: pytest.MonkeyPatch) -> 
         assert {line.split(":")[0] for line in lines[1:]} == {
             "host", "content-type", "user-agent", "accept", "content-length",
         }  # fmt: skip
+
+
+async def test_cookies_are_not_kept() -> None:
+    """Not even of a host with a name, of which a browser would keep them."""
+    async with host(lambda _: http(b'{"result":""}', headers="set-cookie: session_id=x\r\n"), MINE) as served:
+        client = XapiClient(PoolAddress(f"https://localhost:{served.port}", "root", PASSWORD, pinned(MINE)), QUICK)
+        for _ in range(2):
+            with pytest.raises(PoolError, match="names no session"):
+                await client.open()
+        await client.close()
+
+    assert len(served.requests) == 2
+    assert not any("cookie" in request.head.lower() for request in served.requests)
 
 
 async def test_one_request_at_a_time_on_a_connection() -> None:
@@ -105,7 +125,7 @@ async def test_password_never_reaches_another_certificate() -> None:
         error = await failing(served.client(pinned(MINE)))
 
     assert error.code == "pool-certificate-changed"
-    assert (error.fields["shown"], error.fields["trusted"]) == (THEIRS.fingerprint, MINE.fingerprint)
+    assert _told(error) == (THEIRS.fingerprint, MINE.fingerprint)
     assert (served.requests, error.fields["pool"]) == ([], "harbour")
 
 
@@ -134,6 +154,50 @@ async def test_ca_file_refuses_others(shown: hosts.Identity, authority: hosts.Id
         error = await failing(served.client(hosts.ca_file(authority)))
 
     assert (error.code, served.requests) == ("pool-certificate-untrusted", [])
+
+
+@pytest.mark.parametrize("pins", [{}, {"127.0.0.1": THEIRS.fingerprint}], ids=["no-pin", "stale-pin"])
+async def test_an_authority_is_enough_where_the_pin_is_stale(pins: dict[str, str]) -> None:
+    """A renewed certificate of the operator's own CA needs nobody's word; later connections ask it first."""
+    async with host(signing_in(lambda _: good(1)), NAMED) as served:
+        client = served.client(Trust(ca_pem=NAMED.pem, fingerprints=pins))
+        await client.open()
+        assert await client.call("VM.call") == 1
+        assert (await asyncio.gather(*(client.call("VM.call") for _ in range(4)))) == [1] * 4
+        await client.close()
+        assert served.connections <= wire.CONNECTIONS + len(pins)
+
+
+async def test_a_pin_is_enough_where_the_authority_is_another() -> None:
+    """Members whose certificates are self-signed are known by what the pool told of them."""
+    async with host(signing_in(lambda _: good(1)), MINE) as served:
+        client = served.client(Trust(ca_pem=NAMED.pem, fingerprints={"127.0.0.1": MINE.fingerprint}))
+        await client.open()
+        await client.close()
+
+
+async def test_a_certificate_that_neither_pin_nor_authority_knows_has_changed() -> None:
+    """Also with a CA file the two fingerprints are named, and not a byte was sent."""
+    async with host(lambda _: good(SESSION), THEIRS) as served:
+        trust = Trust(ca_pem=NAMED.pem, fingerprints={"127.0.0.1": MINE.fingerprint})
+        error = await failing(served.client(trust))
+
+    assert (error.code, served.requests) == ("pool-certificate-changed", [])
+    assert _told(error) == (THEIRS.fingerprint, MINE.fingerprint)
+
+
+async def test_an_unused_connection_is_ended_before_the_pool_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XAPI closes it after 10 s; a request that meets that end would be lost."""
+    assert wire.IDLE_SECONDS < 10
+    monkeypatch.setattr(wire, "IDLE_SECONDS", 0.1)
+    async with host(signing_in(lambda _: good(1)), MINE) as served:
+        client = served.client(pinned(MINE))
+        await client.open()
+        async with asyncio.timeout(5):
+            while served.open:
+                await asyncio.sleep(0.01)
+        assert await client.call("VM.call") == 1
+        await client.close()
 
 
 async def test_without_trust_nothing_is_connected() -> None:

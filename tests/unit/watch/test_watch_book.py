@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadstead.errors import PoolError
 from roadstead.inventory.store import Store
 from roadstead.model import Fact, Gone, Listed, Pool, PoolId, PowerState, Scope, Seen, Vm, VmId
 from roadstead.peers.xapi.messages import Event
 from roadstead.watch.book import CLASSES, Book
+from tests.unit.fakes import records
 from tests.unit.fakes.xapi import NULL, POOL_REF, event, host_fields, metrics_fields, pool_fields, vm_fields
 
 GRACE = 2.0
@@ -30,11 +32,15 @@ MONITOR, ADDRESS, HOST_KEY = "xscontainer-monitor", "roadstead-address", "xscont
 SETTINGS = {MONITOR: "True", ADDRESS: "192.0.2.9", HOST_KEY: "AAAA"}
 
 
+def _book(grace: float = GRACE, limit: int = 100) -> Book:
+    return Book(records.pool(POOL, name="stored name", url=URL), grace, limit)
+
+
 class Reader:
     """A book and the inventory that follows it."""
 
     def __init__(self) -> None:
-        self.book = Book(URL, GRACE)
+        self.book = _book()
         self.store = Store()
         self.take(POOL_SEEN, *OTHERS)
 
@@ -83,14 +89,14 @@ COMPLETE = [
 def test_the_order_within_a_batch_does_not_matter(events: list[Event]) -> None:
     """Objects refer to each other; whichever stands first in an answer, the records are the same."""
     store = Store()
-    store.apply(*Book(URL, GRACE).take(events, 0.0))
+    store.apply(*_book().take(events, 0.0))
     assert _summary(store) == COMPLETE
 
 
 @given(st.permutations(OTHERS))
 def test_the_order_of_batches_does_not_matter(events: list[Event]) -> None:
     """Nor when each object comes alone, long before what it refers to."""
-    book, store = Book(URL, GRACE), Store()
+    book, store = _book(), Store()
     store.apply(*book.take([POOL_SEEN], 0.0))
     for one in events:
         store.apply(*book.take([one], 0.0))
@@ -128,7 +134,7 @@ def test_the_pool_is_described_by_its_master(reader: Reader) -> None:
 
 def test_the_pool_is_told_once_in_a_batch() -> None:
     """Complete: nobody reads of a pool without its master because the master stands further back in the answer."""
-    facts = Book(URL, GRACE).take([POOL_SEEN, *OTHERS], 0.0)
+    facts = _book().take([POOL_SEEN, *OTHERS], 0.0)
     assert [fact.record.master for fact in facts if isinstance(fact, Seen) and isinstance(fact.record, Pool)] == [
         "host-1"
     ]
@@ -176,7 +182,7 @@ def test_late_words_of_the_old_boot_are_ignored(reader: Reader) -> None:
 @pytest.mark.parametrize("field", ["is_a_template", "is_a_snapshot", "is_control_domain"])
 def test_what_is_no_vm_is_left_out(field: str) -> None:
     """Templates, snapshots and control domains are objects of the class VM, too."""
-    book = Book(URL, GRACE)
+    book = _book()
     facts = book.take([POOL_SEEN, event("vm", VM_REF, vm_fields(1, **{field: True}))], 0.0)
     assert _seen(facts) == ["pool-1"]
     assert book.listing()[1] == Listed(Scope("vm", PoolId("pool-1")), frozenset())
@@ -310,7 +316,7 @@ def test_a_vm_that_goes_during_the_grace_stays_gone(configured: Reader, ending: 
 
 def test_without_a_grace_absence_counts_at_once() -> None:
     """The setting may be zero."""
-    book, store = Book(URL, 0.0), Store()
+    book, store = _book(0.0), Store()
     store.apply(*book.take([POOL_SEEN, *OTHERS], 0.0))
     store.apply(*book.take([event("vm", VM_REF, vm_fields(1, other_config={}))], 1.0))
     assert not store.vms[ONE].enabled
@@ -358,10 +364,82 @@ def test_the_whole_listing_says_what_exists(reader: Reader) -> None:
 
 def test_an_empty_book_says_nothing() -> None:
     """Before the pool itself was seen nobody knows whose listing it would be."""
-    book = Book(URL, GRACE)
+    book = _book()
     assert (book.pool, list(book.hosts), book.listing(), book.next_due()) == (None, [], [], None)
 
 
 def test_what_is_read_is_what_is_subscribed_to() -> None:
-    """Four classes, in the order in which they are joined."""
-    assert CLASSES == ("pool", "host", "vm", "vm_guest_metrics")
+    """Five classes, in the order in which they are joined."""
+    assert CLASSES == ("pool", "host", "vm", "vm_guest_metrics", "vm_metrics")
+
+
+# ---- whose it is
+
+
+@pytest.mark.parametrize("uuid", ["pool-2", "POOL-1"])
+def test_a_pool_of_another_id_is_refused_before_anything_is_said(uuid: str) -> None:
+    """Wherever in a batch it stands."""
+    book = _book()
+    with pytest.raises(PoolError) as caught:
+        book.take([*OTHERS, event("pool", POOL_REF, pool_fields(uuid=uuid, name_label="another"))], 0.0)
+    assert (caught.value.code, caught.value.fields["pool"]) == ("pool-other-answers", "stored name")
+    assert caught.value.fields["other"] == f"another ({uuid})"
+
+
+@pytest.mark.parametrize("uuid", ["", None, 7])
+def test_what_has_no_id_is_ignored(reader: Reader, uuid: object) -> None:
+    """A pool, host or VM without one is no record, but it counts among the pool's objects."""
+    before = dict(reader.store.vms), dict(reader.store.hosts), dict(reader.store.pools)
+    facts = reader.take(
+        event("pool", "ref:other", pool_fields(uuid=uuid)),
+        event("host", "ref:host-9", host_fields(9, uuid=uuid)),
+        event("vm", "ref:vm-9", vm_fields(9, uuid=uuid, resident_on="ref:host-9")),
+        event("vm_guest_metrics", "ref:metrics-9", metrics_fields("192.0.2.9")),
+    )
+    assert facts == []
+    assert (reader.store.vms, reader.store.hosts, reader.store.pools) == before
+    assert reader.book.lost({"host": 3, "vm": 3, "vm_guest_metrics": 3}) == []
+    assert [host.id for host in reader.book.hosts] == ["host-1", "host-2"]
+    assert all("" not in fact.ids for fact in reader.book.listing() if isinstance(fact, Listed))
+    assert reader.take(event("host", "ref:host-9", None), event("vm", "ref:vm-9", None)) == []
+
+
+def test_a_vm_may_run_on_a_host_without_an_id(reader: Reader) -> None:
+    """Then it is known to run nowhere."""
+    reader.take(event("host", "ref:host-9", host_fields(9, uuid="")))
+    reader.vm_changes(resident_on="ref:host-9")
+    assert reader.vm().host is None
+
+
+@pytest.mark.parametrize("cls", ["vm", "host", "vm_guest_metrics", "vm_metrics"])
+def test_a_pool_has_bounds(cls: str) -> None:
+    """More objects than the limit are refused by the name of their class."""
+    book = _book(limit=3)
+    book.take([POOL_SEEN, *(event(cls, f"ref:{number}", vm_fields(number)) for number in range(3))], 0.0)
+    with pytest.raises(PoolError) as caught:
+        book.take([event(cls, "ref:3", vm_fields(3))], 0.0)
+    assert caught.value.code == "pool-too-large"
+    assert (caught.value.fields["kind"].lower(), caught.value.fields["count"]) == (cls, "4")
+
+
+# ---- since when a VM runs
+
+
+@pytest.mark.parametrize("text", ["20300101T00:00:07Z", "2030-01-01T00:00:07Z", "20300101T00:00:07"])
+def test_a_vm_that_runs_says_since_when(reader: Reader, text: str) -> None:
+    """As its metrics have it, in any spelling; one that does not run has no such time."""
+    reader.vm_changes(metrics="ref:vm-metrics-1")
+    assert reader.vm().started is None
+    assert _seen(reader.take(event("vm_metrics", "ref:vm-metrics-1", {"start_time": text}))) == ["vm-1"]
+    assert reader.vm().started == records.at(7)
+    assert reader.take(event("vm_metrics", "ref:vm-metrics-1", {"start_time": text})) == []
+    reader.vm_changes(metrics="ref:vm-metrics-1", power_state="Halted")
+    assert reader.vm().started is None
+
+
+@pytest.mark.parametrize("value", ["19700101T00:00:00Z", "", "soon", None, 7])
+def test_a_start_that_nobody_noted_is_unknown(reader: Reader, value: object) -> None:
+    """XAPI says 1970 for never."""
+    reader.vm_changes(metrics="ref:vm-metrics-1")
+    reader.take(event("vm_metrics", "ref:vm-metrics-1", {"start_time": value}))
+    assert reader.vm().started is None

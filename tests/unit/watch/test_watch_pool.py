@@ -1,23 +1,27 @@
 """Following a pool: everything once, then its events, and never a question more than needed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from roadstead.errors import PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.model import Fact, Gone, Host, Listed, Pool, PoolId, Seen, Vm, VmId
 from roadstead.peers.xapi.client import XapiClient
+from roadstead.peers.xapi.messages import EventBatch
 from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
+from tests.unit.fakes import records
 from tests.unit.fakes.xapi import FakeXapi, host_fields, metrics_fields, small_pool, vm_fields
 
 pytestmark = pytest.mark.looptime
 SETTINGS = PoolSettings()
+STORED = records.pool(name="stored name", url="https://10.0.0.1")
 ONE = VmId("vm-1")
 
 
@@ -65,7 +69,7 @@ def _now() -> float:
 @asynccontextmanager
 async def _watching(xapi: FakeXapi) -> AsyncIterator[Listener]:
     listener = Listener()
-    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+    watcher = PoolWatcher(cast("XapiClient", xapi), STORED, listener, SETTINGS)
     async with asyncio.TaskGroup() as group:
         task = tasks.spawn(group, watcher.run(), "watcher")
         await asyncio.sleep(0.001)
@@ -163,6 +167,48 @@ async def test_a_key_that_is_gone_is_told_after_its_grace_although_nothing_happe
         assert len(xapi.calls) == 10
 
 
+class RestlessXapi(FakeXapi):
+    """A pool that answers every question for events at once, and whose numbers never agree."""
+
+    async def events(self, classes: Iterable[str], token: str, *, seconds: float | None = None) -> EventBatch:
+        """Answer at once."""
+        batch = await super().events(classes, token, seconds=0.0)
+        return structs.replace(batch, counts={**batch.counts, "vm": 77})
+
+
+async def test_a_restless_pool_costs_no_more_than_a_busy_one() -> None:
+    """At most 20 calls a second, and a listing of the class in 5 s."""
+    xapi = RestlessXapi(objects=small_pool().objects)
+    async with _watching(xapi):
+        xapi.calls.clear()
+        await asyncio.sleep(60)
+        assert 1000 < xapi.calls.count("events") <= 1201
+        assert 11 <= xapi.calls.count("list_all vm") <= 13
+
+
+async def test_a_class_that_may_not_be_listed_yet_is_listed_when_it_may() -> None:
+    """Also when nothing else happens meanwhile."""
+    xapi = small_pool(vms=3)
+    async with _watching(xapi) as listener:
+        await asyncio.sleep(10)
+        for number in (1, 2):
+            xapi.drop("vm", f"ref:vm-{number}", silently=True)
+            xapi.change("host", "ref:host-1", name_label=f"new {number}")
+            await asyncio.sleep(1)
+        assert xapi.calls.count("list_all vm") == 1
+        await asyncio.sleep(4.1)
+        assert xapi.calls.count("list_all vm") == 2
+        assert list(listener.store.vms) == ["vm-3"]
+
+
+async def test_an_answer_without_a_pool_is_none() -> None:
+    """The supervisor is told."""
+    xapi = small_pool()
+    del xapi.objects["pool"]
+    with pytest.raises(PoolError, match="it has no pool"):
+        await PoolWatcher(cast("XapiClient", xapi), STORED, Listener(), SETTINGS).run()
+
+
 @pytest.mark.parametrize("method", ["open", "events", "list_all"])
 async def test_what_the_pool_refuses_ends_the_watch(method: str) -> None:
     """The supervisor is told; nothing is tried again in here."""
@@ -170,7 +216,7 @@ async def test_what_the_pool_refuses_ends_the_watch(method: str) -> None:
     xapi.fail(method, "pool-session-lost")
     if method == "list_all":
         asyncio.get_running_loop().call_later(1, lambda: xapi.drop("vm", "ref:vm-2", silently=True))
-    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", Listener(), SETTINGS)
+    watcher = PoolWatcher(cast("XapiClient", xapi), STORED, Listener(), SETTINGS)
     with pytest.raises(PoolError, match="ended our session"):
         async with asyncio.timeout(120):
             await watcher.run()
@@ -179,7 +225,7 @@ async def test_what_the_pool_refuses_ends_the_watch(method: str) -> None:
 async def test_a_session_that_is_lost_while_waiting_ends_the_watch_at_once() -> None:
     """What was told before stays told."""
     xapi, listener = small_pool(), Listener()
-    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+    watcher = PoolWatcher(cast("XapiClient", xapi), STORED, listener, SETTINGS)
     asyncio.get_running_loop().call_at(7, xapi.fail, "events", "pool-session-lost")
     with pytest.raises(PoolError):
         await watcher.run()
@@ -191,7 +237,7 @@ async def test_a_new_watcher_begins_with_a_listing_that_repairs() -> None:
     """What went while nobody listened goes with the next listing."""
     xapi, listener = small_pool(vms=2), Listener()
     for _ in range(2):
-        watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+        watcher = PoolWatcher(cast("XapiClient", xapi), STORED, listener, SETTINGS)
         xapi.fail("events", None)
         asyncio.get_running_loop().call_later(5, xapi.fail, "events", "pool-unreachable")
         with pytest.raises(PoolError):
@@ -214,7 +260,7 @@ async def test_the_listener_is_given_time() -> None:
             await super().changed(facts, pool, hosts)
 
     listener: Any = Slow()
-    watcher = PoolWatcher(cast("XapiClient", xapi), "https://10.0.0.1", listener, SETTINGS)
+    watcher = PoolWatcher(cast("XapiClient", xapi), STORED, listener, SETTINGS)
     async with asyncio.TaskGroup() as group:
         task = tasks.spawn(group, watcher.run(), "watcher")
         for name in ("a", "b", "c"):

@@ -18,8 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 from alembic.script import ScriptDirectory
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import URL, Delete, delete, event, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -29,7 +30,7 @@ from roadstead.kit import clocks
 from roadstead.model import PoolId, VmId
 from roadstead.peers.database import faults, places
 from roadstead.peers.database.migrations import load_scripts, migrate
-from roadstead.peers.database.tables import Base, KeyedVmRow, PinRow, PoolRow
+from roadstead.peers.database.tables import Base, KeyedVmRow, KeyProofRow, PinRow, PoolRow
 from roadstead.peers.database.vault import Vault, open_vault
 
 BUSY_SECONDS = 10.0
@@ -55,9 +56,19 @@ class StoredPool(Struct, frozen=True, kw_only=True):
     only: tuple[str, ...] = ()
     """When not empty: no guest outside of these networks is contacted."""
     added: datetime
+    flaw: str = ""
+    """In plain words, what of this could not be read; it is empty then. Never written."""
 
     def __repr__(self) -> str:
         return f"StoredPool(id={self.id!r}, name={self.name!r}, url={self.url!r}, user={self.user!r})"
+
+
+PROOF = "proof"
+_PROOF_PLACE = KeyProofRow.__tablename__, PROOF, "sealed"
+_COLUMNS: dict[str, Any] = {
+    field.name: field.type for field in structs.fields(StoredPool) if field.name not in {"id", "password", "flaw"}
+}
+"""What of a pool's row is read as it stands, with its type."""
 
 
 class Pin(Struct, frozen=True):
@@ -101,7 +112,7 @@ class Database:
                 is_used = await _brought_up_to_date(engine, scripts)
                 vault = await asyncio.to_thread(open_vault, key_file, make=not is_used)
                 database = cls(engine, path, vault)
-                await database.pools()
+                await database._prove_key(anew=not is_used)
             except BaseException:
                 await engine.dispose()
                 raise
@@ -115,7 +126,7 @@ class Database:
         return f"<Database {self._path}>"
 
     async def pools(self) -> tuple[StoredPool, ...]:
-        """Return all pools by name. Raises `StartError` ``key-file-unusable``."""
+        """Return all pools by name, also those of which not everything can be read: they have a ``flaw``."""
         async with self._session() as session:
             rows = await session.scalars(select(PoolRow).order_by(PoolRow.name))
             return tuple(self._pool(row) for row in rows)
@@ -173,6 +184,19 @@ class Database:
                 await session.merge(KeyedVmRow(pool=pool, vm=vm, key=key, since=clocks.now()))
                 await session.commit()
 
+    async def _prove_key(self, *, anew: bool) -> None:
+        """Make sure that our key is the one that sealed what is kept. Raises `StartError` ``key-file-unusable``."""
+        async with self._session() as session:
+            proof = None if anew else await session.get(KeyProofRow, PROOF)
+            if proof is not None:
+                self._vault.open(proof.sealed, *_PROOF_PLACE)
+                return
+            rows = (await session.scalars(select(PoolRow))).all()
+            if rows and not any(self._password(row) for row in rows):  # from before there was a proof
+                self._vault.open(rows[0].password, *_password_of(rows[0].id))
+            await session.merge(KeyProofRow(name=PROOF, sealed=self._vault.seal(PROOF, *_PROOF_PLACE)))
+            await session.commit()
+
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[AsyncSession]:
         with faults.border(self._path):
@@ -204,20 +228,29 @@ class Database:
             "added": pool.added,
         }
 
+    def _password(self, row: PoolRow) -> str:
+        """Return the password of a pool; empty when it cannot be opened."""
+        try:
+            return self._vault.open(row.password, *_password_of(row.id))
+        except StartError:
+            return ""
+
     def _pool(self, row: PoolRow) -> StoredPool:
-        return StoredPool(
-            id=PoolId(row.id),
-            name=row.name,
-            url=row.url,
-            user=row.user,
-            password=self._vault.open(row.password, *_password_of(row.id)),
-            ca_pem=row.ca_pem,
-            fingerprints=row.fingerprints,
-            members=tuple(row.members),
-            admit=tuple(row.admit),
-            only=tuple(row.only),
-            added=row.added,
-        )
+        password = self._password(row)
+        columns = {name: getattr(row, name) for name in _COLUMNS}
+        sound = {name: value for name, value in columns.items() if _fits(name, value)}
+        lost = [name for name in _COLUMNS if name not in sound] + ["password"] * (not password)
+        values = {"url": "", "user": "", "added": clocks.now(), **sound}
+        pool = msgspec.convert({"id": row.id, "name": row.id, "password": password, **values}, StoredPool)
+        return structs.replace(pool, flaw=f"{', '.join(lost)} cannot be read from the database") if lost else pool
+
+
+def _fits(column: str, value: object) -> bool:
+    try:
+        msgspec.convert(value, _COLUMNS[column])
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _password_of(pool: str) -> tuple[str, str, str]:

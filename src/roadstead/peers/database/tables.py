@@ -3,15 +3,35 @@
 Every change here needs a migration in ``migrations/versions``; a test compares the two.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
-class Moment(TypeDecorator[datetime]):
+class Lenient(TypeDecorator[Any]):
+    """A column of which a damaged value reads as None, so that one row never stands in the way of the others."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any | None]:
+        """Return what reads a value."""
+        read = super().result_processor(dialect, coltype)
+
+        def process(value: Any) -> Any | None:
+            try:
+                return read(value) if read is not None else value
+            except (TypeError, ValueError):
+                return None
+
+        return process
+
+
+class Moment(Lenient):
     """An aware time in UTC, also where the database (SQLite) knows no zones."""
 
     impl = DateTime(timezone=True)
@@ -46,10 +66,10 @@ class PoolRow(Base):
     password: Mapped[bytes] = mapped_column(LargeBinary)
     """Sealed by the vault."""
     ca_pem: Mapped[str] = mapped_column(Text)
-    fingerprints: Mapped[dict[str, str]] = mapped_column(JSON)
-    members: Mapped[list[str]] = mapped_column(JSON)
-    admit: Mapped[list[str]] = mapped_column(JSON)
-    only: Mapped[list[str]] = mapped_column("only_networks", JSON)
+    fingerprints: Mapped[dict[str, str]] = mapped_column(Lenient)
+    members: Mapped[list[str]] = mapped_column(Lenient)
+    admit: Mapped[list[str]] = mapped_column(Lenient)
+    only: Mapped[list[str]] = mapped_column("only_networks", Lenient)
     added: Mapped[datetime] = mapped_column(Moment)
 
 
@@ -73,3 +93,12 @@ class KeyedVmRow(Base):
     vm: Mapped[str] = mapped_column(String(36), primary_key=True)
     key: Mapped[str] = mapped_column("key_fingerprint", String(64), primary_key=True)
     since: Mapped[datetime] = mapped_column(Moment)
+
+
+class KeyProofRow(Base):
+    """What only the key opens that sealed the passwords."""
+
+    __tablename__ = "key_proof"
+
+    name: Mapped[str] = mapped_column(String(36), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)

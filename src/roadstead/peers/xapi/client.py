@@ -7,7 +7,7 @@ How a watcher uses it::
         await client.open()  # signs in on the master, wherever it is
         token = ""
         while True:
-            batch = await client.events(("pool", "host", "vm", "vm_guest_metrics"), token)
+            batch = await client.events(("pool", "host", "vm", "vm_guest_metrics", "vm_metrics"), token)
             ...  # batch.events, batch.counts
             token = batch.token
     except PoolError:
@@ -136,10 +136,9 @@ class XapiClient:
         """
         hosts = await self.list_all("host")
         members = tuple(sorted(filter(None, (_address(host) for host in hosts.values()))))
+        shown = messages.host_fingerprints(await self._certificates(), hosts)
         trust = self.address.trust
-        if trust.fingerprints:
-            shown = messages.host_fingerprints(await self._certificates(), hosts)
-            trust = replace(trust, fingerprints=_merged(trust.fingerprints, shown, members))
+        trust = replace(trust, fingerprints=_merged(trust.fingerprints, shown, members))
         self._session.trust(replace(self.address, members=members, trust=trust))
         return self.address
 

@@ -17,10 +17,14 @@ from contextlib import contextmanager
 import aiohttp
 
 from roadstead.errors import PoolError
-from roadstead.peers.xapi.messages import Failure
+from roadstead.kit.text import fingerprint_shown
+from roadstead.peers.xapi.messages import Failure, XapiObject, string
 
 SESSION_ENDED = frozenset({"SESSION_INVALID", "HOST_IS_SLAVE"})
 """XAPI's codes which say that the call was not begun and that a new sign-in is needed."""
+
+CERTIFICATE = frozenset({"pool-certificate-changed", "pool-certificate-untrusted"})
+"""Our codes for a certificate that did not pass: nothing was sent then."""
 
 MAP_DUPLICATE_KEY = "MAP_DUPLICATE_KEY"
 """XAPI's code for a key that a map has already."""
@@ -52,6 +56,7 @@ _CLOSED = "the connection was closed"
 _WIRE: tuple[tuple[type[BaseException], str, str], ...] = (
     (aiohttp.ClientConnectorDNSError, "pool-unreachable", "nobody knows this name"),
     (socket.gaierror, "pool-unreachable", "nobody knows this name"),
+    (UnicodeError, "pool-unreachable", "no host can have this name"),
     (aiohttp.ServerDisconnectedError, "pool-unreachable", "the connection was closed without an answer"),
     (aiohttp.ClientPayloadError, "pool-unreachable", "the connection was closed in the middle of an answer"),
     (aiohttp.ServerTimeoutError, "pool-unreachable", "nothing answers there"),
@@ -85,6 +90,14 @@ def answer_invalid(address: str, pool: str, call: str, reason: str) -> PoolError
     return PoolError("pool-answer-invalid", address=address, pool=pool, call=call, reason=reason)
 
 
+def check_identity(snapshot: XapiObject, expected: str, *, address: str, pool: str) -> None:
+    """Raise `PoolError` ``pool-other-answers`` when the pool object ``snapshot`` is another pool than ``expected``."""
+    uuid = string(snapshot, "uuid")
+    if uuid != expected:
+        other = f"{string(snapshot, 'name_label') or 'one without a name'} ({uuid or 'without an id'})"
+        raise PoolError("pool-other-answers", address=address, pool=pool, other=other)
+
+
 def is_gone(error: PoolError) -> bool:
     """Whether XAPI says that the object which a call names does not exist."""
     return error.fields.get("xapi") in {"HANDLE_INVALID", "UUID_INVALID"}
@@ -116,11 +129,11 @@ def border(address: str, pool: str, call: str) -> Iterator[None]:
     try:
         yield
     except aiohttp.ServerFingerprintMismatch as error:
-        shown, trusted = error.got.hex(), error.expected.hex()
+        shown, trusted = fingerprint_shown(error.got.hex()), fingerprint_shown(error.expected.hex())
         raise PoolError("pool-certificate-changed", address=address, pool=pool, shown=shown, trusted=trusted) from error
     except aiohttp.ClientConnectorCertificateError as error:
         raise untrusted(address, pool, _certificate_reason(error)) from error
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+    except (aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
         code, reason = _code_and_reason(error, call)
         raise PoolError(code, address=address, pool=pool, call=call, reason=reason) from error
 

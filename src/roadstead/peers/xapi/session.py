@@ -30,12 +30,17 @@ _READS = ".get_"
 _FINAL = frozenset({"pool-sign-in-failed", "pool-not-permitted", "pool-call-failed"})
 """Answers to a sign-in that the master gave for the whole pool: asking other hosts would only repeat them."""
 
+OWN = ""
+"""Stands for whatever the host said, or did not say, that is the master as far as anybody knows."""
+
 _GRAVITY = (
     "pool-timed-out",
     "pool-starting",
     "pool-answer-invalid",
     "pool-certificate-untrusted",
+    OWN,
     "pool-certificate-changed",
+    "pool-other-answers",
 )
 """Which of several hosts' errors tells most (the last) about a search that found no master; any other tells less."""
 
@@ -159,8 +164,8 @@ class Session:
 
     async def _search(self) -> tuple[Endpoint, str]:
         """Ask hosts for a session until one of them is the master and gives it."""
-        waiting, asked = self._candidates(), set[Endpoint]()
-        gravest: PoolError | None = None
+        waiting, asked, master = self._candidates(), set[Endpoint](), self.endpoint
+        errors: dict[Endpoint, PoolError] = {}
         while waiting and len(asked) < HOSTS:
             endpoint = waiting.popleft()
             if endpoint in asked:
@@ -171,12 +176,15 @@ class Session:
             except PoolError as error:
                 if error.code in _FINAL:
                     raise
-                gravest = _graver(gravest, error)
+                errors[endpoint] = error
                 continue
             if isinstance(answer, str):
                 return endpoint, answer
+            master = answer
             waiting.appendleft(answer)
-        raise gravest or self._invalid(self._home, "its hosts name each other as the master")
+        if not errors:
+            raise self._invalid(self._home, "its hosts name each other as the master")
+        raise max(errors.values(), key=lambda error: _gravity(error, is_own=error is errors.get(master)))
 
     def _candidates(self) -> deque[Endpoint]:
         """Where the master may be: where it was, then the host of the URL, then the other members."""
@@ -193,7 +201,25 @@ class Session:
             raise self._refused(answer.failure, _LOGIN)
         if not isinstance(answer.result, str) or not answer.result:
             raise self._invalid(endpoint, "it names no session")
+        try:
+            await self._identify(endpoint, answer.result)
+        except BaseException:
+            await self._sign_out(answer.result, endpoint)
+            raise
         return answer.result
+
+    async def _identify(self, endpoint: Endpoint, ref: str) -> None:
+        """Make sure that it is our pool which gave the session ``ref``: hosts are installed anew and change pools, and
+        nothing of one pool may be taken for, or written to, another.
+        """
+        if not self.address.id:
+            return
+        method, seconds = "pool.get_all_records", self._settings.call_seconds
+        answer = await self._ask(endpoint, method, (ref,), seconds, messages.decode_listing)
+        if answer.failure is not None:
+            raise self._refused(answer.failure, method)
+        for pool in answer.result.values():
+            faults.check_identity(pool, self.address.id, address=endpoint.shown, pool=self.address.name)
 
     def _named_master(self, failure: messages.Failure, endpoint: Endpoint) -> Endpoint:
         try:
@@ -201,11 +227,11 @@ class Session:
         except (IndexError, ValueError) as error:
             raise self._invalid(endpoint, "it names no master") from error
 
-    async def _sign_out(self, ref: str | None) -> None:
+    async def _sign_out(self, ref: str | None, endpoint: Endpoint | None = None) -> None:
         if ref is None:
             return
         try:
-            await self._ask(self.endpoint, "session.logout", (ref,), LOGOUT_SECONDS)
+            await self._ask(endpoint or self.endpoint, "session.logout", (ref,), LOGOUT_SECONDS)
         except PoolError:
             return  # it ends by itself when nobody uses it, and nobody can do more
 
@@ -258,10 +284,7 @@ class Session:
         return faults.answer_invalid(endpoint.shown, self.address.name, method, reason)
 
 
-def _graver(one: PoolError | None, other: PoolError) -> PoolError:
-    """Return which of two hosts' errors tells more; the earlier one of two that tell as much."""
-    return other if one is None or _gravity(other) > _gravity(one) else one
-
-
-def _gravity(error: PoolError) -> int:
-    return _GRAVITY.index(error.code) if error.code in _GRAVITY else -1
+def _gravity(error: PoolError, *, is_own: bool) -> int:
+    """Return how much an error tells; of two that tell as much `max` takes the earlier one."""
+    own = _GRAVITY.index(OWN) if is_own else -1
+    return max(own, _GRAVITY.index(error.code) if error.code in _GRAVITY else -1)

@@ -13,7 +13,7 @@ import aiohttp
 
 from roadstead.errors import PoolError
 from roadstead.peers.xapi import faults
-from roadstead.peers.xapi.trust import Endpoint, PoolAddress, Verifier
+from roadstead.peers.xapi.trust import Check, Endpoint, PoolAddress, Verifier
 
 ANSWER_BYTES = 256 * 2**20
 """The largest answer that is read; a pool of 2,000 VMs lists itself in 5 MiB."""
@@ -54,7 +54,23 @@ class Wire:
         Raises `PoolError`: ``pool-certificate-changed``, ``-untrusted``, ``pool-unreachable``, ``pool-timed-out`` after
         ``seconds``, ``pool-answer-invalid``.
         """
-        check = self._verifier.check_for(endpoint)
+        verifier, refusal = self._verifier, None
+        for check in verifier.checks_for(endpoint):
+            try:
+                answer = await self._post(endpoint, body, check, call, seconds, lane)
+            except PoolError as error:
+                if error.code not in faults.CERTIFICATE:
+                    raise
+                refusal = refusal or error
+            else:
+                verifier.fitted(endpoint, check)
+                return answer
+        raise refusal or faults.untrusted(endpoint.shown, self._pool, "nobody vouches for it")
+
+    async def _post(
+        self, endpoint: Endpoint, body: bytes, check: Check, call: str, seconds: float, lane: Lane
+    ) -> bytes:
+        """Send ``body`` if the certificate passes ``check``; otherwise not a byte of it."""
         url = f"https://{endpoint.shown}{_PATH}"
         with faults.border(endpoint.shown, self._pool, call):
             async with (

@@ -13,6 +13,7 @@ CLASSES = {
     "pool": "pool",
     "vm": "VM",
     "vm_guest_metrics": "VM_guest_metrics",
+    "vm_metrics": "VM_metrics",
 }
 """The classes that we read: as events spell them, and as calls spell them."""
 
@@ -41,11 +42,16 @@ class _Vm(TypedDict, total=False):
     is_control_domain: Any
     resident_on: Any
     guest_metrics: Any
+    metrics: Any
     tags: Any
 
 
 class _GuestMetrics(TypedDict, total=False):
     networks: Any
+
+
+class _Metrics(TypedDict, total=False):
+    start_time: Any
 
 
 class _Certificate(TypedDict, total=False):
@@ -55,5 +61,5 @@ class _Certificate(TypedDict, total=False):
     fingerprint_sha256: Any
 
 
-class Fields(_Common, _Pool, _Host, _Vm, _GuestMetrics, _Certificate, total=False):
+class Fields(_Common, _Pool, _Host, _Vm, _GuestMetrics, _Metrics, _Certificate, total=False):
     """What is kept of an object of any class."""

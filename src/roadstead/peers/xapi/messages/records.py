@@ -1,4 +1,4 @@
-"""A pool's objects as our records: what we read of XAPI's pool, host, VM, guest metrics and certificate.
+"""A pool's objects as our records: what we read of XAPI's pool, host, VM, its metrics, guest metrics and certificate.
 
 A *snapshot*, in the word of XAPI's events, is one object's record as it stands. References are joined by whoever holds
 all objects (the pool's watcher): the functions here take what they refer to as arguments.
@@ -6,7 +6,7 @@ all objects (the pool's watcher): the functions here take what they refer to as 
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from roadstead.kit import text
@@ -26,6 +26,8 @@ TAGS = 256
 """How many tags of one VM are kept."""
 
 _NULL = "OpaqueRef:NULL"
+_NEVER = datetime(1970, 1, 2, tzinfo=UTC)
+"""XAPI says 1970 where it means never."""
 _ADDRESS_KEY = re.compile(r"([0-9]{1,4})/(?:(ip)|(ipv4|ipv6)/([0-9]{1,4}))", re.ASCII)
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
@@ -85,7 +87,7 @@ def is_real_vm(snapshot: XapiObject) -> bool:
 
 
 def vm_record(snapshot: XapiObject, *, pool: PoolId, as_of: datetime) -> Vm:
-    """Return what the VM's own object says; its host and its `addresses` stand in others."""
+    """Return what the VM's own object says; its host, its `addresses` and its `start_time` stand in others."""
     return Vm(
         id=VmId(string(snapshot, "uuid")),
         pool=pool,
@@ -107,6 +109,16 @@ def addresses(guest_metrics: XapiObject) -> tuple[str, ...]:
     found = sorted(_placed(announced))
     unique = dict.fromkeys(value for *_, value in found)
     return tuple(unique)[:ADDRESSES]
+
+
+def start_time(metrics: XapiObject) -> datetime | None:
+    """Return when the VM of these VM metrics was started last, or None when it never was or nobody noted it."""
+    try:
+        moment = datetime.fromisoformat(string(metrics, "start_time"))
+    except ValueError:
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment if moment > _NEVER else None
 
 
 def host_fingerprints(certificates: Mapping[str, XapiObject], hosts: Mapping[str, XapiObject]) -> dict[str, str]:

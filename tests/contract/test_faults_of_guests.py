@@ -140,6 +140,17 @@ async def test_an_engine_that_restarts_is_listed_again(tmp_path: Path) -> None:
         assert guest.statistics()["connections"] == connections["connections"] == 1
 
 
+async def test_an_engine_that_hangs_while_nothing_happens_is_told(tmp_path: Path) -> None:
+    """Its link lives and its stream of events is open: what it shows is stale all the same, until it answers again."""
+    bounds = QUICK.engine.model_copy(update={"idle_seconds": 0.5, "answer_seconds": 1.0})
+    async with world(tmp_path, vms=1, settings=QUICK.model_copy(update={"engine": bounds})) as one:
+        await one.guest("vm-1").misbehave("silence")
+        await one.until_problem("vm-1", "engine-timed-out")
+        assert all(container.stale for container in one.containers("vm-1").values())
+        await one.guest("vm-1").misbehave()
+        await one.until_live("vm-1")
+
+
 async def test_a_reinstalled_guest_waits_for_the_operator(tmp_path: Path) -> None:
     """Another host key is refused until the operator confirms it; then the pool remembers the new one."""
     async with world(tmp_path, vms=1) as one:

@@ -18,6 +18,7 @@ from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
+from roadstead.kit.text import fingerprint_digits
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
 from roadstead.peers.database.client import Database, StoredPool
@@ -161,11 +162,54 @@ async def test_a_password_is_not_sent_to_an_unconfirmed_server(office: Office, l
     with pytest.raises(ConflictError) as caught:
         await office.pools.add(_change(lab, fingerprint=None))
     shown = caught.value.fields["shown"]
-    assert (await office.pools.probe(lab.url)).fingerprint == shown
+    assert (await office.pools.probe(lab.url)).fingerprint == fingerprint_digits(shown)
+    assert shown.count(":") == 31
     assert lab.core.sessions.originators() == {}
     assert (await office.pools.add(_change(lab, fingerprint=shown))).live
     await office.pools.remove(next(iter(office.store.pools)))
     assert (await office.pools.add(_change(lab, fingerprint=None, accept_new=True))).live
+
+
+def _certificate_files(tmp_path: Path) -> list[str]:
+    return [file.read_text() for file in sorted((tmp_path / "lab").rglob("*.pem"))]
+
+
+async def test_of_a_ca_file_no_private_key_is_kept(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """Whoever gives the host's own file, in which its key stands, does not leave that with us."""
+    first, *_ = await asyncio.to_thread(_certificate_files, tmp_path)
+    key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    pool = await office.pools.add(_change(lab, fingerprint=None, ca_pem=key + first))
+    kept = office.database.stored[pool.id]
+    assert "PRIVATE" not in kept.ca_pem
+    assert "BEGIN CERTIFICATE" in kept.ca_pem
+    assert set(kept.fingerprints) == set(kept.members)
+
+
+async def test_of_a_ca_file_that_was_kept_whole_the_key_goes(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """With the next writing, which every sign-in causes."""
+    first, *_ = await asyncio.to_thread(_certificate_files, tmp_path)
+    pool = await office.pools.add(_change(lab, fingerprint=None, ca_pem=first))
+    key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    whole = structs.replace(office.database.stored[pool.id], ca_pem=first + key)
+    again = Office(FakeDatabase(stored={pool.id: whole}))
+    async with again.open():
+        await _until(lambda: "PRIVATE" not in again.database.stored[pool.id].ca_pem)
+        assert again.store.pools[pool.id].live
+
+
+@pytest.mark.parametrize(("is_given", "code"), [(False, "pool-member"), (True, "pool-certificate-untrusted")])
+async def test_a_member_is_told_from_a_master_that_the_authority_does_not_know(
+    office: Office, lab: LabPool, tmp_path: Path, code: str, *, is_given: bool
+) -> None:
+    """Who gave a CA file is not told to give one."""
+    member = lab.urls[1]
+    change = _change(lab, url=member, fingerprint=lab.fingerprints[1])
+    if is_given:
+        change = replace(change, fingerprint=None, ca_pem=(await asyncio.to_thread(_certificate_files, tmp_path))[1])
+    with pytest.raises(PoolError) as caught:
+        await office.pools.add(change)
+    assert caught.value.code == code
+    assert "127.88.0.1" in str(caught.value)
 
 
 async def test_a_pool_is_known_once(office: Office, lab: LabPool) -> None:

@@ -78,11 +78,11 @@ class EngineClient:
         return Hello(engine, versions.read_date(ping.headers.get("date", "")))
 
     async def containers(self) -> Listing:
-        """List all containers. An answer over its bound is asked again with half the limit, as long as there is time."""
+        """List all containers. An answer over its bound is asked again with half the limit, while there is time."""
         limit, bound = self._settings.containers, self._settings.answer_bytes
         end = _now() + self._settings.answer_seconds
         answer = await self._listed(limit, None)
-        while answer is not None and answer.cut and limit > 1 and bound < limit * LARGE_BYTES and _now() < end:
+        while answer is not None and answer.cut and limit > 1 and bound < limit * LARGE_BYTES:
             limit //= 2
             answer = await self._listed(limit, end - _now())
         listed = self._kept([] if answer is None or answer.cut else self._read(answer))
@@ -158,7 +158,7 @@ class EngineClient:
         return f"{self._version}/events?{start}filters={_filters(**filters)}"
 
     async def _listed(self, limit: int, seconds: float | None) -> Answer | None:
-        """Ask for ``limit`` containers; None when that took longer than ``seconds`` (None: the usual time, and an error)."""
+        """Ask for ``limit`` containers; None when ``seconds`` did not suffice (without a limit that is an error)."""
         try:
             return await self._answer(f"{self._version}/containers/json?all=1&limit={limit}", seconds)
         except EngineError as error:
@@ -204,7 +204,6 @@ class EngineClient:
         if answer.cut:
             raise invalid("it is too large")
         return answer
-
 
     @contextmanager
     def _doubting(self) -> Iterator[None]:

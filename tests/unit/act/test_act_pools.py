@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +18,7 @@ from roadstead.act.pools import Pools
 from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
-from roadstead.kit import tasks
+from roadstead.kit import clocks, tasks
 from roadstead.kit.text import fingerprint_digits
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
@@ -338,6 +339,17 @@ async def test_pools_of_an_earlier_run_are_kept_again(lab: LabPool) -> None:
         await _until(lambda: pools.statistics() == {"pools": 2, "live": 1})
         await _until(lambda: office.store.pools[PoolId("away")].problem)
         assert office.store.pools[pool.id].live
+
+
+async def test_pools_are_known_in_the_order_in_which_they_were_added() -> None:
+    """Whatever they are called: what two of them claim is the older one's, after every start."""
+    office = Office()
+    for age, id in enumerate(("young", "middle", "old")):
+        added = clocks.now() - timedelta(days=age)
+        office.database.stored[PoolId(id)] = stored_pool(id, url="https://127.88.0.250:1", added=added)
+    async with office.open():
+        await _until(lambda: len(office.store.pools) == 3)
+        assert list(office.store.pools) == ["old", "middle", "young"]
 
 
 async def test_pools_may_be_called_alike(office: Office, lab: LabPool, tmp_path: Path) -> None:

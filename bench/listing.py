@@ -39,6 +39,7 @@ async def ps_1000(stage: Stage) -> Measured:
     async with servers.serving(stage, "ps", "--vms", vms, "--containers", CONTAINERS) as served:
         rows = vms * CONTAINERS
         await served.until_listed(stage, vms, rows)
+        await served.until_idle(stage)
         roadstead = shlex.join([str(Path(sys.executable).with_name("roadstead")), "--server", served.address, "ps"])
         folder = await asyncio.to_thread(_ssh_folder, stage.folder / "ssh", guest)
         docker = f"docker -H ssh://{guest.real.user}@{guest.address} ps"

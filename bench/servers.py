@@ -24,6 +24,9 @@ POLL_SECONDS = 0.25
 TELL_SECONDS = 15.0
 STALLED_SECONDS = 60.0
 """How long a fleet may show no progress before every guest is live."""
+IDLE_SHARE = 0.2
+"""Of a core: keepalives of a thousand guests take less."""
+IDLE_WINDOW_SECONDS, IDLE_LIMIT_SECONDS = 2.0, 90.0
 NO_BOOT = "did not boot"
 """What a lab says of guests whose addresses are taken."""
 
@@ -96,6 +99,16 @@ class Served:
             if now > told + TELL_SECONDS:
                 told = now
                 stage.say(f"{last[0]:,} of {vms:,} VMs are live")
+
+    async def until_idle(self, stage: Stage) -> None:
+        """Wait until what follows a first listing is done: pins written to the pool, keys to the database."""
+        stage.say("waiting until the server is idle")
+        end = time.monotonic() + IDLE_LIMIT_SECONDS
+        used, share = self.server.cpu_seconds(), 1.0
+        while share > IDLE_SHARE and time.monotonic() < end:
+            await asyncio.sleep(IDLE_WINDOW_SECONDS)
+            now = self.server.cpu_seconds()
+            used, share = now, (now - used) / IDLE_WINDOW_SECONDS
 
 
 @asynccontextmanager

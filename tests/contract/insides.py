@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from typing import Protocol
 
@@ -58,6 +59,33 @@ class Inside(Protocol):
 
     async def regain(self) -> None:
         """Start its SSH server again."""
+
+    async def lose_engine(self) -> None:
+        """Kill its engine; the SSH server goes on."""
+
+    async def regain_engine(self) -> None:
+        """Start its engine again."""
+
+    async def freeze_engine(self) -> None:
+        """Let its engine take requests and answer none."""
+
+    async def thaw_engine(self) -> None:
+        """Let its engine answer again."""
+
+    async def cut(self) -> None:
+        """Cut its network: nobody is told, packets are lost."""
+
+    async def restore(self) -> None:
+        """Put its network back."""
+
+    async def reinstall(self) -> None:
+        """Give it other host keys."""
+
+    async def power_off(self) -> None:
+        """End everything in it, when its VM is switched off."""
+
+    async def power_on(self) -> None:
+        """Boot it, before its VM announces addresses."""
 
 
 class SimulatedInside:
@@ -123,6 +151,34 @@ class SimulatedInside:
     async def regain(self) -> None:
         await self.guest.start()
 
+    async def lose_engine(self) -> None:
+        await self.guest.misbehave("engine-down")
+
+    async def regain_engine(self) -> None:
+        await self.guest.misbehave()
+
+    async def freeze_engine(self) -> None:
+        await self.guest.misbehave("silence")
+
+    async def thaw_engine(self) -> None:
+        await self.guest.misbehave()
+
+    async def cut(self) -> None:
+        await self.guest.misbehave("half-open")
+
+    async def restore(self) -> None:
+        await self.guest.misbehave()
+
+    async def reinstall(self) -> None:
+        await self.guest.new_host_key()
+        self.guest.cut()
+
+    async def power_off(self) -> None:
+        """The lab's pool does it with the VM."""
+
+    async def power_on(self) -> None:
+        """The lab's pool does it with the VM."""
+
     def _found(self, name: str) -> Container:
         container = self.engine.find(name)
         assert container is not None
@@ -173,6 +229,37 @@ class RealInside:
 
     async def regain(self) -> None:
         await self.guest.start_sshd()
+
+    async def lose_engine(self) -> None:
+        await self.guest.kill_engine()
+
+    async def regain_engine(self) -> None:
+        await self.guest.start_engine()
+
+    async def freeze_engine(self) -> None:
+        self._signal_engine(signal.SIGSTOP)
+
+    async def thaw_engine(self) -> None:
+        self._signal_engine(signal.SIGCONT)
+
+    async def cut(self) -> None:
+        await self.guest.cut()
+
+    async def restore(self) -> None:
+        await self.guest.restore()
+
+    async def reinstall(self) -> None:
+        await self.guest.new_host_key()
+
+    async def power_off(self) -> None:
+        await self.guest.stop()
+
+    async def power_on(self) -> None:
+        await self.guest.start()
+
+    def _signal_engine(self, number: signal.Signals) -> None:
+        for process in self.guest.machine.processes("dockerd"):
+            os.kill(process, number)
 
     async def _run(self, name: str, *words: str) -> None:
         await self.guest.docker("run", "--detach", "--name", name, "--network", "none", *words)

@@ -14,6 +14,7 @@ import pytest_asyncio
 from roadstead.errors import EngineError, NotFoundError
 from roadstead.model import Container, ContainerId, LinkState, Operation, Result, container_id
 from roadstead.plan.pins import HOST_KEY
+from roadstead.settings.schema import Settings
 from tests.contract.insides import Inside, RealInside, SimulatedInside
 from tests.contract.world import CALM, PATIENCE_SECONDS, World, add, kept, lab, running
 from tests.real.guests import CONTAINERS, RealSet
@@ -21,6 +22,7 @@ from tests.real.guests import CONTAINERS, RealSet
 VM = "vm-1"
 BOX = "box"
 KILLED = 137
+IMPATIENT = CALM.model_copy(update={"engine": CALM.engine.model_copy(update={"answer_seconds": 2.0})})
 
 
 @dataclass
@@ -45,6 +47,13 @@ class Scene:
         found = self.shown(name)
         assert found is not None
         return found
+
+    async def until_problem(self, code: str) -> None:
+        """Wait until the VM is lost with this problem and all that is shown of it is stale."""
+        await self.world.until_problem(VM, code)
+        containers = self.world.containers(VM).values()
+        assert containers
+        assert all(one.stale and one.problem == code for one in containers)
 
     async def until_gone(self, name: str) -> None:
         """Wait until a container is no longer shown."""
@@ -89,14 +98,20 @@ def real_ones(request: pytest.FixtureRequest) -> RealSet | None:
     return request.getfixturevalue("real_set") if request.param == "real" else None
 
 
+@pytest.fixture
+def settings() -> Settings:
+    """The server's settings; a test may be run with others."""
+    return CALM
+
+
 @pytest_asyncio.fixture
-async def scene(real_ones: RealSet | None, tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(real_ones: RealSet | None, tmp_path: Path, settings: Settings) -> AsyncIterator[Scene]:
     """A pool with one VM, which is live."""
     names = [VM] if real_ones is None else []
     async with (
-        lab(tmp_path, names, CONTAINERS, hosts=1) as (pool, maker),
+        lab(tmp_path, names, CONTAINERS, hosts=2) as (pool, maker),
         kept(tmp_path) as database,
-        running(CALM, database) as core,
+        running(settings, database) as core,
     ):
         world = World(pool, maker, core, database)
         await add(world)
@@ -277,6 +292,90 @@ async def test_a_lost_link_makes_stale_and_recovery_lists_anew(scene: Scene) -> 
     await scene.until_shown("crate", "running")
     await scene.until_shown("late", "running")
     assert scene.shown(BOX) is None
+    await scene.until_current()
+    assert scene.world.problem(VM) == ""
+
+
+async def test_an_engine_that_was_killed_is_listed_again(scene: Scene) -> None:
+    """It has its problem until it answers again, and is followed as before."""
+    await scene.inside.lose_engine()
+    await scene.until_problem("engine-down")
+    await scene.inside.regain_engine()
+    await scene.until_current()
+    assert scene.world.problem(VM) == ""
+    await scene.inside.run(BOX)
+    await scene.until_shown(BOX, "running")
+
+
+async def test_a_cut_network_is_told_and_heals(scene: Scene) -> None:
+    """First that nobody answers, then that the VM is lost; what was done behind the cut is there afterwards."""
+    await scene.inside.run(BOX)
+    await scene.until_shown(BOX, "running")
+    await scene.inside.cut()
+    await scene.world.until_problem(VM, "no-answer")
+    assert not any(one.stale for one in scene.world.containers(VM).values())
+    await scene.world.until(lambda: not scene.world.is_live(VM), "lost")
+    assert all(one.stale for one in scene.world.containers(VM).values())
+    await scene.inside.rename(BOX, "crate")
+    await scene.inside.restore()
+    await scene.until_shown("crate", "running")
+    await scene.until_current()
+    assert scene.world.problem(VM) == ""
+
+
+async def test_another_host_key_waits_for_the_operator(scene: Scene) -> None:
+    """Until the key that it shows was compared and confirmed; then that one is remembered."""
+    await scene.world.until(lambda: HOST_KEY in scene.world.vm(VM).settings, "pinned")
+    pin = scene.world.vm(VM).settings[HOST_KEY]
+    await scene.inside.reinstall()
+    await scene.until_problem("host-key-changed")
+    await scene.world.confirm(VM)
+    await scene.until_current()
+    await scene.world.until(lambda: scene.world.vm(VM).settings.get(HOST_KEY) not in {None, pin}, "pinned anew")
+
+
+async def test_a_vm_that_is_off_keeps_its_containers(scene: Scene) -> None:
+    """Stale and without a problem; when it runs again it is listed anew."""
+    await scene.world.pool.stop_vm(VM)
+    await scene.inside.power_off()
+    await scene.world.until(lambda: (link := scene.world.vm(VM).link) and link.state is LinkState.OFF, "off")
+    await scene.world.until(lambda: all(one.stale for one in scene.world.containers(VM).values()), "stale")
+    assert (len(scene.world.containers(VM)), scene.world.problem(VM)) == (CONTAINERS, "")
+    await scene.inside.power_on()
+    await scene.world.pool.start_vm(VM)
+    await scene.until_current()
+
+
+async def test_a_vm_that_moves_keeps_its_link(scene: Scene) -> None:
+    """Its containers move along, and are followed as before."""
+    before, link = scene.world.vm(VM).host, scene.world.vm(VM).link
+    await scene.world.pool.migrate_vm(VM)
+    await scene.world.until(lambda: scene.world.vm(VM).host not in {None, before}, "moved")
+    assert {one.host for one in scene.world.containers(VM).values()} == {scene.world.vm(VM).host}
+    await scene.inside.run(BOX)
+    await scene.until_shown(BOX, "running")
+    assert scene.world.vm(VM).link == link
+
+
+async def test_a_vm_that_is_destroyed_is_gone(scene: Scene) -> None:
+    """With its containers, and nobody tries to reach it any more, although what was inside may still answer."""
+    vm = scene.world.vm(VM).id
+    await scene.world.pool.destroy_vm(VM)
+    await scene.world.until(lambda: vm not in scene.world.core.store.vms, "gone")
+    assert not scene.world.core.store.containers_of(vm)
+    assert scene.world.core.statistics()["links"]["guests"] == 0
+
+
+@pytest.mark.parametrize("settings", [IMPATIENT], ids=["impatient"])
+async def test_an_engine_that_answers_late_is_told(scene: Scene) -> None:
+    """One that takes requests and answers none has a problem when its time is over, and is listed when it answers."""
+    await scene.inside.freeze_engine()
+    try:
+        await scene.inside.lose()
+        await scene.inside.regain()
+        await scene.until_problem("engine-timed-out")
+    finally:
+        await scene.inside.thaw_engine()
     await scene.until_current()
     assert scene.world.problem(VM) == ""
 

@@ -7,6 +7,7 @@ import itertools
 import statistics
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +136,11 @@ class Fleet(World):
         await self.until_all(LOSING)
         return time.monotonic() - began
 
+    def live_since(self) -> dict[str, datetime]:
+        """Since when the good VMs are live whose connections nobody cut."""
+        links = {name: self.vm(name).link for name in GOOD if name not in LOSING}
+        return {name: link.since for name, link in links.items() if link is not None and self.is_live(name)}
+
     def misjudged(self) -> dict[str, str]:
         """The bad VMs that have another problem than they should have; before they are broken, those that have one."""
         codes = {name: ailment.code if self._is_broken else "" for name, ailment in AILMENTS.items()}
@@ -181,7 +187,7 @@ async def test_fifty_broken_guests_disturb_no_other(tmp_path: Path) -> None:
             await add(one)
             await one.until_all([*GOOD, *EARLY])
             calm = await one.pace()
-            steady = [one.vm(name).link for name in GOOD if name not in LOSING]
+            steady = one.live_since()
             await one.break_all()
             busy = await one.pace()
             assert one.misjudged() == {}
@@ -189,7 +195,7 @@ async def test_fifty_broken_guests_disturb_no_other(tmp_path: Path) -> None:
             for name in GOOD:
                 one.change(name)
             await one.until_all(GOOD)
-            assert [one.vm(name).link for name in GOOD if name not in LOSING] == steady
+            assert one.live_since() == steady
         await until_left(maker)
         assert len(pool.core.sessions) == 0
 

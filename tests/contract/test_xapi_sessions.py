@@ -285,14 +285,19 @@ async def test_certificate_that_a_member_renewed_is_learned(pool: LabPool) -> No
 
 
 async def test_ca_file(pool: LabPool, tmp_path: Path) -> None:
-    """With the host's own certificate as the CA file, chain and name are verified; other hosts are not covered."""
+    """With the host's own certificate as the CA file, chain and name are verified; other hosts are known by what the
+    pool tells of them over that connection, and by nothing before.
+    """
     (file,) = list((tmp_path / "lab").rglob("*1.pem"))
     known = address(pool, trust=Trust(ca_pem=await asyncio.to_thread(file.read_text)))
 
-    async with signed_in(known) as client:
+    async with signed_in(known) as stranger, signed_in(known) as client:
         assert await client.call("VM.get_all")
-        assert (await client.learn_members()).trust == known.trust
+        learned = (await client.learn_members()).trust
+        assert (learned.ca_pem, learned.fingerprints) == (known.trust.ca_pem, all_pins(pool).fingerprints)
         await pool.move_master(2)
+        assert await client.call("VM.get_all")
+        assert client.master == "127.88.0.2"
         with pytest.raises(PoolError) as caught:
-            await client.call("VM.get_all")
+            await stranger.call("VM.get_all")
         assert caught.value.code == "pool-certificate-untrusted"

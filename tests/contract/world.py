@@ -39,7 +39,7 @@ QUICK = Settings(
         keepalive_seconds=0.5,
         keepalive_count=2,
         boot_seconds=1.0,
-        settle_seconds=1.0,
+        steady_seconds=1.0,
     ),
     pool=PoolSettings(retry_first_seconds=0.05, retry_limit_seconds=0.3, call_seconds=3.0, absence_seconds=0.3),
     engine=EngineSettings(answer_seconds=2.0, relist_seconds=1.0),

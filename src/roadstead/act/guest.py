@@ -32,6 +32,8 @@ SILENCE = 4 / 3
 """A guest is silent when this many times the period of keepalive passed: it was asked, and had time to answer."""
 FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay"})
 """Failures whose remedy (a group, a shell, an option of sshd or of the key) holds only from the next sign-in on."""
+LISTINGS_AT_ONCE = 3
+"""How many times a guest may come back before each listing has to wait for its time."""
 OPEN_LINK_RETRY_SECONDS = (1.0, 30.0)
 """First and longest delay while the link lives and only the engine is down: asking again costs no sign-in."""
 
@@ -49,7 +51,8 @@ class GuestPace:
         self._engine = Backoff(*OPEN_LINK_RETRY_SECONDS)
         self._last_sign_in = self._one_before = float("-inf")
         self._between_listings = settings.engine.relist_seconds
-        self._last_listing = self._listing_before = float("-inf")
+        self._listings_until = 0.0
+        """Until when all listings so far would have lasted, ``relist_seconds`` each."""
 
     def signs_in(self) -> None:
         """A sign-in begins now."""
@@ -65,11 +68,11 @@ class GuestPace:
 
     def lists(self) -> None:
         """A listing came, which everybody is told of."""
-        self._listing_before, self._last_listing = self._last_listing, _monotonic()
+        self._listings_until = max(self._listings_until, _monotonic()) + self._between_listings
 
     def until_listing(self) -> float:
-        """Seconds until the guest may be listed again: twice in ``relist_seconds``, so that coming back once is quick."""
-        return max(0.0, self._listing_before + self._between_listings - _monotonic())
+        """Seconds until the guest may be listed again: once in ``relist_seconds``, but a few times quickly."""
+        return max(0.0, self._listings_until - LISTINGS_AT_ONCE * self._between_listings - _monotonic())
 
     def after(self, error: PeerError | None) -> float:
         """Return the seconds to wait after ``error``."""
@@ -174,8 +177,8 @@ class Guest:
         """Keep the guest until cancelled."""
         self._say(Link(vm=self.vm, state=LinkState.CONNECTING, since=clocks.now(), heard=self._link.heard))
         try:
-            settle_seconds = self._services.settings.link.settle_seconds
-            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake, settle_seconds=settle_seconds)
+            steady_seconds = self._services.settings.link.steady_seconds
+            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake, steady_seconds=steady_seconds)
         finally:
             self._drop()
 

@@ -63,14 +63,15 @@ class Memories:
         """Write what is to be kept now. Raises `PeerError` ``state-unusable``; nothing is forgotten then."""
         batch = dict(self._unwritten)
         pins: defaultdict[PoolId, dict[VmId, str]] = defaultdict(dict)
+        keys: defaultdict[PoolId, dict[VmId, str]] = defaultdict(dict)
         for vm, met in batch.items():
             pins[met.pool][vm] = met.host_key
-        for pool, of_pool in pins.items():
-            await self._database.remember_pins(pool, of_pool)
-        for vm, met in batch.items():
             if met.pool_key and (vm, met.pool_key) not in self._keyed:
-                await self._database.remember_keyed_vm(met.pool, vm, met.pool_key)
-                self._keyed.add((vm, met.pool_key))
+                keys[met.pool][vm] = met.pool_key
+        for pool in pins:
+            await self._database.remember_pins(pool, pins[pool])
+            await self._database.remember_keyed_vms(pool, keys[pool])
+            self._keyed.update(keys[pool].items())
         self._unwritten = {vm: met for vm, met in self._unwritten.items() if batch.get(vm) is not met}
 
     def of(self, vm: Vm) -> Memory:

@@ -90,17 +90,13 @@ class PoolKeeper:
     async def run(self) -> None:
         """Keep the pool until cancelled; sign out at the end."""
         self._say(self._record)
-        pace = Backoff(
-            self._settings.retry_first_seconds,
-            self._settings.retry_limit_seconds,
-            steady=self._settings.steady_seconds,
-            clock=asyncio.get_running_loop().time,
-        )
+        pace = Backoff(self._settings.retry_first_seconds, self._settings.retry_limit_seconds)
+        steady = self._settings.steady_seconds
         try:
             async with asyncio.TaskGroup() as group:
                 tasks.spawn(group, self.config.run(), f"sync of pool {self.id}")
                 tasks.spawn(group, self.outputs.run(), f"outputs of pool {self.id}")
-                await keep(self._attempt, pace=pace, report=self, wake=self._wake)
+                await keep(self._attempt, pace=pace, report=self, wake=self._wake, steady_seconds=steady)
         finally:
             self._settled.set()
             await self.client.close()

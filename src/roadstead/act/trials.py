@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from roadstead.errors import ConflictError, InputError, PoolError, RoadsteadError
 from roadstead.kit import clocks
+from roadstead.kit.text import fingerprint_shown
 from roadstead.model import Pool, PoolId
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string
@@ -80,7 +81,8 @@ class Trials:
             return Trust(fingerprints={URL_HOST: parse_fingerprint(change.fingerprint)})
         probe = await self.probe(url)
         if not change.accept_new:
-            raise ConflictError("fingerprint-needed", address=probe.address, shown=probe.fingerprint)
+            shown = fingerprint_shown(probe.fingerprint)
+            raise ConflictError("fingerprint-needed", address=probe.address, shown=shown)
         return Trust(fingerprints={URL_HOST: probe.fingerprint})
 
     async def changed(self, address: PoolAddress, change: PoolChange) -> PoolAddress:

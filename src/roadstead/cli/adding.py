@@ -6,13 +6,14 @@ The server tries what it is given before it accepts it, so a wrong password or a
 import getpass
 import sys
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from roadstead.cli import client, failures, output, session, words
 from roadstead.cli.views import Pool, Probe
 from roadstead.errors import InputError, PoolError
-from roadstead.kit.text import terminal_clean
+from roadstead.kit.text import fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean
 
 DEFAULT_USER = "root"
 FILE_BYTES = 1 << 20
@@ -57,6 +58,7 @@ class Changes:
 
 def add(connected: client.Client, url: str, trust: Trust, sign_in: SignIn, guests: Shown) -> None:
     """Make the pool at ``url`` known."""
+    _check(trust, guests)
     trusted = _trusted(connected, url, trust)
     user = sign_in.user or _asked_user()
     password = _password(sign_in.password_file, user)
@@ -71,6 +73,7 @@ def add(connected: client.Client, url: str, trust: Trust, sign_in: SignIn, guest
 
 def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) -> None:
     """Change what is ``wanted`` of the pool called ``name``; a new user needs a password, too."""
+    _check(wanted.trust, guests)
     path = f"/pools/{client.part(name)}"
     known = connected.get(Pool, path)
     body: dict[str, Any] = {}
@@ -80,7 +83,7 @@ def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) 
         user = wanted.sign_in.user or known.user
         body |= {"user": user, "password": _password(wanted.sign_in.password_file, user)}
     if wanted.trust.ca_file is not None:
-        body["ca_pem"] = _text_of(wanted.trust.ca_file)
+        body["ca_pem"] = _certificates_of(wanted.trust.ca_file)
     elif wanted.trust.fingerprint is not None:
         body["fingerprint"] = wanted.trust.fingerprint
     body |= _guests(known, guests)
@@ -102,6 +105,18 @@ def remove(connected: client.Client, name: str, *, yes: bool) -> None:
     output.result(pool.name, "removed")
 
 
+def _check(trust: Trust, guests: Shown) -> None:
+    """Raise what is wrong with the words that were typed, before anybody is asked for anything."""
+    if trust.fingerprint is not None and fingerprint_digits(trust.fingerprint) is None:
+        raise InputError("fingerprint-invalid", value=trust.fingerprint)
+    for option, given in (("--admit", guests.admit), ("--only", guests.only)):
+        for network in given:
+            try:
+                ip_network(network.strip())
+            except ValueError as error:
+                raise InputError("network-invalid", field=option, value=network) from error
+
+
 def _guests(known: Pool, guests: Shown) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if guests.publish is not None:
@@ -120,11 +135,12 @@ def _merged(old: tuple[str, ...], more: list[str], less: list[str]) -> list[str]
 def _trusted(connected: client.Client, url: str, trust: Trust) -> dict[str, str]:
     """Return what the server is to verify the certificate by; ask a person when nothing was given."""
     if trust.ca_file is not None:
-        return {"ca_pem": _text_of(trust.ca_file)}
+        return {"ca_pem": _certificates_of(trust.ca_file)}
     probe = connected.post(Probe, "/pools/probe", {"url": url})
-    shown = _with_colons(probe.fingerprint)
+    digits = fingerprint_digits(probe.fingerprint) or ""
+    shown = fingerprint_shown(digits)
     if trust.fingerprint is not None:
-        if _digits(trust.fingerprint) != _digits(probe.fingerprint):
+        if fingerprint_digits(trust.fingerprint) != digits:
             reason = f"it shows the fingerprint {shown}, not the given one"
             raise PoolError("pool-certificate-untrusted", address=probe.address or url, reason=reason)
         return {"fingerprint": probe.fingerprint}
@@ -134,16 +150,6 @@ def _trusted(connected: client.Client, url: str, trust: Trust) -> dict[str, str]
     if not trust.accept_new and not session.agreed("Is this the pool's own?", refusal=refusal):
         failures.stop()
     return {"fingerprint": probe.fingerprint}
-
-
-def _with_colons(fingerprint: str) -> str:
-    """Return a fingerprint as openssl prints it on the host, so that people can compare the two."""
-    digits = terminal_clean(_digits(fingerprint)).upper()
-    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2))
-
-
-def _digits(fingerprint: str) -> str:
-    return fingerprint.replace(":", "").replace(" ", "").lower()
 
 
 def _asked_user() -> str:
@@ -171,6 +177,14 @@ def _first_line(text: str, source: str) -> str:
     if not password:
         raise InputError("file-unreadable", path=source, reason="there is no password in it")
     return password
+
+
+def _certificates_of(path: Path) -> str:
+    """Return the certificates of a CA file; a private key that stands beside them goes nowhere."""
+    certificates = pem_certificates(_text_of(path))
+    if not certificates:
+        raise InputError("file-unreadable", path=path, reason="there is no certificate in it")
+    return certificates
 
 
 def _text_of(path: Path) -> str:

@@ -17,10 +17,11 @@ How to put it into a VM, as a user there who is in the group `docker`:
 `roadstead why VM` says what is still missing."""
 
 
-def write(waiting: client.Waiting) -> None:
-    """Print the pools that the server answers with."""
+def write(waiting: client.Waiting, *, wide: bool) -> None:
+    """Print the pools that the server answers with; ``wide`` with their ids."""
     found = sorted(waiting.read(list[Pool]), key=lambda pool: pool.name)
-    output.write(table.lines(columns(found), output.room()))
+    ids = [table.Column("ID", [pool.id for pool in found], least=36)] if wide else []
+    output.write(table.lines([*ids, *columns(found)], None if wide else output.room()))
 
 
 def columns(pools: Sequence[Pool]) -> list[table.Column]:

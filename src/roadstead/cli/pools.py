@@ -68,6 +68,7 @@ def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from roadstead.cli import adding
 
+    _check_one(ca_file, fingerprint, accept_new or None)
     trust = adding.Trust(fingerprint, ca_file, accept_new)
     sign_in = adding.SignIn(user, password_file)
     adding.add(session.connect(ctx), url, trust, sign_in, adding.Shown(admit or [], only or [], publish=publish))
@@ -100,16 +101,29 @@ def change(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from roadstead.cli import adding
 
+    _check_one(ca_file, fingerprint)
     wanted = adding.Changes(url, adding.SignIn(user, password_file), adding.Trust(fingerprint, ca_file))
     adding.change(session.connect(ctx), pool, wanted, adding.Shown(admit or [], only or [], drop or [], publish))
 
 
+def _check_one(*trust: object) -> None:
+    """Refuse several ways of trust at once: one of them would not count, and nobody could say which."""
+    if sum(way is not None for way in trust) > 1:
+        raise typer.BadParameter("one of --ca-file, --fingerprint and --accept-new is enough", param_hint="--ca-file")
+
+
 @helping.command(app, "list")
-def show_all(ctx: typer.Context, format: options.Format = "table") -> None:
+def show_all(
+    ctx: typer.Context,
+    format: Annotated[
+        options.ListFormat, typer.Option("--format", help="A table, one with ids, or JSON for programs.")
+    ] = "table",
+) -> None:
     """List the pools that are known.
 
     Examples:
       roadstead pool list
+      roadstead pool list --format wide                       with their ids
     """
     waiting = session.connect(ctx).ask("/pools")
     if format == "json":
@@ -117,7 +131,7 @@ def show_all(ctx: typer.Context, format: options.Format = "table") -> None:
         return
     from roadstead.cli import poolrows
 
-    poolrows.write(waiting)
+    poolrows.write(waiting, wide=format == "wide")
 
 
 @helping.command(app)

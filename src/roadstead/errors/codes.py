@@ -209,7 +209,7 @@ POOLS = {
     "pool-member": Code(
         409,
         "The host at {address} is a member of its pool; the master is {master}, which nobody has vouched for yet.",
-        "Say `roadstead pool add https://{master}` instead, or give --ca-file.",
+        "Say `roadstead pool add https://{master}` instead, or verify all hosts by their authority with --ca-file.",
     ),
     "pool-not-permitted": Code(
         403,

@@ -109,8 +109,7 @@ class _Kind(Generic[R]):
         """
         names = [self._show(record) for record in records]
         uses = Counter(names)
-        pairs = zip(names, records, strict=True)
-        return [name if uses[name] == 1 else f"{record.id} ({_place(record)})" for name, record in pairs]
+        return [name if uses[name] == 1 else _told_apart(record) for name, record in zip(names, records, strict=True)]
 
 
 def _own_name(record: Pool | Vm | Container) -> str:
@@ -121,8 +120,13 @@ def _full_name(container: Container) -> str:
     return f"{container.vm_name}/{container.name}"
 
 
+def _told_apart(record: Pool | Vm | Container) -> str:
+    """Return the id, and in brackets by what people know which one it is."""
+    place = _place(record)
+    return f"{record.id} ({place})" if place else record.id
+
+
 def _place(record: Pool | Vm | Container) -> str:
-    """Return in words where ``record`` is, as far as is known."""
     match record:
         case Vm():
             host = f" on {record.host_name}" if record.host_name else ""
@@ -130,7 +134,7 @@ def _place(record: Pool | Vm | Container) -> str:
         case Container():
             return f"{record.image}, {record.state}"
         case Pool():
-            return f"at {record.url}"
+            return record.url
 
 
 def _has_id(record: Pool | Vm | Container, beginning: str) -> bool:

@@ -37,7 +37,7 @@ async def keep(
     pace: Pace,
     report: Report,
     wake: asyncio.Event | None = None,
-    settle_seconds: float = 0.0,
+    steady_seconds: float = 0.0,
 ) -> None:
     """Call ``run`` again and again until cancelled.
 
@@ -45,19 +45,19 @@ async def keep(
     delay that ``pace`` gives, cut short when ``wake`` is set. Any other exception is a bug and leaves `keep`. A
     ``run`` that returns is called again after a delay, too.
 
-    The delays begin anew after a ``run`` that worked for ``settle_seconds``: a peer that works for a moment each time
+    The delays begin anew after a ``run`` that worked for ``steady_seconds``: a peer that works for a moment each time
     is tried as rarely as one that does not work at all.
     """
     outage = _Outage(report)
     while True:
         failure: PeerError | None = None
-        outage.worked_since = None
+        outage.tries()
         try:
             await run(outage.over)
         except PeerError as error:
             outage.begins(error)
             failure = error
-        if outage.worked_since is not None and _now() - outage.worked_since >= settle_seconds:
+        if outage.worked_for() >= steady_seconds:
             pace.reset()
         await pause(pace.after(failure), wake)
 
@@ -81,8 +81,14 @@ class _Outage:
     def __init__(self, report: Report) -> None:
         self._report = report
         self._told: tuple[str, dict[str, str]] | None = ("", {})
-        self.worked_since: float | None = None
-        """Since when this try works; None as long as it does not."""
+        self._works_since = float("inf")
+
+    def tries(self) -> None:
+        self._works_since = float("inf")
+
+    def worked_for(self) -> float:
+        """How long the last try worked, in seconds; below zero when it did not."""
+        return _now() - self._works_since
 
     def begins(self, error: PeerError) -> None:
         if (error.code, error.fields) != self._told:
@@ -90,8 +96,7 @@ class _Outage:
             self._report.began(error)
 
     def over(self) -> None:
-        if self.worked_since is None:
-            self.worked_since = _now()
+        self._works_since = min(self._works_since, _now())
         if self._told is not None:
             self._told = None
             self._report.ended()

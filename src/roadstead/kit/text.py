@@ -39,8 +39,19 @@ def pem_certificates(text: str) -> str:
     """Return the certificates of a PEM file and nothing else of it: a private key that stands there is nobody's
     business.
     """
-    found = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
+    found = re.findall(r"-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----", text)
     return "".join(f"{one}\n" for one in found)
+
+
+def fingerprint_digits(text: str) -> str | None:
+    """Return the SHA-256 fingerprint that ``text`` is, in whatever spelling, as 64 lower-case digits; None if none."""
+    digits = re.sub(r"[:\s]", "", text).lower().removeprefix("sha256")
+    return digits if re.fullmatch(r"[0-9a-f]{64}", digits) else None
+
+
+def fingerprint_shown(digits: str) -> str:
+    """Return a fingerprint as openssl prints it on the host, so that people can compare the two."""
+    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2)).upper()
 
 
 def cut(text: str, limit: int) -> str:

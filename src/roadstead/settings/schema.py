@@ -73,7 +73,7 @@ class LinkSettings(Section):
         default=30.0, gt=0, description="First delay after a refused key or a host-key problem."
     )
     refusal_limit_seconds: float = Field(default=600.0, gt=0, description="Longest delay after such refusals.")
-    settle_seconds: float = Field(
+    steady_seconds: float = Field(
         default=30.0, ge=0, description="How long a guest has to stay live before its next failure counts as the first."
     )
     boot_seconds: float = Field(

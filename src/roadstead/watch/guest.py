@@ -23,8 +23,6 @@ from roadstead.watch.doubts import Doubts
 
 REREAD_LIMIT = 100
 """More containers than this that changed at once are cheaper to list than to name."""
-SETTLING_SECONDS = 0.1
-"""How long a container may keep us waiting that the engine is changing: then it is asked again and again."""
 STARTS = frozenset({"start", "restart"})
 READING_TIME = timedelta(seconds=2)
 """How old an engine's answer may be when we date it."""
@@ -83,20 +81,18 @@ class GuestWatcher:
             self._heard = _now()
         lagging = self._doubts.note(batch, now)
         self._note_starts(batch)
-        if len(lagging) == 1:
-            # Of several the first would hold up the others.
-            await self._engine.settled(lagging.pop(), SETTLING_SECONDS)
         asked = list(dict.fromkeys([*(event.engine_id for event in batch), *self._doubts.due(max(now, _now()))]))
         if now >= full_pass:
             await self._list(None)
         elif asked:
-            await self._read_again(asked)
+            # Of several the first would hold up the others.
+            await self._read_again(asked, lagging.pop() if len(lagging) == 1 else None)
 
-    async def _read_again(self, asked: Sequence[str]) -> None:
+    async def _read_again(self, asked: Sequence[str], settling: str | None) -> None:
         if len(asked) > REREAD_LIMIT:
             await self._list(None)
             return
-        found = await self._engine.containers_by_id(asked)
+        found = await self._engine.containers_by_id(asked, settling)
         self._heard = _now()
         facts: list[Fact] = []
         for engine_id in asked:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,8 @@ from roadstead.act.pools import Pools
 from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
-from roadstead.kit import tasks
+from roadstead.kit import clocks, tasks
+from roadstead.kit.text import fingerprint_digits
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
 from roadstead.peers.database.client import Database, StoredPool
@@ -169,11 +171,54 @@ async def test_a_password_is_not_sent_to_an_unconfirmed_server(office: Office, l
     with pytest.raises(ConflictError) as caught:
         await office.pools.add(_change(lab, fingerprint=None))
     shown = caught.value.fields["shown"]
-    assert (await office.pools.probe(lab.url)).fingerprint == shown
+    assert (await office.pools.probe(lab.url)).fingerprint == fingerprint_digits(shown)
+    assert shown.count(":") == 31
     assert lab.core.sessions.originators() == {}
     assert (await office.pools.add(_change(lab, fingerprint=shown))).live
     await office.pools.remove(next(iter(office.store.pools)))
     assert (await office.pools.add(_change(lab, fingerprint=None, accept_new=True))).live
+
+
+def _certificate_files(tmp_path: Path) -> list[str]:
+    return [file.read_text() for file in sorted((tmp_path / "lab").rglob("*.pem"))]
+
+
+async def test_of_a_ca_file_no_private_key_is_kept(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """Whoever gives the host's own file, in which its key stands, does not leave that with us."""
+    first, *_ = await asyncio.to_thread(_certificate_files, tmp_path)
+    key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    pool = await office.pools.add(_change(lab, fingerprint=None, ca_pem=key + first))
+    kept = office.database.stored[pool.id]
+    assert "PRIVATE" not in kept.ca_pem
+    assert "BEGIN CERTIFICATE" in kept.ca_pem
+    assert set(kept.fingerprints) == set(kept.members)
+
+
+async def test_of_a_ca_file_that_was_kept_whole_the_key_goes(office: Office, lab: LabPool, tmp_path: Path) -> None:
+    """With the next writing, which every sign-in causes."""
+    first, *_ = await asyncio.to_thread(_certificate_files, tmp_path)
+    pool = await office.pools.add(_change(lab, fingerprint=None, ca_pem=first))
+    key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+    whole = structs.replace(office.database.stored[pool.id], ca_pem=first + key)
+    again = Office(FakeDatabase(stored={pool.id: whole}))
+    async with again.open():
+        await _until(lambda: "PRIVATE" not in again.database.stored[pool.id].ca_pem)
+        assert again.store.pools[pool.id].live
+
+
+@pytest.mark.parametrize(("is_given", "code"), [(False, "pool-member"), (True, "pool-certificate-untrusted")])
+async def test_a_member_is_told_from_a_master_that_the_authority_does_not_know(
+    office: Office, lab: LabPool, tmp_path: Path, code: str, *, is_given: bool
+) -> None:
+    """Who gave a CA file is not told to give one."""
+    member = lab.urls[1]
+    change = _change(lab, url=member, fingerprint=lab.fingerprints[1])
+    if is_given:
+        change = replace(change, fingerprint=None, ca_pem=(await asyncio.to_thread(_certificate_files, tmp_path))[1])
+    with pytest.raises(PoolError) as caught:
+        await office.pools.add(change)
+    assert caught.value.code == code
+    assert "127.88.0.1" in str(caught.value)
 
 
 async def test_a_pool_is_known_once(office: Office, lab: LabPool) -> None:
@@ -302,6 +347,17 @@ async def test_pools_of_an_earlier_run_are_kept_again(lab: LabPool) -> None:
         await _until(lambda: pools.statistics() == {"pools": 2, "live": 1})
         await _until(lambda: office.store.pools[PoolId("away")].problem)
         assert office.store.pools[pool.id].live
+
+
+async def test_pools_are_known_in_the_order_in_which_they_were_added() -> None:
+    """Whatever they are called: what two of them claim is the older one's, after every start."""
+    office = Office()
+    for age, id in enumerate(("young", "middle", "old")):
+        added = clocks.now() - timedelta(days=age)
+        office.database.stored[PoolId(id)] = stored_pool(id, url="https://127.88.0.250:1", added=added)
+    async with office.open():
+        await _until(lambda: len(office.store.pools) == 3)
+        assert list(office.store.pools) == ["old", "middle", "young"]
 
 
 async def test_pools_may_be_called_alike(office: Office, lab: LabPool, tmp_path: Path) -> None:

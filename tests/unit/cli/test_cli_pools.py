@@ -91,8 +91,12 @@ def test_another_fingerprint_than_the_given_one_sends_no_password(probed: Canned
 
 
 def test_a_ca_file_replaces_the_fingerprint(probed: Canned, tmp_path: Path) -> None:
-    """With a CA file the server verifies the certificate by it, and nothing is probed or asked."""
-    (tmp_path / "ca.pem").write_text("PEM")
+    """With a CA file the server verifies the certificate by it, and nothing is probed or asked; a private key that
+    stands in the file stays where it is.
+    """
+    certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    key = certificate.replace("CERTIFICATE", "PRIVATE KEY")
+    (tmp_path / "ca.pem").write_text(f"words\n{key}{certificate}{certificate}")
     (tmp_path / "pw").write_text("s3cret")
 
     done = run(
@@ -109,24 +113,56 @@ def test_a_ca_file_replaces_the_fingerprint(probed: Canned, tmp_path: Path) -> N
     )
 
     assert done.returncode == 0 and not probed.bodies("POST", "/pools/probe")
-    assert probed.bodies("POST", "/pools")[0]["ca_pem"] == "PEM"
+    assert probed.bodies("POST", "/pools")[0]["ca_pem"] == 2 * certificate
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--password-file", "/nonexistent/pw"], "/nonexistent/pw"),
-        (["--password-file", "/dev/null"], "there is no password in it"),
+        (["--accept-new", "--password-file", "/nonexistent/pw"], "/nonexistent/pw"),
+        (["--accept-new", "--password-file", "/dev/null"], "there is no password in it"),
         (["--ca-file", "/nonexistent/ca"], "/nonexistent/ca"),
-        ([], "--password-file"),
+        (["--ca-file", "/dev/null"], "there is no certificate in it"),
+        (["--accept-new"], "--password-file"),
     ],
 )
 def test_bad_files_are_named(probed: Canned, words: list[str], said: str) -> None:
     """A file that cannot be read, or a password that nobody can type, is named, and nothing is sent."""
-    done = run(probed, "pool", "add", URL, "--accept-new", *words)
+    done = run(probed, "pool", "add", URL, *words)
 
     assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
     assert not probed.bodies("POST", "/pools")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--fingerprint", "zz"], "zz is not a SHA-256 fingerprint"),
+        (["--admit", "banana"], "banana is not a network"),
+        (["--only", "10.0.0.1/8"], "10.0.0.1/8 is not a network"),
+        (["--ca-file", "x", "--fingerprint", SHOWN], "is enough"),
+        (["--ca-file", "x", "--accept-new"], "is enough"),
+        (["--fingerprint", SHOWN, "--accept-new"], "is enough"),
+    ],
+)
+@pytest.mark.parametrize("command", [["add", URL], ["set", "lab"]], ids=["add", "set"])
+def test_words_that_are_wrong_are_told_before_anybody_is_asked(
+    probed: Canned, command: list[str], words: list[str], said: str
+) -> None:
+    """No server is looked at, and no certificate shown, for what cannot work."""
+    if command[0] == "set" and "--accept-new" in words:
+        return
+    done = run(probed, "pool", *command, *words)
+
+    assert done.returncode == 2 and said in done.stderr
+    assert probed.asked == []
+
+
+def test_the_password_is_not_even_read_before_the_certificate_is_confirmed(probed: Canned) -> None:
+    """Neither from a file nor from standard input."""
+    done = run(probed, "pool", "add", URL, "--password-file", "/nonexistent/pw")
+
+    assert done.returncode == 1 and "nobody has confirmed" in done.stderr and "/nonexistent" not in done.stderr
 
 
 def test_a_refused_sign_in_is_told(probed: Canned) -> None:
@@ -176,6 +212,16 @@ def test_pool_list_shows_how_pools_stand(canned: Canned) -> None:
     assert lines[1].split()[:2] == ["b", "broken"] and lines[1].endswith("pool-unreachable")
     assert lines[2].split()[:7] == ["lab", "live", URL, "root", "3", "2", "5"]
     assert run(canned, "pool", "list", "--format", "json").stdout.startswith("[{")
+
+
+def test_pool_list_can_show_ids(canned: Canned) -> None:
+    """Two pools may have one name: their ids tell them apart."""
+    id = "11111111-aaaa-4000-8000-000000000001"
+    canned.answers["GET /pools"] = [pool(), pool(id=id)]
+
+    lines = run(canned, "pool", "list", "--format", "wide").stdout.splitlines()
+
+    assert lines[0].split()[:2] == ["ID", "NAME"] and {line.split()[0] for line in lines[1:]} == {"p", id}
 
 
 def test_pool_remove_asks(canned: Canned) -> None:

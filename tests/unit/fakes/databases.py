@@ -59,9 +59,10 @@ class FakeDatabase:
     async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:
         return tuple(keyed for keyed in self.keyed.values() if keyed.pool == pool)
 
-    async def remember_keyed_vm(self, pool: PoolId, vm: VmId, key: str) -> None:
+    async def remember_keyed_vms(self, pool: PoolId, keys: Mapping[VmId, str]) -> None:
         await self._write()
-        self.keyed.setdefault((pool, vm, key), KeyedVm(pool, vm, key, clocks.now()))
+        for vm, key in keys.items():
+            self.keyed.setdefault((pool, vm, key), KeyedVm(pool, vm, key, clocks.now()))
 
     async def _write(self) -> None:
         await asyncio.sleep(WRITE_SECONDS)

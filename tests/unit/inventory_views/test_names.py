@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from roadstead.errors import AmbiguousError, NotFoundError
 from roadstead.inventory import names
 from roadstead.model import VmId
+from tests.unit.fakes import records
 from tests.unit.inventory_views import samples
 
 A = "aaaa1111-0000-4000-8000-000000000001"
@@ -77,6 +78,15 @@ def test_unknown_vm_suggests_the_nearest() -> None:
     with pytest.raises(NotFoundError) as caught:
         names.find_vm(WORLD, "aaa")
     assert caught.value.fields["name"] == "aaa"
+
+
+def test_pools_of_one_name_are_told_apart() -> None:
+    """Each candidate is its id, with the address by which people know it."""
+    twins = (records.pool(id, name="lab", url=f"https://{id}.test") for id in ("pool-1", "pool-2"))
+    with pytest.raises(AmbiguousError) as caught:
+        names.find_pool(samples.store(*twins), "lab")
+
+    assert caught.value.candidates == ("pool-1 (https://pool-1.test)", "pool-2 (https://pool-2.test)")
 
 
 def test_pools_are_found_alike() -> None:

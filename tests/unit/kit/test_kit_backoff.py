@@ -53,18 +53,6 @@ def test_reset_begins_anew() -> None:
     assert backoff.delay() == 1.0
 
 
-@pytest.mark.parametrize(("worked", "delay"), [(59.9, 4.0), (60.0, 1.0)])
-def test_a_peer_must_work_for_a_while_before_delays_are_short_again(worked: float, delay: float) -> None:
-    """One that breaks as soon as it works is no better than one that never works."""
-    now = 0.0
-    backoff = Backoff(1.0, 60.0, jitter=0.0, steady=60.0, clock=lambda: now)
-    backoff.delay()
-    backoff.delay()
-    backoff.reset()
-    now = worked
-    assert [backoff.delay(), backoff.delay()] == [delay, 2 * delay]
-
-
 @pytest.mark.parametrize("error", [None, RuntimeError("x")], ids=["no-error", "error"])
 def test_it_is_a_pace_that_ignores_why(error: Exception | None) -> None:
     """As a pace for `keep` it waits the same whatever happened."""

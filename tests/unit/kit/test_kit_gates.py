@@ -163,11 +163,14 @@ async def test_a_waiter_that_gives_up_holds_up_nobody() -> None:
         await share.grow(4)
         await whole.grow(3)
         assert whole.is_whole
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1):
-                await large.grow(3)
-        async with asyncio.timeout(1):
-            await small.grow(2)
+        async with asyncio.timeout(2), asyncio.TaskGroup() as group:
+            giving_up = group.create_task(large.grow(4))
+            await asyncio.sleep(0)
+            group.create_task(small.grow(2))
+            await asyncio.sleep(1)
+            assert (large.held, small.held) == (0, 0)
+            giving_up.cancel()
+        assert small.held == 2
     assert budget.free == 10
 
 

@@ -120,7 +120,7 @@ async def test_a_peer_that_works_for_a_moment_each_time_is_tried_ever_more_rarel
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(300):
-            await keep(run, pace=_pace(), report=Report(), settle_seconds=30.0)
+            await keep(run, pace=_pace(), report=Report(), steady_seconds=30.0)
     assert tried == [0, 1, 3, 7, 15, 31, 63, 123, 154, 185, 216, 247, 278]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.kit.text import cut, terminal_clean, xml_clean
+from roadstead.kit.text import cut, fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean, xml_clean
 
 ANYTHING = st.text(st.characters(exclude_categories=()))
 """Lone surrogates too."""
@@ -68,6 +68,28 @@ def test_terminal_text_is_one_harmless_line(text: str) -> None:
     assert len(shown.splitlines()) <= 1
     assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cf", "Cs"}
     shown.encode()
+
+
+def test_of_a_pem_file_only_certificates_are_read() -> None:
+    """Not the private key, not what stands around, not a half."""
+    one = "-----BEGIN CERTIFICATE-----\r\nAAAA\r\n-----END CERTIFICATE-----"
+    key = "-----BEGIN RSA PRIVATE KEY-----\nBBBB\n-----END RSA PRIVATE KEY-----\n"
+    assert pem_certificates(f"subject=x\n{key}{one}\n{one}{key}-----BEGIN CERTIFICATE-----\nCCCC") == f"{one}\n" * 2
+    assert pem_certificates(key) == pem_certificates("-----BEGIN CERTIFICATE-----" * 100_000) == ""
+
+
+@pytest.mark.parametrize("text", ["ab" * 32, ":".join(["AB"] * 32), f" SHA256:{'ab' * 32}\n", "ab " * 32])
+def test_spellings_of_a_fingerprint(text: str) -> None:
+    """People copy it from where they find it; it is shown as openssl prints it."""
+    digits = fingerprint_digits(text)
+    assert digits == "ab" * 32
+    assert fingerprint_shown(digits) == ":".join(["AB"] * 32)
+
+
+@pytest.mark.parametrize("text", ["", "zz", "ab" * 20, "ab" * 33, "ag" * 32, "sha256", "\uff11" * 64])
+def test_what_is_no_fingerprint(text: str) -> None:
+    """A hash of another length is none either."""
+    assert fingerprint_digits(text) is None
 
 
 @given(text=ANYTHING, limit=st.integers(3, 40))

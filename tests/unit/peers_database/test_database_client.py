@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 
 from roadstead.errors import ConflictError, NotFoundError, PeerError, StartError
 from roadstead.model import PoolId, VmId
-from roadstead.peers.database.client import Database, StoredPool
+from roadstead.peers.database.client import STATEMENT_VMS, Database, StoredPool
 from roadstead.peers.database.migrations import load_scripts, migrate
 from roadstead.peers.database.places import url_of
 from roadstead.peers.database.tables import Base
@@ -196,7 +196,7 @@ async def test_removed_pool_takes_its_pins_along(database: Database) -> None:
     for pool, vm in ((POOL, VM), (OTHER, VmId("b"))):
         await database.add_pool(pool)
         await database.remember_pins(pool.id, {vm: "AAAA"})
-    await database.remember_keyed_vm(POOL.id, VM, "SHA256:key")
+    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:key"})
 
     await database.remove_pool(POOL.id)
 
@@ -220,10 +220,10 @@ async def test_a_vm_has_one_pin(database: Database) -> None:
 
 async def test_keyed_vms_keep_their_first_time(database: Database) -> None:
     """That a key opens a VM is kept once, from the first time on, for each key of its own."""
-    await database.remember_keyed_vm(POOL.id, VM, "SHA256:old")
+    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:old"})
     (first,) = await database.keyed_vms(POOL.id)
-    await database.remember_keyed_vm(POOL.id, VM, "SHA256:old")
-    await database.remember_keyed_vm(POOL.id, VM, "SHA256:new")
+    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:old"})
+    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:new"})
 
     assert [known.key for known in await database.keyed_vms(POOL.id)] == ["SHA256:old", "SHA256:new"]
     assert (await database.keyed_vms(POOL.id))[0] == first
@@ -330,3 +330,18 @@ def test_urls_get_the_drivers_of_asyncio() -> None:
     assert url_of("/srv/x.db").drivername == "sqlite+aiosqlite"
     assert url_of("postgresql://u:p@db/roadstead").drivername == "postgresql+asyncpg"
     assert url_of("sqlite:////srv/x.db").database == "/srv/x.db"
+
+
+async def test_a_fleet_is_remembered_at_once(database: Database) -> None:
+    """However many VMs are met for the first time, and however often: nothing of them is lost or kept twice."""
+    vms = [VmId(f"vm-{number}") for number in range(2 * STATEMENT_VMS + 1)]
+    await database.add_pool(POOL)
+    await database.remember_keyed_vms(POOL.id, {vms[7]: "SHA256:key"})
+    for _ in range(2):
+        await database.remember_pins(POOL.id, dict.fromkeys(vms, "AAAA"))
+        await database.remember_keyed_vms(POOL.id, dict.fromkeys(vms, "SHA256:key"))
+
+    assert {pin.vm for pin in await database.pins()} == set(vms)
+    assert len(await database.keyed_vms(POOL.id)) == len(vms)
+    await database.remember_pins(POOL.id, {})
+    await database.remember_keyed_vms(POOL.id, {})

@@ -40,7 +40,16 @@ class Pretender:
         return EngineClient(self.link, VmId("vm-1"), settings, budget or Budget(2**24, 2**23))
 
     def _script(self, number: int, data: bytes) -> Sequence[Piece]:
-        method, target = data.decode().split()[:2]
+        said: list[Piece] = []
+        for each in data.decode().removesuffix("\r\n\r\n").split("\r\n\r\n"):
+            answers = self._answers_to(number, each)
+            if not answers:
+                break  # whoever asks behind it waits for it
+            said += answers
+        return said
+
+    def _answers_to(self, number: int, text: str) -> Sequence[Piece]:
+        method, target = text.split()[:2]
         self.asked.append(f"{method} {target}")
         path = re.sub(r"^/v[0-9.]+", "", urlsplit(target).path)
         if path in self.silent:
@@ -283,47 +292,87 @@ async def _introduced_and_listed(client: EngineClient) -> None:
     await client.containers()
 
 
-@pytest.mark.looptime
-async def test_waiting_for_a_container_to_settle_has_an_end() -> None:
-    """An engine that holds the container for longer loses that channel and nothing else."""
+ONE, OTHER = f"{1:064x}", f"{2:064x}"
+
+
+async def test_a_container_that_settles_is_inspected_first() -> None:
+    """In one go with the question that counts; what the inspection says is of no interest."""
     engine = Pretender()
     client = engine.client()
     await client.hello()
-    await client.settled("ab" * 32, 0.1)
+    engine.asked.clear()
 
-    began = asyncio.get_running_loop().time()
-    engine.silent.add(f"/containers/{'cd' * 32}/json")
-    await client.settled("cd" * 32, 0.1)
+    found = await client.containers_by_id([ONE], settling=ONE)
 
-    assert asyncio.get_running_loop().time() == pytest.approx(began + 0.1)
+    assert list(found) == [ONE]
+    assert [asked.partition("?")[0] for asked in engine.asked] == [
+        f"GET /v1.51/containers/{ONE}/json",
+        "GET /v1.51/containers/json",
+    ]
+    assert (await client.containers()).total == 3
+    assert len(engine.link.streams) == 1
+
+
+@pytest.mark.looptime
+async def test_waiting_for_a_container_to_settle_has_an_end(looptime: float) -> None:
+    """An engine that holds the container for longer loses that channel, and is asked without waiting."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    engine.silent.add(f"/containers/{OTHER}/json")
+
+    assert list(await client.containers_by_id([OTHER], settling=OTHER)) == [OTHER]
+    assert looptime == 0.1
     assert (await client.containers()).total == 3
 
 
-async def test_waiting_for_a_container_to_settle_keeps_nothing() -> None:
-    """What an inspection says is of no interest then: it takes no room from others, however much it is."""
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param(answer(b" " * 2**17), id="too large"),
+        pytest.param(b"HTTP/1.0 200 OK\r\n\r\n{}", id="no framing"),
+        pytest.param(answer(b"{}", 200, "Connection: close"), id="closed"),
+        pytest.param(answer(b"no", 404), id="no such container"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="no HTTP"),
+    ],
+)
+@pytest.mark.looptime
+async def test_whatever_the_inspection_says_the_container_is_read(said: bytes) -> None:
+    """It is only a way to wait."""
     engine = Pretender()
-    engine.answers[f"/containers/{'ab' * 32}/json"] = answer(b" " * 2**17)
+    engine.answers[f"/containers/{ONE}/json"] = said
+    client = engine.client()
+    await client.hello()
+
+    found = await client.containers_by_id([ONE], settling=ONE)
+
+    assert [container.name for container in found.values()] == ["web1"]
+
+
+async def test_waiting_for_a_container_to_settle_takes_no_room() -> None:
+    """What an inspection says takes none from others, however much it is."""
+    engine = Pretender()
+    engine.answers[f"/containers/{ONE}/json"] = answer(b" " * 2**17)
     budget = Budget(2**17, 2**17)
     client = engine.client(EngineSettings(), budget)
     await client.hello()
     with budget.share() as share:
         await share.grow(2**17)
         async with asyncio.timeout(1):
-            await client.settled("ab" * 32, 10.0)
-            assert (await client.containers()).total == 3
+            assert await client.containers_by_id([ONE], settling=ONE)
 
 
 @pytest.mark.looptime
 async def test_waiting_for_a_container_to_settle_ends_whatever_hangs(looptime: float) -> None:
-    """Not even an engine that opens no new stream makes it longer."""
+    """Not even an engine that opens no new stream makes that part longer."""
     engine = Pretender()
     client = engine.client()
     await client.hello()
     engine.link.streams[0].end(None)
-    engine.link.opens_after = 10.0
-    await client.settled("ab" * 32, 0.1)
+    engine.link.opens_after = 1.0
+    await client.containers_by_id([ONE], settling=ONE)
 
-    assert looptime == 0.1
+    assert looptime == 1.1
 
 
 @pytest.mark.looptime

@@ -16,9 +16,9 @@ from roadstead.kit.gates import Budget
 from roadstead.lab.guests.containers import CATALOGUE
 from roadstead.lab.guests.engine import Engine
 from roadstead.model import Container, Fact, Gone, Listed, Scope, Seen, container_id
-from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.client import SETTLING_SECONDS, EngineClient
 from roadstead.settings.schema import EngineSettings
-from roadstead.watch.guest import REREAD_LIMIT, SETTLING_SECONDS, GuestWatcher
+from roadstead.watch.guest import REREAD_LIMIT, GuestWatcher
 from tests.unit.fakes import records
 from tests.unit.fakes.ways import MemoryLink, keep_virtual_time, made_engine, named
 

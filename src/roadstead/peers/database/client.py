@@ -12,16 +12,17 @@ Every call may raise `PeerError` ``state-unusable`` (disk full, file gone, serve
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 from alembic.script import ScriptDirectory
 from msgspec import Struct, structs
-from sqlalchemy import URL, Delete, delete, event, select
+from sqlalchemy import URL, Delete, delete, event, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -30,9 +31,11 @@ from roadstead.kit import clocks
 from roadstead.model import PoolId, VmId
 from roadstead.peers.database import faults, places
 from roadstead.peers.database.migrations import load_scripts, migrate
-from roadstead.peers.database.tables import Base, KeyedVmRow, KeyProofRow, PinRow, PoolRow
+from roadstead.peers.database.tables import KeyedVmRow, KeyProofRow, PinRow, PoolRow
 from roadstead.peers.database.vault import Vault, open_vault
 
+STATEMENT_VMS = 500
+"""How many VMs one statement names."""
 BUSY_SECONDS = 10.0
 """How long a write waits for another program (a backup) that has the database locked."""
 
@@ -167,7 +170,13 @@ class Database:
 
     async def remember_pins(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
         """Keep the host keys of several VMs at once, instead of any others."""
-        await self._merge(*(PinRow(vm=vm, pool=pool, key=key, since=clocks.now()) for vm, key in pins.items()))
+        now = clocks.now()
+        async with self._session() as session:
+            for part in _parts(pins):
+                await session.execute(delete(PinRow).where(PinRow.vm.in_(part)))
+                rows = [{"vm": vm, "pool": pool, "key": pins[vm], "since": now} for vm in part]
+                await session.execute(insert(PinRow), rows)
+            await session.commit()
 
     async def forget_pin(self, vm: VmId) -> None:
         """Forget the host key of ``vm``."""
@@ -179,12 +188,18 @@ class Database:
             rows = await session.scalars(select(KeyedVmRow).where(KeyedVmRow.pool == pool).order_by(KeyedVmRow.since))
             return tuple(KeyedVm(PoolId(row.pool), VmId(row.vm), row.key, row.since) for row in rows)
 
-    async def remember_keyed_vm(self, pool: PoolId, vm: VmId, key: str) -> None:
-        """Keep that ``key`` (its fingerprint) of ``pool`` opens ``vm``."""
+    async def remember_keyed_vms(self, pool: PoolId, keys: Mapping[VmId, str]) -> None:
+        """Keep for several VMs at once which key (its fingerprint) of ``pool`` opens them; what is known stays."""
+        now = clocks.now()
         async with self._session() as session:
-            if await session.get(KeyedVmRow, (pool, vm, key)) is None:
-                await session.merge(KeyedVmRow(pool=pool, vm=vm, key=key, since=clocks.now()))
-                await session.commit()
+            for part in _parts(keys):
+                known = select(KeyedVmRow.vm, KeyedVmRow.key).where(KeyedVmRow.pool == pool, KeyedVmRow.vm.in_(part))
+                held = {(vm, key) for vm, key in await session.execute(known)}
+                new = [vm for vm in part if (vm, keys[vm]) not in held]
+                rows = [{"pool": pool, "vm": vm, "key": keys[vm], "since": now} for vm in new]
+                if rows:
+                    await session.execute(insert(KeyedVmRow), rows)
+            await session.commit()
 
     async def _prove_key(self, *, anew: bool) -> None:
         """Make sure that our key is the one that sealed what is kept. Raises `StartError` ``key-file-unusable``."""
@@ -204,12 +219,6 @@ class Database:
         with faults.border(self._path):
             async with self._sessions() as session:
                 yield session
-
-    async def _merge(self, *rows: Base) -> None:
-        async with self._session() as session:
-            for row in rows:
-                await session.merge(row)
-            await session.commit()
 
     async def _execute(self, statement: Delete) -> None:
         async with self._session() as session:
@@ -246,6 +255,13 @@ class Database:
         values = {"url": "", "user": "", "added": clocks.now(), **sound}
         pool = msgspec.convert({"id": row.id, "name": row.id, "password": password, **values}, StoredPool)
         return structs.replace(pool, flaw=f"{', '.join(lost)} cannot be read from the database") if lost else pool
+
+
+def _parts(vms: Iterable[VmId]) -> Iterator[tuple[VmId, ...]]:
+    """Yield ``vms`` in parts that one statement can name."""
+    remaining = iter(vms)
+    while part := tuple(islice(remaining, STATEMENT_VMS)):
+        yield part
 
 
 def _fits(column: str, value: object) -> bool:

@@ -21,6 +21,8 @@ from roadstead.peers.engine.messages.guarded import check_depth, invalid
 from roadstead.settings.schema import EngineSettings
 
 NOT_FOUND = 404
+SETTLING_SECONDS = 0.1
+"""How long a container that the engine is changing may keep us waiting."""
 LARGE_BYTES = 2**18
 """No container takes more of a list: an engine of which so few are too many does not heed the limit."""
 EVENT_FILTER_SINCE = (1, 25)
@@ -78,11 +80,11 @@ class EngineClient:
         return Hello(engine, versions.read_date(ping.headers.get("date", "")))
 
     async def containers(self) -> Listing:
-        """List all containers. An answer over its bound is asked again with half the limit, as long as there is time."""
+        """List all containers. An answer over its bound is asked again with half the limit, while there is time."""
         limit, bound = self._settings.containers, self._settings.answer_bytes
         end = _now() + self._settings.answer_seconds
         answer = await self._listed(limit, None)
-        while answer is not None and answer.cut and limit > 1 and bound < limit * LARGE_BYTES and _now() < end:
+        while answer is not None and answer.cut and limit > 1 and bound < limit * LARGE_BYTES:
             limit //= 2
             answer = await self._listed(limit, end - _now())
         listed = self._kept([] if answer is None or answer.cut else self._read(answer))
@@ -90,12 +92,21 @@ class EngineClient:
             return listed
         return await self._counted(listed, is_full=listed.total >= limit)
 
-    async def containers_by_id(self, engine_ids: Sequence[str]) -> dict[str, Container]:
+    async def containers_by_id(self, engine_ids: Sequence[str], settling: str | None = None) -> dict[str, Container]:
         """Read some containers in one request: cheaper than inspecting them, and the same records as in a list. Those
         that do not exist are missing. Keys are the ids as asked, which very old engines shorten.
+
+        They are read once Docker has done with the container ``settling`` what it is doing, unless that takes too long:
+        Docker holds a container while it changes it, until lists show the change, and answers an inspection only
+        afterwards (moby's ``daemon/inspect.go`` takes the lock that ``pause.go`` and ``monitor.go`` hold).
         """
-        filters = _filters(id=list(engine_ids))
-        answer = await self._answer(f"{self._version}/containers/json?all=1&filters={filters}")
+        path = f"{self._version}/containers/json?all=1&filters={_filters(id=list(engine_ids))}"
+        answer = None
+        if settling is not None:
+            first = f"{self._version}/containers/{_part(settling)}/json"
+            answer = await self._http.get_after(first, path, SETTLING_SECONDS)
+        if answer is None or answer.status != FINAL:
+            answer = await self._answer(path)
         if answer.status == NOT_FOUND:
             return {}
         if answer.cut:
@@ -110,18 +121,6 @@ class EngineClient:
         answer = await self._get(f"{self._version}/containers/{_part(engine_id)}/json")
         check_depth(answer.body, self._settings.json_depth)
         return answer.body
-
-    async def settled(self, engine_id: str, seconds: float) -> None:
-        """Wait up to ``seconds`` until Docker has done with a container what it is doing. What it answers is not kept.
-
-        Docker holds a container while it changes it, until lists show the change, and answers an inspection only
-        afterwards (moby's ``daemon/inspect.go`` takes the lock that ``pause.go`` and ``monitor.go`` hold).
-        """
-        try:
-            await self._http.glance(f"{self._version}/containers/{_part(engine_id)}/json", seconds)
-        except EngineError as error:
-            if error.code != "engine-timed-out":
-                raise
 
     async def act(self, action: str, engine_id: str) -> None:
         """Do ``action`` (one of `model.ACTIONS`) to a container; that there was nothing to do is success."""
@@ -158,7 +157,7 @@ class EngineClient:
         return f"{self._version}/events?{start}filters={_filters(**filters)}"
 
     async def _listed(self, limit: int, seconds: float | None) -> Answer | None:
-        """Ask for ``limit`` containers; None when that took longer than ``seconds`` (None: the usual time, and an error)."""
+        """Ask for ``limit`` containers; None when ``seconds`` did not suffice (without a limit that is an error)."""
         try:
             return await self._answer(f"{self._version}/containers/json?all=1&limit={limit}", seconds)
         except EngineError as error:

@@ -57,16 +57,31 @@ def request(method: str, path: str) -> bytes:
 class Reader:
     """Reads one answer: its head into `status` and `headers`, its body piece by piece to ``take``.
 
-    The callbacks named ``on_…`` are httptools'. They only note what is wrong; `feed` says it.
+    Answers to requests that were sent before it are passed over, ``skip`` of them, as long as they are small. The
+    callbacks named ``on_…`` are httptools'. They only note what is wrong; `feed` says it.
     """
 
-    __slots__ = ("_barren", "_bound", "_parser", "_take", "complete", "fault", "headers", "keep_alive", "status")
+    __slots__ = (
+        "_barren",
+        "_bound",
+        "_parser",
+        "_skip",
+        "_skipped",
+        "_take",
+        "complete",
+        "fault",
+        "headers",
+        "keep_alive",
+        "status",
+    )
 
-    def __init__(self, header_bytes: int, take: Callable[[bytes], None]) -> None:
+    def __init__(self, header_bytes: int, take: Callable[[bytes], None], skip: int = 0) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._take = take
         self._bound = header_bytes
         self._barren = 0
+        self._skip = skip
+        self._skipped = 0
         self.status = 0
         self.headers: dict[str, str] = {}
         self.complete = False
@@ -95,7 +110,8 @@ class Reader:
     @property
     def ends_with_stream(self) -> bool:
         """Whether the body has no framing, so that only the end of the stream ends it (HTTP/1.0)."""
-        return bool(self.status) and not {"content-length", "transfer-encoding"} & self.headers.keys()
+        framed = {"content-length", "transfer-encoding"} & self.headers.keys()
+        return bool(self.status) and not framed and not self._skip
 
     def on_message_begin(self) -> None:
         """Note that an answer begins."""
@@ -120,11 +136,20 @@ class Reader:
     def on_body(self, data: bytes) -> None:
         """Hand a piece of the body on."""
         self._barren = 0
-        self._take(data)
+        if not self._skip:
+            self._take(data)
+            return
+        self._skipped += len(data)
+        if self._skipped > FREE_BYTES:
+            self.fault = "it is too large to be passed over"
 
     def on_message_complete(self) -> None:
         """Note that the answer is whole."""
-        if self.status:
+        if self.status and self._skip:
+            self._skip -= 1
+            self.status = 0
+            self.headers = {}
+        elif self.status:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
 
@@ -134,8 +159,8 @@ class Exchange:
 
     __slots__ = ("_limit", "_pieces", "_room", "_stream", "_waiter", "cut", "error", "reader", "received", "size")
 
-    def __init__(self, stream: Stream, limits: Limits) -> None:
-        self.reader = Reader(limits.header_bytes, self._take)
+    def __init__(self, stream: Stream, limits: Limits, skip: int = 0) -> None:
+        self.reader = Reader(limits.header_bytes, self._take, skip)
         self.cut = False
         self.error: PeerError | None = None
         self.received = 0
@@ -236,12 +261,13 @@ class Channel:
             raise EngineError("engine-timed-out", seconds=f"{seconds:g}") from error
         return channel
 
-    async def ask(self, data: bytes, limits: Limits, budget: Budget) -> Answer | None:
-        """Send the request ``data`` and wait for its answer; None when the engine had closed the stream before.
+    async def ask(self, data: bytes, limits: Limits, budget: Budget, skip: int = 0) -> Answer | None:
+        """Send the request ``data`` and wait for its answer; None when the engine had closed the stream before. Of
+        several requests in ``data`` the first ``skip`` answers are passed over.
 
         Raises `EngineError` and `LinkError`; afterwards the channel has ended.
         """
-        exchange = self._exchange = Exchange(self._stream, limits)
+        exchange = self._exchange = Exchange(self._stream, limits, skip)
         reused, self.used = self.used, True
         try:
             self._stream.write(data)
@@ -329,25 +355,28 @@ class Http:
 
         It may take ``seconds`` (None: the usual time). When it takes longer, the channel ends with it.
         """
-        return await self._get(path, self._quick if seconds is None else self._limits(seconds, self._quick.body_bytes))
+        limits = self._quick if seconds is None else self._limits(seconds, self._quick.body_bytes)
+        return await self._get(request("GET", path), limits)
 
-    async def glance(self, path: str, seconds: float) -> None:
-        """Wait up to ``seconds`` until ``path`` is answered, without room for an answer that is large."""
+    async def get_after(self, first: str, path: str, seconds: float) -> Answer | None:
+        """Read ``path`` once ``first`` was answered, both sent in one go; None when that was not done in ``seconds``,
+        or not well: then nothing was learned.
+        """
+        limits = self._limits(seconds, self._quick.body_bytes)
         try:
             async with asyncio.timeout(seconds):
-                await self._get(path, self._limits(seconds, FREE_BYTES))
-        except TimeoutError as error:
-            raise EngineError("engine-timed-out", seconds=f"{seconds:g}") from error
+                return await self._get(request("GET", first) + request("GET", path), limits, skip=1)
+        except (EngineError, TimeoutError):
+            return None
 
-    async def _get(self, path: str, limits: Limits) -> Answer:
-        data = request("GET", path)
+    async def _get(self, data: bytes, limits: Limits, skip: int = 0) -> Answer:
         async with self._turn:
             if self._kept is not None and not self._kept.ended:
-                answer = await self._kept.ask(data, limits, self._budget)
+                answer = await self._kept.ask(data, limits, self._budget, skip)
                 if answer is not None:
                     return answer
             self._kept = await self._opened()
-            return await self._first(self._kept, data, limits)
+            return await self._first(self._kept, data, limits, skip)
 
     async def alone(self, method: str, path: str, seconds: float) -> Answer:
         """Make a request that may take up to ``seconds`` on a channel of its own."""
@@ -366,8 +395,8 @@ class Http:
     async def _opened(self) -> Channel:
         return await Channel.opened(self._link, self._settings.answer_seconds)
 
-    async def _first(self, channel: Channel, data: bytes, limits: Limits) -> Answer:
-        answer = await channel.ask(data, limits, self._budget)
+    async def _first(self, channel: Channel, data: bytes, limits: Limits, skip: int = 0) -> Answer:
+        answer = await channel.ask(data, limits, self._budget, skip)
         if answer is None:
             raise EngineError("engine-down")
         return answer

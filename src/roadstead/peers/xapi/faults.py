@@ -17,6 +17,7 @@ from contextlib import contextmanager
 import aiohttp
 
 from roadstead.errors import PoolError
+from roadstead.kit.text import fingerprint_shown
 from roadstead.peers.xapi.messages import Failure, XapiObject, string
 
 SESSION_ENDED = frozenset({"SESSION_INVALID", "HOST_IS_SLAVE"})
@@ -128,7 +129,7 @@ def border(address: str, pool: str, call: str) -> Iterator[None]:
     try:
         yield
     except aiohttp.ServerFingerprintMismatch as error:
-        shown, trusted = error.got.hex(), error.expected.hex()
+        shown, trusted = fingerprint_shown(error.got.hex()), fingerprint_shown(error.expected.hex())
         raise PoolError("pool-certificate-changed", address=address, pool=pool, shown=shown, trusted=trusted) from error
     except aiohttp.ClientConnectorCertificateError as error:
         raise untrusted(address, pool, _certificate_reason(error)) from error

@@ -18,14 +18,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from roadstead.errors import InputError
-from roadstead.kit.text import pem_certificates
+from roadstead.kit.text import fingerprint_digits, pem_certificates
 from roadstead.peers.xapi import faults
 
 URL_HOST = ""
 """The key in `Trust.fingerprints` of the host that the URL names, whatever its address is."""
 
 DEFAULT_PORT = 443
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME_CHARACTERS = 253
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?", re.ASCII)
 _ZONE = re.compile(r"[a-z0-9_.-]{1,32}", re.ASCII)
@@ -110,10 +109,10 @@ def trust_in(ca_pem: str) -> Trust:
 
 def parse_fingerprint(text: str) -> str:
     """Return a SHA-256 fingerprint as 64 lower-case digits. Raises `InputError` ``fingerprint-invalid``."""
-    digest = text.strip().lower().removeprefix("sha256:").replace(":", "")
-    if not _DIGEST.fullmatch(digest):
+    digits = fingerprint_digits(text)
+    if digits is None:
         raise InputError("fingerprint-invalid", value=text)
-    return digest
+    return digits
 
 
 Check = ssl.SSLContext | aiohttp.Fingerprint

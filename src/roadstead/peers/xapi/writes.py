@@ -45,7 +45,7 @@ async def set_key(call: Call, cls: str, ref: str, key: str, value: str | None) -
         await call(f"{cls}.remove_from_other_config", ref, _named(key))
         return
     for _ in range(ATTEMPTS):
-        if await _current(call, cls, ref, key) == value or await add_key(call, cls, ref, key, value):
+        if await add_key(call, cls, ref, key, value) or await _current(call, cls, ref, key) == value:
             return
         await call(f"{cls}.remove_from_other_config", ref, key)
         if await _add_again(call, cls, ref, key, value):

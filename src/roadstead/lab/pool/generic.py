@@ -101,7 +101,7 @@ def _readers(schema: Schema, role: Role) -> Iterator[Method]:
         yield Method(f"{kind}.get_by_name_label", ("str",), partial(_get_by_name_label, kind), role)
     yield Method(f"{kind}.get_by_uuid", ("str",), partial(_get_by_uuid, kind), role)
     yield Method(f"{kind}.get_record", ("ref",), partial(_get_record, kind), role)
-    for field in schema.fields:
+    for field in schema.fields if schema.getters else ():
         yield Method(f"{kind}.get_{field}", ("ref",), partial(_get_field, kind, field), role)
 
 

@@ -35,6 +35,8 @@ class Schema:
     """Whether `event.from` speaks of it."""
     listed: bool = True
     """Whether it has `get_all` and its relatives."""
+    getters: bool = True
+    """Whether its fields can be read one by one."""
 
     @property
     def event_class(self) -> str:
@@ -42,7 +44,9 @@ class Schema:
         return self.name.lower()
 
 
-def _schema(name: str, fields: str, *, events: bool = True, listed: bool = True, **defaults: object) -> Schema:
+def _schema(
+    name: str, fields: str, *, events: bool = True, listed: bool = True, getters: bool = True, **defaults: object
+) -> Schema:
     parsed: dict[str, Field] = {}
     kind = KINDS["str"]
     for word in f"str uuid {fields}".split():
@@ -51,7 +55,7 @@ def _schema(name: str, fields: str, *, events: bool = True, listed: bool = True,
         else:
             parsed[word.rstrip("=")] = Field(word.rstrip("="), kind, word.endswith("="))
     start = {field.name: field.kind.empty for field in parsed.values()}
-    return Schema(name, parsed, {**start, **defaults}, events, listed)
+    return Schema(name, parsed, {**start, **defaults}, events, listed, getters)
 
 
 _POOL = _schema(
@@ -263,7 +267,7 @@ _TASK = _schema(
     backtrace="()",
 )
 
-_MESSAGE = _schema("message", "name int priority str cls obj_uuid datetime timestamp str body")
+_MESSAGE = _schema("message", "name int priority str cls obj_uuid datetime timestamp str body", getters=False)
 
 SCHEMAS: dict[str, Schema] = {
     schema.name: schema

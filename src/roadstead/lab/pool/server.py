@@ -215,7 +215,10 @@ class LabPool(VmDriver):
         and the generation is lower than clients remember.
         """
         await self._go_down()
-        self._become(self._saved if crash else self.core.database.save())
+        now = self.core.database.save()
+        # Messages are files of their own on the master's disk: a crash takes none of them.
+        kept = Saved(self._saved.generation, {**self._saved.tables, "message": now.tables["message"]})
+        self._become(kept if crash else now)
         await self._come_up(down_s)
 
     async def move_master(self, host: int, *, lost: bool = False, behind: int = 0, down_s: float = 0.0) -> None:

@@ -68,6 +68,10 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         list[str] | None,
         typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
     ] = None,
+    plugin: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A plugin for host.call_plugin, copied into plugins/; repeatable."),
+    ] = None,
     network: Annotated[str, typer.Option(help="Where real guests get their addresses from.")] = "10.213.0.0/16",
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when the lab is ready.")] = False,
 ) -> None:
@@ -94,6 +98,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         port=port,
         seed=seed,
         vm=tuple(vm or ()),
+        plugin=tuple(plugin or ()),
         network=network,
         json=json,
     )

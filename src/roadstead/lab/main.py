@@ -43,6 +43,8 @@ class LabOptions:
     seed: int = 0
     vm: tuple[str, ...] = field(default=())
     """VMs of somebody else: `NAME=ADDRESS[,ADDRESS…][@USER]`."""
+    plugin: tuple[Path, ...] = field(default=())
+    """Files for the hosts' plugin folder."""
     network: str = NETWORK
     """Where real guests get their addresses from."""
     json: bool = False
@@ -89,6 +91,8 @@ async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> 
     state = _absolute(options.state)
     maker = await asyncio.to_thread(_guest_maker, options, state)
     async with LabPool(state, hosts=options.hosts, port=options.port, guests=maker, seed=options.seed) as pool:
+        for file in options.plugin:
+            await pool.core.plugins.install(file)
         await _populate(pool, options, extra)
         await pool.machines.set_rate(options.rate)
         async with control.listening(pool):

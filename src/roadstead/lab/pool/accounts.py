@@ -54,6 +54,10 @@ ACCOUNTS = {
 """The lab's accounts: root, and one for each role, named like the role.  All have the pool's password."""
 
 
+INTERNAL = Account("", Role.POOL_ADMIN, superuser=True)
+"""Whose session the hosts of a pool use among themselves."""
+
+
 def sign_in(name: str, password: str, expected: str) -> Account:
     """The account `name`, when the password is right."""
     account = ACCOUNTS.get(name)

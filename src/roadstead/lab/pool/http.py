@@ -13,6 +13,7 @@ import html
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from roadstead.kit import tasks
 
@@ -88,9 +89,9 @@ class _Closing(Exception):
 
 
 class HostServer:
-    """One host's HTTPS port.  Owned by a task group that outlives it."""
+    """One host's HTTPS port, or its Unix socket.  Owned by a task group that outlives it."""
 
-    def __init__(self, group: asyncio.TaskGroup, context: ssl.SSLContext, answer: Answerer) -> None:
+    def __init__(self, group: asyncio.TaskGroup, context: ssl.SSLContext | None, answer: Answerer) -> None:
         self.mood = Mood.WELL
         self._group = group
         self._context = context
@@ -109,6 +110,10 @@ class HostServer:
         server = await loop.create_server(self._protocol, address, port, ssl=self._context, backlog=1024)
         self._server = server
         return int(server.sockets[0].getsockname()[1])
+
+    async def listen_unix(self, path: Path) -> None:
+        """Accept connections at a Unix socket, whose folder decides who may connect."""
+        self._server = await asyncio.get_running_loop().create_unix_server(self._protocol, path, backlog=1024)
 
     async def close(self) -> None:
         """Refuse connections and end those that are open."""

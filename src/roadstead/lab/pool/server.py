@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +22,7 @@ from roadstead.lab.pool.driver import VmDriver
 from roadstead.lab.pool.http import Mood
 from roadstead.lab.pool.machines import Machines
 from roadstead.lab.pool.messages import Messages
+from roadstead.lab.pool.plugins import Plugins
 from roadstead.lab.pool.sessions import Sessions
 from roadstead.lab.pool.sites import Site
 from roadstead.lab.pool.state import Folder, PoolState
@@ -89,6 +92,7 @@ class LabPool(VmDriver):
             await self._fill(group)
             stack.push_async_callback(self.save)
             stack.push_async_callback(self.machines.close)
+            stack.push_async_callback(self.core.plugins.close)
             await self._open_hosts(stack)
             flusher = tasks.spawn(group, self._flush(), "lab state")
             stack.push_async_callback(tasks.stop, flusher)
@@ -123,6 +127,7 @@ class LabPool(VmDriver):
             password=self.password,
             insides=self.machines,
             operator=self,
+            plugins=Plugins(self.folder.plugins),
             group=group,
             pulse=Latest(0),
             domains=max(int(record["domid"]) for _, record in database.all("VM")),
@@ -130,11 +135,15 @@ class LabPool(VmDriver):
         database.listeners.append(self.core.beat)
 
     async def _open_hosts(self, stack: AsyncExitStack) -> None:
+        # Not in the state folder: the path of a socket must be short.
+        sockets = await asyncio.to_thread(tempfile.mkdtemp, prefix="roadstead-lab-")
+        stack.push_async_callback(asyncio.to_thread, shutil.rmtree, sockets)
         for number, ref in enumerate(self.core.database.table("host").rows, 1):
-            self._sites.append(await sites.open_site(self.core, self.folder, number, ref))
+            self._sites.append(await sites.open_site(self.core, self.folder, number, ref, Path(sockets)))
         for site in self._sites:
             sites.record_certificates(self.core, site)
             stack.push_async_callback(site.server.close)
+            stack.push_async_callback(site.local.close)
         await self.save()
         self.port = await sites.listen(self._sites, self.port)
 
@@ -196,6 +205,15 @@ class LabPool(VmDriver):
     def certificate(self, host: str) -> bytes:
         """The certificate of a host (reference), in DER."""
         return self._site(host).certificate
+
+    def is_reachable(self, host: str) -> bool:
+        """Whether a host (reference) answers the others."""
+        server = self._site(host).server
+        return server.is_listening and server.mood is Mood.WELL
+
+    def socket(self, host: str) -> Path:
+        """The Unix socket of a host (reference)."""
+        return self._site(host).socket
 
     def _site(self, ref: str) -> Site:
         return next(site for site in self._sites if site.ref == ref)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 
 from roadstead.errors import StartError
 from roadstead.lab.pool import certificates
@@ -27,6 +28,9 @@ class Site:
     certificate: bytes
     context: ssl.SSLContext
     server: HostServer
+    local: HostServer
+    """Answers the host's own programs at `socket`."""
+    socket: Path
 
     @property
     def fingerprint(self) -> str:
@@ -34,12 +38,14 @@ class Site:
         return certificates.fingerprint(self.certificate)
 
 
-async def open_site(core: Core, folder: Folder, number: int, ref: str) -> Site:
+async def open_site(core: Core, folder: Folder, number: int, ref: str, sockets: Path) -> Site:
     """The host `number` (from 1), not listening yet; its certificate is made when there is none."""
     address = str(core.database.get("host", ref)["address"])
     certificate, context = await asyncio.to_thread(_identity, folder, number, address)
-    server = HostServer(core.group, context, Service(core, ref).answer)
-    return Site(number, ref, address, certificate, context, server)
+    service = Service(core, ref)
+    server = HostServer(core.group, context, service.answer)
+    local = HostServer(core.group, None, service.answer)
+    return Site(number, ref, address, certificate, context, server, local, sockets / f"xapi-{number}")
 
 
 def _identity(folder: Folder, number: int, address: str) -> tuple[bytes, ssl.SSLContext]:
@@ -73,7 +79,9 @@ def record_certificates(core: Core, site: Site) -> None:
 
 
 async def listen(sites: list[Site], port: int) -> int:
-    """Let all hosts listen on one port (0: one that is free at all their addresses).  Returns it."""
+    """Let all hosts listen, at their sockets and on one port (0: one that is free everywhere).  Returns it."""
+    for site in sites:
+        await site.local.listen_unix(site.socket)
     for _ in range(_PORT_TRIES if port == 0 else 1):
         try:
             return await _listen_once(sites, port)

@@ -71,15 +71,21 @@ class Folder:
         return self.path / f"host-{number}.pem"
 
     @property
+    def plugins(self) -> Path:
+        """The hosts' plugins."""
+        return self.path / "plugins"
+
+    @property
     def guests(self) -> Path:
         """Where guests keep what they need."""
         return self.path / "guests"
 
     def make(self) -> None:
-        """Make the folder (0700) and the guests' own in it; StartError when that cannot be."""
+        """Make the folder (0700) and those in it; StartError when that cannot be."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.guests.mkdir(mode=0o700, exist_ok=True)
+            for folder in (self.guests, self.plugins):
+                folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StartError("state-unusable", path=self.path, reason=error.strerror) from error
 

@@ -43,7 +43,7 @@ def fill(database: Database, addresses: Sequence[str], seed: int) -> list[str]:
         return database.create(kind, {"uuid": made.uuid(), **fields}, made.ref())
 
     pool = create("pool", name_label="lab", other_config={"lab": "true"})
-    disks = create("SR", name_label=DISKS, type="file", content_type="user", physical_size=_MEMORY)
+    disks = create("SR", name_label=DISKS, type="lvm", content_type="user", physical_size=_MEMORY)
     isos = create("SR", name_label=ISOS, type="iso", content_type="iso", shared=True)
     network = create("network", name_label="Pool-wide network associated with eth0", bridge="xenbr0")
     create(

@@ -12,6 +12,7 @@ from roadstead.kit.latest import Latest
 from roadstead.lab.pool import failures, values
 from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.database import Change, Database, Record
+from roadstead.lab.pool.images import Images
 from roadstead.lab.pool.messages import Messages
 from roadstead.lab.pool.plugins import Plugins
 from roadstead.lab.pool.sessions import Session, Sessions
@@ -54,6 +55,9 @@ class Operator(Protocol):
     def address(self, host: str) -> str:
         """The management address of a host (reference)."""
 
+    def origin(self, host: str) -> str:
+        """Where a host (reference) serves: `https://ADDRESS:PORT`."""
+
     def certificate(self, host: str) -> bytes:
         """The server certificate of a host (reference), in DER."""
 
@@ -75,6 +79,7 @@ class Core:
     insides: Insides
     operator: Operator
     plugins: Plugins
+    images: Images
     group: asyncio.TaskGroup
     pulse: Latest[int]
     busy: dict[str, str] = field(default_factory=dict)

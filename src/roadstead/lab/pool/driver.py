@@ -73,6 +73,12 @@ class VmDriver:
         """The uuid of the one real VM with this name or uuid."""
         return str(self.core.vm(self.find(name))["uuid"])
 
+    def add_bare_vms(self, *names: str) -> None:
+        """Make VMs without disks, network cards, guests and tools, halted, where there is none of that name."""
+        for name in names:
+            if not self.find_all(name):
+                vm_calls.new_vm(self.core, {"name_label": name})
+
     async def create_vm(
         self,
         name: str,

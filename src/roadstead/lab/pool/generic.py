@@ -16,6 +16,7 @@ _WRITERS = {
     "VIF": Role.VM_ADMIN,
     "VBD": Role.VM_ADMIN,
     "VDI": Role.VM_ADMIN,
+    "VBD_metrics": Role.VM_ADMIN,
     "VM_metrics": Role.VM_ADMIN,
     "VM_guest_metrics": Role.VM_ADMIN,
     "task": Role.READ_ONLY,

@@ -12,7 +12,10 @@ from roadstead.lab.pool import (
     pool_calls,
     secret_calls,
     session_calls,
+    sr_calls,
     task_calls,
+    vbd_calls,
+    vdi_calls,
     vm_calls,
 )
 from roadstead.lab.pool.core import Call, Method
@@ -31,6 +34,9 @@ METHODS: dict[str, Method] = {
         *vm_calls.METHODS,
         *host_calls.METHODS,
         *plugin_calls.METHODS,
+        *sr_calls.METHODS,
+        *vdi_calls.METHODS,
+        *vbd_calls.METHODS,
         *network_calls.METHODS,
         *pool_calls.METHODS,
         *secret_calls.METHODS,

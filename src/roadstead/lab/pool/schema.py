@@ -227,7 +227,7 @@ _PBD = _schema("PBD", "ref host SR map device_config bool currently_attached map
 _VDI = _schema(
     "VDI",
     """name_label= name_description= set allowed_operations maps current_operations ref SR set VBDs crash_dumps
-    int virtual_size physical_utilisation str type bool sharable= read_only map other_config= bool storage_lock
+    int virtual_size physical_utilisation str type bool sharable= read_only= map other_config= bool storage_lock
     str location bool managed missing ref parent map xenstore_data= sm_config= bool is_a_snapshot ref snapshot_of
     set snapshots datetime snapshot_time set tags= bool allow_caching= str on_boot= metadata_of_pool
     bool metadata_latest is_tools_iso cbt_enabled""",
@@ -240,6 +240,8 @@ _VBD = _schema(
     map runtime_properties str qos_algorithm_type= map qos_algorithm_params= set qos_supported_algorithms
     ref metrics""",
 )
+
+_VBD_METRICS = _schema("VBD_metrics", "float io_read_kbs io_write_kbs datetime last_updated map other_config=")
 
 _CERTIFICATE = _schema(
     "Certificate",
@@ -285,6 +287,7 @@ SCHEMAS: dict[str, Schema] = {
         _PBD,
         _VDI,
         _VBD,
+        _VBD_METRICS,
         _CERTIFICATE,
         _SECRET,
         _SESSION,

@@ -20,6 +20,7 @@ from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Database, Saved
 from roadstead.lab.pool.driver import VmDriver
 from roadstead.lab.pool.http import Mood
+from roadstead.lab.pool.images import Images
 from roadstead.lab.pool.machines import Machines
 from roadstead.lab.pool.messages import Messages
 from roadstead.lab.pool.plugins import Plugins
@@ -128,6 +129,7 @@ class LabPool(VmDriver):
             insides=self.machines,
             operator=self,
             plugins=Plugins(self.folder.plugins),
+            images=Images(self.folder.images),
             group=group,
             pulse=Latest(0),
             domains=max(int(record["domid"]) for _, record in database.all("VM")),
@@ -163,7 +165,7 @@ class LabPool(VmDriver):
     @property
     def urls(self) -> tuple[str, ...]:
         """The address of every host."""
-        return tuple(f"https://{site.address}:{self.port}" for site in self._sites)
+        return tuple(self.origin(site.ref) for site in self._sites)
 
     @property
     def fingerprint(self) -> str:
@@ -201,6 +203,10 @@ class LabPool(VmDriver):
     def address(self, host: str) -> str:
         """The management address of a host (reference)."""
         return self._site(host).address
+
+    def origin(self, host: str) -> str:
+        """Where a host (reference) serves."""
+        return f"https://{self._site(host).address}:{self.port}"
 
     def certificate(self, host: str) -> bytes:
         """The certificate of a host (reference), in DER."""

@@ -12,6 +12,7 @@ from roadstead.errors import StartError
 from roadstead.lab.pool import certificates
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.http import HostServer, Mood
+from roadstead.lab.pool.raw_images import RawImages
 from roadstead.lab.pool.service import Service
 from roadstead.lab.pool.state import Folder
 
@@ -42,9 +43,10 @@ async def open_site(core: Core, folder: Folder, number: int, ref: str, sockets: 
     """The host `number` (from 1), not listening yet; its certificate is made when there is none."""
     address = str(core.database.get("host", ref)["address"])
     certificate, context = await asyncio.to_thread(_identity, folder, number, address)
-    service = Service(core, ref)
-    server = HostServer(core.group, context, service.answer)
-    local = HostServer(core.group, None, service.answer)
+    service, images = Service(core, ref), RawImages(core, ref)
+    handlers = {("PUT", "/import_raw_vdi"): images.put, ("GET", "/export_raw_vdi"): images.get}
+    server = HostServer(core.group, context, service.answer, handlers)
+    local = HostServer(core.group, None, service.answer, handlers)
     return Site(number, ref, address, certificate, context, server, local, sockets / f"xapi-{number}")
 
 

@@ -76,6 +76,11 @@ class Folder:
         return self.path / "plugins"
 
     @property
+    def images(self) -> Path:
+        """The contents of the pool's disks."""
+        return self.path / "disks"
+
+    @property
     def guests(self) -> Path:
         """Where guests keep what they need."""
         return self.path / "guests"
@@ -84,7 +89,7 @@ class Folder:
         """Make the folder (0700) and those in it; StartError when that cannot be."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self.guests, self.plugins):
+            for folder in (self.guests, self.plugins, self.images):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StartError("state-unusable", path=self.path, reason=error.strerror) from error

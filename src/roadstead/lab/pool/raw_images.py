@@ -87,9 +87,12 @@ class RawImages:
                 return self._core.sessions.find(session).account
             kind, _, secret = asked.headers.get("authorization", "").partition(" ")
             name, _, password = base64.b64decode(secret).decode().partition(":")
-            return accounts.sign_in(name, password, self._core.password) if kind.lower() == "basic" else None
+            return self._sign_in(name, password) if kind.lower() == "basic" else None
         except (Failure, binascii.Error, UnicodeDecodeError):
             return None
+
+    def _sign_in(self, name: str, password: str) -> accounts.Account:
+        return accounts.sign_in(self._core.database, name, password, self._core.password)
 
     def _disk(self, asked: http.Asked, *, create: bool) -> str:
         """The disk that is asked for, by reference or uuid; with `create`, a new one on the storage that is named."""

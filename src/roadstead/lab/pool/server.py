@@ -15,7 +15,7 @@ from roadstead.kit import tasks
 from roadstead.kit.latest import Latest
 from roadstead.lab import groups
 from roadstead.lab.guests import GuestMaker
-from roadstead.lab.pool import accounts, contents, sites
+from roadstead.lab.pool import accounts, contents, methods, sites, subjects
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Database, Saved
 from roadstead.lab.pool.driver import VmDriver
@@ -50,8 +50,8 @@ class LabPool(VmDriver):
     Several hosts listen on `network`.1, .2, … on one port (0: a free one).  The first start fills the pool from
     `seed`; a later one on the same folder is the same pool with the same certificates, in which every object counts
     as newly created, as after a real restart.  `guests` boots what is inside the VMs; the pool closes it at its end.
-    Accounts: root, and one for each role of `accounts.Role`, named like it (`read-only`, `pool-operator`, …); all
-    have `password`.
+    Accounts: root, one for each role of `accounts.Role`, named like it (`read-only`, `pool-operator`, …), and two who
+    are not let in, `norole` and `stranger`; all have `password`.
 
     Hosts are named by their number, from 1.  VMs are named by name or uuid; what can be done to them stands in
     `VmDriver`.  `core.database` is the pool's database for tests that look, or write, behind its back.
@@ -121,9 +121,10 @@ class LabPool(VmDriver):
             database.load(kept.database)
             self.machines.restore(kept.machines)
             self.seeded_vms = kept.seeded_vms
+        subjects.settle(database)
         self.core = Core(
             database=database,
-            sessions=Sessions(database),
+            sessions=Sessions(database, methods.permissions),
             messages=Messages(database),
             password=self.password,
             insides=self.machines,

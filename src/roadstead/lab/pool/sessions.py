@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from roadstead.lab.pool import failures, values
-from roadstead.lab.pool.accounts import INTERNAL, Account
+from roadstead.lab.pool.accounts import INTERNAL, Account, Role
 from roadstead.lab.pool.database import Database
 
 SESSIONS_PER_ORIGINATOR = 500
@@ -35,8 +35,10 @@ class Session:
 class Sessions:
     """All sessions of the pool, the oldest first."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, permissions: Callable[[Role], tuple[str, ...]]) -> None:
         self._database = database
+        self.permissions = permissions
+        """What a role may do, by the names of the permissions."""
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -44,7 +46,10 @@ class Sessions:
 
     def open(self, account: Account, originator: str, host: str, *, local: bool = False) -> Session:
         """A new session; the oldest of its originator ends when there are too many."""
-        session = Session(self._database.create("session", _record(account, originator, host)), account, originator)
+        record = _record(account, originator, host)
+        if not account.superuser:
+            record["rbac_permissions"] = self.permissions(account.role)
+        session = Session(self._database.create("session", record), account, originator)
         session.local = local
         self._sessions[session.ref] = session
         self._push_out(session)
@@ -116,5 +121,7 @@ def _record(account: Account, originator: str, host: str) -> dict[str, object]:
         "pool": account is INTERNAL,
         "is_local_superuser": account.superuser,
         "auth_user_name": account.name,
+        "auth_user_sid": account.identifier,
+        "subject": account.subject,
         "originator": originator,
     }

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from roadstead.lab.pool import constructors, failures, storage, values
-from roadstead.lab.pool.accounts import Role
+from roadstead.lab.pool.accounts import Role, check, role_for_key
 from roadstead.lab.pool.core import Call, Core, Method, Methods
 from roadstead.lab.pool.database import Record
-from roadstead.lab.pool.text import longest_valid
+from roadstead.lab.pool.text import checked_map, longest_valid
 
 _OPERATIONS = {
     "Running": ("pause", "clean_shutdown", "clean_reboot", "hard_shutdown", "hard_reboot", "suspend", "pool_migrate"),
@@ -305,6 +305,19 @@ def _create(call: Call, record: dict[str, Any]) -> object:
     return new_vm(call.core, constructors.read("VM", record, given))
 
 
+def _set_other_config(call: Call, ref: str, wanted: dict[str, str]) -> object:
+    """Replace the whole map; each key that changes needs the role for it."""
+    present = call.core.vm(ref)["other_config"]
+    checked_map(wanted)
+    if call.who is not None:
+        for key in wanted.keys() | present.keys():
+            if wanted.get(key) != present.get(key):
+                role = role_for_key("VM", key, Role.VM_ADMIN)
+                check(call.who.account, f"VM.set_other_config/key:{key}", role)
+    call.database.write("VM", ref, "other_config", wanted)
+    return ""
+
+
 def _power(name: str, run: Callable[..., object], *kinds: str, role: Role = Role.VM_OPERATOR) -> Method:
     return Method(f"VM.{name}", ("ref", *kinds), run, role, asynchronous=True)
 
@@ -327,5 +340,6 @@ METHODS: Methods = (
     _power("revert", _revert, role=Role.VM_POWER_ADMIN),
     _power("provision", _provision, role=Role.VM_ADMIN),
     Method("VM.snapshot", ("ref", "str", "set"), _snapshot, Role.VM_POWER_ADMIN, optional=1, asynchronous=True),
+    Method("VM.set_other_config", ("ref", "map"), _set_other_config, Role.VM_ADMIN),
     Method("VM.create", ("record",), _create, Role.VM_ADMIN, asynchronous=True),
 )

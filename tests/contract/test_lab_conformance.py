@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import XenAPI
 
+from roadstead.lab.main import LABPLUG, LabOptions, LabReady, run_lab
 from roadstead.lab.pool.server import LabPool
 
 DATA = Path(__file__).parents[1] / "data" / "xapi"
@@ -20,10 +23,10 @@ RECORDED = DATA / "real-xapi-26.17.jsonl"
 
 @pytest.fixture
 async def pool(tmp_path: Path) -> AsyncIterator[LabPool]:
-    """A pool of one host with what the probe wants."""
+    """A pool of one host with two VMs."""
     async with LabPool(tmp_path / "lab", hosts=1) as running:
         running.add_bare_vms("vm1", "vm2")
-        await running.core.plugins.install(DATA / "labplug")
+        await running.core.plugins.install(LABPLUG)
         yield running
 
 
@@ -40,15 +43,37 @@ async def _probe(*arguments: str, password: str = "") -> str:
     return output.decode()
 
 
+@asynccontextmanager
+async def _lab(state: Path) -> AsyncIterator[LabReady]:
+    """A lab as `roadstead lab --conformance` runs it, with one host as the recorded pool had."""
+    ready: asyncio.Future[LabReady] = asyncio.get_running_loop().create_future()
+    options = LabOptions(state, hosts=1, vms=0, guests="none", port=0, conformance=True)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(run_lab(options, ready=ready.set_result))
+        try:
+            yield await ready
+        finally:
+            running.cancel()
+
+
 @pytest.mark.limit(60)
-async def test_answers_are_those_of_a_real_pool(pool: LabPool, tmp_path: Path) -> None:
-    """Played the recorded script of 185 checks, the pool answers as the real one did."""
+async def test_answers_are_those_of_a_real_pool(tmp_path: Path) -> None:
+    """Played the recorded script of 185 checks, the lab answers as the real pool did."""
     mine = tmp_path / "mine.jsonl"
 
-    await _probe("run", pool.url, "--output", str(mine), password=pool.password)
+    async with _lab(tmp_path / "lab") as lab:
+        password = lab.password_file.read_text().strip()
+        checked = await _probe("check", lab.url, password=password)
+        await _probe("run", lab.url, "--output", str(mine), password=password)
     compared = await _probe("compare", str(RECORDED), str(mine))
 
+    assert checked == "The pool has all that a run needs.\n"
     assert "185 checks in the reference, 185 in the other, 0 unexpected differences" in compared, compared
+
+
+def test_probes_plugin_is_one_file() -> None:
+    """The plugin that the lab brings is the one that the recorded pool had."""
+    assert LABPLUG.read_bytes() == (DATA / "labplug").read_bytes()
 
 
 def _tour(url: str, password: str) -> dict[str, Any]:
@@ -91,6 +116,34 @@ async def test_client_from_pypi_works_over_xml(pool: LabPool) -> None:
     assert seen["master"] == "127.88.0.1"
     assert seen["failure"][0] == "VM_BAD_POWER_STATE"
     assert len(pool.core.sessions) == 0
+
+
+def _plugins(url: str, password: str, hosts: list[str]) -> list[Any]:
+    """What PyPI's client gets of a plugin on each host, directly and by a task."""
+    with XenAPI.Session(url, ignore_ssl=True) as session:
+        session.xenapi.login_with_password("root", password, "1.0", "plugins")
+        api = session.xenapi
+        told = [api.host.call_plugin(host, "labplug", "who", {}) for host in hosts]
+        task = api.Async.host.call_plugin(hosts[1], "labplug", "echo", {"a": "é <&>"})
+        while api.task.get_status(task) == "pending":
+            time.sleep(0.05)
+        told.append(api.task.get_result(task))
+        with pytest.raises(XenAPI.Failure) as refused:
+            api.host.call_plugin(hosts[0], "labplug", "fail", {})
+        told.append(list(refused.value.details))
+        session.xenapi.session.logout()
+    return told
+
+
+async def test_client_from_pypi_calls_plugins_on_two_hosts(tmp_path: Path) -> None:
+    """PyPI's XenAPI runs a plugin on the master and on a member, at once and as a task, and gets its failures."""
+    async with LabPool(tmp_path / "lab", hosts=2) as pool:
+        await pool.core.plugins.install(LABPLUG)
+        hosts = [pool.host_ref(1), pool.host_ref(2)]
+
+        told = await asyncio.to_thread(_plugins, pool.url, pool.password, hosts)
+
+    assert told == ["'root'", "''", "<value>[('a', 'é &lt;&amp;&gt;')]</value>", ["MY_CODE", "a", "b"]]
 
 
 async def test_member_sends_pypi_client_to_the_master(tmp_path: Path) -> None:

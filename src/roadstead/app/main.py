@@ -17,6 +17,10 @@ Hosts = Annotated[int, typer.Option(help="How many hosts the pool has.")]
 PoolPort = Annotated[int, typer.Option(help="The port on which all hosts of the pool answer.")]
 Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that containers make by themselves, in all.")]
 
+SecondPool = Annotated[
+    int, typer.Option(metavar="N", help="Run a second pool with this many VMs, too; `lab do bring` moves one over.")
+]
+
 lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")
 app.add_typer(lab, name="lab", rich_help_panel=STARTING)
 
@@ -69,9 +73,12 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
     ] = None,
     plugin: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="A plugin for host.call_plugin, copied into plugins/; repeatable."),
+        list[Path] | None, typer.Option(metavar="FILE", help="A plugin of the hosts; repeatable.")
     ] = None,
+    conformance: Annotated[bool, typer.Option("--conformance", help="Hold what tests/data/xapi/probe needs.")] = False,
+    historic: Annotated[bool, typer.Option("--historic", help="Hold the keys that the xscontainer pack left.")] = False,
+    second_pool: SecondPool = 0,
+    profile: Annotated[str, typer.Option(metavar="8.2|8.3|current", help="The release to pass for.")] = "current",
     network: Annotated[str, typer.Option(help="Where real guests get their addresses from.")] = "10.213.0.0/16",
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when the lab is ready.")] = False,
 ) -> None:
@@ -81,6 +88,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Examples:
       roadstead lab --vms 50 --rate 10
       roadstead lab --guests none --vm mine=192.0.2.7@admin
+      roadstead lab --second-pool 2 --historic                then: roadstead lab do bring queue-101
       roadstead lab do stop web-1                             act on the running lab
     """
     if ctx.invoked_subcommand is not None:
@@ -99,6 +107,10 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         seed=seed,
         vm=tuple(vm or ()),
         plugin=tuple(plugin or ()),
+        conformance=conformance,
+        historic=historic,
+        second=second_pool,
+        profile=profile,
         network=network,
         json=json,
     )

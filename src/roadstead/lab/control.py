@@ -28,6 +28,7 @@ from roadstead.errors import (
 )
 from roadstead.kit import tasks
 from roadstead.lab import groups
+from roadstead.lab.pool import moving
 from roadstead.lab.pool.failures import Failure
 from roadstead.lab.pool.http import Mood
 from roadstead.lab.pool.schema import SCHEMAS
@@ -83,6 +84,20 @@ async def _stop(pool: LabPool, order: Order) -> object:
 
 async def _migrate(pool: LabPool, order: Order) -> object:
     await pool.migrate_vm(order.vm, order.host())
+    return _shown(pool, order.vm)
+
+
+async def _bring(pool: LabPool, order: Order) -> object:
+    if pool.neighbour is None:
+        raise ConflictError("lab-without-second-pool")
+    return _shown(pool, await moving.bring(pool, pool.neighbour, order.vm))
+
+
+async def _admit(pool: LabPool, order: Order) -> object:
+    keys = pool.machines.public_keys()
+    if not keys:
+        raise ConflictError("lab-without-pool-key")
+    await pool.admit(order.vm, keys[0])
     return _shown(pool, order.vm)
 
 
@@ -187,6 +202,8 @@ VERBS: dict[str, Run] = {
     "destroy": _destroy,
     "address": _address,
     "truth": _truth,
+    "bring": _bring,
+    "admit": _admit,
     "host-key": _host_key,
     "door": _door,
     "rate": _rate,
@@ -199,7 +216,7 @@ VERBS: dict[str, Run] = {
     "lose-deletions": _lose_deletions,
 }
 """Every verb.  In the place of the VM, `master`, `certificate` and `host` take a host's number, `rate` events a second,
-`mood` a word of `Mood`, `lose-deletions` a class of XAPI."""
+`mood` a word of `Mood`, `lose-deletions` a class of XAPI; `bring` takes a VM of the second pool."""
 
 
 def _shown(pool: LabPool, name: str) -> dict[str, object]:

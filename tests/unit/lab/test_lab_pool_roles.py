@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,7 @@ from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.schema import SCHEMAS
 from roadstead.lab.pool.server import LabPool
 from roadstead.lab.pool.values import NULL
-from tests.unit.lab.pool_support import Client, Refusal, signed_in
-
-MODEL = "XENAPI_JSON"
-"""Names the file with XAPI's data model, which is not ours to keep here."""
+from tests.unit.lab.pool_support import Client, Refusal, data_model, signed_in
 
 DENIED = "RBAC_PERMISSION_DENIED"
 LOWEST: dict[str, tuple[tuple[Any, ...], ...]] = {
@@ -195,17 +190,9 @@ def test_more_role_is_more_permission() -> None:
     assert "vm.add_to_other_config/key:pci" in lists[-1] - lists[-2]
 
 
-def _model() -> dict[str, Any]:
-    """XAPI's data model by class; the test is skipped where it is not at hand."""
-    file = os.environ.get(MODEL)
-    if not file:
-        pytest.skip(f"XAPI's data model is not here: {MODEL} names no file")
-    return {found["name"]: found for found in json.loads(Path(file).read_text(encoding="utf-8"))}
-
-
-def test_roles_are_those_of_the_data_model() -> None:
+def test_roles_are_those_of_the_datadata_model() -> None:
     """Every call that the lab answers needs the role that XAPI's data model says."""
-    model = _model()
+    model = data_model()
     different = {}
     for name, method in methods.METHODS.items():
         kind, _, call = name.partition(".")
@@ -218,8 +205,8 @@ def test_roles_are_those_of_the_data_model() -> None:
     assert not different
 
 
-def test_fields_are_those_of_the_data_model() -> None:
+def test_fields_are_those_of_the_datadata_model() -> None:
     """The lab's table of classes has the fields of XAPI's data model, no more and no fewer."""
-    model = _model()
+    model = data_model()
     for name, schema in SCHEMAS.items():
         assert set(schema.fields) == {field["name"] for field in model[name]["fields"]}, name

@@ -17,7 +17,9 @@ from roadstead.lab.guests.churn import Churn
 from roadstead.lab.guests.guest import Lot, SimulatedGuest
 
 GUESTS_PER_PROCESS = 2_000
-NETWORK = "127.89.0.0/16"
+BLOCK = 89
+"""The second number of all their addresses, in 127.0.0.0/8."""
+NETWORK = f"127.{BLOCK}.0.0/16"
 KEY_FILE = "guest-host-keys.json"
 DEFAULT_PORT = 2222
 DEFAULT_USER = "core"
@@ -27,18 +29,25 @@ FLEET_HISTORY_EVENTS = 64
 """Events that each guest of a fleet keeps: fewer than a real engine, for the memory of thousands."""
 
 
-def address(number: int) -> str:
+def address(number: int, block: int = BLOCK) -> str:
     """The address of guest `number` (from 1)."""
-    return f"127.89.{number // 250}.{number % 250 + 1}"
+    return f"127.{block}.{number // 250}.{number % 250 + 1}"
 
 
 class LocalGuests:
     """The simulated guests of one process."""
 
     def __init__(
-        self, lot: Lot, *, seed: int, port: int = DEFAULT_PORT, profile: str = profiles.DEFAULT_PROFILE
+        self,
+        lot: Lot,
+        *,
+        seed: int,
+        port: int = DEFAULT_PORT,
+        profile: str = profiles.DEFAULT_PROFILE,
+        block: int = BLOCK,
     ) -> None:
         self.lot = lot
+        self._block = block
         self._seed = seed
         self._port = port
         self._profile = profiles.PROFILES[profile]
@@ -51,7 +60,7 @@ class LocalGuests:
         chance = random.Random(f"{self._seed}/{number}")
         made = engine.Engine(self._profile, chance, history_bound=FLEET_HISTORY_EVENTS)
         made.adopt(containers.furnish(chance, count, made.now()))
-        guest = SimulatedGuest(name, number, (address(number), self._port), made, self.lot)
+        guest = SimulatedGuest(name, number, (address(number, self._block), self._port), made, self.lot)
         self.guests[number] = guest
         self._list.append(guest)
         return guest
@@ -70,7 +79,12 @@ class LocalGuests:
 
 
 class SimulatedGuests:
-    """A `GuestMaker`; with `processes`, all guests live in that many children, else only those beyond 2,000 do."""
+    """A `GuestMaker`; with `processes`, all guests live in that many children, else only those beyond 2,000 do.
+
+    Two makers side by side need `block`s of addresses of their own, set before the first guest is made.
+    """
+
+    block = BLOCK
 
     def __init__(
         self,
@@ -102,7 +116,7 @@ class SimulatedGuests:
     @property
     def networks(self) -> tuple[str, ...]:
         """The network of all simulated guests."""
-        return (NETWORK,)
+        return (f"127.{self.block}.0.0/16",)
 
     async def make(self, name: str, number: int, containers: int) -> SimulatedGuest | fleet.DistantGuest:
         """Guest `number`, not started."""
@@ -114,7 +128,7 @@ class SimulatedGuests:
             return local.make(name, number, containers)
         await child.order(fleet.Make(name, number, containers))
         child.guests += 1
-        return fleet.DistantGuest(name, number, (address(number), self._port), local.lot, child)
+        return fleet.DistantGuest(name, number, (address(number, self.block), self._port), local.lot, child)
 
     async def authorize(self, public_keys: tuple[str, ...]) -> None:
         """Let the owners of these keys in to every guest, and nobody else."""
@@ -161,7 +175,7 @@ class SimulatedGuests:
             host_keys = await asyncio.to_thread(keys.load, self._key_path)
             lot = Lot(DEFAULT_USER, host_keys, self._key_path)
             lot.authorize(self._authorized)
-            self._local = LocalGuests(lot, seed=self._seed, port=self._port, profile=self._profile)
+            self._local = LocalGuests(lot, seed=self._seed, port=self._port, profile=self._profile, block=self.block)
         return self._local
 
     async def _child_for(self, number: int, local: LocalGuests) -> fleet.Child | None:
@@ -169,7 +183,7 @@ class SimulatedGuests:
         if shard == 0:
             return None
         if shard not in self._children:
-            setup = fleet.Setup(DEFAULT_USER, local.lot.host_keys, self._seed, self._port, self._profile)
+            setup = fleet.Setup(DEFAULT_USER, local.lot.host_keys, self._seed, self._port, self._profile, self.block)
             child = await fleet.Child.spawn(setup)
             await child.order(fleet.Authorize(self._authorized))
             self._children[shard] = child

@@ -30,7 +30,8 @@ async def _serve() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     setup = msgspec.json.decode(await orders.readline(), type=fleet.Setup)
-    guests = LocalGuests(Lot(setup.user, setup.host_keys), seed=setup.seed, port=setup.port, profile=setup.profile)
+    lot = Lot(setup.user, setup.host_keys)
+    guests = LocalGuests(lot, seed=setup.seed, port=setup.port, profile=setup.profile, block=setup.block)
     _answer(fleet.Done())
     try:
         while line := await orders.readline():

@@ -15,6 +15,7 @@ from roadstead.lab.pool.database import Change, Database, Record
 from roadstead.lab.pool.images import Images
 from roadstead.lab.pool.messages import Messages
 from roadstead.lab.pool.plugins import Plugins
+from roadstead.lab.pool.profiles import CURRENT, Profile
 from roadstead.lab.pool.sessions import Session, Sessions
 
 
@@ -86,6 +87,9 @@ class Core:
     """VM → the operation that is under way in it."""
     waiting: int = 0
     """How many calls wait for changes."""
+    profile: Profile = CURRENT
+    missing: frozenset[str] = frozenset()
+    """The calls that the profile does not know."""
     contact_seconds: float = 110.0
     """After this time the master gives up a host that does not answer."""
     domains: int = 0

@@ -195,6 +195,13 @@ class VmDriver:
         ref = self.find(name)
         self.core.database.write("VM", ref, "other_config", {**self.core.vm(ref)["other_config"], USER_KEY: user})
 
+    async def admit(self, name: str, public_key: str) -> None:
+        """Append a key in a VM's guest, as its user does, who lets a pool in."""
+        uuid = self.uuid_of(name)
+        if await self.machines.guest(uuid) is None:
+            raise ConflictError("lab-vm-without-guest", vm=name)
+        await self.machines.admit(uuid, public_key)
+
     async def new_host_key(self, name: str) -> None:
         """Give a VM's guest another SSH host key."""
         guest = await self.machines.guest(self.uuid_of(name))

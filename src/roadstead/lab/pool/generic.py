@@ -43,16 +43,17 @@ def _get_all(kind: str, call: Call) -> object:
 
 
 def _get_all_records(kind: str, call: Call) -> object:
-    return dict(call.database.all(kind))
+    return {ref: call.database.shown(kind, record) for ref, record in call.database.all(kind)}
 
 
 def _get_all_records_where(kind: str, call: Call, expression: str) -> object:
     matches = where.parse(expression)
-    return {ref: record for ref, record in call.database.all(kind) if matches(record)}
+    chosen = ((ref, record) for ref, record in call.database.all(kind) if matches(record))
+    return {ref: call.database.shown(kind, record) for ref, record in chosen}
 
 
 def _get_record(kind: str, call: Call, ref: str) -> object:
-    return call.database.get(kind, ref)
+    return call.database.shown(kind, call.database.get(kind, ref))
 
 
 def _get_by_uuid(kind: str, call: Call, uuid: str) -> object:

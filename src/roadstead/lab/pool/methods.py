@@ -40,8 +40,8 @@ def permissions(role: Role) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _list_methods(_: Call) -> object:
-    return list(METHODS)
+def _list_methods(call: Call) -> object:
+    return [name for name in METHODS if name not in call.core.missing]
 
 
 METHODS: dict[str, Method] = {

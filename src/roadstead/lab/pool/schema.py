@@ -96,20 +96,11 @@ _HOST = _schema(
     timezone ntp_mode set ntp_custom_servers bool ssh_enabled int ssh_enabled_timeout console_idle_timeout
     datetime ssh_expiry bool ssh_auto_mode""",
     API_version_major=2,
-    API_version_minor=23,
     API_version_vendor="XenSource",
     enabled=True,
     edition="xcp-ng",
     sched_policy="credit",
     tls_verification_enabled=True,
-    software_version={
-        "product_brand": "Roadstead lab",
-        "product_version": "26.17.0",
-        "product_version_text": "lab",
-        "platform_version": "3.4.0",
-        "xapi": "26.17",
-        "build_number": "lab",
-    },
 )
 
 _HOST_METRICS = _schema(

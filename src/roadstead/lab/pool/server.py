@@ -24,6 +24,7 @@ from roadstead.lab.pool.images import Images
 from roadstead.lab.pool.machines import Machines
 from roadstead.lab.pool.messages import Messages
 from roadstead.lab.pool.plugins import Plugins
+from roadstead.lab.pool.profiles import CURRENT
 from roadstead.lab.pool.sessions import Sessions
 from roadstead.lab.pool.sites import Site
 from roadstead.lab.pool.state import Folder, PoolState
@@ -71,13 +72,19 @@ class LabPool(VmDriver):
     ) -> None:
         self.folder = Folder(state)
         self.port = port
+        self.label = "lab"
+        """The name of a pool that is new."""
+        self.neighbour: LabPool | None = None
+        """A second pool of the same lab, from which VMs can be brought."""
+        self.profile = CURRENT
+        """The release that the pool passes for; chosen before it starts."""
         self.password = ""
         self.seeded_vms = 0
         """How many VMs were made for `--vms`, in all runs."""
         self.is_new = False
         """Whether this run filled the pool."""
         self._addresses = [f"{network}.{number}" for number in range(1, hosts + 1)]
-        self._guests = guests
+        self.guest_maker = guests
         self._seed = seed
         self._saved = Saved(0, {})
         self._saving = asyncio.Lock()
@@ -114,14 +121,19 @@ class LabPool(VmDriver):
     async def _fill(self, group: asyncio.TaskGroup) -> None:
         database, kept = Database(), await asyncio.to_thread(self.folder.load)
         self.is_new = kept is None
-        self.machines = Machines(database, self._guests, group)
+        self.machines = Machines(database, self.guest_maker, group)
+        self.machines.elsewhere = self.neighbour.guest_maker if self.neighbour is not None else None
         if kept is None:
-            contents.fill(database, self._addresses, self._seed)
+            contents.fill(database, self._addresses, self._seed, self.label)
         else:
             database.load(kept.database)
-            self.machines.restore(kept.machines)
+            self.machines.restore(kept.machines, kept.numbers)
             self.seeded_vms = kept.seeded_vms
         subjects.settle(database)
+        database.hidden = self.profile.hidden
+        for host in tuple(database.table("host").rows):
+            version = {"API_version_minor": self.profile.api_minor, "software_version": dict(self.profile.software)}
+            database.update("host", host, version)
         self.core = Core(
             database=database,
             sessions=Sessions(database, methods.permissions),
@@ -133,6 +145,8 @@ class LabPool(VmDriver):
             images=Images(self.folder.images),
             group=group,
             pulse=Latest(0),
+            profile=self.profile,
+            missing=self.profile.missing,
             domains=max(int(record["domid"]) for _, record in database.all("VM")),
         )
         database.listeners.append(self.core.beat)
@@ -189,7 +203,7 @@ class LabPool(VmDriver):
         """Write everything to the state folder: what was written before survives a crash."""
         async with self._saving:
             saved = self.core.database.save()
-            state = PoolState(saved, dict(self.machines.known), self.seeded_vms)
+            state = PoolState(saved, dict(self.machines.known), self.seeded_vms, self.machines.highest)
             await asyncio.to_thread(self.folder.save, state)
             self._saved = saved
 

@@ -36,6 +36,10 @@ class Machine:
     user: str = ""
     port: int = 0
     """The guest's account and port for which the VM's keys were set last."""
+    elsewhere: bool = False
+    """Its guest was made by the neighbouring pool, from which the VM was brought."""
+    admitted: tuple[str, ...] = ()
+    """The keys that were appended in the guest."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class PoolState:
     """By the VM's uuid."""
     seeded_vms: int
     """How many VMs with guests the lab made for `--vms` so far."""
+    numbers: int = 0
+    """The highest number that a guest ever had."""
 
 
 class Folder:
@@ -151,6 +157,7 @@ def _saved(state: PoolState) -> dict[str, object]:
         "generation": state.database.generation,
         "seeded_vms": state.seeded_vms,
         "machines": state.machines,
+        "numbers": state.numbers,
         "tables": tables,
     }
 
@@ -168,7 +175,8 @@ def _loaded(content: dict[str, Any]) -> PoolState:
         if name in SCHEMAS
     }
     machines = msgspec.convert(content["machines"], dict[str, Machine])
-    return PoolState(Saved(content["generation"], tables), machines, content["seeded_vms"])
+    saved = Saved(content["generation"], tables)
+    return PoolState(saved, machines, content["seeded_vms"], content.get("numbers", 0))
 
 
 def _typed(schema: Schema, record: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,6 @@ from roadstead.errors import (
     InputError,
     NotFoundError,
     RoadsteadError,
-    StartError,
 )
 from roadstead.kit import tasks
 from roadstead.lab import groups
@@ -40,9 +39,6 @@ REQUEST_BYTES = 64 * 1024
 ANSWER_S = 120.0
 ANSWER_BYTES = 256 * 1024 * 1024
 """`truth` of 10,000 VMs is tens of megabytes."""
-
-SOCKET_PATH_BYTES = 107
-"""Longer paths do not fit into a Unix socket's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +231,6 @@ def _shown(pool: LabPool, name: str) -> dict[str, object]:
 async def listening(pool: LabPool) -> AsyncIterator[None]:
     """Answer orders for `pool` for the length of the block."""
     path = pool.folder.socket
-    if len(str(path).encode()) > SOCKET_PATH_BYTES:
-        raise StartError("state-unusable", path=pool.folder.path, reason="its path is too long for a socket")
     async with groups.plain_group() as group:
         running: set[asyncio.Task[None]] = set()
 

@@ -89,6 +89,16 @@ async def test_what_was_sent_is_fetched(client: Client, pool: LabPool, vdi: str)
     assert (await get(client, pool, vdi, host=2))[1] == content
 
 
+async def test_two_may_fetch_a_disk_at_once(client: Client, pool: LabPool, vdi: str) -> None:
+    """Readers of a disk do not keep each other out; while they read, nobody removes it."""
+    async with asyncio.TaskGroup() as group:
+        both = [group.create_task(get(client, pool, vdi)) for _ in range(2)]
+    assert [len(fetched.result()[1]) for fetched in both] == [SIZE, SIZE]
+    with pool.core.images.using(vdi, writes=False):
+        assert await client.refused("VDI.destroy", vdi) == ["VDI_IN_USE", vdi, "destroy"]
+        assert b"VDI_IN_USE" in (await put(client, pool, vdi, b"x"))[1]
+
+
 async def test_good_answer_comes_before_the_failure(client: Client, pool: LabPool, vdi: str) -> None:
     """An image that is too large is answered with 200, then with 500 in the same stream; the task tells it."""
     task = await client.call("task.create", "mine", "")

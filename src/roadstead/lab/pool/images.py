@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,26 +19,31 @@ class Images:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.in_use: set[str] = set()
-        """The disks (references) that are being read or written as a whole."""
+        self._readers: Counter[str] = Counter()
+        self._writers: Counter[str] = Counter()
 
     def path(self, uuid: str) -> Path:
         """Where the image of a disk is, or would be."""
         return self._folder / f"{uuid}.raw"
 
+    def is_used(self, ref: str, *, alone: bool = True) -> bool:
+        """Whether the disk (reference) is being written as a whole or, for who wants it `alone`, read."""
+        return bool(self._writers[ref] or (alone and self._readers[ref]))
+
     @contextmanager
-    def using(self, ref: str) -> Iterator[None]:
+    def using(self, ref: str, *, writes: bool) -> Iterator[None]:
         """Keep others from the disk for the length of the block."""
-        self.in_use.add(ref)
+        users = self._writers if writes else self._readers
+        users[ref] += 1
         try:
             yield
         finally:
-            self.in_use.discard(ref)
+            users[ref] -= 1
 
     @asynccontextmanager
-    async def open(self, ref: str, uuid: str, size: int) -> AsyncIterator[int]:
-        """A file descriptor to read and write the disk's `size` bytes; others are kept from it meanwhile."""
-        with self.using(ref):
+    async def open(self, ref: str, uuid: str, size: int, *, writes: bool) -> AsyncIterator[int]:
+        """A file descriptor to read, or read and write, the disk's `size` bytes; others are kept from it meanwhile."""
+        with self.using(ref, writes=writes):
             descriptor = await asyncio.to_thread(self._open, uuid, size)
             try:
                 yield descriptor

@@ -119,7 +119,7 @@ class RawImages:
             raise http.Closing(http.page(302, f"location: {self._core.operator.origin(hosts[0])}{asked.target}"))
         devices = [self._core.database.get("VBD", vbd) for vbd in self._vdi(ref)["VBDs"]]
         used = [vbd for vbd in devices if vbd["currently_attached"] and (writes or vbd["mode"] == "RW")]
-        if used or ref in self._core.images.in_use:
+        if used or self._core.images.is_used(ref, alone=writes):
             raise http.TroubleError(f"VDI_IN_USE: [ {ref} ]")
 
     @asynccontextmanager
@@ -155,7 +155,7 @@ class RawImages:
         vdi = self._vdi(ref)
         size = int(vdi["virtual_size"])
         pieces = _chunks(stream) if "chunked" in asked.query else _pieces(stream, _length(asked))
-        async with self._core.images.open(ref, str(vdi["uuid"]), size) as file:
+        async with self._core.images.open(ref, str(vdi["uuid"]), size, writes=True) as file:
             async for where, data in pieces:
                 if where + len(data) > size:
                     raise http.TroubleError("VDI_IO_ERROR: [ Device I/O errors ]")
@@ -164,7 +164,7 @@ class RawImages:
     async def _send(self, stream: http.Stream, ref: str) -> None:
         vdi = self._vdi(ref)
         size = int(vdi["virtual_size"])
-        async with self._core.images.open(ref, str(vdi["uuid"]), size) as file:
+        async with self._core.images.open(ref, str(vdi["uuid"]), size, writes=False) as file:
             for where in range(0, size, PIECE_BYTES):
                 async with asyncio.timeout(PIECE_S):
                     await stream.send(await asyncio.to_thread(os.pread, file, PIECE_BYTES, where))

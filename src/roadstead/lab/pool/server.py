@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -152,11 +150,8 @@ class LabPool(VmDriver):
         database.listeners.append(self.core.beat)
 
     async def _open_hosts(self, stack: AsyncExitStack) -> None:
-        # Not in the state folder: the path of a socket must be short.
-        sockets = await asyncio.to_thread(tempfile.mkdtemp, prefix="roadstead-lab-")
-        stack.push_async_callback(asyncio.to_thread, shutil.rmtree, sockets)
         for number, ref in enumerate(self.core.database.table("host").rows, 1):
-            self._sites.append(await sites.open_site(self.core, self.folder, number, ref, Path(sockets)))
+            self._sites.append(await sites.open_site(self.core, self.folder, number, ref))
         for site in self._sites:
             sites.record_certificates(self.core, site)
             stack.push_async_callback(site.server.close)

@@ -39,7 +39,7 @@ class Site:
         return certificates.fingerprint(self.certificate)
 
 
-async def open_site(core: Core, folder: Folder, number: int, ref: str, sockets: Path) -> Site:
+async def open_site(core: Core, folder: Folder, number: int, ref: str) -> Site:
     """The host `number` (from 1), not listening yet; its certificate is made when there is none."""
     address = str(core.database.get("host", ref)["address"])
     certificate, context = await asyncio.to_thread(_identity, folder, number, address)
@@ -47,7 +47,7 @@ async def open_site(core: Core, folder: Folder, number: int, ref: str, sockets: 
     handlers = {("PUT", "/import_raw_vdi"): images.put, ("GET", "/export_raw_vdi"): images.get}
     server = HostServer(core.group, context, service.answer, handlers)
     local = HostServer(core.group, None, service.answer, handlers)
-    return Site(number, ref, address, certificate, context, server, local, sockets / f"xapi-{number}")
+    return Site(number, ref, address, certificate, context, server, local, folder.xapi(number))
 
 
 def _identity(folder: Folder, number: int, address: str) -> tuple[bytes, ssl.SSLContext]:
@@ -83,6 +83,8 @@ def record_certificates(core: Core, site: Site) -> None:
 async def listen(sites: list[Site], port: int) -> int:
     """Let all hosts listen, at their sockets and on one port (0: one that is free everywhere).  Returns it."""
     for site in sites:
+        # One that a killed lab left is ours: the folder's lock is held.
+        await asyncio.to_thread(site.socket.unlink, missing_ok=True)
         await site.local.listen_unix(site.socket)
     for _ in range(_PORT_TRIES if port == 0 else 1):
         try:

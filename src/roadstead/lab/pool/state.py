@@ -23,6 +23,9 @@ from roadstead.lab.pool.values import Date
 FORMAT = 1
 _PASSWORD_BYTES = 18
 
+SOCKET_PATH_BYTES = 107
+"""Longer paths do not fit into a Unix socket's address."""
+
 
 @dataclass(slots=True)
 class Machine:
@@ -72,6 +75,10 @@ class Folder:
         """The control socket."""
         return self.path / "control.sock"
 
+    def xapi(self, number: int) -> Path:
+        """The Unix socket on which the host `number`, from 1, answers its own programs."""
+        return self.path / f"xapi-{number}.sock"
+
     def certificate(self, number: int) -> Path:
         """The key and certificate of the host `number`, from 1."""
         return self.path / f"host-{number}.pem"
@@ -102,6 +109,8 @@ class Folder:
 
     def open(self) -> None:
         """Make the folder and hold it; StartError when it is unusable or another lab holds it."""
+        if len(str(self.socket).encode()) > SOCKET_PATH_BYTES:
+            raise StartError("state-unusable", path=self.path, reason="its path is too long for a socket")
         self.make()
         try:
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

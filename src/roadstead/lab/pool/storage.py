@@ -53,7 +53,7 @@ def _count(core: Core, sr: str) -> None:
 
 async def remove_disk(core: Core, ref: str) -> None:
     """Remove a disk that no running VM uses, with the devices that show it; drives lose their CD."""
-    if ref in core.images.in_use or any(_is_attached(core, vbd) for vbd in core.database.get("VDI", ref)["VBDs"]):
+    if core.images.is_used(ref) or any(_is_attached(core, vbd) for vbd in core.database.get("VDI", ref)["VBDs"]):
         raise failures.Failure("VDI_IN_USE", ref, "destroy")
     vdi = core.database.get("VDI", ref)
     for vbd in vdi["VBDs"]:
@@ -71,7 +71,7 @@ async def copy_disk(core: Core, ref: str, sr: str, **fields: object) -> str:
     vdi = core.database.get("VDI", ref)
     kept = {name: vdi[name] for name in ("name_label", *_SHARED_BY_COPY)}
     copy = new_disk(core, sr, int(vdi["virtual_size"]), {**kept, **fields})
-    with core.images.using(copy):
+    with core.images.using(ref, writes=False), core.images.using(copy, writes=True):
         await core.images.copy(str(vdi["uuid"]), str(core.database.get("VDI", copy)["uuid"]))
     return copy
 
@@ -184,7 +184,7 @@ def need_unshared(core: Core, ref: str) -> None:
     vdi = core.database.get("VDI", vbd["VDI"])
     others = [core.database.get("VBD", other) for other in vdi["VBDs"] if other != ref and _is_attached(core, other)]
     writes = any(other["mode"] == "RW" for other in others) or (others and vbd["mode"] == "RW")
-    if vbd["VDI"] in core.images.in_use or (writes and not vdi["sharable"]):
+    if core.images.is_used(vbd["VDI"], alone=vbd["mode"] == "RW") or (writes and not vdi["sharable"]):
         raise failures.Failure("VDI_IN_USE", str(vbd["VDI"]), "attach")
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import time
+import xmlrpc.client
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,6 +117,40 @@ async def test_client_from_pypi_works_over_xml(pool: LabPool) -> None:
     assert seen["master"] == "127.88.0.1"
     assert seen["failure"][0] == "VM_BAD_POWER_STATE"
     assert len(pool.core.sessions) == 0
+
+
+def _disks_and_messages(url: str, password: str) -> dict[str, Any]:
+    """What PyPI's client, for which numbers are strings, sees of disks, drives and messages."""
+    with XenAPI.Session(url, ignore_ssl=True) as session:
+        session.xenapi.login_with_password("root", password, "1.0", "disks")
+        api = session.xenapi
+        vm = api.VM.get_by_name_label("vm1")[0]
+        uuid, (sr,) = api.VM.get_uuid(vm), api.SR.get_by_name_label("labsr")
+        disk = {"SR": sr, "virtual_size": "1048576", "type": "system", "sharable": False, "read_only": False}
+        vdi = api.VDI.create({**disk, "name_label": "Automatic Config Drive", "other_config": {"config-drive": "True"}})
+        qos = {"qos_algorithm_type": "", "qos_algorithm_params": {}}
+        device = {"VM": vm, "VDI": vdi, "userdevice": "0", "bootable": False, "mode": "RO", "type": "Disk", **qos}
+        vbd = api.VBD.create({**device, "empty": False, "other_config": {}})
+        message = api.message.create("Container Management cannot monitor VM", "3", "VM", uuid, "é <&>\n")
+        seen = {
+            "size": api.VDI.get_virtual_size(vdi),
+            "vbd": api.VBD.get_record(vbd),
+            "since": list(api.message.get_since(xmlrpc.client.DateTime(0))),
+            "of_vm": list(api.message.get("VM", uuid, xmlrpc.client.DateTime("20990101T00:00:00Z"))),
+            "message": api.message.get_record(message),
+        }
+        session.xenapi.session.logout()
+    return {**seen, "ref": message}
+
+
+async def test_client_from_pypi_makes_disks_and_messages(pool: LabPool) -> None:
+    """PyPI's XenAPI makes a config drive and a message over XML-RPC, and reads them as XAPI writes them."""
+    seen = await asyncio.to_thread(_disks_and_messages, pool.url, pool.password)
+
+    assert seen["size"] == "4194304"
+    assert (seen["vbd"]["allowed_operations"], seen["vbd"]["currently_attached"]) == (["attach"], False)
+    assert (seen["since"], seen["of_vm"]) == ([seen["ref"]], [])
+    assert (seen["message"]["priority"], seen["message"]["body"]) == ("3", "é <&>\n")
 
 
 def _plugins(url: str, password: str, hosts: list[str]) -> list[Any]:

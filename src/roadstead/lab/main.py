@@ -87,9 +87,11 @@ class LabReady:
     @property
     def line(self) -> str:
         """The one line that `--json` prints."""
-        return json.dumps(self._told())
+        return json.dumps(self.told)
 
-    def _told(self) -> dict[str, object]:
+    @property
+    def told(self) -> dict[str, object]:
+        """The same, not yet as text."""
         told: dict[str, object] = {
             "url": self.url,
             "fingerprint": self.fingerprint,
@@ -98,7 +100,7 @@ class LabReady:
             "state": str(self.state),
             "admit": list(self.admit),
         }
-        return told if self.second is None else {**told, "second": self.second._told()}  # noqa: SLF001 - of its kind
+        return told if self.second is None else {**told, "second": self.second.told}
 
 
 async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> None:

@@ -68,6 +68,7 @@ async def test_wrong_objects_and_classes_are_refused(client: Client) -> None:
     """An unknown object, a class of which there is none, and a class that does not exist."""
     assert await client.refused("message.create", "G", 3, "VM", "zz", "") == ["UUID_INVALID", "VM", "zz"]
     assert await client.refused("message.create", "G", 3, "VMPP", "zz", "") == ["UUID_INVALID", "VMPP", "zz"]
+    assert await client.refused("message.create", "G", 3, "VM", "zz", "a\x01b") == ["INVALID_VALUE", "UTF8 expected"]
     assert await client.refused("message.get", "VM", "zz", LONG_AGO) == ["UUID_INVALID"]
     assert await client.refused("message.get", "Nope", "zz", LONG_AGO) == [
         "INTERNAL_ERROR",

@@ -8,7 +8,7 @@ from roadstead.lab.pool import failures, values
 from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.core import Call, Method, Methods
 from roadstead.lab.pool.database import Record
-from roadstead.lab.pool.text import longest_valid
+from roadstead.lab.pool.text import longest_valid, need_valid
 from roadstead.lab.pool.values import Date
 
 _TABLES = {
@@ -34,9 +34,10 @@ def _need_object(call: Call, cls: str, uuid: str, *told: str) -> None:
 
 
 def _create(call: Call, name: str, priority: int, cls: str, uuid: str, body: str) -> object:
+    need_valid(body)
     _need_object(call, cls, uuid, cls, uuid)
     fields = {"name": longest_valid(name), "priority": priority, "cls": cls, "obj_uuid": uuid}
-    return call.core.messages.create({**fields, "body": longest_valid(body), "timestamp": values.now()})
+    return call.core.messages.create({**fields, "body": body, "timestamp": values.now()})
 
 
 def _destroy(call: Call, ref: str) -> object:

@@ -155,6 +155,7 @@ class LabPool(VmDriver):
         for site in self._sites:
             sites.record_certificates(self.core, site)
             stack.push_async_callback(site.server.close)
+            stack.push_async_callback(asyncio.to_thread, site.socket.unlink, missing_ok=True)
             stack.push_async_callback(site.local.close)
         await self.save()
         self.port = await sites.listen(self._sites, self.port)

@@ -136,9 +136,12 @@ class _Wanted:
 async def _second(stack: AsyncExitStack, options: LabOptions) -> LabPool:
     """The second pool, in a folder within that of the first, at addresses of its own."""
     changed = replace(options, vms=options.second, seed=options.seed + 1, conformance=False)
-    state = _absolute(options.state) / "second"
+    state = _absolute(options.state)
+    # The outer folder first, so that it is its owner's alone.
+    await asyncio.to_thread(Folder(state).make)
     return await _open(
-        stack, _Wanted(changed, state, label="lab-2", network=SECOND_HOSTS, block=BLOCK + 1, first=SECOND_FIRST)
+        stack,
+        _Wanted(changed, state / "second", label="lab-2", network=SECOND_HOSTS, block=BLOCK + 1, first=SECOND_FIRST),
     )
 
 

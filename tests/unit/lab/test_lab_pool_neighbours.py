@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import json
 import re
-from collections.abc import AsyncIterator
+import stat
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +37,14 @@ async def lab(options: LabOptions) -> AsyncIterator[LabReady]:
             yield await ready
         finally:
             running.cancel()
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Wait until no other test here runs a lab: the guests of both would have the same addresses."""
+    with (tmp_path_factory.getbasetemp().parent / "simulated-guests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +125,7 @@ async def test_old_packs_keys_are_there(tmp_path: Path) -> None:
 
 async def test_second_pool_is_a_pool_of_its_own(tmp_path: Path) -> None:
     """It has other hosts, ids, guests and keys; `--json` tells both."""
-    async with lab(options(tmp_path)) as ready, aiohttp.ClientSession() as web:
+    async with lab(options(tmp_path / "lab")) as ready, aiohttp.ClientSession() as web:
         assert ready.second is not None
         told = json.loads(ready.line)
         async with side(web, ready) as one, side(web, ready.second) as two:
@@ -123,7 +133,8 @@ async def test_second_pool_is_a_pool_of_its_own(tmp_path: Path) -> None:
             theirs = await two.address("queue-101")
             assert await admitted(theirs, await two.key())
             assert not await admitted(theirs, await one.key())
-        truth = await lab_do(tmp_path / "second", "truth")
+        truth = await lab_do(tmp_path / "lab" / "second", "truth")
+        assert stat.S_IMODE((tmp_path / "lab").stat().st_mode) == 0o700
 
     assert re.match(r"https://127\.88\.1\.1:\d+$", told["second"]["url"])
     assert (told["admit"], told["second"]["admit"]) == (["127.89.0.0/16"], ["127.90.0.0/16"])

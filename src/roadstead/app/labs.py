@@ -85,16 +85,17 @@ def _tell(ready: LabReady, options: LabOptions) -> None:
     if options.json:
         print(ready.line, flush=True)
         return
-    admit = " ".join(f"--admit {network}" for network in ready.admit)
+    both = "" if ready.second is None else f"\n\nand its second pool with:\n\n{_command(ready.second)}"
     print(
-        f"""The lab is ready. Make it known to a server with:
-
-  roadstead pool add {ready.url} --user {ready.user} --password-file {ready.password_file} \\
-    --fingerprint {ready.fingerprint} {admit}
-
-Ctrl-C ends it.""",
-        flush=True,
+        f"The lab is ready. Make it known to a server with:\n\n{_command(ready)}{both}\n\nCtrl-C ends it.", flush=True
     )
+
+
+def _command(ready: LabReady) -> str:
+    """What makes a pool known, as it is typed."""
+    admit = " ".join(f"--admit {network}" for network in ready.admit)
+    return f"""  roadstead pool add {ready.url} --user {ready.user} --password-file {ready.password_file} \\
+    --fingerprint {ready.fingerprint} {admit}"""
 
 
 def _say(text: str) -> None:

@@ -21,6 +21,10 @@ LabState = Annotated[
 ]
 Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that containers make by themselves, in all.")]
 
+SecondPool = Annotated[
+    int, typer.Option(metavar="N", help="Run a second pool with this many VMs, too; `lab do bring` moves one over.")
+]
+
 lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")
 app.add_typer(lab, name="lab", rich_help_panel=STARTING)
 
@@ -72,6 +76,13 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         list[str] | None,
         typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
     ] = None,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A plugin of the hosts; repeatable.")
+    ] = None,
+    conformance: Annotated[bool, typer.Option("--conformance", help="Hold what tests/data/xapi/probe needs.")] = False,
+    historic: Annotated[bool, typer.Option("--historic", help="Hold the keys that the xscontainer pack left.")] = False,
+    second_pool: SecondPool = 0,
+    profile: Annotated[str, typer.Option(metavar="8.2|8.3|current", help="The release to pass for.")] = "current",
     network: Annotated[str, typer.Option(help="Where real guests get their addresses from.")] = "10.213.0.0/16",
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when the lab is ready.")] = False,
 ) -> None:
@@ -81,6 +92,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Examples:
       roadstead lab --vms 50 --rate 10
       roadstead lab --guests none --vm mine=192.0.2.7@admin
+      roadstead lab --second-pool 2 --historic                then: roadstead lab do bring queue-101
       roadstead lab do stop web-1                             act on the running lab
     """
     from roadstead.app import labs
@@ -100,6 +112,11 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         port=port,
         seed=seed,
         vm=tuple(vm or ()),
+        plugin=tuple(plugin or ()),
+        conformance=conformance,
+        historic=historic,
+        second=second_pool,
+        profile=profile,
         network=network,
         json=json,
     )

@@ -338,6 +338,12 @@ RUNNING = {
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),
+    "lab-without-second-pool": Code(
+        409, "The lab has no second pool to bring a VM from.", "Start the lab with --second-pool 2."
+    ),
+    "lab-without-pool-key": Code(
+        409, "The pool has no key yet that a guest could let in.", "Make one with `roadstead pool key show POOL`."
+    ),
     "lab-guest-without-inside": Code(
         409,
         "The guest of the VM {vm} is simulated or still starting: there is no inside to enter.",

@@ -24,10 +24,10 @@ from roadstead.errors import (
     InputError,
     NotFoundError,
     RoadsteadError,
-    StartError,
 )
 from roadstead.kit import tasks
 from roadstead.lab import groups
+from roadstead.lab.pool import moving
 from roadstead.lab.pool.failures import Failure
 from roadstead.lab.pool.http import Mood
 from roadstead.lab.pool.schema import SCHEMAS
@@ -39,9 +39,6 @@ REQUEST_BYTES = 64 * 1024
 ANSWER_S = 120.0
 ANSWER_BYTES = 256 * 1024 * 1024
 """`truth` of 10,000 VMs is tens of megabytes."""
-
-SOCKET_PATH_BYTES = 107
-"""Longer paths do not fit into a Unix socket's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +80,20 @@ async def _stop(pool: LabPool, order: Order) -> object:
 
 async def _migrate(pool: LabPool, order: Order) -> object:
     await pool.migrate_vm(order.vm, order.host())
+    return _shown(pool, order.vm)
+
+
+async def _bring(pool: LabPool, order: Order) -> object:
+    if pool.neighbour is None:
+        raise ConflictError("lab-without-second-pool")
+    return _shown(pool, await moving.bring(pool, pool.neighbour, order.vm))
+
+
+async def _admit(pool: LabPool, order: Order) -> object:
+    keys = pool.machines.public_keys()
+    if not keys:
+        raise ConflictError("lab-without-pool-key")
+    await pool.admit(order.vm, keys[0])
     return _shown(pool, order.vm)
 
 
@@ -187,6 +198,8 @@ VERBS: dict[str, Run] = {
     "destroy": _destroy,
     "address": _address,
     "truth": _truth,
+    "bring": _bring,
+    "admit": _admit,
     "host-key": _host_key,
     "door": _door,
     "rate": _rate,
@@ -199,7 +212,7 @@ VERBS: dict[str, Run] = {
     "lose-deletions": _lose_deletions,
 }
 """Every verb.  In the place of the VM, `master`, `certificate` and `host` take a host's number, `rate` events a second,
-`mood` a word of `Mood`, `lose-deletions` a class of XAPI."""
+`mood` a word of `Mood`, `lose-deletions` a class of XAPI; `bring` takes a VM of the second pool."""
 
 PASSING = frozenset({"truth", "door", "rate", "mood", "host"})
 """The verbs that change nothing which is kept; what the others did survives a lab that is killed."""
@@ -221,8 +234,6 @@ def _shown(pool: LabPool, name: str) -> dict[str, object]:
 async def listening(pool: LabPool) -> AsyncIterator[None]:
     """Answer orders for `pool` for the length of the block."""
     path = pool.folder.socket
-    if len(str(path).encode()) > SOCKET_PATH_BYTES:
-        raise StartError("state-unusable", path=pool.folder.path, reason="its path is too long for a socket")
     async with groups.plain_group() as group:
         running: set[asyncio.Task[None]] = set()
 

@@ -6,7 +6,8 @@ import asyncio
 import json
 import resource
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,14 +16,21 @@ from roadstead.lab import control
 from roadstead.lab.guests import GuestMaker
 from roadstead.lab.guests.real import RealGuests
 from roadstead.lab.guests.simulated import SimulatedGuests
-from roadstead.lab.pool import contents
+from roadstead.lab.pool import contents, dom0, historic
 from roadstead.lab.pool.driver import NewVm
+from roadstead.lab.pool.profiles import CURRENT, PROFILES
 from roadstead.lab.pool.server import LabPool
 from roadstead.lab.pool.state import Folder
 from roadstead.model import parse_address
 
 PORT = 8443
 NETWORK = "10.213.0.0/16"
+HOSTS, SECOND_HOSTS = "127.88.0", "127.88.1"
+"""Where the hosts of the two pools are."""
+SECOND_FIRST = 101
+SECOND_MOST = 2_000
+CONFORMANCE_VMS = ("vm1", "vm2")
+LABPLUG = Path(dom0.__file__).parent / "labplug"
 
 _FILES_OF_ONE_GUEST = 6
 _FILES_BESIDES = 1024
@@ -44,6 +52,16 @@ class LabOptions:
     seed: int = 0
     vm: tuple[str, ...] = field(default=())
     """VMs of somebody else: `NAME=ADDRESS[,ADDRESS…][@USER]`."""
+    plugin: tuple[Path, ...] = field(default=())
+    """Files for the hosts' plugin folder."""
+    conformance: bool = False
+    """Whether the pool holds what the conformance script asks for."""
+    historic: bool = False
+    """Whether the old pack's keys are there already."""
+    second: int = 0
+    """How many VMs a second pool has; none: there is no second pool."""
+    profile: str = CURRENT.name
+    """The release that the pools pass for."""
     network: str = NETWORK
     """Where real guests get their addresses from."""
     json: bool = False
@@ -64,11 +82,18 @@ class LabReady:
     """The networks of its guests, for `pool add --admit`."""
     notes: tuple[str, ...] = ()
     """Sentences that the operator should read, for example that the limit of open files is too low."""
+    second: LabReady | None = None
+    """The second pool."""
 
     @property
     def line(self) -> str:
         """The one line that `--json` prints."""
-        told = {
+        return json.dumps(self.told)
+
+    @property
+    def told(self) -> dict[str, object]:
+        """The same, not yet as text."""
+        told: dict[str, object] = {
             "url": self.url,
             "fingerprint": self.fingerprint,
             "user": self.user,
@@ -76,7 +101,7 @@ class LabReady:
             "state": str(self.state),
             "admit": list(self.admit),
         }
-        return json.dumps(told)
+        return told if self.second is None else {**told, "second": self.second.told}
 
 
 async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> None:
@@ -87,24 +112,77 @@ async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> 
     """
     extra = tuple(_parse_vm(text) for text in _checked(options).vm)
     notes = _raise_open_files(options)
+    async with AsyncExitStack() as stack:
+        second = await _second(stack, options) if options.second else None
+        pool = await _open(stack, _Wanted(options, _absolute(options.state), extra=extra, neighbour=second))
+        ready(await _ready(pool, notes, None if second is None else await _ready(second)))
+        await asyncio.get_running_loop().create_future()
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One pool of the lab: what tells it apart from the other."""
+
+    options: LabOptions
+    state: Path
+    extra: tuple[NewVm, ...] = ()
+    neighbour: LabPool | None = None
+    label: str = "lab"
+    network: str = HOSTS
+    first: int = 1
+    """The number in the name of its first VM."""
+
+
+async def _second(stack: AsyncExitStack, options: LabOptions) -> LabPool:
+    """The second pool, in a folder within that of the first, at addresses of its own."""
+    changed = replace(options, vms=options.second, seed=options.seed + 1, conformance=False)
     state = _absolute(options.state)
-    maker = await asyncio.to_thread(_guest_maker, options, state)
-    async with LabPool(state, hosts=options.hosts, port=options.port, guests=maker, seed=options.seed) as pool:
-        await _populate(pool, options, extra)
-        await pool.machines.set_rate(options.rate)
-        async with control.listening(pool):
-            ready(
-                LabReady(
-                    url=pool.url,
-                    fingerprint=pool.fingerprint,
-                    user=pool.user,
-                    password_file=pool.folder.password_file,
-                    state=state,
-                    admit=await pool.machines.networks(),
-                    notes=notes + _boot_notes(pool),
-                )
-            )
-            await asyncio.get_running_loop().create_future()
+    # The outer folder first, so that it is its owner's alone.
+    await asyncio.to_thread(Folder(state).make)
+    return await _open(
+        stack,
+        _Wanted(changed, state / "second", label="lab-2", network=SECOND_HOSTS, first=SECOND_FIRST),
+    )
+
+
+async def _open(stack: AsyncExitStack, wanted: _Wanted) -> LabPool:
+    """Start a pool, with all that it is to hold, until `stack` is closed."""
+    options = wanted.options
+    maker = await asyncio.to_thread(_guest_maker, wanted)
+    pool = LabPool(
+        wanted.state,
+        hosts=options.hosts,
+        port=options.port,
+        network=wanted.network,
+        guests=maker,
+        seed=options.seed,
+    )
+    pool.label, pool.profile, pool.neighbour = wanted.label, PROFILES[options.profile], wanted.neighbour
+    await stack.enter_async_context(pool)
+    if options.conformance:
+        pool.add_bare_vms(*CONFORMANCE_VMS)
+    for file in (*options.plugin, *((LABPLUG,) if options.conformance else ())):
+        await pool.core.plugins.install(file)
+    await _populate(pool, options, wanted)
+    if options.historic:
+        await historic.leave(pool)
+        await pool.save()
+    await pool.machines.set_rate(options.rate)
+    await stack.enter_async_context(control.listening(pool))
+    return pool
+
+
+async def _ready(pool: LabPool, notes: tuple[str, ...] = (), second: LabReady | None = None) -> LabReady:
+    return LabReady(
+        url=pool.url,
+        fingerprint=pool.fingerprint,
+        user=pool.user,
+        password_file=pool.folder.password_file,
+        state=pool.folder.path,
+        admit=await pool.machines.networks(),
+        notes=notes + _boot_notes(pool),
+        second=second,
+    )
 
 
 async def lab_do(state: Path, verb: str, vm: str = "", value: str | None = None) -> dict[str, object]:
@@ -124,6 +202,12 @@ def _checked(options: LabOptions) -> LabOptions:
         value = getattr(options, name)
         if not least <= value <= most:
             raise InputError("field-invalid", field=f"--{name}", reason=f"{value} is not between {least} and {most}")
+    if not 0 <= options.second <= SECOND_MOST:
+        reason = f"{options.second} is not between 0 and {SECOND_MOST}"
+        raise InputError("field-invalid", field="--second-pool", reason=reason)
+    if options.profile not in PROFILES:
+        reason = f"{options.profile} is not one of {', '.join(PROFILES)}"
+        raise InputError("field-invalid", field="--profile", reason=reason)
     if not 0 <= options.rate < float("inf"):
         raise InputError("field-invalid", field="--rate", reason=f"{options.rate} is not a rate")
     return options
@@ -141,25 +225,26 @@ def _parse_vm(text: str) -> NewVm:
     return NewVm(name, 0, enabled=False, addresses=addresses, user=user)
 
 
-def _guest_maker(options: LabOptions, state: Path) -> GuestMaker | None:
+def _guest_maker(wanted: _Wanted) -> GuestMaker | None:
+    options = wanted.options
     if options.guests == "none":
         return None
-    folder = Folder(state)
+    folder = Folder(wanted.state)
     folder.make()
     if options.guests == "real":
         return RealGuests(folder.guests, options.network)
     return SimulatedGuests(folder.guests, options.rate, options.seed)
 
 
-async def _populate(pool: LabPool, options: LabOptions, extra: tuple[NewVm, ...]) -> None:
+async def _populate(pool: LabPool, options: LabOptions, of: _Wanted) -> None:
     """Make the VMs that are missing, and let those of others announce what was asked for."""
     missing = max(0, options.vms - pool.seeded_vms)
-    for name in contents.names(missing, pool.seeded_vms + 1):
+    for name in contents.names(missing, pool.seeded_vms + of.first):
         await pool.make_vm(NewVm(name, options.containers), wait=False)
     pool.seeded_vms += missing
     if pool.is_new:
         pool.decorate()
-    for wanted in extra:
+    for wanted in of.extra:
         await _adopt(pool, wanted)
     await pool.machines.booted()
     await pool.save()

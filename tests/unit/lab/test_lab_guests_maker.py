@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import random
@@ -81,6 +82,22 @@ async def test_keys_are_authorised_for_all_guests_at_once(maker: guests.GuestMak
     for guest in made:
         with pytest.raises(asyncssh.PermissionDenied):
             await connect(guest)
+
+
+async def test_guest_admits_one_more_key(maker: guests.GuestMaker) -> None:
+    """A key that is appended in one guest opens that guest, whatever the pool's keys are; its pin is what it shows."""
+    first, second = [await maker.make(f"web-{number}", number, 1) for number in (1, 2)]
+    await maker.authorize(())
+    for guest in (first, second):
+        await guest.start()
+    await first.admit(KEY_LINE)
+
+    (await connect(first)).abort()
+    with pytest.raises(asyncssh.PermissionDenied):
+        await connect(second)
+    for _ in range(2):
+        assert base64.b64decode(await first.pin()) == await _shown_key(first)
+        await first.new_host_key()
 
 
 async def test_guests_misbehave_wherever_they_live(maker: SimulatedGuests) -> None:

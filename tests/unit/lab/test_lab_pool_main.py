@@ -16,7 +16,7 @@ import pytest
 from roadstead.errors import AmbiguousError, ConflictError, InputError, NotFoundError, RoadsteadError, StartError
 from roadstead.lab import control
 from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
-from roadstead.lab.pool.accounts import ACCOUNTS
+from roadstead.lab.pool.accounts import ROOT_ACCOUNT
 from roadstead.lab.pool.server import LabPool
 from tests.unit.lab.pool_support import PlainGuests
 
@@ -210,7 +210,7 @@ async def test_orders_break_the_pool(tmp_path: Path) -> None:
         assert (await lab_do(tmp_path, "certificate", "2"))["fingerprint"] != fingerprint
         assert (await lab_do(tmp_path, "master", "2"))["url"] == pool.urls[1]
         assert (await lab_do(tmp_path, "restart", "", "crash"))["url"] == pool.url
-        pool.core.sessions.open(ACCOUNTS["root"], "mine", "host")
+        pool.core.sessions.open(ROOT_ACCOUNT, "mine", "host")
         assert (await lab_do(tmp_path, "sessions"))["ended"] == {"mine": 1}
         await lab_do(tmp_path, "mood", "silent", "1")
         await lab_do(tmp_path, "host", "1", "down")

@@ -44,6 +44,12 @@ class Guest(Protocol):
     async def new_host_key(self) -> None:
         """Give it another SSH host key, as a reinstalled guest would have."""
 
+    async def pin(self) -> str:
+        """Its ed25519 host key as pools hold it: base64, without the name of its type."""
+
+    async def admit(self, public_key: str) -> None:
+        """Let the owner of this key in, too, as somebody does who appends it to `authorized_keys` in the guest."""
+
     async def truth(self) -> list[dict[str, object]]:
         """Its containers as it knows them itself: `id` (64 digits), `name` and `state` of each."""
 

@@ -19,7 +19,7 @@ ANSWER_SECONDS = 60.0
 ANSWER_BOUND_BYTES = 256 * 1024 * 1024
 END_SECONDS = 5.0
 
-Verb = Literal["start", "stop", "destroy", "new_host_key", "truth", "misbehave"]
+Verb = Literal["start", "stop", "destroy", "new_host_key", "truth", "misbehave", "admit"]
 
 
 class Setup(msgspec.Struct):
@@ -176,6 +176,16 @@ class DistantGuest:
         """Show another host key."""
         await self._lot.renew(self.number)
         await self._tell("new_host_key")
+
+    async def pin(self) -> str:
+        """Its host key in base64."""
+        host_keys = self._lot.host_keys
+        key = keys.ed25519_key(host_keys.secret, self.number, host_keys.generations.get(str(self.number), 0))
+        return key.export_public_key().decode().split()[1]
+
+    async def admit(self, public_key: str) -> None:
+        """Let the owner of this key in, too."""
+        await self._tell("admit", (public_key,))
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers."""

@@ -53,6 +53,7 @@ class SimulatedGuest:
         self.faults: frozenset[str] = frozenset()
         self._address, self._port = address
         self._extra_keys = 0
+        self._admitted: frozenset[bytes] = frozenset()
         self._server: asyncio.Server | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._rsa: asyncssh.SSHKey | None = None
@@ -120,6 +121,14 @@ class SimulatedGuest:
         await self.lot.renew(self.number)
         self._options = None
 
+    async def pin(self) -> str:
+        """Its host key in base64."""
+        return self.host_key().split()[1]
+
+    async def admit(self, public_key: str) -> None:
+        """Let the owner of this key in, too."""
+        self._admitted |= {asyncssh.import_public_key(public_key).public_data}
+
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""
         return self.engine.truth()
@@ -174,7 +183,8 @@ class SimulatedGuest:
 
     def admits(self, user: str, public_data: bytes) -> bool:
         """Whether this user may sign in with this key."""
-        return "key-rejected" not in self.faults and user == self.lot.user and public_data in self.lot.keys
+        known = public_data in self.lot.keys or public_data in self._admitted
+        return "key-rejected" not in self.faults and user == self.lot.user and known
 
     def opened(self, connection: sshd.Abortable) -> None:
         """A connection was made."""

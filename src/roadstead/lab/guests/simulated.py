@@ -39,8 +39,8 @@ class LocalGuests:
         profile: str = profiles.DEFAULT_PROFILE,
     ) -> None:
         self.lot = lot
-        self._seed = seed
         self._block = block
+        self._seed = seed
         self._port = port
         self._profile = profiles.PROFILES[profile]
         self.guests: dict[int, SimulatedGuest] = {}

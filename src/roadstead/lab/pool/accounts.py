@@ -1,4 +1,4 @@
-"""Who may do what: XAPI's roles, the lab's accounts, and which role a call needs."""
+"""Who may do what: XAPI's roles, who can sign in, and which role a call needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import hmac
 from dataclasses import dataclass
 
 from roadstead.lab.pool import failures
+from roadstead.lab.pool.database import Database
+from roadstead.lab.pool.values import NULL
 
 
 class Role(enum.IntEnum):
@@ -24,6 +26,11 @@ class Role(enum.IntEnum):
         """The role as XAPI spells it."""
         return self.name.lower().replace("_", "-")
 
+    @classmethod
+    def of(cls, label: str) -> Role:
+        """The role that XAPI spells so."""
+        return cls[label.upper().replace("-", "_")]
+
 
 _AS_LISTED = (
     Role.VM_POWER_ADMIN,
@@ -40,29 +47,62 @@ ROOT = "root"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who can sign in; the superuser passes every check."""
+    """Whose session it is, with the role that he had when he signed in; the superuser passes every check."""
 
     name: str
     role: Role
     superuser: bool = False
+    identifier: str = ""
+    """By what the directory knows a subject."""
+    subject: str = NULL
+    """The subject's reference."""
 
 
-ACCOUNTS = {
-    ROOT: Account(ROOT, Role.POOL_ADMIN, superuser=True),
-    **{role.label: Account(role.label, role) for role in Role},
+ROOT_ACCOUNT = Account(ROOT, Role.POOL_ADMIN, superuser=True)
+INTERNAL = Account("", Role.POOL_ADMIN, superuser=True)
+"""Whose session the hosts of a pool use among themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in the directory that the pool asks who somebody is, and what he is in a new pool."""
+
+    identifier: str
+    role: Role | None = None
+    is_subject: bool = True
+
+
+DIRECTORY = {
+    **{role.label: Person(f"u{1000 + role}", role) for role in Role},
+    "norole": Person("u1006"),
+    "stranger": Person("u1007", is_subject=False),
 }
-"""The lab's accounts: root, and one for each role, named like the role.  All have the pool's password."""
+"""By name: one for each role, named like it, a subject without a role, and somebody who is no subject of the pool.
+All have the pool's password."""
 
 
-def sign_in(name: str, password: str, expected: str) -> Account:
-    """The account `name`, when the password is right."""
-    account = ACCOUNTS.get(name)
-    if account is None:
+def sign_in(database: Database, name: str, password: str, expected: str) -> Account:
+    """The account `name`, when the password is right and the pool lets it in."""
+    person = DIRECTORY.get(name)
+    if person is None and name != ROOT:
         reason = "User not known to the underlying authentication module"
         raise failures.Failure("SESSION_AUTHENTICATION_FAILED", name, reason)
     if not hmac.compare_digest(password.encode(), expected.encode()):
         raise failures.Failure("SESSION_AUTHENTICATION_FAILED", name, "Authentication failure")
-    return account
+    return ROOT_ACCOUNT if person is None else _subject(database, name, person)
+
+
+def _subject(database: Database, name: str, person: Person) -> Account:
+    """Somebody of the directory as the pool's subject that he is now."""
+    who = f"Subject {name} (identifier {person.identifier})"
+    found = [ref for ref, each in database.all("subject") if each["subject_identifier"] == person.identifier]
+    if not found:
+        raise failures.Failure("SESSION_AUTHORIZATION_FAILED", name, f"{who} is not authorized in this pool")
+    roles = [Role.of(database.get("role", ref)["name_label"]) for ref in database.get("subject", found[0])["roles"]]
+    if not roles:
+        reason = f"{who} has no roles in this pool"
+        raise failures.Failure("RBAC_PERMISSION_DENIED", "session.login_with_password", reason)
+    return Account(name, max(roles), identifier=person.identifier, subject=found[0])
 
 
 def check(account: Account, permission: str, needed: Role) -> None:
@@ -74,12 +114,18 @@ def check(account: Account, permission: str, needed: Role) -> None:
     raise failures.Failure("RBAC_PERMISSION_DENIED", permission.lower(), reason)
 
 
-_FREE_KEYS = ("folder", "XenCenter.CustomFields.")
-_GUARDED_KEYS = ("pci", "hvm_serial")
+_FREE_KEYS = frozenset({"folder", "EMPTY_FOLDERS", "XenCenterCreateInProgress"})
+_FREE_BEGINNING = "XenCenter.CustomFields."
+_GUARDED_KEYS = frozenset({"pci", "hvm_serial"})
+"""Keys with which a VM reaches the host."""
 
 
-def role_for_key(key: str, otherwise: Role) -> Role:
+def role_for_key(kind: str, key: str, otherwise: Role) -> Role:
     """The role that a change of this key of an `other_config` needs."""
-    if key == _FREE_KEYS[0] or key.startswith(_FREE_KEYS[1]):
-        return Role.VM_OPERATOR
-    return Role.POOL_ADMIN if key in _GUARDED_KEYS else otherwise
+    if key in _FREE_KEYS or key.startswith(_FREE_BEGINNING):
+        return min(Role.VM_OPERATOR, otherwise)
+    return Role.POOL_ADMIN if kind == "VM" and key in _GUARDED_KEYS else otherwise
+
+
+NAMED_KEYS = {"VM": ("folder", "XenCenter.CustomFields.*", "pci", "hvm_serial")}
+"""Keys that have permissions of their own, as the lists of permissions name them; other classes have the first two."""

@@ -35,15 +35,15 @@ class _Identities:
         return f"OpaqueRef:{self.uuid()}"
 
 
-def fill(database: Database, addresses: Sequence[str], seed: int) -> list[str]:
+def fill(database: Database, addresses: Sequence[str], seed: int, label: str = "lab") -> list[str]:
     """Put the pool's own objects into an empty database.  Returns the references of its hosts, the master first."""
     made = _Identities(seed)
 
     def create(kind: str, **fields: object) -> str:
         return database.create(kind, {"uuid": made.uuid(), **fields}, made.ref())
 
-    pool = create("pool", name_label="lab", other_config={"lab": "true"})
-    disks = create("SR", name_label=DISKS, type="file", content_type="user", physical_size=_MEMORY)
+    pool = create("pool", name_label=label, other_config={"lab": "true"})
+    disks = create("SR", name_label=DISKS, type="lvm", content_type="user", physical_size=_MEMORY)
     isos = create("SR", name_label=ISOS, type="iso", content_type="iso", shared=True)
     network = create("network", name_label="Pool-wide network associated with eth0", bridge="xenbr0")
     create(

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from roadstead.kit.latest import Latest
 from roadstead.lab.pool import failures, values
 from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.database import Change, Database, Record
+from roadstead.lab.pool.images import Images
 from roadstead.lab.pool.messages import Messages
+from roadstead.lab.pool.plugins import Plugins
+from roadstead.lab.pool.profiles import CURRENT, Profile
 from roadstead.lab.pool.sessions import Session, Sessions
 
 
@@ -52,8 +56,17 @@ class Operator(Protocol):
     def address(self, host: str) -> str:
         """The management address of a host (reference)."""
 
+    def origin(self, host: str) -> str:
+        """Where a host (reference) serves: `https://ADDRESS:PORT`."""
+
     def certificate(self, host: str) -> bytes:
         """The server certificate of a host (reference), in DER."""
+
+    def is_reachable(self, host: str) -> bool:
+        """Whether a host (reference) answers the others."""
+
+    def socket(self, host: str) -> Path:
+        """The Unix socket on which a host (reference) answers its own programs."""
 
 
 @dataclass(slots=True)
@@ -66,12 +79,19 @@ class Core:
     password: str
     insides: Insides
     operator: Operator
+    plugins: Plugins
+    images: Images
     group: asyncio.TaskGroup
     pulse: Latest[int]
     busy: dict[str, str] = field(default_factory=dict)
     """VM → the operation that is under way in it."""
     waiting: int = 0
     """How many calls wait for changes."""
+    profile: Profile = CURRENT
+    missing: frozenset[str] = frozenset()
+    """The calls that the profile does not know."""
+    contact_seconds: float = 110.0
+    """After this time the master gives up a host that does not answer."""
     domains: int = 0
     """How many domains were started: the number of the newest."""
 

@@ -96,6 +96,8 @@ class Database:
         self.generation = 1
         self.tables = {name: Table(schema) for name, schema in SCHEMAS.items()}
         self.listeners: list[Callable[[Change], None]] = []
+        self.hidden: Mapping[str, frozenset[str]] = {}
+        """Fields that clients do not see, by class."""
 
     def table(self, kind: str) -> Table:
         """The table of a class that exists."""
@@ -111,6 +113,11 @@ class Database:
     def get(self, kind: str, ref: str) -> Record:
         """The present record of an object."""
         return self.row(kind, ref).record
+
+    def shown(self, kind: str, record: Record) -> Record:
+        """A record as clients see it."""
+        hidden = self.hidden.get(kind)
+        return {name: value for name, value in record.items() if name not in hidden} if hidden else record
 
     def by_uuid(self, kind: str, wanted: str) -> str:
         """The reference of the object with that uuid; UUID_INVALID when there is none."""

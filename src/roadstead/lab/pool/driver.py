@@ -74,6 +74,12 @@ class VmDriver:
         """The uuid of the one real VM with this name or uuid."""
         return str(self.core.vm(self.find(name))["uuid"])
 
+    def add_bare_vms(self, *names: str) -> None:
+        """Make VMs without disks, network cards, guests and tools, halted, where there is none of that name."""
+        for name in names:
+            if not self.find_all(name):
+                vm_calls.new_vm(self.core, {"name_label": name})
+
     async def create_vm(
         self,
         name: str,
@@ -190,6 +196,13 @@ class VmDriver:
         """Set the key that names a VM's account."""
         ref = self.find(name)
         self.core.database.write("VM", ref, "other_config", {**self.core.vm(ref)["other_config"], USER_KEY: user})
+
+    async def admit(self, name: str, public_key: str) -> None:
+        """Append a key in a VM's guest, as its user does, who lets a pool in."""
+        uuid = self.uuid_of(name)
+        if await self.machines.guest(uuid) is None:
+            raise ConflictError("lab-vm-without-guest", vm=name)
+        await self.machines.admit(uuid, public_key)
 
     async def new_host_key(self, name: str) -> None:
         """Give a VM's guest another SSH host key."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from roadstead.lab.pool import failures
 from roadstead.lab.pool.core import Call, Core, Method, Methods
-from roadstead.lab.pool.database import Database, Table
+from roadstead.lab.pool.database import Database
 from roadstead.lab.pool.schema import COUNTED, SCHEMAS
 from roadstead.lab.pool.sessions import Session
 
@@ -104,16 +104,17 @@ def _event(kind: str, operation: str, ref: str, generation: int, snapshot: objec
     return event if snapshot is None else {**event, "snapshot": snapshot}
 
 
-def _table_events(batch: _Batch, table: Table, wanted: Subscription, since: int) -> int:
+def _table_events(batch: _Batch, database: Database, kind: str, wanted: Subscription, since: int) -> int:
     """Add the events of one table; returns the generation up to which they go."""
-    kind, newest = table.schema.name, since
+    table, newest = database.table(kind), since
     changed = [found for found in table.changed_since(since) if wanted.wants(kind, found[0])]
     for ref, row in reversed(changed):
         newest = max(newest, row.modified)
+        record = database.shown(kind, row.record)
         if row.created > since:
-            batch.adds.append(_event(kind, "add", ref, row.modified, row.record))
+            batch.adds.append(_event(kind, "add", ref, row.modified, record))
         else:
-            batch.changes.append(_event(kind, "mod", ref, row.modified, row.record))
+            batch.changes.append(_event(kind, "mod", ref, row.modified, record))
     for gone in table.deletions:
         if gone.deleted > since and wanted.wants(kind, gone.ref):
             newest = max(newest, gone.deleted)
@@ -139,8 +140,7 @@ def _look(core: Core, wanted: Subscription, token: Token) -> tuple[list[dict[str
         if kind == "message":
             messages = _message_events(batch, core, token.messages)
         else:
-            table = core.database.table(kind)
-            newest = max(newest, _table_events(batch, table, wanted, token.database))
+            newest = max(newest, _table_events(batch, core.database, kind, wanted, token.database))
     return batch.events(), Token(newest, messages)
 
 

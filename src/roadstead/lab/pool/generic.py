@@ -16,11 +16,26 @@ _WRITERS = {
     "VIF": Role.VM_ADMIN,
     "VBD": Role.VM_ADMIN,
     "VDI": Role.VM_ADMIN,
+    "VBD_metrics": Role.VM_ADMIN,
     "VM_metrics": Role.VM_ADMIN,
     "VM_guest_metrics": Role.VM_ADMIN,
     "task": Role.READ_ONLY,
 }
 """The role that may change a class's fields, where it is not pool-operator."""
+
+_WRITERS_OF_FIELDS = {
+    "pool.gui_config": Role.VM_OPERATOR,
+    "VM.affinity": Role.VM_POWER_ADMIN,
+    "VM.start_delay": Role.POOL_OPERATOR,
+    "VM.shutdown_delay": Role.POOL_OPERATOR,
+    "VM.order": Role.POOL_OPERATOR,
+    "network.MTU": Role.VM_ADMIN,
+    "VIF.locking_mode": Role.POOL_OPERATOR,
+    "VIF.ipv4_allowed": Role.POOL_OPERATOR,
+    "VIF.ipv6_allowed": Role.POOL_OPERATOR,
+    "session.other_config": Role.POOL_ADMIN,
+}
+"""The same of single fields that differ from their class."""
 
 
 def _get_all(kind: str, call: Call) -> object:
@@ -28,16 +43,17 @@ def _get_all(kind: str, call: Call) -> object:
 
 
 def _get_all_records(kind: str, call: Call) -> object:
-    return dict(call.database.all(kind))
+    return {ref: call.database.shown(kind, record) for ref, record in call.database.all(kind)}
 
 
 def _get_all_records_where(kind: str, call: Call, expression: str) -> object:
     matches = where.parse(expression)
-    return {ref: record for ref, record in call.database.all(kind) if matches(record)}
+    chosen = ((ref, record) for ref, record in call.database.all(kind) if matches(record))
+    return {ref: call.database.shown(kind, record) for ref, record in chosen}
 
 
 def _get_record(kind: str, call: Call, ref: str) -> object:
-    return call.database.get(kind, ref)
+    return call.database.shown(kind, call.database.get(kind, ref))
 
 
 def _get_by_uuid(kind: str, call: Call, uuid: str) -> object:
@@ -87,7 +103,7 @@ def _remove_member(kind: str, field: str, call: Call, ref: str, value: str) -> o
 
 
 def _key_permission(method: str, otherwise: Role, _: str, key: str, *__: str) -> tuple[str, Role]:
-    role = role_for_key(key, otherwise)
+    role = role_for_key(method.partition(".")[0], key, otherwise)
     return (method if role is otherwise else f"{method}/key:{key}"), role
 
 
@@ -97,12 +113,14 @@ def _readers(schema: Schema, role: Role) -> Iterator[Method]:
         yield Method(f"{kind}.get_all", (), partial(_get_all, kind), role)
         yield Method(f"{kind}.get_all_records", (), partial(_get_all_records, kind), role)
         yield Method(f"{kind}.get_all_records_where", ("str",), partial(_get_all_records_where, kind), role)
-    if "name_label" in schema.fields:
+    if "name_label" in schema.fields and kind != "pool":
         yield Method(f"{kind}.get_by_name_label", ("str",), partial(_get_by_name_label, kind), role)
     yield Method(f"{kind}.get_by_uuid", ("str",), partial(_get_by_uuid, kind), role)
     yield Method(f"{kind}.get_record", ("ref",), partial(_get_record, kind), role)
-    for field in schema.fields:
-        yield Method(f"{kind}.get_{field}", ("ref",), partial(_get_field, kind, field), role)
+    for field in schema.fields if schema.getters else ():
+        # What a secret is for is everybody's to read, who knows of it.
+        needed = Role.READ_ONLY if (kind, field) == ("secret", "other_config") else role
+        yield Method(f"{kind}.get_{field}", ("ref",), partial(_get_field, kind, field), needed)
 
 
 def _map_writers(kind: str, field: str, role: Role) -> Iterator[Method]:
@@ -132,7 +150,7 @@ def _methods() -> Iterator[Method]:
         role = _WRITERS.get(schema.name, Role.POOL_OPERATOR)
         for field in schema.fields.values():
             if field.writable:
-                yield from _writers(schema.name, field, role)
+                yield from _writers(schema.name, field, _WRITERS_OF_FIELDS.get(f"{schema.name}.{field.name}", role))
 
 
 METHODS: Methods = tuple(_methods())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roadstead.lab.pool import certificates, failures
+from roadstead.lab.pool import certificates
 from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.core import Call, Method, Methods
 
@@ -24,15 +24,8 @@ def _server_certificate(call: Call, ref: str) -> object:
     return certificates.pem(call.core.operator.certificate(ref))
 
 
-def _call_plugin(call: Call, ref: str, plugin: str, function: str, arguments: dict[str, str]) -> object:  # noqa: ARG001 - XAPI's
-    if ref not in call.database.table("host").rows:
-        raise failures.Failure("HOST_OFFLINE", ref)
-    raise failures.Failure("XENAPI_MISSING_PLUGIN", plugin)
-
-
 METHODS: Methods = (
     Method("host.enable", ("ref",), _enable, Role.POOL_OPERATOR, asynchronous=True),
     Method("host.disable", ("ref",), _disable, Role.POOL_OPERATOR, asynchronous=True),
     Method("host.get_server_certificate", ("ref",), _server_certificate, Role.READ_ONLY, asynchronous=True),
-    Method("host.call_plugin", ("ref", "str", "str", "map"), _call_plugin, Role.POOL_ADMIN, asynchronous=True),
 )

@@ -11,8 +11,10 @@ import contextlib
 import enum
 import html
 import ssl
-from collections.abc import Awaitable, Callable
+import urllib.parse
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from roadstead.kit import tasks
 
@@ -31,6 +33,9 @@ WRITE_BYTES = 256 * 1024
 
 _BUFFER_BYTES = 64 * 1024
 _PAGES = {
+    302: ("Found", ""),
+    401: ("Unauthorised", "<html><body><h1>401 Unauthorised</h1>Please sign in and try again.</body></html>"),
+    403: ("Forbidden", "<html><body><h1>403 Forbidden</h1>Your role does not permit this.</body></html>"),
     404: ("Not Found", "<html><body><h1>404 Not Found</h1><hr><address>Xapi Server</address></body></html>"),
     431: ("Request Header Fields Too Large", ""),
 }
@@ -57,11 +62,43 @@ class Mood(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request."""
+    """One request; of the body only a POST's is read before it is answered."""
 
     verb: str
-    path: str
-    body: bytes
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path without the query."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query by name."""
+        return dict(urllib.parse.parse_qsl(self.target.partition("?")[2], keep_blank_values=True))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies by name."""
+        pairs = (pair.strip().partition("=") for pair in self.headers.get("cookie", "").split(";"))
+        return {name: urllib.parse.unquote(value) for name, _, value in pairs}
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A connection whose handler reads the body and writes the answer by itself."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        """Write all of it, piece by piece."""
+        view = memoryview(data)
+        for start in range(0, len(view), WRITE_BYTES):
+            self.writer.write(view[start : start + WRITE_BYTES])
+            await self.writer.drain()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +114,11 @@ class TroubleError(Exception):
 
 
 Answerer = Callable[[Asked], Awaitable[Answer]]
+Handler = Callable[[Asked, Stream], Awaitable[bytes]]
+"""Answers a request by itself and returns what is sent last; the connection is closed then."""
 
 
-class _Closing(Exception):
+class Closing(Exception):
     """The connection is to be closed after `last` has been sent."""
 
     def __init__(self, last: bytes = b"") -> None:
@@ -88,10 +127,17 @@ class _Closing(Exception):
 
 
 class HostServer:
-    """One host's HTTPS port.  Owned by a task group that outlives it."""
+    """One host's HTTPS port, or its Unix socket.  Owned by a task group that outlives it."""
 
-    def __init__(self, group: asyncio.TaskGroup, context: ssl.SSLContext, answer: Answerer) -> None:
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        context: ssl.SSLContext | None,
+        answer: Answerer,
+        handlers: Mapping[tuple[str, str], Handler],
+    ) -> None:
         self.mood = Mood.WELL
+        self._handlers = handlers
         self._group = group
         self._context = context
         self._answer = answer
@@ -109,6 +155,10 @@ class HostServer:
         server = await loop.create_server(self._protocol, address, port, ssl=self._context, backlog=1024)
         self._server = server
         return int(server.sockets[0].getsockname()[1])
+
+    async def listen_unix(self, path: Path) -> None:
+        """Accept connections at a Unix socket, whose folder decides who may connect."""
+        self._server = await asyncio.get_running_loop().create_unix_server(self._protocol, path, backlog=1024)
 
     async def close(self) -> None:
         """Refuse connections and end those that are open."""
@@ -146,27 +196,31 @@ class HostServer:
             writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stream = Stream(reader, writer)
         try:
             while True:
-                await _send(writer, await self._reply(await _read_request(reader)))
-        except _Closing as closing:
-            await _send(writer, closing.last)
+                await stream.send(await self._reply(await _read_request(reader), stream))
+        except Closing as closing:
+            await stream.send(closing.last)
 
-    async def _reply(self, asked: Asked) -> bytes:
+    async def _reply(self, asked: Asked, stream: Stream) -> bytes:
         if self.mood is Mood.SILENT:
             await asyncio.sleep(IDLE_S)
         if self.mood is Mood.GARBAGE:
             return _good("application/json", b'{"jsonrpc":"2.0","result":\x00\xff<not xapi>')
         if self.mood is Mood.FAILS:
-            raise _Closing(_trouble("Failure"))
+            raise Closing(_trouble("Failure"))
         if asked.verb == "OPTIONS":
             return f"HTTP/1.1 200 OK\r\n{_FROM_ANYWHERE}access-control-allow-methods: PUT\r\n{_length(0)}\r\n".encode()
-        if asked.verb != "POST":
-            raise _Closing(_page(404))
+        handler = self._handlers.get((asked.verb, asked.path))
+        if asked.verb != "POST" and handler is None:
+            raise Closing(page(404))
         try:
+            if handler is not None:
+                raise Closing(await handler(asked, stream))
             answer = await self._answer(asked)
         except TroubleError as trouble:
-            raise _Closing(_trouble(str(trouble))) from trouble
+            raise Closing(_trouble(str(trouble))) from trouble
         return _good(answer.content_type, answer.body)
 
 
@@ -200,32 +254,26 @@ async def _read_request(reader: asyncio.StreamReader) -> Asked:
     lines = head.decode("latin-1").split("\r\n")
     verb, _, rest = lines[0].partition(" ")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    target = rest.split(" ")[0]
     if verb != "POST":
-        return Asked(verb, rest.split(" ")[0], b"")
+        return Asked(verb, target, headers)
     length = headers.get("content-length", "")
     if not length.isdecimal():
-        raise _Closing(_trouble('Failure("We require a content-length: HTTP header")'))
+        raise Closing(_trouble('Failure("We require a content-length: HTTP header")'))
     if int(length) > BODY_BYTES:
-        raise _Closing(_trouble("Http_svr.Client_requested_size_over_limit"))
+        raise Closing(_trouble("Http_svr.Client_requested_size_over_limit"))
     async with asyncio.timeout(BODY_S):
-        return Asked(verb, rest.split(" ")[0], await reader.readexactly(int(length)))
+        return Asked(verb, target, headers, await reader.readexactly(int(length)))
 
 
 async def _read_head(reader: asyncio.StreamReader) -> bytes:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError as error:
-        raise _Closing(_page(431)) from error
+        raise Closing(page(431)) from error
     if len(head) > HEAD_BYTES:
-        raise _Closing(_page(431) if len(head) > HEAD_BYTES_ANSWERED else b"")
+        raise Closing(page(431) if len(head) > HEAD_BYTES_ANSWERED else b"")
     return head
-
-
-async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
-    view = memoryview(data)
-    for start in range(0, len(view), WRITE_BYTES):
-        writer.write(view[start : start + WRITE_BYTES])
-        await writer.drain()
 
 
 def _length(length: int) -> str:
@@ -237,20 +285,22 @@ def _good(content_type: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-def _page(status: int) -> bytes:
-    reason, page = _PAGES[status]
-    return _closing(status, reason, page)
+def page(status: int, *headers: str, version: str = "1.1") -> bytes:
+    """A whole answer that says why there is no other; the connection is closed after it."""
+    reason, text = _PAGES[status]
+    return _closing(f"HTTP/{version} {status} {reason}", text, headers)
 
 
 def _trouble(exception: str) -> bytes:
     text = html.escape(exception).replace("&#x27;", "&apos;")
-    return _closing(500, "Internal Server Error", f"{_TROUBLE}{text}</body></html>")
+    return _closing("HTTP/1.1 500 Internal Server Error", f"{_TROUBLE}{text}</body></html>")
 
 
-def _closing(status: int, reason: str, page: str) -> bytes:
-    body = page.encode()
+def _closing(status: str, text: str, headers: Iterable[str] = ()) -> bytes:
+    body = text.encode()
+    more = "".join(f"{header}\r\n" for header in headers)
     head = (
-        f"HTTP/1.1 {status} {reason}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
-        "cache-control: no-cache, no-store\r\ncontent-type: text/html\r\n\r\n"
+        f"{status}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n"
+        f"cache-control: no-cache, no-store\r\n{more}content-type: text/html\r\n\r\n"
     )
     return head.encode() + body

@@ -62,7 +62,10 @@ class Machines:
         """By the VM's uuid."""
         self.failures: dict[str, str] = {}
         """Why a guest did not boot when it was to, by the VM's uuid."""
-        self._highest = 0
+        self.elsewhere: GuestMaker | None = None
+        """Who made the guests of the VMs that were brought from the neighbouring pool."""
+        self.highest = 0
+        """The highest number that a guest ever had: none is given twice."""
         self._database = database
         self._maker = maker
         self._group = group
@@ -126,41 +129,67 @@ class Machines:
             return
         async with self._authorising:
             self._keys_changed = False
-            keys = tuple(self._public_keys())
+            keys = self.public_keys()
             if keys != self._keys:
                 await self._maker.authorize(keys)
                 self._keys = keys
 
-    def _public_keys(self) -> Iterable[str]:
+    def public_keys(self) -> tuple[str, ...]:
+        """The pool's public keys, as lines."""
         config = next(record["other_config"] for _, record in self._database.all("pool"))
         secrets = self._database.table("secret")
-        for name in AUTHORISED_KEYS:
-            ref = secrets.by_uuid.get(config.get(name, ""))
-            if ref is not None:
-                yield str(secrets.rows[ref].record["value"]).strip()
+        refs = (secrets.by_uuid.get(config.get(name, "")) for name in AUTHORISED_KEYS)
+        return tuple(str(secrets.rows[ref].record["value"]).strip() for ref in refs if ref is not None)
 
     # What the lab's own commands use.
 
-    def restore(self, known: dict[str, Machine]) -> None:
+    def restore(self, known: dict[str, Machine], numbers: int) -> None:
         """Remember what an earlier run knew."""
         self.known = known
-        self._highest = max((machine.number for machine in known.values()), default=0)
+        own = (machine.number for machine in known.values() if not machine.elsewhere)
+        self.highest = max(numbers, *own, 0)
 
     def next_number(self) -> int:
         """A number that no guest has."""
-        self._highest += 1
-        return self._highest
+        self.highest += 1
+        return self.highest
 
     async def guest(self, vm: str) -> Guest | None:
         """The guest that the lab made for the VM (uuid); made now when it is not there yet."""
         machine = self.known.get(vm)
-        if self._maker is None or machine is None or not machine.number:
+        if machine is None or not machine.number:
+            return None
+        maker = self.elsewhere if machine.elsewhere else self._maker
+        if maker is None:
             return None
         async with self._making[vm]:
             if vm not in self._guests:
                 name = str(self._database.get("VM", self._database.by_uuid("VM", vm))["name_label"])
-                self._guests[vm] = await self._maker.make(name, machine.number, machine.containers)
+                guest = await maker.make(name, machine.number, machine.containers)
+                for line in machine.admitted:
+                    await guest.admit(line)
+                self._guests[vm] = guest
             return self._guests[vm]
+
+    def release(self, vm: str) -> tuple[Machine, Guest | None]:
+        """Let another pool have the inside of the VM (uuid), as it is."""
+        self._making.pop(vm, None)
+        self.failures.pop(vm, None)
+        return self.known.pop(vm, Machine()), self._guests.pop(vm, None)
+
+    def adopt(self, vm: str, machine: Machine, guest: Guest | None) -> None:
+        """Take over the inside of a VM (uuid) that another pool released."""
+        machine.elsewhere = True
+        self.known[vm] = machine
+        if guest is not None:
+            self._guests[vm] = guest
+
+    async def admit(self, vm: str, public_key: str) -> None:
+        """Append a key in the guest of the VM (uuid), which has one."""
+        guest = await self.guest(vm)
+        if guest is not None:
+            self.known[vm].admitted += (public_key,)
+            await guest.admit(public_key)
 
     async def booted(self, *vms: str) -> None:
         """Wait until these VMs (references; all, when none is named) have booted."""

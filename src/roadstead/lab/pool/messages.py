@@ -8,7 +8,12 @@ from typing import Any
 from roadstead.lab.pool.database import Database
 
 DELETIONS_KEPT = 1024
-"""So many deletions are told to those who ask for all from the start."""
+"""So many deletions are told to those who ask for all from the start; one more, and only `DELETIONS_LEFT` are."""
+
+DELETIONS_LEFT = 512
+
+MESSAGES_KEPT = 10_000
+"""One message more, and the oldest goes."""
 
 
 class Messages:
@@ -23,6 +28,8 @@ class Messages:
         """A new message; returns its reference."""
         ref = self._database.create("message", fields)
         self._came[ref] = self._database.generation
+        while len(self._came) > MESSAGES_KEPT:
+            self.destroy(next(iter(self._came)))
         return ref
 
     def destroy(self, ref: str) -> None:
@@ -30,8 +37,8 @@ class Messages:
         self._database.destroy("message", ref)
         self._came.pop(ref, None)
         self._went[ref] = self._database.generation
-        while len(self._went) > DELETIONS_KEPT:
-            del self._went[next(iter(self._went))]
+        if len(self._went) > DELETIONS_KEPT:
+            self._went = dict(list(self._went.items())[-DELETIONS_LEFT:])
 
     def since(self, generation: int) -> Iterator[tuple[int, str, bool]]:
         """(generation, reference, whether it is gone) of each that went or came after `generation`; the gone first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from roadstead.lab.pool import failures, values
+from roadstead.lab.pool import constructors, failures, values
 from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.core import Call, Method, Methods
 from roadstead.lab.pool.text import checked_map, longest_valid
@@ -39,9 +39,7 @@ def _destroy(call: Call, ref: str) -> object:
 
 
 def _create_vif(call: Call, record: dict[str, Any]) -> object:
-    for field in ("device", "network", "VM"):
-        if field not in record:
-            raise failures.internal(f'Server_helpers.Dispatcher_FieldNotFound("{field}")')
+    constructors.need(record, "device", "network", "VM")
     vm, network = values.text(record["VM"]), values.text(record["network"])
     device = values.text(record["device"])
     present = call.database.get("VM", vm)["VIFs"]

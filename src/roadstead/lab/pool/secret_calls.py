@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from roadstead.lab.pool import failures, values
+from roadstead.lab.pool import constructors, values
 from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.core import Call, Method, Methods
 from roadstead.lab.pool.text import checked_map, longest_valid
 
 
 def _create(call: Call, record: dict[str, Any]) -> object:
-    if "value" not in record:
-        raise failures.internal('Server_helpers.Dispatcher_FieldNotFound("value")')
+    constructors.need(record, "value")
     return _add(call, "", record["value"], record.get("other_config", {}))
 
 

@@ -13,13 +13,16 @@ from roadstead.kit import tasks
 from roadstead.kit.latest import Latest
 from roadstead.lab import groups
 from roadstead.lab.guests import GuestMaker
-from roadstead.lab.pool import accounts, contents, sites
+from roadstead.lab.pool import accounts, contents, methods, sites, subjects
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Database, Saved
 from roadstead.lab.pool.driver import VmDriver
 from roadstead.lab.pool.http import Mood
+from roadstead.lab.pool.images import Images
 from roadstead.lab.pool.machines import Machines
 from roadstead.lab.pool.messages import Messages
+from roadstead.lab.pool.plugins import Plugins
+from roadstead.lab.pool.profiles import CURRENT
 from roadstead.lab.pool.sessions import Sessions
 from roadstead.lab.pool.sites import Site
 from roadstead.lab.pool.state import Folder, PoolState
@@ -46,8 +49,8 @@ class LabPool(VmDriver):
     Several hosts listen on `network`.1, .2, … on one port (0: a free one).  The first start fills the pool from
     `seed`; a later one on the same folder is the same pool with the same certificates, in which every object counts
     as newly created, as after a real restart.  `guests` boots what is inside the VMs; the pool closes it at its end.
-    Accounts: root, and one for each role of `accounts.Role`, named like it (`read-only`, `pool-operator`, …); all
-    have `password`.
+    Accounts: root, one for each role of `accounts.Role`, named like it (`read-only`, `pool-operator`, …), and two who
+    are not let in, `norole` and `stranger`; all have `password`.
 
     Hosts are named by their number, from 1.  VMs are named by name or uuid; what can be done to them stands in
     `VmDriver`.  `core.database` is the pool's database for tests that look, or write, behind its back.
@@ -67,13 +70,19 @@ class LabPool(VmDriver):
     ) -> None:
         self.folder = Folder(state)
         self.port = port
+        self.label = "lab"
+        """The name of a pool that is new."""
+        self.neighbour: LabPool | None = None
+        """A second pool of the same lab, from which VMs can be brought."""
+        self.profile = CURRENT
+        """The release that the pool passes for; chosen before it starts."""
         self.password = ""
         self.seeded_vms = 0
         """How many VMs were made for `--vms`, in all runs."""
         self.is_new = False
         """Whether this run filled the pool."""
         self._addresses = [f"{network}.{number}" for number in range(1, hosts + 1)]
-        self._guests = guests
+        self.guest_maker = guests
         self._seed = seed
         self._saved = Saved(0, {})
         self._saving = asyncio.Lock()
@@ -89,6 +98,7 @@ class LabPool(VmDriver):
             await self._fill(group)
             stack.push_async_callback(self.save)
             stack.push_async_callback(self.machines.close)
+            stack.push_async_callback(self.core.plugins.close)
             await self._open_hosts(stack)
             flusher = tasks.spawn(group, self._flush(), "lab state")
             stack.push_async_callback(tasks.stop, flusher)
@@ -109,22 +119,32 @@ class LabPool(VmDriver):
     async def _fill(self, group: asyncio.TaskGroup) -> None:
         database, kept = Database(), await asyncio.to_thread(self.folder.load)
         self.is_new = kept is None
-        self.machines = Machines(database, self._guests, group)
+        self.machines = Machines(database, self.guest_maker, group)
+        self.machines.elsewhere = self.neighbour.guest_maker if self.neighbour is not None else None
         if kept is None:
-            contents.fill(database, self._addresses, self._seed)
+            contents.fill(database, self._addresses, self._seed, self.label)
         else:
             database.load(kept.database)
-            self.machines.restore(kept.machines)
+            self.machines.restore(kept.machines, kept.numbers)
             self.seeded_vms = kept.seeded_vms
+        subjects.settle(database)
+        database.hidden = self.profile.hidden
+        for host in tuple(database.table("host").rows):
+            version = {"API_version_minor": self.profile.api_minor, "software_version": dict(self.profile.software)}
+            database.update("host", host, version)
         self.core = Core(
             database=database,
-            sessions=Sessions(database),
+            sessions=Sessions(database, methods.permissions),
             messages=Messages(database),
             password=self.password,
             insides=self.machines,
             operator=self,
+            plugins=Plugins(self.folder.plugins),
+            images=Images(self.folder.images),
             group=group,
             pulse=Latest(0),
+            profile=self.profile,
+            missing=self.profile.missing,
             domains=max(int(record["domid"]) for _, record in database.all("VM")),
         )
         database.listeners.append(self.core.beat)
@@ -135,6 +155,8 @@ class LabPool(VmDriver):
         for site in self._sites:
             sites.record_certificates(self.core, site)
             stack.push_async_callback(site.server.close)
+            stack.push_async_callback(asyncio.to_thread, site.socket.unlink, missing_ok=True)
+            stack.push_async_callback(site.local.close)
         await self.save()
         self.port = await sites.listen(self._sites, self.port)
 
@@ -154,7 +176,7 @@ class LabPool(VmDriver):
     @property
     def urls(self) -> tuple[str, ...]:
         """The address of every host."""
-        return tuple(f"https://{site.address}:{self.port}" for site in self._sites)
+        return tuple(self.origin(site.ref) for site in self._sites)
 
     @property
     def fingerprint(self) -> str:
@@ -177,7 +199,7 @@ class LabPool(VmDriver):
         """Write everything to the state folder: what was written before survives a crash."""
         async with self._saving:
             saved = self.core.database.save()
-            state = PoolState(saved, dict(self.machines.known), self.seeded_vms)
+            state = PoolState(saved, dict(self.machines.known), self.seeded_vms, self.machines.highest)
             await asyncio.to_thread(self.folder.save, state)
             self._saved = saved
 
@@ -193,9 +215,22 @@ class LabPool(VmDriver):
         """The management address of a host (reference)."""
         return self._site(host).address
 
+    def origin(self, host: str) -> str:
+        """Where a host (reference) serves."""
+        return f"https://{self._site(host).address}:{self.port}"
+
     def certificate(self, host: str) -> bytes:
         """The certificate of a host (reference), in DER."""
         return self._site(host).certificate
+
+    def is_reachable(self, host: str) -> bool:
+        """Whether a host (reference) answers the others."""
+        server = self._site(host).server
+        return server.is_listening and server.mood is Mood.WELL
+
+    def socket(self, host: str) -> Path:
+        """The Unix socket of a host (reference)."""
+        return self._site(host).socket
 
     def _site(self, ref: str) -> Site:
         return next(site for site in self._sites if site.ref == ref)
@@ -215,7 +250,10 @@ class LabPool(VmDriver):
         and the generation is lower than clients remember.
         """
         await self._go_down()
-        self._become(self._saved if crash else self.core.database.save())
+        now = self.core.database.save()
+        # Messages are files of their own on the master's disk: a crash takes none of them.
+        kept = Saved(self._saved.generation, {**self._saved.tables, "message": now.tables["message"]})
+        self._become(kept if crash else now)
         await self._come_up(down_s)
 
     async def move_master(self, host: int, *, lost: bool = False, behind: int = 0, down_s: float = 0.0) -> None:

@@ -48,7 +48,7 @@ class Service:
         """The result of one call; `Failure` when it fails."""
         plain = name.removeprefix(ASYNC)
         method = methods.METHODS.get(plain)
-        if method is None:
+        if method is None or plain in self._core.missing:
             raise failures.Failure("MESSAGE_METHOD_UNKNOWN", name)
         if plain != name and not method.asynchronous:
             raise failures.Failure("Fault", f"No async mode for this operation (rpc: {plain})")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from roadstead.lab.pool import accounts, failures, schema
+from roadstead.lab.pool import accounts, failures
 from roadstead.lab.pool.core import Call, Method, Methods
 
 
 def _login(call: Call, name: str, password: str, *rest: str) -> object:
-    account = accounts.sign_in(name, password, call.core.password)
+    account = accounts.sign_in(call.database, name, password, call.core.password)
     originator = rest[1] if len(rest) > 1 else ""
     return call.core.sessions.open(account, originator, call.host).ref
 
 
 def _local_login(call: Call, name: str, password: str) -> object:
-    account = accounts.sign_in(name, password, call.core.password)
+    account = accounts.sign_in(call.database, name, password, call.core.password)
     if not account.superuser:
         raise failures.Failure("SESSION_AUTHENTICATION_FAILED", name, "Authentication failure")
     return call.core.sessions.open(account, "", call.host, local=True).ref
@@ -22,14 +22,6 @@ def _local_login(call: Call, name: str, password: str) -> object:
 def _logout(call: Call) -> object:
     call.core.sessions.end(call.session.ref)
     return ""
-
-
-def _permissions(call: Call, ref: str) -> object:
-    account = call.core.sessions.find(ref).account
-    if account.superuser:
-        return ()
-    readable = [f"{name.lower()}.get_all_records" for name in schema.SCHEMAS if name not in ("session", "secret")]
-    return tuple(sorted(readable))
 
 
 METHODS: Methods = (
@@ -44,5 +36,4 @@ METHODS: Methods = (
     Method("session.slave_local_login_with_password", ("str", "str"), _local_login, session=False, on_member=True),
     Method("session.logout", (), _logout),
     Method("session.local_logout", (), _logout, on_member=True),
-    Method("session.get_rbac_permissions", ("ref",), _permissions),
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from roadstead.lab.pool import failures, values
-from roadstead.lab.pool.accounts import Account
+from roadstead.lab.pool.accounts import INTERNAL, Account, Role
 from roadstead.lab.pool.database import Database
 
 SESSIONS_PER_ORIGINATOR = 500
@@ -24,15 +26,19 @@ class Session:
     account: Account
     originator: str
     local: bool = False
-    """Made by slave_local_login: good for reading on a member, too."""
+    """Good on members, too: made by slave_local_login, or by the pool for one of its hosts."""
+    plugins: int = 0
+    """How many plugins run for it; while one does, newer sessions do not push it out."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Sessions:
     """All sessions of the pool, the oldest first."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, permissions: Callable[[Role], tuple[str, ...]]) -> None:
         self._database = database
+        self.permissions = permissions
+        """What a role may do, by the names of the permissions."""
         self._sessions: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -40,7 +46,10 @@ class Sessions:
 
     def open(self, account: Account, originator: str, host: str, *, local: bool = False) -> Session:
         """A new session; the oldest of its originator ends when there are too many."""
-        session = Session(self._database.create("session", _record(account, originator, host)), account, originator)
+        record = _record(account, originator, host)
+        if not account.superuser:
+            record["rbac_permissions"] = self.permissions(account.role)
+        session = Session(self._database.create("session", record), account, originator)
         session.local = local
         self._sessions[session.ref] = session
         self._push_out(session)
@@ -60,6 +69,21 @@ class Sessions:
         if ref in self._database.table("session").rows:
             self._database.destroy("session", ref)
 
+    def forget(self, ref: str) -> None:
+        """End one session, unless something else has ended it."""
+        if ref in self._sessions:
+            self.end(ref)
+
+    @contextmanager
+    def spared(self, ref: str) -> Iterator[None]:
+        """Let newer sessions of its originator not push this one out for the length of the block."""
+        session = self.find(ref)
+        session.plugins += 1
+        try:
+            yield
+        finally:
+            session.plugins -= 1
+
     def end_all(self) -> None:
         """End every session, as a restart does."""
         for ref in tuple(self._sessions):
@@ -73,7 +97,11 @@ class Sessions:
         return counts
 
     def _push_out(self, newest: Session) -> None:
-        group = [session.ref for session in self._sessions.values() if _group(session) == _group(newest)]
+        group = [
+            session.ref
+            for session in self._sessions.values()
+            if _group(session) == _group(newest) and not session.plugins
+        ]
         anonymous = newest.account.superuser and not newest.originator
         limit = SESSIONS_OF_NOBODY if anonymous else SESSIONS_PER_ORIGINATOR
         for ref in group[: max(0, len(group) - limit)]:
@@ -90,7 +118,10 @@ def _record(account: Account, originator: str, host: str) -> dict[str, object]:
         "this_host": host,
         "last_active": started,
         "validation_time": started,
+        "pool": account is INTERNAL,
         "is_local_superuser": account.superuser,
         "auth_user_name": account.name,
+        "auth_user_sid": account.identifier,
+        "subject": account.subject,
         "originator": originator,
     }

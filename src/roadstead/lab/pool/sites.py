@@ -6,11 +6,13 @@ import asyncio
 import errno
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 
 from roadstead.errors import StartError
 from roadstead.lab.pool import certificates
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.http import HostServer, Mood
+from roadstead.lab.pool.raw_images import RawImages
 from roadstead.lab.pool.service import Service
 from roadstead.lab.pool.state import Folder
 
@@ -27,6 +29,9 @@ class Site:
     certificate: bytes
     context: ssl.SSLContext
     server: HostServer
+    local: HostServer
+    """Answers the host's own programs at `socket`."""
+    socket: Path
 
     @property
     def fingerprint(self) -> str:
@@ -38,8 +43,11 @@ async def open_site(core: Core, folder: Folder, number: int, ref: str) -> Site:
     """The host `number` (from 1), not listening yet; its certificate is made when there is none."""
     address = str(core.database.get("host", ref)["address"])
     certificate, context = await asyncio.to_thread(_identity, folder, number, address)
-    server = HostServer(core.group, context, Service(core, ref).answer)
-    return Site(number, ref, address, certificate, context, server)
+    service, images = Service(core, ref), RawImages(core, ref)
+    handlers = {("PUT", "/import_raw_vdi"): images.put, ("GET", "/export_raw_vdi"): images.get}
+    server = HostServer(core.group, context, service.answer, handlers)
+    local = HostServer(core.group, None, service.answer, handlers)
+    return Site(number, ref, address, certificate, context, server, local, folder.xapi(number))
 
 
 def _identity(folder: Folder, number: int, address: str) -> tuple[bytes, ssl.SSLContext]:
@@ -73,7 +81,11 @@ def record_certificates(core: Core, site: Site) -> None:
 
 
 async def listen(sites: list[Site], port: int) -> int:
-    """Let all hosts listen on one port (0: one that is free at all their addresses).  Returns it."""
+    """Let all hosts listen, at their sockets and on one port (0: one that is free everywhere).  Returns it."""
+    for site in sites:
+        # One that a killed lab left is ours: the folder's lock is held.
+        await asyncio.to_thread(site.socket.unlink, missing_ok=True)
+        await site.local.listen_unix(site.socket)
     for _ in range(_PORT_TRIES if port == 0 else 1):
         try:
             return await _listen_once(sites, port)

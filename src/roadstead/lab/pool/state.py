@@ -23,6 +23,9 @@ from roadstead.lab.pool.values import Date
 FORMAT = 1
 _PASSWORD_BYTES = 18
 
+SOCKET_PATH_BYTES = 107
+"""Longer paths do not fit into a Unix socket's address."""
+
 
 @dataclass(slots=True)
 class Machine:
@@ -36,6 +39,10 @@ class Machine:
     user: str = ""
     port: int = 0
     """The guest's account and port for which the VM's keys were set last."""
+    elsewhere: bool = False
+    """Its guest was made by the neighbouring pool, from which the VM was brought."""
+    admitted: tuple[str, ...] = ()
+    """The keys that were appended in the guest."""
 
 
 @dataclass(slots=True)
@@ -47,6 +54,8 @@ class PoolState:
     """By the VM's uuid."""
     seeded_vms: int
     """How many VMs with guests the lab made for `--vms` so far."""
+    numbers: int = 0
+    """The highest number that a guest ever had."""
 
 
 class Folder:
@@ -66,9 +75,23 @@ class Folder:
         """The control socket."""
         return self.path / "control.sock"
 
+    def xapi(self, number: int) -> Path:
+        """The Unix socket on which the host `number`, from 1, answers its own programs."""
+        return self.path / f"xapi-{number}.sock"
+
     def certificate(self, number: int) -> Path:
         """The key and certificate of the host `number`, from 1."""
         return self.path / f"host-{number}.pem"
+
+    @property
+    def plugins(self) -> Path:
+        """The hosts' plugins."""
+        return self.path / "plugins"
+
+    @property
+    def images(self) -> Path:
+        """The contents of the pool's disks."""
+        return self.path / "disks"
 
     @property
     def guests(self) -> Path:
@@ -76,15 +99,18 @@ class Folder:
         return self.path / "guests"
 
     def make(self) -> None:
-        """Make the folder (0700) and the guests' own in it; StartError when that cannot be."""
+        """Make the folder (0700) and those in it; StartError when that cannot be."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.guests.mkdir(mode=0o700, exist_ok=True)
+            for folder in (self.guests, self.plugins, self.images):
+                folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StartError("state-unusable", path=self.path, reason=error.strerror) from error
 
     def open(self) -> None:
         """Make the folder and hold it; StartError when it is unusable or another lab holds it."""
+        if len(str(self.socket).encode()) > SOCKET_PATH_BYTES:
+            raise StartError("state-unusable", path=self.path, reason="its path is too long for a socket")
         self.make()
         try:
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -140,6 +166,7 @@ def _saved(state: PoolState) -> dict[str, object]:
         "generation": state.database.generation,
         "seeded_vms": state.seeded_vms,
         "machines": state.machines,
+        "numbers": state.numbers,
         "tables": tables,
     }
 
@@ -157,7 +184,8 @@ def _loaded(content: dict[str, Any]) -> PoolState:
         if name in SCHEMAS
     }
     machines = msgspec.convert(content["machines"], dict[str, Machine])
-    return PoolState(Saved(content["generation"], tables), machines, content["seeded_vms"])
+    saved = Saved(content["generation"], tables)
+    return PoolState(saved, machines, content["seeded_vms"], content.get("numbers", 0))
 
 
 def _typed(schema: Schema, record: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from roadstead.kit import tasks
-from roadstead.lab.pool import values, wire
+from roadstead.lab.pool import failures, values, wire
 from roadstead.lab.pool.core import Call, Core, Method, Methods
 from roadstead.lab.pool.failures import Failure
 
@@ -47,8 +47,20 @@ def _create(call: Call, label: str, description: str) -> object:
     return call.database.create("task", {**fields, "resident_on": call.host})
 
 
+_STATES = ("pending", "success", "failure", "cancelling", "cancelled")
+
+
+def _set_status(call: Call, ref: str, status: str) -> object:
+    if status not in _STATES:
+        raise failures.internal(failures.UNKNOWN_TAG)
+    call.database.write("task", ref, "status", status)
+    return ""
+
+
 def _destroy(call: Call, ref: str) -> object:
-    call.database.destroy("task", ref)
+    """What is still under way stays, without a word."""
+    if call.database.get("task", ref)["status"] not in ("pending", "cancelling"):
+        call.database.destroy("task", ref)
     return ""
 
 
@@ -59,6 +71,7 @@ def _cancel(call: Call, ref: str) -> object:
 
 METHODS: Methods = (
     Method("task.create", ("str", "str"), _create),
+    Method("task.set_status", ("ref", "str"), _set_status),
     Method("task.destroy", ("ref",), _destroy),
     Method("task.cancel", ("ref",), _cancel),
 )

@@ -18,6 +18,13 @@ def longest_valid(value: str) -> str:
     return value[: found.start()] if found else value
 
 
+def need_valid(value: str) -> str:
+    """`value`; INVALID_VALUE when there is a control character in it."""
+    if _CONTROL.search(value):
+        raise failures.Failure("INVALID_VALUE", "UTF8 expected")
+    return value
+
+
 def need_key(key: str) -> str:
     """A map's key, which must not be empty."""
     if not key:

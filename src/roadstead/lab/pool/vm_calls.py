@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from roadstead.lab.pool import failures, values
-from roadstead.lab.pool.accounts import Role
+from roadstead.lab.pool import constructors, failures, storage, values
+from roadstead.lab.pool.accounts import Role, check, role_for_key
 from roadstead.lab.pool.core import Call, Core, Method, Methods
 from roadstead.lab.pool.database import Record
 from roadstead.lab.pool.text import checked_map, longest_valid
@@ -85,6 +85,8 @@ def power_on(core: Core, ref: str, host: str, *, paused: bool = False) -> None:
     core.database.update("VM_metrics", vm["metrics"], fresh)
     for vif in vm["VIFs"]:
         core.database.write("VIF", vif, "currently_attached", value=True)
+    for vbd in vm["VBDs"]:
+        storage.attach(core, vbd)
     core.insides.boot(ref)
 
 
@@ -94,6 +96,8 @@ async def power_off(core: Core, ref: str, operation: str = "hard_shutdown") -> N
     set_state(core, ref, "Halted", resident_on=values.NULL, domid=-1)
     for vif in core.vm(ref)["VIFs"]:
         core.database.write("VIF", vif, "currently_attached", value=False)
+    for vbd in core.vm(ref)["VBDs"]:
+        storage.detach(core, vbd)
 
 
 async def move(core: Core, ref: str, host: str) -> None:
@@ -109,6 +113,8 @@ async def remove(core: Core, ref: str) -> None:
     vm = core.vm(ref)
     for vif in vm["VIFs"]:
         core.database.destroy("VIF", vif)
+    for vbd in vm["VBDs"]:
+        storage.remove_device(core, vbd)
     for kind, field in (("VM_metrics", "metrics"), ("VM_guest_metrics", "guest_metrics")):
         if vm[field] in core.database.table(kind).rows:
             core.database.destroy(kind, vm[field])
@@ -130,6 +136,8 @@ def _start_at(call: Call, ref: str, host: str, *, paused: bool) -> str:
     require_state(call.core, ref, "Halted")
     if host and not call.database.get("host", host)["enabled"]:
         raise failures.Failure("HOST_DISABLED", host)
+    for vbd in call.core.vm(ref)["VBDs"]:
+        storage.need_unshared(call.core, vbd)
     power_on(call.core, ref, host or choose_host(call.core), paused=paused)
     return ""
 
@@ -221,30 +229,33 @@ def new_vm(core: Core, fields: Record) -> str:
     return core.database.create("VM", {**fields, "metrics": metrics})
 
 
-_COPIED = ("other_config", "name_description", "is_default_template", "tags", "platform", "xenstore_data")
+COPIED = ("other_config", "name_description", "is_default_template", "tags", "platform", "xenstore_data")
 
 
-def _clone(call: Call, ref: str, label: str) -> object:
+async def _clone(call: Call, ref: str, label: str) -> object:
     vm = require_free(call.core, ref, "clone")
     require_state(call.core, ref, "Halted", "Suspended")
-    fields = {name: vm[name] for name in _COPIED}
+    fields = {name: vm[name] for name in COPIED}
     fields |= {"name_label": longest_valid(label), "is_a_template": vm["is_a_template"], "is_default_template": False}
     if vm["is_a_template"]:
         fields["other_config"] = {**vm["other_config"], "base_template_name": vm["name_label"]}
     copy = new_vm(call.core, fields)
+    await storage.copy_devices(call.core, ref, copy)
     call.core.insides.copied(str(vm["uuid"]), str(call.core.vm(copy)["uuid"]))
     return copy
 
 
-def _snapshot(call: Call, ref: str, label: str, *_: object) -> object:
-    return new_snapshot(call.core, ref, label)
+async def _snapshot(call: Call, ref: str, label: str, *_: object) -> object:
+    snapshot = new_snapshot(call.core, ref, label)
+    await storage.copy_devices(call.core, ref, snapshot, is_a_snapshot=True)
+    return snapshot
 
 
 def new_snapshot(core: Core, ref: str, label: str) -> str:
     """A snapshot of a VM: a template of its own that keeps all of its keys."""
     vm = require_free(core, ref, "snapshot")
     fields = {
-        **{name: vm[name] for name in _COPIED},
+        **{name: vm[name] for name in COPIED},
         "name_label": longest_valid(label),
         "is_a_template": True,
         "is_a_snapshot": True,
@@ -265,9 +276,21 @@ async def _revert(call: Call, snapshot: str) -> object:
     require_free(call.core, ref, "revert")
     if call.core.vm(ref)["power_state"] != "Halted":
         await power_off(call.core, ref, "revert")
+    await _revert_disks(call.core, snapshot, ref)
     label = json.loads(saved["snapshot_metadata"])["name_label"]
-    call.database.update("VM", ref, {**{name: saved[name] for name in _COPIED}, "name_label": label})
+    call.database.update("VM", ref, {**{name: saved[name] for name in COPIED}, "name_label": label})
     return ""
+
+
+async def _revert_disks(core: Core, snapshot: str, ref: str) -> None:
+    """The VM gets copies of the snapshot's disks in the place of its own."""
+    for vbd in core.vm(ref)["VBDs"]:
+        device = core.database.get("VBD", vbd)
+        if device["type"] == "CD" or device["empty"]:
+            storage.remove_device(core, vbd)
+        else:
+            await storage.remove_disk(core, device["VDI"])
+    await storage.copy_devices(core, snapshot, ref)
 
 
 def _provision(call: Call, ref: str) -> object:
@@ -277,17 +300,22 @@ def _provision(call: Call, ref: str) -> object:
 
 
 def _create(call: Call, record: dict[str, Any]) -> object:
-    for field in ("name_label", "memory_static_max", "is_a_template"):
-        if field not in record:
-            raise failures.internal(f'Server_helpers.Dispatcher_FieldNotFound("{field}")')
-    fields: dict[str, object] = {}
-    for name, value in record.items():
-        known = call.database.table("VM").schema.fields.get(name)
-        if known is not None and name not in ("uuid", "power_state", "metrics", "guest_metrics"):
-            fields[name] = known.kind.read(value)
-    fields["name_label"] = longest_valid(values.text(record["name_label"]))
-    fields["other_config"] = checked_map(values.string_map(record.get("other_config", {})))
-    return new_vm(call.core, fields)
+    constructors.need(record, "name_label", "memory_static_max", "is_a_template")
+    given = set(call.database.table("VM").schema.fields) - {"uuid", "power_state", "metrics", "guest_metrics"}
+    return new_vm(call.core, constructors.read("VM", record, given))
+
+
+def _set_other_config(call: Call, ref: str, wanted: dict[str, str]) -> object:
+    """Replace the whole map; each key that changes needs the role for it."""
+    present = call.core.vm(ref)["other_config"]
+    checked_map(wanted)
+    if call.who is not None and call.core.profile.guards_maps:
+        for key in wanted.keys() | present.keys():
+            if wanted.get(key) != present.get(key):
+                role = role_for_key("VM", key, Role.VM_ADMIN)
+                check(call.who.account, f"VM.set_other_config/key:{key}", role)
+    call.database.write("VM", ref, "other_config", wanted)
+    return ""
 
 
 def _power(name: str, run: Callable[..., object], *kinds: str, role: Role = Role.VM_OPERATOR) -> Method:
@@ -312,5 +340,6 @@ METHODS: Methods = (
     _power("revert", _revert, role=Role.VM_POWER_ADMIN),
     _power("provision", _provision, role=Role.VM_ADMIN),
     Method("VM.snapshot", ("ref", "str", "set"), _snapshot, Role.VM_POWER_ADMIN, optional=1, asynchronous=True),
+    Method("VM.set_other_config", ("ref", "map"), _set_other_config, Role.VM_ADMIN),
     Method("VM.create", ("record",), _create, Role.VM_ADMIN, asynchronous=True),
 )

@@ -123,16 +123,17 @@ def _array(members: Iterable[object]) -> str:
 
 
 def _struct(members: dict[str, Any]) -> str:
-    inner = "".join(f"<member><name>{_escaped(name)}</name>{_xml(value)}</member>" for name, value in members.items())
+    inner = "".join(f"<member><name>{escaped(name)}</name>{_xml(value)}</member>" for name, value in members.items())
     return f"<value><struct>{inner}</struct></value>"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """`text` as the content of an XML element."""
     return escape(text, {'"': "&quot;"}) if text else text
 
 
 _WRITERS: dict[type, Callable[[Any], str]] = {
-    str: lambda value: f"<value>{_escaped(value)}</value>",
+    str: lambda value: f"<value>{escaped(value)}</value>",
     bool: lambda value: f"<value><boolean>{int(value)}</boolean></value>",
     int: lambda value: f"<value>{value}</value>",
     float: lambda value: f"<value><double>{value:.17g}</double></value>",

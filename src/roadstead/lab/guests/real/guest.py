@@ -36,6 +36,7 @@ class RealGuest:
         self.key_options = PLAIN_KEY
         """What stands before each key in authorized_keys; see `PLAIN_KEY` and `RESTRICTED_KEY`."""
         self._keys: tuple[str, ...] = ()
+        self._admitted: tuple[str, ...] = ()
         self._recipes = tuple(recipes)
         self._threads = threads
         self._lock = threading.Lock()
@@ -98,6 +99,15 @@ class RealGuest:
     async def authorize(self, public_keys: tuple[str, ...]) -> None:
         """Let the owners of these keys in, and nobody else."""
         self._keys = public_keys
+        await self._run(self._write_keys)
+
+    async def pin(self) -> str:
+        """Its ed25519 host key in base64."""
+        return await self._run(lambda: self.machine.host_key().split()[1])
+
+    async def admit(self, public_key: str) -> None:
+        """Let the owner of this key in, too."""
+        self._admitted += (public_key,)
         await self._run(self._write_keys)
 
     async def add(self, *recipes: workload.Recipe) -> None:
@@ -181,7 +191,7 @@ class RealGuest:
 
     def _write_keys(self) -> None:
         if self.is_on:
-            self.machine.authorize([f"{self.key_options} {key}".strip() for key in self._keys])
+            self.machine.authorize([f"{self.key_options} {key}".strip() for key in (*self._keys, *self._admitted)])
 
     def _truth(self) -> list[dict[str, object]]:
         if not self.is_on:

@@ -161,6 +161,10 @@ class Machine:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         path.chmod(0o644)
 
+    def host_key(self) -> str:
+        """Its ed25519 host key, as a line."""
+        return (self.folder / "ssh_host_ed25519_key.pub").read_text(encoding="ascii")
+
     def make_host_keys(self, *, anew: bool = False) -> None:
         """Make a host key of every type, where there is none or when all are to be others."""
         for kind in KEY_TYPES:

@@ -213,7 +213,7 @@ def _garbage(talk: Talk) -> None:
 
 
 def _redirect(talk: Talk) -> None:
-    talk.reply("307 Temporary Redirect", b"", f"Location: https://127.0.0.1:{talk.server.server_address[1]}/other\r\n")
+    talk.reply("307 Temporary Redirect", b"", "Location: /plugin/v1/call\r\n")
 
 
 def _hang_up(talk: Talk) -> None:

@@ -57,7 +57,7 @@ class Xapi:
 class Talk(socketserver.StreamRequestHandler):
     """One connection, of which everything that arrives is kept."""
 
-    server: Server
+    server: XapiServer | RoadsteadServer
     head: bytes
     body: bytes
 
@@ -88,7 +88,7 @@ class Talk(socketserver.StreamRequestHandler):
         self.reply(status, json.dumps(document).encode(), "Content-Type: application/problem+json\r\n")
 
 
-class Server(socketserver.ThreadingMixIn):
+class Threads(socketserver.ThreadingMixIn):
     """What both servers have."""
 
     daemon_threads = True
@@ -100,11 +100,11 @@ class Server(socketserver.ThreadingMixIn):
         """A handshake or a connection that the plugin ended is what the test is about."""
 
 
-class XapiServer(Server, socketserver.UnixStreamServer):
+class XapiServer(Threads, socketserver.UnixStreamServer):
     """A host's Unix socket."""
 
 
-class RoadsteadServer(Server, socketserver.TCPServer):
+class RoadsteadServer(Threads, socketserver.TCPServer):
     """`serve --plugin-listen`."""
 
     context: ssl.SSLContext

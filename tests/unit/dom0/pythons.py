@@ -21,24 +21,24 @@ def find(name: str) -> str:
     """The path of an interpreter. Where there is none the test is skipped, save that CI must have the oldest."""
     if name == OURS:
         return sys.executable
-    found = _fetched() if name == OLDEST else _installed(name)
-    if Path(found).is_file():
-        return found
-    if name == OLDEST and os.environ.get("CI") == "true":
-        pytest.fail(found)
-    pytest.skip(found)
+    found, reason = _fetched() if name == OLDEST else _installed(name)
+    if not found and name == OLDEST and os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    if not found:
+        pytest.skip(reason)
+    return found
 
 
 @cache
-def _fetched() -> str:
-    """Python 2.7, or why it cannot be had."""
+def _fetched() -> tuple[str, str]:
+    """Python 2.7, or nothing and why it cannot be had."""
     run = subprocess.run([str(ROOT / "scripts" / "python2")], capture_output=True, text=True, check=False)
-    return run.stdout.strip() if run.returncode == 0 else f"no Python 2.7: {run.stderr.strip()}"
+    return run.stdout.strip(), run.stderr.strip()
 
 
 @cache
-def _installed(version: str) -> str:
-    """An interpreter of the PATH or of pyenv, or that there is none."""
+def _installed(version: str) -> tuple[str, str]:
+    """An interpreter of the PATH or of pyenv, or nothing and why."""
     kept = Path.home() / ".pyenv" / "versions"
     for candidate in (f"python{version}", *map(str, kept.glob(f"{version}.*/bin/python"))):
         # A shim of pyenv is found by its name and runs nothing.
@@ -48,5 +48,5 @@ def _installed(version: str) -> str:
         except OSError:
             continue
         if run.returncode == 0:
-            return run.stdout.strip()
-    return f"no Python {version} on this machine"
+            return run.stdout.strip(), ""
+    return "", f"no Python {version} on this machine"

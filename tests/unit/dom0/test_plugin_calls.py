@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import json
 import xmlrpc.client
 
 import pytest
@@ -73,6 +74,20 @@ def test_control_characters_never_reach_xapi(host: World) -> None:
 
     host.behave(lambda talk: talk.reply("409 Conflict", b'{"code": "%s", "detail": "%s."}' % (2 * (_escaped(bad),))))
     assert host.start() == ["ab🐋", "ab🐋."]
+
+
+def test_every_character_goes_through(host: World) -> None:
+    """All that Unicode has reaches the caller, but for what XML cannot carry; a lone CR is a line's end to XML."""
+    every = [chr(number) for number in range(0x110000) if not 0xD800 <= number <= 0xDFFF]
+    lost = {*range(9), 11, 12, *range(14, 32), *range(127, 160), 0xFFFE, 0xFFFF}
+    document = json.dumps({"value": "".join(every)}, ensure_ascii=False).encode()
+    host.behave(lambda talk: talk.reply("200 OK", document))
+
+    expected = "".join(each for each in every if ord(each) not in lost).replace("\r", "\n")
+    # Compared in pieces: a failure is to be read by people.
+    got = str(host.value("get_inspect", vmuuid=VM, object="web"))
+    assert len(got) == len(expected)
+    assert [ord(g) for g, e in zip(got, expected, strict=True) if g != e][:5] == []
 
 
 def _escaped(text: str) -> bytes:
@@ -182,6 +197,7 @@ def test_call_is_bytes_to_xapi(host: World) -> None:
         pytest.param("", id="nothing"),
         pytest.param("<methodCall>", id="cut"),
         pytest.param(xmlrpc.client.dumps((SESSION,), "start"), id="no arguments"),
+        pytest.param(xmlrpc.client.dumps((SESSION, {"vmuuid": "\x07"}), "register"), id="control characters"),
         pytest.param(xmlrpc.client.dumps((SESSION, ["vmuuid"]), "start"), id="no struct"),
         pytest.param(base64.b64encode(bytes(range(256))).decode(), id="garbage"),
     ],
@@ -192,5 +208,5 @@ def test_what_is_no_call_is_refused(host: World, call: str) -> None:
         "XENAPI_PLUGIN_FAILURE",
         "xscontainer",
         "Exception",
-        "This is called by XAPI alone, with an XML-RPC call as its argument.",
+        "The call cannot be read. XAPI passes it as XML-RPC, which has no control characters.",
     ]

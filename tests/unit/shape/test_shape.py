@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.unit.shape.measure import ROOT, nesting, sources, tracked_files
+from tests.unit.shape.measure import ROOT, Source, nesting, sources, tracked_files
 
 FILE_LINES = 400
 TEST_FILE_LINES = 600
@@ -22,6 +22,7 @@ IGNORES_PER_1000_LINES = 2
 PRODUCT = sources("src")
 TESTS = sources("tests")
 BENCH = sources("bench")
+DOM0 = [Source(ROOT / "dom0" / "xscontainer")]
 # Ann is the person of the examples, core the account of the lab's guests.
 MACHINE_PATH = re.compile(rb"(?<![\w.$}/-])/(?:home/(?!ann\b|core\b)|work/|Users/|mnt/)[\w.-]+")
 REGISTRY_HOSTS = (
@@ -37,7 +38,9 @@ REGISTRY = re.compile(rb"\b(?:%s)\b" % b"|".join(re.escape(".".join(host).encode
 
 def test_files_are_small() -> None:
     """No file has more than 400 code lines, no test more than 600."""
-    limits = [(source, FILE_LINES) for source in PRODUCT + BENCH] + [(source, TEST_FILE_LINES) for source in TESTS]
+    limits = [(source, FILE_LINES) for source in PRODUCT + BENCH + DOM0] + [
+        (source, TEST_FILE_LINES) for source in TESTS
+    ]
 
     assert not {source.name: len(source.code_lines) for source, limit in limits if len(source.code_lines) > limit}
 
@@ -46,7 +49,7 @@ def test_no_function_is_long() -> None:
     """No function has more than 50 lines."""
     long = {
         f"{source.name}:{function.lineno} {function.name}": source.length(function)
-        for source in PRODUCT + TESTS + BENCH
+        for source in PRODUCT + TESTS + BENCH + DOM0
         for function in source.functions
         if source.length(function) > FUNCTION_LINES
     }
@@ -65,7 +68,7 @@ def test_blocks_are_not_nested_deeply() -> None:
     """No function of the product nests blocks more than 3 deep."""
     deep = {
         f"{source.name}:{function.lineno} {function.name}": nesting(function)
-        for source in PRODUCT
+        for source in PRODUCT + DOM0
         for function in source.functions
         if nesting(function) > NESTING
     }
@@ -75,7 +78,7 @@ def test_blocks_are_not_nested_deeply() -> None:
 
 def test_every_module_says_why() -> None:
     """Every module, test and benchmark opens with a docstring."""
-    assert not [source.name for source in PRODUCT + TESTS + BENCH if source.code_lines and not source.docstring]
+    assert not [source.name for source in PRODUCT + TESTS + BENCH + DOM0 if source.code_lines and not source.docstring]
 
 
 def test_every_test_states_its_rule() -> None:

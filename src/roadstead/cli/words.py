@@ -46,8 +46,9 @@ def status(container: Container, now: datetime) -> str:
     if container.stale:
         return f"as of {age(container.as_of, now)} ago" if container.as_of else "as of an unknown time"
     if container.state in _UP:
-        up = f"up {age(container.started, now)}" if container.started else "up"
-        return f"{up}, {container.health}" if container.health else up
+        started, health = container.started, container.health
+        up = f"up {age(started, now)}" if started else "up"
+        return f"{up}, {health}" if health else up
     if container.exit_code is not None and container.state in _ENDED:
         return f"exit code {container.exit_code}"
     return "-"

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Self
 
 
 class Gate:
@@ -32,8 +33,8 @@ class Gate:
 
 
 class Budget:
-    """A number of units (bytes) shared by all: whoever wants more than is left waits, in order, until others gave theirs
-    back.
+    """A number of units (bytes) shared by all: whoever wants more than is left waits, in order, until others gave
+    theirs back.
 
     A share grows with the need that shows, so holders may wait for each other. Therefore the last ``largest`` units are
     kept for one of them at a time, which then holds as much as anybody may, waits no more, and comes to an end.
@@ -110,7 +111,7 @@ class Share:
         if amount > self.held:
             await self._budget.wait(self, amount)
 
-    def __enter__(self) -> "Share":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

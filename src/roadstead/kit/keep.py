@@ -51,7 +51,7 @@ async def keep(
     outage = _Outage(report)
     while True:
         failure: PeerError | None = None
-        outage.worked_since = None
+        outage.starts()
         try:
             await run(outage.over)
         except PeerError as error:
@@ -83,6 +83,9 @@ class _Outage:
         self._told: tuple[str, dict[str, str]] | None = ("", {})
         self.worked_since: float | None = None
         """Since when this try works; None as long as it does not."""
+
+    def starts(self) -> None:
+        self.worked_since = None
 
     def begins(self, error: PeerError) -> None:
         if (error.code, error.fields) != self._told:

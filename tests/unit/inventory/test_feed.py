@@ -91,7 +91,7 @@ def _large(number: int, letters: int) -> Change:
 
 
 def test_large_changes_make_the_ring_shorter() -> None:
-    """It holds so many bytes of memory, however many changes that are: the oldest go, and who lacks them lists again."""
+    """It holds so many bytes of memory, however many changes that are: the oldest go; who lacks them lists again."""
     feed = Feed(100, 2**20, FIRST)
     for number in range(1, 1001):
         feed.publish([_large(FIRST + number, 2**14)])

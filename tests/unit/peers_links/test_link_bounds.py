@@ -96,7 +96,7 @@ class LateServer(asyncssh.SSHServer):
         """Called by asyncssh."""
         return False
 
-    async def unix_connection_requested(self, dest_path: str) -> asyncssh.SSHUNIXSession[bytes]:  # type: ignore[override]
+    async def unix_connection_requested(self, dest_path: str) -> asyncssh.SSHUNIXSession[bytes]:
         """Called by asyncssh."""
         self.asked.set()
         await self.opens.wait()
@@ -133,7 +133,7 @@ async def test_a_channel_that_opens_after_it_was_given_up_is_closed(monkeypatch:
     monkeypatch.setattr(relays, "LATE_SECONDS", 0.1)
     async with _late_server() as (server, target):
         link = await open_ssh(target, [], settings=LinkSettings(), gates=Gates(Gate(1), Gate(1)))
-        opening = asyncio.ensure_future(link.open(_Nobody()))
+        opening = asyncio.ensure_future(link.open(_Nobody()))  # noqa: TID251 - a test's own task
         await server.asked.wait()
         opening.cancel()
         await asyncio.wait([opening])

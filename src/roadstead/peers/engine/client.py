@@ -15,7 +15,7 @@ from roadstead.kit.streams import Link
 from roadstead.model import Container, Engine, VmId, weight
 from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
-from roadstead.peers.engine.messages import containers, versions
+from roadstead.peers.engine.messages import containers, processes, versions
 from roadstead.peers.engine.messages.events import ACTIONS
 from roadstead.peers.engine.messages.guarded import check_depth, invalid
 from roadstead.settings.schema import EngineSettings
@@ -78,7 +78,7 @@ class EngineClient:
         return Hello(engine, versions.read_date(ping.headers.get("date", "")))
 
     async def containers(self) -> Listing:
-        """List all containers. An answer over its bound is asked again with half the limit, as long as there is time."""
+        """List all containers. An answer over its bound is asked again with half the limit, while there is time."""
         limit, bound = self._settings.containers, self._settings.answer_bytes
         end = _now() + self._settings.answer_seconds
         answer = await self._listed(limit, None)
@@ -110,6 +110,17 @@ class EngineClient:
         answer = await self._get(f"{self._version}/containers/{_part(engine_id)}/json")
         check_depth(answer.body, self._settings.json_depth)
         return answer.body
+
+    async def top(self, engine_id: str) -> processes.Top:
+        """Return the processes of a container that runs, on a channel of its own: engines run ``ps`` for it."""
+        path = f"{self._version}/containers/{_part(engine_id)}/top"
+        with self._doubting():
+            answer = await self._http.alone("GET", path, self._settings.answer_seconds)
+        if answer.status != FINAL:
+            raise versions.refusal(answer.status, answer.body)
+        if answer.cut:
+            raise invalid("it is too large")
+        return processes.read_top(answer.body, self._settings.json_depth)
 
     async def settled(self, engine_id: str, seconds: float) -> None:
         """Wait up to ``seconds`` until Docker has done with a container what it is doing. What it answers is not kept.
@@ -158,7 +169,7 @@ class EngineClient:
         return f"{self._version}/events?{start}filters={_filters(**filters)}"
 
     async def _listed(self, limit: int, seconds: float | None) -> Answer | None:
-        """Ask for ``limit`` containers; None when that took longer than ``seconds`` (None: the usual time, and an error)."""
+        """Ask for ``limit`` containers; None when it took longer than ``seconds`` (None: the usual time, and an error)."""
         try:
             return await self._answer(f"{self._version}/containers/json?all=1&limit={limit}", seconds)
         except EngineError as error:

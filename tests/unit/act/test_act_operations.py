@@ -9,13 +9,16 @@ from typing import Any, cast
 
 import pytest
 
+from roadstead.act.audit import Audit
 from roadstead.act.operations import PARALLEL_PER_GUEST, Operations
 from roadstead.errors import ConflictError, EngineError, InputError, LinkError, NotFoundError, RoadsteadError
 from roadstead.kit import tasks
 from roadstead.model import ACTIONS, ContainerId, Operation, Result, VmId, container_id
+from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
-from roadstead.settings.schema import ServerSettings
+from roadstead.settings.schema import AuditSettings, ServerSettings
 from tests.unit.fakes import records
+from tests.unit.fakes.databases import FakeDatabase
 from tests.unit.fakes.ways import keep_virtual_time
 
 pytestmark = pytest.mark.looptime
@@ -78,9 +81,13 @@ def engines() -> Engines:
     return Engines()
 
 
+def _audit() -> Audit:
+    return Audit(cast("Database", FakeDatabase()), AuditSettings())
+
+
 @asynccontextmanager
-async def _running(engines: Engines, **settings: Any) -> AsyncIterator[Operations]:
-    operations = Operations(engines, ServerSettings(**settings))
+async def _running(engines: Engines, audit: Audit | None = None, **settings: Any) -> AsyncIterator[Operations]:
+    operations = Operations(engines, audit or _audit(), ServerSettings(**settings))
     async with asyncio.TaskGroup() as group:
         task = tasks.spawn(group, operations.run(), "operations")
         await asyncio.sleep(0)

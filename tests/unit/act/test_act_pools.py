@@ -12,6 +12,7 @@ import structlog
 from msgspec import structs
 
 from roadstead.act import pools
+from roadstead.act.audit import Audit
 from roadstead.act.memory import Memories
 from roadstead.act.outputs import Outputs
 from roadstead.act.pools import Pools
@@ -22,7 +23,7 @@ from roadstead.kit import tasks
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
 from roadstead.peers.database.client import Database, StoredPool
-from roadstead.settings.schema import PoolSettings, Settings
+from roadstead.settings.schema import AuditSettings, PoolSettings, Settings
 from tests.unit.fakes.databases import FakeDatabase, stored_pool
 
 SETTINGS = PoolSettings(connect_seconds=5, call_seconds=5, list_seconds=5, event_seconds=0.3, retry_first_seconds=0.05)
@@ -42,6 +43,7 @@ class Office:
         self.pools = Pools(
             cast("Database", self.database),
             self.memories,
+            Audit(cast("Database", self.database), AuditSettings()),
             SETTINGS,
             self.tell,
             self.retried.append,

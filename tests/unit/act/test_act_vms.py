@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 
 import pytest
 
+from roadstead.act.audit import Audit
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
@@ -21,6 +22,7 @@ from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.messages import fingerprint
 from roadstead.plan.pins import HOST_KEY_PROBLEMS, Memory
+from roadstead.settings.schema import AuditSettings
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
 
@@ -42,8 +44,12 @@ class Desk:
     shown: dict[VmId, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.memories = Memories(cast("Database", FakeDatabase()))
-        self.vms = Vms(self.store, cast("Pools", self), cast("Links", self), cast("SshWays", self), self.memories)
+        database = cast("Database", FakeDatabase())
+        self.memories = Memories(database)
+        self.audit = Audit(database, AuditSettings())
+        self.vms = Vms(
+            self.store, cast("Pools", self), cast("Links", self), cast("SshWays", self), self.memories, self.audit
+        )
         self.store.apply(Seen(records.pool()), Seen(records.host()))
 
     # what commands ask of pools and their keepers

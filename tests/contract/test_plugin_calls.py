@@ -79,7 +79,8 @@ async def plugged(folder: Path, **made: Any) -> AsyncIterator[Plugin]:
     """A world whose pool's plugin may call."""
     path, fingerprint = await asyncio.to_thread(certificate, folder)
     listening = bound("127.0.0.1:0")
-    door = PluginDoor(*listening.getsockname(), fingerprint)
+    address, port = listening.getsockname()
+    door = PluginDoor(address, port, fingerprint)
     async with world(folder, door=door, **made) as one, asyncio.TaskGroup() as group:
         app = plugin.build(one.core.commands)
         server = tasks.spawn(group, serve_secure(app, SecureListen(listening, path, 1.0)), "plugin")

@@ -68,7 +68,7 @@ class GuestPace:
         self._listing_before, self._last_listing = self._last_listing, _monotonic()
 
     def until_listing(self) -> float:
-        """Seconds until the guest may be listed again: twice in ``relist_seconds``, so that it may come back quickly."""
+        """Seconds until the guest may be listed again: twice in ``relist_seconds``, so that it may come back soon."""
         return max(0.0, self._listing_before + self._between_listings - _monotonic())
 
     def after(self, error: PeerError | None) -> float:

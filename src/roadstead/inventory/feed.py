@@ -1,7 +1,8 @@
 """Changes for readers: each resumes from the number it knows, or is told to list again.
 
 The feed keeps the last changes in a ring, as many as fit into its memory: who fills it with large ones makes it
-shorter, not larger. A reader that asks for a number that the ring no longer (or never) held is told so: changes are never skipped silently, and a slow reader costs nothing but its own listing.
+shorter, not larger. A reader that asks for a number that the ring no longer (or never) held is told so: changes are
+never skipped silently, and a slow reader costs nothing but its own listing.
 """
 
 import asyncio

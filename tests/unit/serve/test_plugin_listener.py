@@ -48,10 +48,10 @@ async def _ask(port: int, context: ssl.SSLContext, data: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "where",
-    (
+    [
         *("", "8421", ":8421", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1", "::1:8421"),
         *("[127.0.0.1]:1", "[::1]", "localhost:8421", "https://127.0.0.1:8421", "127.0.0.1:८", "[::1]8421", "1.2.3:1"),
-    ),
+    ],
 )
 def test_an_address_that_is_none_is_named(where: str) -> None:
     """With the form that it should have."""
@@ -160,10 +160,10 @@ async def test_enabling_tells_the_pool_and_disabling_takes_it_back(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "url",
-    (
+    [
         *("http://x", "https://", "https://x:0", "https://x:65536", "https://x/path", "https://u:p@x", "https://x y"),
         *("x", "https://x\n", "https://[zz]", ""),
-    ),
+    ],
 )
 async def test_an_address_that_the_plugin_cannot_use_is_refused(tmp_path: Path, url: str) -> None:
     """Nothing is written then."""

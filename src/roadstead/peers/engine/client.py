@@ -169,7 +169,7 @@ class EngineClient:
         return f"{self._version}/events?{start}filters={_filters(**filters)}"
 
     async def _listed(self, limit: int, seconds: float | None) -> Answer | None:
-        """Ask for ``limit`` containers; None when it took longer than ``seconds`` (None: the usual time, and an error)."""
+        """Ask for ``limit`` containers; None when it took longer than ``seconds`` (None: the usual, and an error)."""
         try:
             return await self._answer(f"{self._version}/containers/json?all=1&limit={limit}", seconds)
         except EngineError as error:

@@ -40,10 +40,11 @@ class Office:
 
     def __post_init__(self) -> None:
         self.memories = Memories(cast("Database", self.database))
+        self.audit = Audit(cast("Database", self.database), AuditSettings())
         self.pools = Pools(
             cast("Database", self.database),
             self.memories,
-            Audit(cast("Database", self.database), AuditSettings()),
+            self.audit,
             SETTINGS,
             self.tell,
             self.retried.append,
@@ -486,3 +487,21 @@ async def test_nothing_is_added_while_everything_ends(lab: LabPool) -> None:
     assert caught.value.code == "shutting-down"
     assert office.database.stored == {}
     assert _sessions(lab) == 0
+
+
+async def test_changes_of_pools_are_noted(office: Office, lab: LabPool) -> None:
+    """With what was refused, and without any password."""
+    pool = await office.pools.add(_change(lab))
+    with pytest.raises(ConflictError):
+        await office.pools.add(_change(lab))
+    await office.pools.change(pool.id, PoolChange(admit=()))
+    await office.pools.test(pool.id)
+    await office.pools.remove(pool.id)
+    entries = await office.audit.recent(10)
+    assert [(entry.what, entry.target, entry.code) for entry in entries[::-1]] == [
+        ("pool add", lab.url, ""),
+        ("pool add", lab.url, "pool-exists"),
+        ("pool set", pool.id, ""),
+        ("pool remove", pool.id, ""),
+    ]
+    assert lab.password not in str(entries)

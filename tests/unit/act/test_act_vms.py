@@ -313,3 +313,25 @@ def test_containers_are_known_by_their_ids(desk: Desk) -> None:
     assert desk.vms.exists(container_id(ONE, records.engine_id(1)))
     assert not desk.vms.exists(container_id(ONE, records.engine_id(2)))
     assert not desk.vms.exists(container_id(VmId("nobody"), records.engine_id(1)))
+
+
+async def test_what_is_changed_is_noted_and_what_is_read_is_not(desk: Desk) -> None:
+    """Each command with its VM and what came of it."""
+    desk.see()
+    await desk.vms.enable(ONE)
+    await desk.vms.disable(ONE)
+    await desk.vms.forget_host_key(ONE)
+    with pytest.raises(ConflictError):
+        await desk.vms.confirm_host_key(ONE, "SHA256:other")
+    with pytest.raises(NotFoundError):
+        await desk.vms.enable(VmId("nowhere"))
+    desk.vms.why(ONE)
+    desk.vms.host_keys(ONE)
+    noted = [(entry.what, entry.target, entry.code) for entry in await desk.audit.recent(10)]
+    assert noted[::-1] == [
+        ("enable", ONE, ""),
+        ("disable", ONE, ""),
+        ("hostkey forget", ONE, ""),
+        ("hostkey confirm", ONE, "nothing-to-confirm"),
+        ("enable", "nowhere", "no-such-vm"),
+    ]

@@ -102,10 +102,12 @@ class PluginCalls:
 
     async def inspect(self, asked: Asked) -> str:
         """Everything that the engine says of a container."""
-        container = self._container(self._vm(asked), asked.arguments["object"])
-        said = await self._vms.inspect(container.id)
-        # Large ones take long to be written, and other guests are not to wait for that.
-        return SUCCESS + await asyncio.to_thread(_inspected, said)
+        vm = self._vm(asked)
+        container = self._container(vm, asked.arguments["object"])
+        async with self._operations.turn(vm.id):  # so that few large ones are held at once
+            said = await self._vms.inspect(container.id)
+            # Large ones take long to be written, and other guests are not to wait for that.
+            return SUCCESS + await asyncio.to_thread(_inspected, said)
 
     async def top(self, asked: Asked) -> str:
         """The processes of a container."""
@@ -113,7 +115,7 @@ class PluginCalls:
         _, engine_id = split_container_id(self._container(vm, asked.arguments["object"]).id)
         async with self._operations.turn(vm.id):
             found = await self._vms.engine(vm.id).top(engine_id)
-        return SUCCESS + _bounded(await asyncio.to_thread(inspected.docker_top, *found))
+            return SUCCESS + _bounded(await asyncio.to_thread(inspected.docker_top, *found))
 
     # ---- pieces
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from roadstead.act.plugin_access import PluginDoor
 from roadstead.act.trials import PoolChange
 from roadstead.app.core import Core
 from roadstead.kit import tasks
@@ -181,14 +182,20 @@ class World:
 
 @asynccontextmanager
 async def world(
-    folder: Path, vms: int = 2, containers: int = 3, hosts: int = 2, settings: Settings = QUICK, **made: Any
+    folder: Path,
+    vms: int = 2,
+    containers: int = 3,
+    hosts: int = 2,
+    settings: Settings = QUICK,
+    door: PluginDoor | None = None,
+    **made: Any,
 ) -> AsyncIterator[World]:
     """A pool of ``vms`` enabled VMs named ``vm-1``, ``vm-2``, …, made known and live."""
     names = [f"vm-{number}" for number in range(1, vms + 1)]
     async with (
         lab(folder, names, containers, hosts, **made) as (pool, maker),
         kept(folder) as database,
-        running(settings, database) as core,
+        running(settings, database, door=door) as core,
     ):
         one = World(pool, maker, core, database)
         await add(one)
@@ -221,9 +228,11 @@ async def kept(folder: Path) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def running(settings: Settings, database: Database, engines: Sequence[Path] = ()) -> AsyncIterator[Core]:
+async def running(
+    settings: Settings, database: Database, engines: Sequence[Path] = (), door: PluginDoor | None = None
+) -> AsyncIterator[Core]:
     """A core that works for the length of the block."""
-    core = Core(settings, database, engines)
+    core = Core(settings, database, engines, door)
     async with asyncio.TaskGroup() as group:
         work = tasks.spawn(group, core.run(), "core")
         await core.commands.pools.wait_started()
@@ -241,9 +250,9 @@ def _free_port() -> int:
         return port
 
 
-async def add(one: World) -> None:
-    """Make the lab pool known."""
-    pool = one.pool
+async def add(one: World, pool: LabPool | None = None) -> None:
+    """Make the lab pool known, or another one."""
+    pool = pool or one.pool
     await one.core.commands.pools.add(
         PoolChange(url=pool.url, user=pool.user, password=pool.password, fingerprint=pool.fingerprint, admit=ADMITTED)
     )

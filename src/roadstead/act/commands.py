@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from roadstead.act.audit import Audit
 from roadstead.act.operations import Operations
+from roadstead.act.plugin import PluginCalls
+from roadstead.act.plugin_access import PluginAccess
 from roadstead.act.pools import Pools
 from roadstead.act.vms import Vms
 
@@ -14,3 +17,6 @@ class Commands:
     pools: Pools
     vms: Vms
     operations: Operations
+    plugin: PluginCalls
+    plugin_access: PluginAccess
+    audit: Audit

@@ -5,13 +5,15 @@ An operation only asks the engines; what it changes comes back as an observed fa
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
+from roadstead.act.audit import CANCELLED, Audit
 from roadstead.errors import ConflictError, InputError, NotFoundError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
@@ -37,8 +39,9 @@ class Targets(Protocol):
 class Operations:
     """Runs operations and keeps them for a while after their end."""
 
-    def __init__(self, targets: Targets, settings: ServerSettings) -> None:
+    def __init__(self, targets: Targets, audit: Audit, settings: ServerSettings) -> None:
         self._targets = targets
+        self._audit = audit
         self._settings = settings
         self._operations: dict[str, Operation] = {}
         self._tasks: dict[str, asyncio.Task[Any]] = {}
@@ -65,7 +68,11 @@ class Operations:
         """
         if self._group is None:
             raise ConflictError("shutting-down")
-        chosen = self._checked(action, targets)
+        try:
+            chosen = self._checked(action, targets)
+        except RoadsteadError as error:
+            self._audit.note(action, ", ".join(targets[:1]), error.code)
+            raise
         self._forget_old()
         results = tuple(Result(target=target) for target in chosen)
         operation = Operation(
@@ -106,6 +113,19 @@ class Operations:
         self._tasks[operation].cancel()
         return self.get(operation)
 
+    async def act(self, action: str, container: ContainerId) -> None:
+        """Do ``action`` to one container in its turn, without an operation; raises what stands in the way."""
+        vm, engine_id = split_container_id(container)
+        async with self.turn(vm):
+            await self._targets.engine(vm).act(action, engine_id)
+
+    @asynccontextmanager
+    async def turn(self, vm: VmId) -> AsyncIterator[None]:
+        """Wait for a place among those who ask the guest ``vm`` something on a channel of their own."""
+        # The guest's gate first: who waits for a slow guest takes no place away from the others.
+        async with self._gate_of(vm)(), self._gate():
+            yield
+
     # ---- pieces
 
     def _checked(self, action: str, targets: Sequence[str]) -> list[ContainerId]:
@@ -123,8 +143,7 @@ class Operations:
     async def _run(self, id: str) -> None:
         async with asyncio.TaskGroup() as group:
             for place, result in enumerate(self._operations[id].results):
-                gate = self._gate_of(split_container_id(ContainerId(result.target))[0])
-                tasks.spawn(group, self._one(id, place, gate), f"operation {id} on {result.target}")
+                tasks.spawn(group, self._one(id, place), f"operation {id} on {result.target}")
 
     def _gate_of(self, vm: VmId) -> Gate:
         gate = self._guests.get(vm)
@@ -132,21 +151,16 @@ class Operations:
             gate = self._guests[vm] = Gate(PARALLEL_PER_GUEST)
         return gate
 
-    async def _one(self, id: str, place: int, gate: Gate) -> None:
+    async def _one(self, id: str, place: int) -> None:
         operation = self._operations[id]
         target = operation.results[place].target
         result = Result(target=target, ok=True)
-        # The guest's gate first: who waits for a slow guest takes no place away from the others.
-        async with gate(), self._gate():
-            try:
-                await self._act(operation.action, ContainerId(target))
-            except RoadsteadError as error:
-                result = Result(target=target, ok=False, code=error.code, message=str(error))
+        try:
+            await self.act(operation.action, ContainerId(target))
+        except RoadsteadError as error:
+            result = Result(target=target, ok=False, code=error.code, message=str(error))
+        self._audit.note(operation.action, target, result.code)
         self._put(id, place, result)
-
-    async def _act(self, action: str, container: ContainerId) -> None:
-        vm, engine_id = split_container_id(container)
-        await self._targets.engine(vm).act(action, engine_id)
 
     def _put(self, id: str, place: int, result: Result) -> None:
         operation = self._operations[id]
@@ -155,15 +169,16 @@ class Operations:
 
     def _finish(self, id: str, task: asyncio.Task[None]) -> None:
         operation = self._operations[id]
-        results = tuple(
-            replace(result, ok=False, code="cancelled", message="Cancelled before the engine answered.")
-            if result.ok is None
-            else result
-            for result in operation.results
-        )
+        results = tuple(self._ended_result(operation.action, result) for result in operation.results)
         state: Any = "cancelled" if task.cancelled() else "done"
         self._operations[id] = replace(operation, state=state, results=results, ended=clocks.now())
         self._ended[id].set()
+
+    def _ended_result(self, action: str, result: Result) -> Result:
+        if result.ok is not None:
+            return result
+        self._audit.note(action, result.target, CANCELLED)
+        return replace(result, ok=False, code=CANCELLED, message="Cancelled before the engine answered.")
 
     def _forget_old(self) -> None:
         now = clocks.now()

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
+from roadstead.act.audit import Audit
 from roadstead.act.config import PoolConfig
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
@@ -46,6 +47,7 @@ class Pools:
         self,
         database: Database,
         memories: Memories,
+        audit: Audit,
         settings: PoolSettings,
         tell: Tell,
         rules_changed: RulesChanged,
@@ -53,6 +55,7 @@ class Pools:
     ) -> None:
         self._database = database
         self._memories = memories
+        self._audit = audit
         self._settings = settings
         self._trials = Trials(settings)
         self._tell = tell
@@ -117,6 +120,41 @@ class Pools:
         Raises `InputError` that names the field, `ConflictError` ``fingerprint-needed`` or ``pool-exists``, and
         `PoolError` with what the pool said; then nothing was kept.
         """
+        with self._audit.of("pool add", change.url or ""):
+            return await self._add(change)
+
+    async def change(self, pool: PoolId, change: PoolChange) -> Pool:
+        """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
+        with self._audit.of("pool set", pool):
+            return await self._change(pool, change)
+
+    async def remove(self, pool: PoolId) -> None:
+        """Sign out of a pool and forget it, with all that is known of it here. In the pool nothing is changed."""
+        with self._audit.of("pool remove", pool):
+            await self._remove(pool)
+
+    async def test(self, pool: PoolId) -> list[Step]:
+        """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
+        flaw = self.keeper(pool).flaw
+        if flaw is not None:
+            return [Step(step="read what is stored", ok=False, seconds=0.0, message=str(flaw))]
+        return await self._trials.steps(_address(self.stored(pool)))
+
+    async def key(self, pool: PoolId) -> KeyPair:
+        """Return the pool's SSH key pair, made on first need."""
+        return await self.keeper(pool).keys.pair()
+
+    def opened_by(self, pool_key: str) -> frozenset[VmId]:
+        """The VMs that the pool key of this fingerprint opens, as far as it was used from here."""
+        return self._memories.opened_by(pool_key)
+
+    def statistics(self) -> Mapping[str, int]:
+        """How many pools there are, and how many of them are live."""
+        return {"pools": len(self.keepers), "live": sum(keeper.record.live for keeper in self.keepers.values())}
+
+    # ---- pieces
+
+    async def _add(self, change: PoolChange) -> Pool:
         if self._group is None:
             raise ConflictError("shutting-down")
         admit, only = networks("admit", change.admit), networks("only", change.only)
@@ -138,8 +176,7 @@ class Pools:
             keeper = self._start(stored)
         return await keeper.wait_settled()
 
-    async def change(self, pool: PoolId, change: PoolChange) -> Pool:
-        """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
+    async def _change(self, pool: PoolId, change: PoolChange) -> Pool:
         admit, only = networks("admit", change.admit), networks("only", change.only)
         if change.publish is not None:
             Choice.parse(change.publish)
@@ -162,8 +199,7 @@ class Pools:
         self._rules_changed(pool)
         return await keeper.wait_settled()
 
-    async def remove(self, pool: PoolId) -> None:
-        """Sign out of a pool and forget it, with all that is known of it here. In the pool nothing is changed."""
+    async def _remove(self, pool: PoolId) -> None:
         async with self._changing:
             self.stored(pool)
             await self._database.remove_pool(pool)
@@ -171,27 +207,6 @@ class Pools:
             self._memories.forget_pool(pool)
             del self.keepers[pool], self._stored[pool], self._rules[pool]
         self._tell([Gone("pool", pool)])
-
-    async def test(self, pool: PoolId) -> list[Step]:
-        """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
-        flaw = self.keeper(pool).flaw
-        if flaw is not None:
-            return [Step(step="read what is stored", ok=False, seconds=0.0, message=str(flaw))]
-        return await self._trials.steps(_address(self.stored(pool)))
-
-    async def key(self, pool: PoolId) -> KeyPair:
-        """Return the pool's SSH key pair, made on first need."""
-        return await self.keeper(pool).keys.pair()
-
-    def opened_by(self, pool_key: str) -> frozenset[VmId]:
-        """The VMs that the pool key of this fingerprint opens, as far as it was used from here."""
-        return self._memories.opened_by(pool_key)
-
-    def statistics(self) -> Mapping[str, int]:
-        """How many pools there are, and how many of them are live."""
-        return {"pools": len(self.keepers), "live": sum(keeper.record.live for keeper in self.keepers.values())}
-
-    # ---- pieces
 
     def _start(self, stored: StoredPool) -> PoolKeeper:
         if self._group is None:

@@ -3,8 +3,9 @@
 Each is marked as the pool's own, so that whoever collects secrets knows whose it is.
 """
 
+from roadstead.errors import PoolError
 from roadstead.model import PoolId
-from roadstead.model.config_keys import POOL_MARK
+from roadstead.model.config_keys import NAMED_MARK, POOL_MARK
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string_map
 
@@ -42,6 +43,28 @@ class PoolSecrets:
     async def clear(self, key: str) -> None:
         """Let ``key`` name nothing; a secret that it named stays."""
         await self._client.set_pool_key(key, None)
+
+    async def replace(self, key: str, value: str | None) -> None:
+        """Keep ``value`` under ``key``, or nothing; the secret that was named there goes, after the new one is named.
+
+        Only one that was made here for this key goes: the key may be edited to name any other.
+        """
+        former = (await self.names()).get(key)
+        if value is None:
+            await self.clear(key)
+        else:
+            uuid = await self._client.create_secret(value, self._marks(key))
+            try:
+                await self._client.set_pool_key(key, uuid)
+            except PoolError:
+                await self._client.destroy_secret(uuid)
+                raise
+        secret = await self._client.read_secret(former) if former else None
+        if secret is not None and secret.marks.items() >= self._marks(key).items():
+            await self._client.destroy_secret(secret.uuid)
+
+    def _marks(self, key: str) -> dict[str, str]:
+        return {POOL_MARK: self._pool, NAMED_MARK: key}
 
     async def _made(self, value: str) -> str:
         return await self._client.create_secret(value, {POOL_MARK: self._pool})

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from roadstead.act.audit import Audit
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.pools import Pools
@@ -60,21 +61,26 @@ class Why(Struct, frozen=True, kw_only=True):
 class Vms:
     """The commands on VMs. All raise `NotFoundError` ``no-such-vm``."""
 
-    def __init__(self, snapshot: Snapshot, pools: Pools, links: Links, ways: SshWays, memories: Memories) -> None:
+    def __init__(
+        self, snapshot: Snapshot, pools: Pools, links: Links, ways: SshWays, memories: Memories, audit: Audit
+    ) -> None:
         self._snapshot = snapshot
         self._pools = pools
         self._links = links
         self._ways = ways
         self._memories = memories
+        self._audit = audit
 
     async def enable(self, vm: VmId) -> None:
         """Enable container management; the pool keeps it, and what follows is observed. A try is made at once."""
-        await self._write(vm, config_keys.MONITOR, config_keys.ENABLED)
+        with self._audit.of("enable", vm):
+            await self._write(vm, config_keys.MONITOR, config_keys.ENABLED)
         self._links.try_now(vm)
 
     async def disable(self, vm: VmId) -> None:
         """Disable container management: the link ends and the VM's containers go."""
-        await self._write(vm, config_keys.MONITOR, config_keys.DISABLED)
+        with self._audit.of("disable", vm):
+            await self._write(vm, config_keys.MONITOR, config_keys.DISABLED)
 
     def host_keys(self, vm_id: VmId) -> HostKeys:
         """Return the remembered and the shown host key."""
@@ -92,13 +98,14 @@ class Vms:
 
         Raises `ConflictError` ``nothing-to-confirm``, or ``host-key-moved`` when the VM shows another key by now.
         """
-        vm = self._vm(vm_id)
-        problem = views.vm_problem(vm)
-        code = problem.code if problem is not None else ""
-        if code == _CLAIMED:
-            self._memories.accept_address(vm_id)
-        else:
-            self._memories.consent(vm_id, self._compared(vm, code, fingerprint))
+        with self._audit.of("hostkey confirm", vm_id):
+            vm = self._vm(vm_id)
+            problem = views.vm_problem(vm)
+            code = problem.code if problem is not None else ""
+            if code == _CLAIMED:
+                self._memories.accept_address(vm_id)
+            else:
+                self._memories.consent(vm_id, self._compared(vm, code, fingerprint))
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 
@@ -106,9 +113,10 @@ class Vms:
         """Forget the remembered key, here and in the pool: the next contact is a first contact. That is no consent to
         whatever is shown then: a first contact has its own protections.
         """
-        pin = self._vm(vm_id).settings.get(config_keys.HOST_KEY)
-        await self._write(vm_id, config_keys.HOST_KEY, None)
-        await self._memories.forget_pin(vm_id, pin)
+        with self._audit.of("hostkey forget", vm_id):
+            pin = self._vm(vm_id).settings.get(config_keys.HOST_KEY)
+            await self._write(vm_id, config_keys.HOST_KEY, None)
+            await self._memories.forget_pin(vm_id, pin)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 

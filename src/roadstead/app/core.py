@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.config import PoolConfig
 from roadstead.act.guest import Opened, Services
@@ -13,6 +14,8 @@ from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
 from roadstead.act.outputs import Outputs
 from roadstead.act.pinning import PinWriter
+from roadstead.act.plugin import PluginCalls
+from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.pools import Pools
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
@@ -43,9 +46,13 @@ from roadstead.settings.schema import Settings
 
 
 class Core:
-    """The working parts of one server. ``engines`` are the paths of engine sockets on this machine."""
+    """The working parts of one server. ``engines`` are the paths of engine sockets on this machine, ``door`` is where
+    plugins of pools are listened for.
+    """
 
-    def __init__(self, settings: Settings, database: Database, engines: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, engines: Sequence[Path] = (), door: PluginDoor | None = None
+    ) -> None:
         # Numbers begin at the present microsecond, so that a reader who knew an earlier run is told to list again:
         # no run makes a million changes in a second, so none gets as far as the next one's beginning.
         first = time.time_ns() // 1000
@@ -54,7 +61,8 @@ class Core:
         self._local = {VmId(f"local-{number}"): str(path) for number, path in enumerate(engines, 1)}
         self._memories = Memories(database)
         self._settings = settings
-        pools = Pools(database, self._memories, settings.pool, self.tell, self._rules_changed, self._outputs)
+        audit = Audit(database, settings.audit)
+        pools = Pools(database, self._memories, audit, settings.pool, self.tell, self._rules_changed, self._outputs)
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._ssh = SshWays(
@@ -64,14 +72,18 @@ class Core:
         budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
         services = Services(settings, budget, self.tell, self._names)
         self.links = Links(self.store, self._open, services)
-        vms = Vms(self.store, pools, self.links, self._ssh, self._memories)
-        self.commands = Commands(pools, vms, Operations(vms, settings.server))
+        vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
+        operations = Operations(vms, audit, settings.server)
+        calls = PluginCalls(self.store, pools, vms, operations, audit)
+        access = PluginAccess(database, pools, door, audit)
+        self.commands = Commands(pools, vms, operations, calls, access, audit)
 
     async def run(self) -> None:
         """Work until cancelled."""
         await self._memories.load()
         async with asyncio.TaskGroup() as group:
             tasks.spawn(group, self._memories.run(), "memories")
+            tasks.spawn(group, self.commands.audit.run(), "audit")
             tasks.spawn(group, self._pins.run(), "pins")
             tasks.spawn(group, self.links.run(), "links")
             tasks.spawn(group, self.commands.operations.run(), "operations")

@@ -35,13 +35,21 @@ def main() -> None:
 
 
 @app.command(rich_help_panel=STARTING)
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one parameter for each option
     state: Annotated[Path | None, typer.Option(help="The state folder.", show_default=False)] = None,
     socket: Annotated[Path | None, typer.Option(help="The local socket to listen on.", show_default=False)] = None,
     port: Annotated[int, typer.Option(help="The port to listen on, on 127.0.0.1.", max=65535)] = places.DEFAULT_PORT,
     loopback: Annotated[bool, typer.Option(help="Listen on 127.0.0.1 besides the local socket.")] = True,
     engine: Annotated[
         list[str] | None, typer.Option(metavar="unix:PATH", help="Watch an engine of this machine, too; repeatable.")
+    ] = None,
+    plugin_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT",
+            help="Also listen here for the plugin in pools' hosts, with TLS; the usual port is 8421.",
+            show_default=False,
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="The settings file.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when clients can connect.")] = False,
@@ -52,12 +60,14 @@ def serve(
     Examples:
       roadstead serve
       roadstead serve --engine unix:/var/run/docker.sock      also the containers of this machine
+      roadstead serve --plugin-listen 192.0.2.7:8421          XenCenter and Xen Orchestra may act through us
     """
     from roadstead.app import process, starting
 
     settings = starting.settings(config)
     process.start_logging(settings.runtime)
-    chosen = starting.serve_options(state, socket, port if loopback else None, engine or [])
+    listen = settings.plugin.listen if plugin_listen is None else plugin_listen
+    chosen = starting.serve_options(state, socket, port if loopback else None, engine or [], listen)
     starting.run_server(chosen, settings, as_json=json)
 
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import structlog
 
+from roadstead.act.plugin_access import PluginDoor
 from roadstead.app import process, state
+from roadstead.app.certificate import certificate
 from roadstead.app.core import Core
 from roadstead.errors import StartError
 from roadstead.kit import tasks
 from roadstead.peers.database.client import Database
+from roadstead.serve import plugin
 from roadstead.serve.app import build
 from roadstead.serve.borders import Token
 from roadstead.serve.calls import Services
 from roadstead.serve.server import Listen, Listening, serve_api
+from roadstead.serve.tls import SecureListen, bound, serve_secure
 from roadstead.settings.schema import Settings
 
 log = structlog.get_logger()
@@ -32,6 +36,8 @@ class ServeOptions:
     port: int | None
     """Loopback port; None: only the local socket."""
     engines: tuple[Path, ...] = ()
+    plugin_listen: str = ""
+    """Where plugins of pools are listened for, as ``ADDRESS:PORT``; empty: nowhere."""
 
 
 async def run_server(options: ServeOptions, settings: Settings, ready: Callable[[Listening], None]) -> None:
@@ -44,14 +50,59 @@ async def run_server(options: ServeOptions, settings: Settings, ready: Callable[
     if warning := process.raise_file_limit():
         log.warning(warning)
     with state.held(options.state) as folder:
-        database = await Database.open(folder / "roadstead.db", folder / "secret.key")
+        plugins = await asyncio.to_thread(_plugins, options, settings)
         try:
-            await _serve(Core(settings, database, options.engines), options, settings, ready)
+            await _run(folder, options, settings, plugins, ready)
         finally:
-            await database.close()
+            if plugins is not None:
+                plugins.listen.socket.close()
 
 
-async def _serve(core: Core, options: ServeOptions, settings: Settings, ready: Callable[[Listening], None]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Plugins:
+    """What plugins of pools are listened for with, and what the pools are told of it."""
+
+    listen: SecureListen
+    door: PluginDoor
+
+
+def _plugins(options: ServeOptions, settings: Settings) -> _Plugins | None:
+    """Bind what plugins connect to, if anything; blocks."""
+    if not options.plugin_listen:
+        return None
+    path, fingerprint = certificate(options.state)
+    socket = bound(options.plugin_listen)
+    address, port = socket.getsockname()[:2]
+    return _Plugins(
+        SecureListen(socket, path, settings.server.shutdown_seconds), PluginDoor(address, port, fingerprint)
+    )
+
+
+async def _run(
+    folder: Path,
+    options: ServeOptions,
+    settings: Settings,
+    plugins: _Plugins | None,
+    ready: Callable[[Listening], None],
+) -> None:
+    database = await Database.open(folder / "roadstead.db", folder / "secret.key")
+    try:
+        core = Core(settings, database, options.engines, plugins.door if plugins is not None else None)
+        try:
+            await _serve(core, options, settings, plugins, ready)
+        finally:
+            await core.commands.audit.close()
+    finally:
+        await database.close()
+
+
+async def _serve(
+    core: Core,
+    options: ServeOptions,
+    settings: Settings,
+    plugins: _Plugins | None,
+    ready: Callable[[Listening], None],
+) -> None:
     pauses = process.Pauses()
     services = Services(
         core.commands,
@@ -65,6 +116,9 @@ async def _serve(core: Core, options: ServeOptions, settings: Settings, ready: C
     async with asyncio.TaskGroup() as group:
         work = [tasks.spawn(group, core.run(), "core")]
         await core.commands.pools.wait_started()
+        if plugins is not None:
+            work.append(tasks.spawn(group, serve_secure(plugin.build(core.commands), plugins.listen), "plugin"))
+            log.info("listening for plugins", address=plugins.door.shown, fingerprint=plugins.door.fingerprint)
         work.append(tasks.spawn(group, serve_api(app, listen, ready), "api"))
         if settings.runtime.gc:
             work.append(tasks.spawn(group, process.tend_garbage(lambda: core.links.statistics()["live"]), "garbage"))

@@ -24,11 +24,13 @@ def settings(config: Path | None) -> Settings:
     return read_settings(config)
 
 
-def serve_options(state: Path | None, socket: Path | None, port: int | None, engines: Sequence[str]) -> ServeOptions:
+def serve_options(
+    state: Path | None, socket: Path | None, port: int | None, engines: Sequence[str], plugin_listen: str = ""
+) -> ServeOptions:
     """Return what the options of ``roadstead serve`` mean. Raises `InputError` ``field-invalid``."""
     folder = (state or places.state_folder()).absolute()
     paths = tuple(_engine_path(engine) for engine in engines)
-    return ServeOptions(folder, (socket or places.socket_path(folder)).absolute(), port, paths)
+    return ServeOptions(folder, (socket or places.socket_path(folder)).absolute(), port, paths, plugin_listen)
 
 
 def run_server(options: ServeOptions, settings: Settings, *, as_json: bool) -> None:

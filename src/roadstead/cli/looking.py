@@ -1,7 +1,7 @@
-"""`roadstead inspect`, `roadstead events` and `roadstead version`."""
+"""`roadstead inspect`, `roadstead events`, `roadstead audit` and `roadstead version`."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,28 @@ def events(ctx: typer.Context, filters: options.Filters = None, format: options.
         happenings.tell(session.connect(ctx), query, with_vms=query is None)
     except KeyboardInterrupt:
         return
+
+
+def audit(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="How many entries.")] = 50,
+    format: options.Format = "table",
+) -> None:
+    """Tell who changed what, the newest first.
+
+    Every command that changes something, whoever gave it, and every call of a pool's plugin.
+
+    Examples:
+      roadstead audit
+      roadstead audit --limit 1000 --format json | jq '.[] | select(.result != "done")'
+    """
+    waiting = session.connect(ctx).ask("/audit", {"limit": limit})
+    if format == "json":
+        output.write_json(waiting.raw())
+        return
+    from roadstead.cli import auditing
+
+    auditing.write(waiting)
 
 
 def version(ctx: typer.Context) -> None:

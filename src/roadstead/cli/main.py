@@ -62,7 +62,7 @@ helping.add(app, options.DOING, actions.start, actions.stop, actions.restart, ac
 helping.add(app, options.VMS, vms.enable, vms.disable, vms.why)
 app.add_typer(hostkeys.app, name="hostkey", rich_help_panel=options.VMS)
 app.add_typer(pools.app, name="pool", rich_help_panel=options.POOLS)
-helping.add(app, options.PROGRAM, looking.version)
+helping.add(app, options.PROGRAM, looking.audit, looking.version)
 
 
 def text(word: str) -> str:

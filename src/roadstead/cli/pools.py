@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from roadstead.cli import helping, options, output, session
+from roadstead.cli import helping, options, output, plugins, session
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make pools known, change, test and remove them.")
 key = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The SSH key with which a pool's VMs are opened.")
 app.add_typer(key, name="key")
+app.add_typer(plugins.app, name="plugin")
 
 User = Annotated[
     str | None,

@@ -5,7 +5,7 @@ Every field has a default: an answer to ``fields=`` holds only some, and a newer
 
 from datetime import datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class Port(Struct, frozen=True, gc=False):
@@ -144,6 +144,29 @@ class PoolKey(Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     line: str = ""
     vms: tuple[OpenedVm, ...] = ()
+
+
+class PluginState(Struct, frozen=True, kw_only=True):
+    """How a pool's plugin stands with the server."""
+
+    state: str = ""
+    reason: str = ""
+    url: str = ""
+    fingerprint: str = ""
+    since: datetime | None = None
+    listen: str = ""
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """Who did what."""
+
+    at: datetime | None = None
+    who: str = ""
+    origin: str = field(default="", name="from")
+    what: str = ""
+    target: str = ""
+    result: str = ""
+    code: str = ""
 
 
 class Why(Struct, frozen=True):

@@ -4,16 +4,8 @@
 happened, a remedy what the reader does next; both are whole sentences.
 """
 
-from typing import NamedTuple
-
-
-class Code(NamedTuple):
-    """One row: the HTTP ``status`` of answers that carry it, its ``cause`` and its ``remedy``."""
-
-    status: int
-    cause: str
-    remedy: str
-
+from roadstead.errors.plugin import PLUGIN
+from roadstead.errors.row import Code
 
 REACHING_A_GUEST = {
     "address-claimed-twice": Code(
@@ -380,5 +372,7 @@ RUNNING = {
     "too-many-readers": Code(503, "{limit} streams of changes are open already.", "Close one, then try again."),
 }
 
-CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **INPUT, **RUNNING}
+CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **INPUT, **PLUGIN, **RUNNING}
 """Every code that an error, a problem or an operation's result may carry."""
+
+__all__ = ["CODES", "INPUT", "PLUGIN", "POOLS", "REACHING_AN_ENGINE", "REACHING_A_GUEST", "RUNNING", "Code"]

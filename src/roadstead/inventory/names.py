@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from roadstead.errors import AmbiguousError, NotFoundError
 from roadstead.inventory.search import fold
-from roadstead.model import Container, ContainerId, Pool, Snapshot, Vm, VmId
+from roadstead.model import Container, ContainerId, Pool, Snapshot, Vm, VmId, container_id
 
 CANDIDATES = 20
 """How many candidates an error lists."""
@@ -28,6 +28,7 @@ GLOB_CHARACTERS = 1024
 """A longer name is no glob: the cost of reading one grows with the square of its length."""
 
 _GLOB = re.compile(r"[*?\[]")
+_ID_BEGINNING = re.compile(f"[0-9a-f]{{{LEAST_ID_CHARACTERS},64}}")
 
 R = TypeVar("R", Pool, Vm, Container)
 
@@ -51,6 +52,25 @@ def find_containers(inventory: Snapshot, names: Iterable[str]) -> list[Container
     for name in names:
         found.update((container.id, container) for container in _containers(inventory, name))
     return list(found.values())
+
+
+def in_vm(inventory: Snapshot, vm: VmId, name: str) -> Container | None:
+    """Return the container of one VM that has this id or, to the letter, this name, or whose id begins so; None when
+    there is none. Programs name containers like this: nothing is folded, and nothing is a pattern.
+
+    Raises `AmbiguousError` when the beginning is that of several ids.
+    """
+    known = inventory.containers_of(vm)
+    containers = list(known.values())
+    exact = known.get(container_id(vm, name)) or next((one for one in containers if one.name == name), None)
+    if exact is not None:
+        return exact
+    if not _ID_BEGINNING.fullmatch(name):
+        return None
+    found = [one for one in containers if one.engine_id.startswith(name)]
+    if len(found) > 1:
+        raise ambiguous("container", name, [one.name for one in found])
+    return found[0] if found else None
 
 
 class _Kind(Generic[R]):

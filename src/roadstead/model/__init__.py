@@ -4,6 +4,7 @@ Pure: nothing here waits, reads or writes. Times are aware ``datetime`` values i
 """
 
 from roadstead.model.addresses import Address, canonical, parse_address
+from roadstead.model.audit import AuditEntry
 from roadstead.model.facts import Fact, Gone, Listed, Scope, Seen
 from roadstead.model.ids import (
     LOCAL_HOST,
@@ -41,6 +42,7 @@ __all__ = [
     "LOCAL_HOST",
     "LOCAL_POOL",
     "Address",
+    "AuditEntry",
     "Container",
     "ContainerId",
     "Engine",

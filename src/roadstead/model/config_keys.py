@@ -37,3 +37,12 @@ FORMER_PRIVATE_KEY_SECRET = "roadstead-old-private-secret-uuid"  # noqa: S105 - 
 
 POOL_MARK = "roadstead-pool"
 """In ``secret.other_config``: the secret is ours and belongs to the pool of this uuid."""
+NAMED_MARK = "roadstead-key"
+"""In ``secret.other_config``: the key of the pool's ``other_config`` that the secret was made for."""
+
+PLUGIN_URL = "roadstead-plugin-url"
+"""In ``pool.other_config``: where the pool's plugin hands on what it is asked."""
+PLUGIN_FINGERPRINT = "roadstead-plugin-fingerprint"
+"""SHA-256 of the certificate that is shown there."""
+PLUGIN_TOKEN_SECRET = "roadstead-plugin-token-secret-uuid"  # noqa: S105 - the name of a key, not a secret
+"""Uuid of the secret with the plugin's token."""

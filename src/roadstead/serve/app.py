@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from roadstead.act.audit import acting
 from roadstead.errors import InputError, RoadsteadError
 from roadstead.serve import openapi, problems
 from roadstead.serve.borders import Border, BoundedBody, Door, Token
@@ -72,8 +73,9 @@ def _endpoint(row: Route) -> Callable[..., Awaitable[Response]]:
         caller = request_.scope[CALLER]
         caller.demand(row.permission)
         _refuse_unknown(request_)
-        answer: Response | Awaitable[Response] = row.handler(Call(request_.app.state.services, caller), **given)
-        return answer if isinstance(answer, Response) else await answer
+        with acting(caller.actor):
+            answer: Response | Awaitable[Response] = row.handler(Call(request_.app.state.services, caller), **given)
+            return answer if isinstance(answer, Response) else await answer
 
     endpoint.__name__ = row.name
     endpoint.__signature__ = inspect.Signature([asked, *parameters], return_annotation=Response)  # type: ignore[attr-defined]

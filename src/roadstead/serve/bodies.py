@@ -85,6 +85,12 @@ class PoolEdit(Body):
         return _change(self, self.password)
 
 
+class PluginAddress(Body):
+    """Where the hosts of a pool reach this server; without one the listener's own address is told."""
+
+    url: Annotated[str, Field(max_length=512, description="`https://HOST:8421`.")] | None = None
+
+
 class NewOperation(Body):
     """What is to be done to which containers."""
 

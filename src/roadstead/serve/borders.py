@@ -26,7 +26,7 @@ BODY_SECONDS = 10.0
 """How long a body may take to arrive."""
 
 LOCAL = Caller("local socket")
-TOKEN = Caller("token")
+TOKEN = Caller("token", "127.0.0.1")
 
 _HEADERS = [
     (b"cache-control", b"no-store"),
@@ -115,20 +115,26 @@ class Door:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
             raise DeniedError("host-header-rejected")
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        scheme, _, secret = (given[0] if len(given) == 1 else b"").partition(b" ")
         wanted = self._token.value.encode() if self._token is not None else b""
-        if scheme.lower() != b"bearer" or not wanted or not hmac.compare_digest(secret.strip(), wanted):
+        if not wanted or not hmac.compare_digest(bearer(scope), wanted):
             # Where the file is, nobody who knocks is told: its path names an account, and every local user can knock.
             raise DeniedError("credentials-rejected")
         return TOKEN
 
 
-class BoundedBody:
-    """Reads a body whole before anybody works on it, within `BODY_BYTES` and `BODY_SECONDS`."""
+def bearer(scope: Scope) -> bytes:
+    """Return the token that a request carries; empty when it carries none, or several."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    scheme, _, secret = (given[0] if len(given) == 1 else b"").partition(b" ")
+    return secret.strip() if scheme.lower() == b"bearer" else b""
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class BoundedBody:
+    """Reads a body whole before anybody works on it, within ``limit`` bytes and `BODY_SECONDS`."""
+
+    def __init__(self, app: ASGIApp, limit: int = BODY_BYTES) -> None:
         self._app = app
+        self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its whole body as the first message."""
@@ -136,7 +142,7 @@ class BoundedBody:
         if not names & {b"content-length", b"transfer-encoding"}:
             await self._app(scope, receive, send)
             return
-        first: Message | None = await _body(scope, receive)
+        first: Message | None = await _body(scope, receive, self._limit)
 
         async def replayed() -> Message:
             nonlocal first
@@ -146,23 +152,23 @@ class BoundedBody:
         await self._app(scope, replayed, send)
 
 
-async def _body(scope: Scope, receive: Receive) -> Message:
+async def _body(scope: Scope, receive: Receive, limit: int) -> Message:
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if not declared.isdigit() or int(declared) > BODY_BYTES:
-        raise InputError("body-too-large", limit=BODY_BYTES)
+    if not declared.isdigit() or int(declared) > limit:
+        raise InputError("body-too-large", limit=limit)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _collected(receive)
+            return await _collected(receive, limit)
     except TimeoutError as error:
         raise InputError("body-incomplete") from error
 
 
-async def _collected(receive: Receive) -> Message:
+async def _collected(receive: Receive, limit: int) -> Message:
     body = bytearray()
     while (message := await receive())["type"] == "http.request":
         body += message.get("body", b"")
-        if len(body) > BODY_BYTES:
-            raise InputError("body-too-large", limit=BODY_BYTES)
+        if len(body) > limit:
+            raise InputError("body-too-large", limit=limit)
         if not message.get("more_body", False):
             return {"type": "http.request", "body": bytes(body), "more_body": False}
     return message

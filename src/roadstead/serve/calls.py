@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Final
 
+from roadstead.act.audit import Actor
 from roadstead.act.commands import Commands
 from roadstead.errors import DeniedError
 from roadstead.inventory.feed import Feed
@@ -22,10 +23,16 @@ CALLER: Final = "roadstead.caller"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what they may."""
+    """Who asks, from which address (empty: the local socket), and what they may."""
 
     name: str
+    origin: str = ""
     permissions: frozenset[str] = frozenset(PERMISSIONS)
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the audit knows it."""
+        return Actor(self.name, self.origin)
 
     def demand(self, permission: str) -> None:
         """Raise `DeniedError` ``permission-needed`` unless the caller has ``permission``."""

@@ -20,7 +20,7 @@ from roadstead.serve.shapes import Relist, ShownChange
 _RECORDS = (Pool, Host, VmShown, Container)
 """What a change may hold."""
 _ALSO = (*_RECORDS, Relist, ProblemDocument)
-_TIMES = frozenset({"as_of", "created", "ended", "heard", "no_address_since", "since", "started"})
+_TIMES = frozenset({"as_of", "at", "created", "ended", "heard", "no_address_since", "since", "started"})
 """Fields that hold a time: msgspec describes these as plain text."""
 _REFERENCE = "#/components/schemas/{name}"
 _DESCRIPTION = (

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from roadstead.errors import AmbiguousError, InputError, NotFoundError, RoadsteadError
 
 MEDIA_TYPE = "application/problem+json"
+_NEED_TOKEN = {"credentials-rejected", "plugin-token-refused"}
 
 
 class ProblemDocument(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,7 +54,7 @@ def document(error: RoadsteadError) -> ProblemDocument:
 
 def answer(error: RoadsteadError) -> Response:
     """Return the answer that tells ``error``."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.code == "credentials-rejected" else {}
+    headers = {"WWW-Authenticate": "Bearer"} if error.code in _NEED_TOKEN else {}
     return Response(json.encode(document(error)), error.status, headers, MEDIA_TYPE)
 
 

@@ -6,12 +6,13 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from roadstead.act.plugin_access import PluginState
 from roadstead.act.trials import Probe
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
-from roadstead.model import Container, Host, Operation
+from roadstead.model import AuditEntry, Container, Host, Operation
 from roadstead.serve import shapes
-from roadstead.serve.handlers import inventory, operations, pools, stream, vms
+from roadstead.serve.handlers import audit, inventory, operations, pools, stream, vms
 
 PREFIX = "/api/v1"
 JSON = "application/json"
@@ -55,6 +56,9 @@ TABLE: tuple[Route, ...] = (
     Route("DELETE", "/pools/{pool}", "administer", pools.remove_pool, None, 204),
     Route("POST", "/pools/{pool}/test", "administer", pools.test_pool, shapes.PoolTest),
     Route("GET", "/pools/{pool}/key", "administer", pools.show_pool_key, shapes.PoolKeyView),
+    Route("GET", "/pools/{pool}/plugin", "administer", pools.show_plugin, PluginState),
+    Route("POST", "/pools/{pool}/plugin", "administer", pools.enable_plugin, PluginState),
+    Route("DELETE", "/pools/{pool}/plugin", "administer", pools.disable_plugin, PluginState),
     Route("GET", "/hosts", "view", inventory.list_hosts, list[Host]),
     Route("GET", "/vms", "view", inventory.list_vms, list[VmView]),
     Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),
@@ -75,4 +79,5 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/operations", "control", operations.start_operation, Operation, 202),
     Route("GET", "/operations/{operation}", "view", operations.show_operation, Operation),
     Route("DELETE", "/operations/{operation}", "control", operations.cancel_operation, Operation),
+    Route("GET", "/audit", "administer", audit.list_audit, list[AuditEntry]),
 )

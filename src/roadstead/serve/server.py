@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from roadstead.errors import StartError
@@ -58,19 +59,41 @@ async def serve_api(app: FastAPI, listen: Listen, ready: Callable[[Listening], N
         loopback = _loopback_socket(listen.port) if listen.port is not None else None
         sockets = [local] if loopback is None else [local, loopback]
         port = loopback.getsockname()[1] if loopback is not None else None
-        server = _Server(app, listen, lambda: ready(Listening(listen.socket, port)) if ready is not None else None)
-        await _served(server, sockets)
+        config = configured(app, listen.shutdown_seconds)
+        server = LoopServer(config, lambda: ready(Listening(listen.socket, port)) if ready is not None else None)
+        await served(server, sockets, app.state.services.readers.stop)
     finally:
         local.close()
         await asyncio.to_thread(listen.socket.unlink, missing_ok=True)
 
 
-async def _served(server: "_Server", sockets: list[socket.socket]) -> None:
+def configured(app: ASGIApp, shutdown_seconds: float, **more: Any) -> uvicorn.Config:
+    """Return how uvicorn serves ``app``: within bounds, without a word in the log."""
+    # What goes wrong in an answer is logged where it is answered; uvicorn's lines would only repeat it.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    settings: dict[str, Any] = {"limit_concurrency": CONNECTIONS, "timeout_keep_alive": IDLE_SECONDS, **more}
+    return uvicorn.Config(
+        app,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=shutdown_seconds,  # type: ignore[arg-type]
+        **settings,
+    )
+
+
+async def served(server: "LoopServer", sockets: list[socket.socket], stop: Callable[[], None]) -> None:
+    """Serve until cancelled; then call ``stop``, and end within the time that is configured."""
     try:
         await server.serve(sockets)
     except asyncio.CancelledError:
         if server.started:
-            server.readers.stop()
+            stop()
             await server.shutdown(sockets)
         raise
     finally:
@@ -78,29 +101,11 @@ async def _served(server: "_Server", sockets: list[socket.socket]) -> None:
             each.close()
 
 
-class _Server(uvicorn.Server):
+class LoopServer(uvicorn.Server):
     """uvicorn without its signal handlers: the process belongs to somebody else."""
 
-    def __init__(self, app: FastAPI, listen: Listen, ready: Callable[[], None]) -> None:
-        # What goes wrong in an answer is logged where it is answered; uvicorn's lines would only repeat it.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=BoundedProtocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                backlog=BACKLOG,
-                limit_concurrency=CONNECTIONS,
-                timeout_keep_alive=IDLE_SECONDS,
-                timeout_graceful_shutdown=listen.shutdown_seconds,  # type: ignore[arg-type]
-            )
-        )
-        self.readers = app.state.services.readers
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

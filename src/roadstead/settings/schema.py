@@ -141,6 +141,20 @@ class AlertSettings(Section):
     )
 
 
+class PluginSettings(Section):
+    """The listener for the pools' plugin, which hands on what XenCenter and Xen Orchestra ask for."""
+
+    listen: str = Field(
+        default="", description="Its address as `ADDRESS:PORT`, IPv6 in brackets; empty: nothing is listened for."
+    )
+
+
+class AuditSettings(Section):
+    """The record of who changed what."""
+
+    rows: int = Field(default=100_000, ge=100, description="How many entries are kept; the oldest go first.")
+
+
 class ServerSettings(Section):
     """The API."""
 
@@ -182,6 +196,8 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     publish: PublishSettings = PublishSettings()
     alert: AlertSettings = AlertSettings()
+    plugin: PluginSettings = PluginSettings()
+    audit: AuditSettings = AuditSettings()
     server: ServerSettings = ServerSettings()
     runtime: RuntimeSettings = RuntimeSettings()
 

@@ -9,13 +9,16 @@ from typing import Any, cast
 
 import pytest
 
+from roadstead.act.audit import Actor, Audit, acting
 from roadstead.act.operations import PARALLEL_PER_GUEST, Operations
 from roadstead.errors import ConflictError, EngineError, InputError, LinkError, NotFoundError, RoadsteadError
 from roadstead.kit import tasks
 from roadstead.model import ACTIONS, ContainerId, Operation, Result, VmId, container_id
+from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
-from roadstead.settings.schema import ServerSettings
+from roadstead.settings.schema import AuditSettings, ServerSettings
 from tests.unit.fakes import records
+from tests.unit.fakes.databases import FakeDatabase
 from tests.unit.fakes.ways import keep_virtual_time
 
 pytestmark = pytest.mark.looptime
@@ -78,9 +81,13 @@ def engines() -> Engines:
     return Engines()
 
 
+def _audit() -> Audit:
+    return Audit(cast("Database", FakeDatabase()), AuditSettings())
+
+
 @asynccontextmanager
-async def _running(engines: Engines, **settings: Any) -> AsyncIterator[Operations]:
-    operations = Operations(engines, ServerSettings(**settings))
+async def _running(engines: Engines, audit: Audit | None = None, **settings: Any) -> AsyncIterator[Operations]:
+    operations = Operations(engines, audit or _audit(), ServerSettings(**settings))
     async with asyncio.TaskGroup() as group:
         task = tasks.spawn(group, operations.run(), "operations")
         await asyncio.sleep(0)
@@ -308,3 +315,31 @@ async def test_operations_are_told_the_newest_first(engines: Engines) -> None:
         assert len(set(ids)) == 3
         newest, *_, oldest = operations.all()
         assert newest.started - oldest.started == timedelta(seconds=2)
+
+
+# ---- the audit
+
+
+async def test_every_target_is_noted(engines: Engines) -> None:
+    """With what came of it, by whoever began the operation: also those that were cancelled, and what was refused."""
+    audit = _audit()
+    done, lost, slow = [*_targets(2), *_targets(1, "slow")]
+    engines.errors[lost] = EngineError("engine-down")
+    engines.seconds["slow"] = 1000.0
+    async with _running(engines, audit) as operations:
+        with acting(Actor("ann")):
+            begun = operations.start("stop", [done, lost, slow], by="ann")
+            with pytest.raises(InputError):
+                operations.start("explode", [done], by="ann")
+        await asyncio.sleep(10)
+        operations.cancel(begun.id)
+        await operations.wait(begun.id, 60)
+        await operations.act("start", ContainerId(done))  # whoever asks for that notes it
+    entries = await audit.recent(10)
+    assert {(entry.who, entry.what, entry.target, entry.code) for entry in entries} == {
+        ("ann", "explode", done, "action-unknown"),
+        ("ann", "stop", done, ""),
+        ("ann", "stop", lost, "engine-down"),
+        ("ann", "stop", slow, "cancelled"),
+    }
+    assert len(entries) == 4

@@ -13,6 +13,7 @@ import structlog
 from msgspec import structs
 
 from roadstead.act import pools
+from roadstead.act.audit import Audit
 from roadstead.act.memory import Memories
 from roadstead.act.outputs import Outputs
 from roadstead.act.pools import Pools
@@ -24,7 +25,7 @@ from roadstead.kit.text import fingerprint_digits
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Fact, PoolId
 from roadstead.peers.database.client import Database, StoredPool
-from roadstead.settings.schema import PoolSettings, Settings
+from roadstead.settings.schema import AuditSettings, PoolSettings, Settings
 from tests.unit.fakes.databases import FakeDatabase, stored_pool
 
 SETTINGS = PoolSettings(connect_seconds=5, call_seconds=5, list_seconds=5, event_seconds=0.3, retry_first_seconds=0.05)
@@ -41,9 +42,11 @@ class Office:
 
     def __post_init__(self) -> None:
         self.memories = Memories(cast("Database", self.database))
+        self.audit = Audit(cast("Database", self.database), AuditSettings())
         self.pools = Pools(
             cast("Database", self.database),
             self.memories,
+            self.audit,
             SETTINGS,
             self.tell,
             self.retried.append,
@@ -540,3 +543,21 @@ async def test_nothing_is_added_while_everything_ends(lab: LabPool) -> None:
     assert caught.value.code == "shutting-down"
     assert office.database.stored == {}
     assert _sessions(lab) == 0
+
+
+async def test_changes_of_pools_are_noted(office: Office, lab: LabPool) -> None:
+    """With what was refused, and without any password."""
+    pool = await office.pools.add(_change(lab))
+    with pytest.raises(ConflictError):
+        await office.pools.add(_change(lab))
+    await office.pools.change(pool.id, PoolChange(admit=()))
+    await office.pools.test(pool.id)
+    await office.pools.remove(pool.id)
+    entries = await office.audit.recent(10)
+    assert [(entry.what, entry.target, entry.code) for entry in entries[::-1]] == [
+        ("pool add", lab.url, ""),
+        ("pool add", lab.url, "pool-exists"),
+        ("pool set", pool.id, ""),
+        ("pool remove", pool.id, ""),
+    ]
+    assert lab.password not in str(entries)

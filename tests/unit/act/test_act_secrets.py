@@ -64,3 +64,29 @@ async def test_a_pool_that_refuses_is_said() -> None:
     with pytest.raises(PoolError):
         await _secrets(xapi).offer(KEY, "value")
     assert KEY not in await _secrets(xapi).names()
+
+
+async def test_replace_destroys_only_what_it_made_for_the_key() -> None:
+    """The former secret goes after the new one is named; one that the key was edited to name stays."""
+    xapi = small_pool()
+    secrets = _secrets(xapi)
+    await secrets.put("another", "precious")
+    precious = (await secrets.names())["another"]
+    await secrets.replace(KEY, "old")
+    await secrets.replace(KEY, "new")
+    assert sorted(secret.value for secret in xapi.secrets.values()) == ["new", "precious"]
+    await xapi.set_pool_key(KEY, precious)
+    await secrets.replace(KEY, None)
+    assert precious in xapi.secrets
+    assert KEY not in await secrets.names()
+
+
+async def test_replace_leaves_nothing_behind_when_naming_fails() -> None:
+    """What was named stays named."""
+    xapi = small_pool()
+    secrets = _secrets(xapi)
+    await secrets.replace(KEY, "old")
+    xapi.fail("set_pool_key", "pool-timed-out")
+    with pytest.raises(PoolError):
+        await secrets.replace(KEY, "new")
+    assert [secret.value for secret in xapi.secrets.values()] == ["old"]

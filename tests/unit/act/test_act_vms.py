@@ -7,6 +7,7 @@ from typing import Any, Self, cast
 
 import pytest
 
+from roadstead.act.audit import Audit
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
@@ -21,6 +22,7 @@ from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.messages import fingerprint
 from roadstead.plan.pins import HOST_KEY_PROBLEMS, Memory
+from roadstead.settings.schema import AuditSettings
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
 
@@ -42,8 +44,12 @@ class Desk:
     shown: dict[VmId, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.memories = Memories(cast("Database", FakeDatabase()))
-        self.vms = Vms(self.store, cast("Pools", self), cast("Links", self), cast("SshWays", self), self.memories)
+        database = cast("Database", FakeDatabase())
+        self.memories = Memories(database)
+        self.audit = Audit(database, AuditSettings())
+        self.vms = Vms(
+            self.store, cast("Pools", self), cast("Links", self), cast("SshWays", self), self.memories, self.audit
+        )
         self.store.apply(Seen(records.pool()), Seen(records.host()))
 
     # what commands ask of pools and their keepers
@@ -307,3 +313,25 @@ def test_containers_are_known_by_their_ids(desk: Desk) -> None:
     assert desk.vms.exists(container_id(ONE, records.engine_id(1)))
     assert not desk.vms.exists(container_id(ONE, records.engine_id(2)))
     assert not desk.vms.exists(container_id(VmId("nobody"), records.engine_id(1)))
+
+
+async def test_what_is_changed_is_noted_and_what_is_read_is_not(desk: Desk) -> None:
+    """Each command with its VM and what came of it."""
+    desk.see()
+    await desk.vms.enable(ONE)
+    await desk.vms.disable(ONE)
+    await desk.vms.forget_host_key(ONE)
+    with pytest.raises(ConflictError):
+        await desk.vms.confirm_host_key(ONE, "SHA256:other")
+    with pytest.raises(NotFoundError):
+        await desk.vms.enable(VmId("nowhere"))
+    desk.vms.why(ONE)
+    desk.vms.host_keys(ONE)
+    noted = [(entry.what, entry.target, entry.code) for entry in await desk.audit.recent(10)]
+    assert noted[::-1] == [
+        ("enable", ONE, ""),
+        ("disable", ONE, ""),
+        ("hostkey forget", ONE, ""),
+        ("hostkey confirm", ONE, "nothing-to-confirm"),
+        ("enable", "nowhere", "no-such-vm"),
+    ]

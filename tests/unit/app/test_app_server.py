@@ -19,3 +19,15 @@ async def test_a_path_too_long_for_a_socket_is_the_sockets_fault(tmp_path: Path)
     assert caught.value.code == "socket-unusable"
     assert caught.value.fields["path"] == str(options.socket)
     assert not options.state.exists()
+
+
+@pytest.mark.blocking
+async def test_an_address_that_cannot_be_listened_on_is_said_before_anything_starts(tmp_path: Path) -> None:
+    """The plugin's listener is bound first, so that no pool is signed in to in vain."""
+    options = ServeOptions(tmp_path / "state", tmp_path / "s.sock", None, plugin_listen="nowhere")
+
+    with pytest.raises(StartError) as caught:
+        await run_server(options, Settings(), lambda _: None)
+
+    assert (caught.value.code, caught.value.fields["address"]) == ("plugin-listen-unusable", "nowhere")
+    assert not (tmp_path / "state" / "roadstead.db").exists()

@@ -263,3 +263,37 @@ def test_pool_key_show_is_the_line_alone_when_piped(canned: Canned) -> None:
 
     assert run(canned, "pool", "key", "show", "lab").stdout == "restrict ssh-rsa AAAA\n"
     assert "restrict ssh-rsa AAAA\n" in shown and "authorized_keys" in shown and "SHA256:x" in shown
+
+
+# ---- the plugin
+
+
+def test_the_plugin_is_enabled_shown_and_disabled(canned: Canned) -> None:
+    """Each tells how it then stands; the address is sent when one was given."""
+    state = {"state": "on", "url": "https://h:8421", "fingerprint": SHOWN, "listen": "0.0.0.0:8421"}
+    canned.answers["POST /pools/lab/plugin"] = state
+    canned.answers["GET /pools/lab/plugin"] = {"state": "broken", "reason": "no \x1b[2J token", "listen": ""}
+    canned.answers["DELETE /pools/lab/plugin"] = {"state": "off"}
+
+    shown = run(canned, "pool", "plugin", "enable", "lab", "--url", "https://h:8421")
+    assert shown.returncode == 0 and "https://h:8421" in shown.stdout and SHOWN in shown.stdout
+    assert run(canned, "pool", "plugin", "enable", "lab").returncode == 0
+    assert canned.bodies("POST", "/pools/lab/plugin") == [{"url": "https://h:8421"}, {"url": None}]
+    shown = run(canned, "pool", "plugin", "show", "lab")
+    assert "broken" in shown.stdout and "nowhere" in shown.stdout and "\x1b" not in shown.stdout
+    assert '"state"' in run(canned, "pool", "plugin", "show", "lab", "--format", "json").stdout
+    assert run(canned, "pool", "plugin", "disable", "lab").returncode == 0
+
+
+def test_the_audit_is_a_table_or_json(canned: Canned) -> None:
+    """The newest first, as the server tells it; as many as were asked for."""
+    canned.answers["GET /audit"] = [
+        {"at": "2026-11-24T03:00:00Z", "who": "plugin of lab", "from": "192.0.2.1", "what": "stop",
+         "target": "vm-1/web", "result": "failed", "code": "vm-off"},
+    ]  # fmt: skip
+    heading, row = run(canned, "audit", "--limit", "7").stdout.splitlines()
+    assert heading.split() == ["TIME", "WHO", "FROM", "WHAT", "TARGET", "RESULT", "CODE"]
+    for value in ("2026-11-24 03:00:00Z", "plugin of lab", "192.0.2.1", "stop", "vm-1/web", "failed", "vm-off"):
+        assert value in row
+    assert '"from"' in run(canned, "audit", "--format", "json").stdout
+    assert run(canned, "audit", "--limit", "0").returncode == 2

@@ -1,13 +1,13 @@
 """A database in memory, with the methods of `Database` that memories and pools call; it fails on request."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roadstead.errors import ConflictError, NotFoundError, PeerError
 from roadstead.kit import clocks
-from roadstead.model import PoolId, VmId
-from roadstead.peers.database.client import KeyedVm, Pin, StoredPool
+from roadstead.model import AuditEntry, PoolId, VmId
+from roadstead.peers.database.client import KeyedVm, Pin, PluginToken, StoredPool
 
 WRITE_SECONDS = 0.01
 
@@ -21,6 +21,8 @@ class FakeDatabase:
     keyed: dict[tuple[PoolId, VmId, str], KeyedVm] = field(default_factory=dict)
     is_broken: bool = False
     """Every write fails."""
+    tokens: dict[str, PluginToken] = field(default_factory=dict)
+    audited: list[AuditEntry] = field(default_factory=list)
     writes: list[float] = field(default_factory=list)
     """When pins were written."""
 
@@ -43,6 +45,7 @@ class FakeDatabase:
         await self._write()
         self.stored.pop(pool, None)
         self.last = {vm: pin for vm, pin in self.last.items() if pin.pool != pool}
+        self.tokens = {hash: one for hash, one in self.tokens.items() if one.pool != pool}
 
     async def pins(self) -> tuple[Pin, ...]:
         return tuple(self.last.values())
@@ -63,6 +66,24 @@ class FakeDatabase:
         await self._write()
         for vm, key in keys.items():
             self.keyed.setdefault((pool, vm, key), KeyedVm(pool, vm, key, clocks.now()))
+
+    async def plugin_tokens(self) -> tuple[PluginToken, ...]:
+        return tuple(self.tokens.values())
+
+    async def keep_plugin_token(self, pool: PoolId, hash: str) -> None:
+        await self._write()
+        self.tokens[hash] = PluginToken(pool, hash, clocks.now())
+
+    async def forget_plugin_tokens(self, pool: PoolId, but: str = "") -> None:
+        await self._write()
+        self.tokens = {hash: one for hash, one in self.tokens.items() if one.pool != pool or hash == but}
+
+    async def add_audit(self, entries: Sequence[AuditEntry], keep: int) -> None:
+        await self._write()
+        self.audited = [*self.audited, *entries][-keep:]
+
+    async def audit(self, limit: int) -> tuple[AuditEntry, ...]:
+        return tuple(self.audited[::-1][:limit])
 
     async def _write(self) -> None:
         await asyncio.sleep(WRITE_SECONDS)

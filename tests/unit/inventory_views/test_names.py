@@ -226,3 +226,42 @@ def test_endless_names_cost_little(typed: str) -> None:
         names.find_vm(WORLD, typed)
     with pytest.raises(NotFoundError):
         names.find_containers(WORLD, [f"web-1/{typed}"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("shop", 0xABCD),
+        (f"{0xABC1:x}".ljust(64, "0"), 0xABC1),
+        ("abcd", 0xABCD),
+        ("abc1" + "0" * 6, 0xABC1),
+        ("Shop", None),
+        ("sh*", None),
+        ("abc", None),
+        ("ABCD", None),
+        ("eeee", None),
+        ("", None),
+        ("shop\n", None),
+        (f"{A}/shop", None),
+    ],
+)
+def test_programs_name_a_container_of_one_vm_to_the_letter(typed: str, found: int | None) -> None:
+    """By id, name, or a beginning of an id that is long enough; nothing is folded or expanded, no other VM is seen."""
+    one = names.in_vm(WORLD, VmId(A), typed)
+    assert (one.engine_id if one else None) == (f"{found:x}".ljust(64, "0") if found else None)
+
+
+def test_a_beginning_of_several_ids_is_ambiguous() -> None:
+    """A name that reads like a beginning comes before it."""
+    vm = VmId(A)
+    many = samples.store(
+        samples.pool("pool-1", "Rack 1"),
+        samples.vm(A, "web-1"),
+        samples.link(A),
+        *[samples.container(A, number, name) for number, name in ((0xDEAD1, "one"), (0xDEAD2, "two"), (0x1, "dead1"))],
+    )
+    with pytest.raises(AmbiguousError) as caught:
+        names.in_vm(many, vm, "dead")
+    assert caught.value.candidates == ("one", "two")
+    one = names.in_vm(many, vm, "dead1")
+    assert one is not None and one.name == "dead1"

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sqlalchemy import create_engine
 
 from roadstead.errors import ConflictError, NotFoundError, PeerError, StartError
-from roadstead.model import PoolId, VmId
+from roadstead.model import AuditEntry, PoolId, VmId
 from roadstead.peers.database.client import STATEMENT_VMS, Database, StoredPool
 from roadstead.peers.database.migrations import load_scripts, migrate
 from roadstead.peers.database.places import url_of
@@ -227,6 +227,32 @@ async def test_keyed_vms_keep_their_first_time(database: Database) -> None:
 
     assert [known.key for known in await database.keyed_vms(POOL.id)] == ["SHA256:old", "SHA256:new"]
     assert (await database.keyed_vms(POOL.id))[0] == first
+
+
+async def test_plugin_tokens_belong_to_a_pool(database: Database) -> None:
+    """Several are valid while one takes the place of the other; they go with the pool."""
+    await database.add_pool(POOL)
+    for pool, hash in ((POOL, "a" * 64), (POOL, "b" * 64), (OTHER, "c" * 64)):
+        await database.keep_plugin_token(pool.id, hash)
+    await database.forget_plugin_tokens(POOL.id, but="b" * 64)
+    assert {(one.pool, one.hash) for one in await database.plugin_tokens()} == {
+        (POOL.id, "b" * 64),
+        (OTHER.id, "c" * 64),
+    }
+    await database.remove_pool(POOL.id)
+    assert [one.pool for one in await database.plugin_tokens()] == [OTHER.id]
+
+
+async def test_of_the_audit_the_newest_entries_stay(database: Database) -> None:
+    """They are told from the newest on, also those of one batch, and more than are kept never stay."""
+    entries = [
+        AuditEntry(at=POOL.added, who="ann", origin="::1", what="stop", target=str(number), result="done")
+        for number in range(10)
+    ]
+    await database.add_audit(entries[:6], keep=5)
+    await database.add_audit(entries[6:], keep=5)
+    assert list(await database.audit(100)) == entries[:4:-1]
+    assert list(await database.audit(1)) == entries[-1:]
 
 
 async def refusal(where: str | Path, key: Path) -> StartError:

@@ -418,3 +418,42 @@ async def test_who_lists_more_than_it_counts_is_not_believed() -> None:
 
     engine.answers["/info"] = answer(json.dumps({"Containers": 64}).encode())
     assert (await client.containers()).hidden == 0
+
+
+TOP = "/containers/" + "0" * 63 + "1/top"
+
+
+async def test_processes_are_read_on_a_channel_of_their_own() -> None:
+    """Every row keeps its columns, whatever stands in them; an answer without content is no process."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    rows = [["1", "sh -c x"], ["2", None, 3], "no row"]
+    engine.answers[TOP] = answer(json.dumps({"Titles": ["PID", "CMD"], "Processes": rows}).encode())
+    before = len(engine.link.streams)
+    assert await client.top("0" * 63 + "1") == (["PID", "CMD"], [["1", "sh -c x"], ["2", "", "3"], []])
+    assert len(engine.link.streams) == before + 1
+    engine.answers[TOP] = answer(b"")
+    assert await client.top("0" * 63 + "1") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (answer(b'{"message":"container x is not running"}', 409), "engine-refused"),
+        (answer(b"[]"), "engine-answer-invalid"),
+        (answer(b"{"), "engine-answer-invalid"),
+        (answer(b'{"Processes":' + b"[" * 100 + b"]" * 100 + b"}"), "engine-answer-invalid"),
+        (answer(b"x" * 2**17), "engine-answer-invalid"),
+    ],
+)
+async def test_processes_that_are_none_are_refused(said: bytes, code: str) -> None:
+    """With the engine's words, or because no engine says such a thing."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    engine.answers[TOP] = said
+    with pytest.raises(EngineError) as caught:
+        await client.top("0" * 63 + "1")
+    assert caught.value.code == code
+    assert caught.value.fields.get("status") == ("409" if code == "engine-refused" else None)

@@ -6,14 +6,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
 from msgspec.structs import replace
 
+from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
+from roadstead.act.plugin import PluginCalls
+from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.trials import PoolChange, Probe, Step
 from roadstead.act.vms import HostKey, HostKeys, Why
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
@@ -26,7 +30,9 @@ from roadstead.serve.app import build
 from roadstead.serve.borders import Token
 from roadstead.serve.calls import Services
 from roadstead.serve.server import Listen, Listening, serve_api
-from roadstead.settings.schema import ServerSettings
+from roadstead.settings.schema import AuditSettings, ServerSettings
+from tests.unit.fakes.databases import FakeDatabase
+from tests.unit.fakes.xapi import FakeXapi, small_pool
 from tests.unit.inventory_views import samples
 
 SHOWN = "ab" * 32
@@ -42,6 +48,10 @@ class Pools:
     known: dict[str, StoredPool] = field(default_factory=dict)
     changes: list[PoolChange] = field(default_factory=list)
     opened: frozenset[VmId] = frozenset()
+    xapi: FakeXapi = field(default_factory=small_pool)
+
+    def keeper(self, pool: PoolId) -> Any:
+        return SimpleNamespace(id=self.stored(pool).id, client=self.xapi)
 
     def keep(self, id: str, url: str, **fields: Any) -> StoredPool:
         """Remember a pool."""
@@ -170,15 +180,20 @@ class Engine:
 class World:
     """What a test's server stands on."""
 
-    def __init__(self, records: Iterable[Any], feed_changes: int = 1000) -> None:
+    def __init__(self, records: Iterable[Any], feed_changes: int = 1000, door: PluginDoor | None = None) -> None:
         self.store = Store()
         self.feed = Feed(feed_changes, 2**30)
         self.pools = Pools(self)
         self.vms = Vms(self)
-        self.operations = Operations(cast("Any", self.vms), ServerSettings(operation_targets=5))
-        commands = Commands(cast("Any", self.pools), cast("Any", self.vms), self.operations)
+        self.database = FakeDatabase()
+        database, pools, vms = cast("Any", self.database), cast("Any", self.pools), cast("Any", self.vms)
+        self.audit = Audit(database, AuditSettings())
+        self.operations = Operations(vms, self.audit, ServerSettings(operation_targets=5))
+        calls = PluginCalls(self.store, pools, vms, self.operations, self.audit)
+        self.access = PluginAccess(database, pools, door, self.audit)
+        self.commands = Commands(pools, vms, self.operations, calls, self.access, self.audit)
         self.services = Services(
-            commands, self.store, self.feed, lambda: {"links": {"live": 1}}, engine_socket="/var/run/docker.sock"
+            self.commands, self.store, self.feed, lambda: {"links": {"live": 1}}, engine_socket="/var/run/docker.sock"
         )
         self.tell(*records)
 

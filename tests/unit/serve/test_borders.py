@@ -196,7 +196,7 @@ async def test_mistakes_of_ours_tell_nothing(tmp_path: Path, capsys: pytest.Capt
 
 async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller without permissions is refused on every route, by the permission of its row."""
-    monkeypatch.setattr(borders, "LOCAL", Caller("nobody", frozenset()))
+    monkeypatch.setattr(borders, "LOCAL", Caller("nobody", permissions=frozenset()))
     bodies = {
         "/pools": {"url": "https://x", "user": "u", "password": "p"},
         "/pools/probe": {"url": "https://x"},

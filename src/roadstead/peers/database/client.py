@@ -12,7 +12,7 @@ Every call may raise `PeerError` ``state-unusable`` (disk full, file gone, serve
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import islice
@@ -22,16 +22,23 @@ from typing import Any, Self
 import msgspec
 from alembic.script import ScriptDirectory
 from msgspec import Struct, structs
-from sqlalchemy import URL, Delete, delete, event, insert, select
+from sqlalchemy import URL, Delete, delete, event, func, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from roadstead.errors import ConflictError, NotFoundError, StartError
 from roadstead.kit import clocks
-from roadstead.model import PoolId, VmId
+from roadstead.model import AuditEntry, PoolId, VmId
 from roadstead.peers.database import faults, places
 from roadstead.peers.database.migrations import load_scripts, migrate
-from roadstead.peers.database.tables import KeyedVmRow, KeyProofRow, PinRow, PoolRow
+from roadstead.peers.database.tables import (
+    AuditRow,
+    KeyedVmRow,
+    KeyProofRow,
+    PinRow,
+    PluginTokenRow,
+    PoolRow,
+)
 from roadstead.peers.database.vault import Vault, open_vault
 
 STATEMENT_VMS = 500
@@ -91,6 +98,14 @@ class KeyedVm(Struct, frozen=True):
     pool: PoolId
     vm: VmId
     key: str
+    since: datetime
+
+
+class PluginToken(Struct, frozen=True):
+    """That a pool's plugin may call with the token of this ``hash`` (SHA-256 in hexadecimal), and since when."""
+
+    pool: PoolId
+    hash: str
     since: datetime
 
 
@@ -156,9 +171,12 @@ class Database:
             await session.commit()
 
     async def remove_pool(self, pool: PoolId) -> None:
-        """Forget a pool, its password and its pins. Which VMs its key was put into stays known: it still opens them."""
+        """Forget a pool, its password, its pins and its plugin's token. Which VMs its key was put into stays known: it
+        still opens them.
+        """
         async with self._session() as session:
             await session.execute(delete(PoolRow).where(PoolRow.id == pool))
+            await session.execute(delete(PluginTokenRow).where(PluginTokenRow.pool == pool))
             await session.execute(delete(PinRow).where(PinRow.pool == pool))
             await session.commit()
 
@@ -200,6 +218,38 @@ class Database:
                 if rows:
                     await session.execute(insert(KeyedVmRow), rows)
             await session.commit()
+
+    async def plugin_tokens(self) -> tuple[PluginToken, ...]:
+        """Return what is kept of the tokens of all pools' plugins."""
+        async with self._session() as session:
+            rows = await session.scalars(select(PluginTokenRow))
+            return tuple(PluginToken(PoolId(row.pool), row.hash, row.since) for row in rows)
+
+    async def keep_plugin_token(self, pool: PoolId, hash: str) -> None:
+        """Let the plugin of ``pool`` call with the token of this hash, too."""
+        async with self._session() as session:
+            await session.merge(PluginTokenRow(hash=hash, pool=pool, since=clocks.now()))
+            await session.commit()
+
+    async def forget_plugin_tokens(self, pool: PoolId, but: str = "") -> None:
+        """Forget the tokens of a pool's plugin, all or all ``but`` one."""
+        await self._execute(delete(PluginTokenRow).where(PluginTokenRow.pool == pool, PluginTokenRow.hash != but))
+
+    async def add_audit(self, entries: Sequence[AuditEntry], keep: int) -> None:
+        """Write entries of the audit, in their order; of all that there are the newest ``keep`` stay."""
+        async with self._session() as session:
+            session.add_all(AuditRow(**structs.asdict(entry)) for entry in entries)
+            await session.flush()
+            newest = await session.scalar(select(func.max(AuditRow.number)))
+            await session.execute(delete(AuditRow).where(AuditRow.number <= (newest or 0) - keep))
+            await session.commit()
+
+    async def audit(self, limit: int) -> tuple[AuditEntry, ...]:
+        """Return the newest entries of the audit, the newest first."""
+        names = AuditEntry.__struct_fields__
+        async with self._session() as session:
+            rows = await session.scalars(select(AuditRow).order_by(AuditRow.number.desc()).limit(limit))
+            return tuple(AuditEntry(**{name: getattr(row, name) for name in names}) for row in rows)
 
     async def _prove_key(self, *, anew: bool) -> None:
         """Make sure that our key is the one that sealed what is kept. Raises `StartError` ``key-file-unusable``."""

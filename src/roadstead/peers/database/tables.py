@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, LargeBinary, String, Text
+from sqlalchemy import JSON, DateTime, Dialect, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -104,3 +104,28 @@ class KeyProofRow(Base):
 
     name: Mapped[str] = mapped_column(String(36), primary_key=True)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class PluginTokenRow(Base):
+    """A token with which a pool's plugin calls: what is kept of it is its SHA-256."""
+
+    __tablename__ = "plugin_tokens"
+
+    hash: Mapped[str] = mapped_column("token_hash", String(64), primary_key=True)
+    pool: Mapped[str] = mapped_column(String(36), index=True)
+    since: Mapped[datetime] = mapped_column(Moment)
+
+
+class AuditRow(Base):
+    """Who did what; numbered in the order of writing."""
+
+    __tablename__ = "audit"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[datetime] = mapped_column("happened", Moment)
+    who: Mapped[str] = mapped_column(Text)
+    origin: Mapped[str] = mapped_column(Text)
+    what: Mapped[str] = mapped_column(Text)
+    target: Mapped[str] = mapped_column(Text)
+    result: Mapped[str] = mapped_column(String(16))
+    code: Mapped[str] = mapped_column(String(64))

@@ -15,7 +15,7 @@ from roadstead.kit.streams import Link
 from roadstead.model import Container, Engine, VmId, weight
 from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
-from roadstead.peers.engine.messages import containers, versions
+from roadstead.peers.engine.messages import containers, processes, versions
 from roadstead.peers.engine.messages.events import ACTIONS
 from roadstead.peers.engine.messages.guarded import check_depth, invalid
 from roadstead.settings.schema import EngineSettings
@@ -121,6 +121,17 @@ class EngineClient:
         answer = await self._get(f"{self._version}/containers/{_part(engine_id)}/json")
         check_depth(answer.body, self._settings.json_depth)
         return answer.body
+
+    async def top(self, engine_id: str) -> processes.Top:
+        """Return the processes of a container that runs, on a channel of its own: engines run ``ps`` for it."""
+        path = f"{self._version}/containers/{_part(engine_id)}/top"
+        with self._doubting():
+            answer = await self._http.alone("GET", path, self._settings.answer_seconds)
+        if answer.status != FINAL:
+            raise versions.refusal(answer.status, answer.body)
+        if answer.cut:
+            raise invalid("it is too large")
+        return processes.read_top(answer.body, self._settings.json_depth)
 
     async def act(self, action: str, engine_id: str) -> None:
         """Do ``action`` (one of `model.ACTIONS`) to a container; that there was nothing to do is success."""

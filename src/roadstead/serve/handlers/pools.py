@@ -10,7 +10,7 @@ from roadstead.inventory import names, views
 from roadstead.inventory.views import PoolCounts
 from roadstead.model import Pool, PoolId, VmId
 from roadstead.serve import answers, shapes
-from roadstead.serve.bodies import NewPool, PoolEdit, ServerToProbe
+from roadstead.serve.bodies import NewPool, PluginAddress, PoolEdit, ServerToProbe
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.parameters import PoolName
 
@@ -76,6 +76,22 @@ async def show_pool_key(call: Call, pool: PoolName) -> Response:
         vms=sorted((_opened(call, vm, managed) for vm in opened), key=lambda vm: vm.name),
     )
     return answers.record(key)
+
+
+async def show_plugin(call: Call, pool: PoolName) -> Response:
+    """Show how the pool's plugin stands with this server: what the pool names, and whether that is right."""
+    return answers.record(await call.commands.plugin_access.state(_id(call, pool)))
+
+
+async def enable_plugin(call: Call, pool: PoolName, body: PluginAddress | None = None) -> Response:
+    """Tell the pool where its plugin calls this server, with a new token; a former token is no longer valid."""
+    url = body.url if body is not None else None
+    return answers.record(await call.commands.plugin_access.enable(_id(call, pool), url))
+
+
+async def disable_plugin(call: Call, pool: PoolName) -> Response:
+    """Let the pool's plugin call this server no more; what the pool was told is removed."""
+    return answers.record(await call.commands.plugin_access.disable(_id(call, pool)))
 
 
 def _opened(call: Call, vm: VmId, managed: Collection[VmId]) -> shapes.OpenedVm:

@@ -127,7 +127,7 @@ def read_date(text: str) -> float | None:
 
 def refusal(status: int, body: bytes) -> EngineError:
     """Return the error for an answer whose status is no success; its message is the engine's own, cut."""
-    return EngineError("engine-refused", reason=_message(body) or f"HTTP status {status}")
+    return EngineError("engine-refused", reason=_message(body) or f"HTTP status {status}", status=status)
 
 
 def _message(body: bytes) -> str:

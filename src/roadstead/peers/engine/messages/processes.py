@@ -1,0 +1,34 @@
+"""A container's processes, as an engine tells them: ``GET /containers/{id}/top``."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from roadstead.peers.engine.messages.guarded import check_depth, clean, invalid, tolerant
+
+
+class Top(NamedTuple):
+    """The table of processes: the columns' titles, and a row for each process (its last field may be split)."""
+
+    titles: list[str]
+    processes: list[list[str]]
+
+
+def read_top(data: bytes, depth: int) -> Top:
+    """Read the body of the answer; some engines tell of a container that does not run by an empty one.
+
+    Raises `EngineError` ``engine-answer-invalid``.
+    """
+    if not data.strip():
+        return Top([], [])
+    check_depth(data, depth)
+    value = tolerant(data)
+    if not isinstance(value, dict):
+        raise invalid("it is no JSON object")
+    rows = value.get("Processes")
+    return Top(_texts(value.get("Titles")), [_texts(row) for row in rows] if isinstance(rows, list) else [])
+
+
+def _texts(values: Any) -> list[str]:
+    """What of ``values`` is text, or a number, as text; the rest as nothing, so that each stays in its column."""
+    known: Iterable[Any] = values if isinstance(values, list) else ()
+    return [clean(str(value)) if isinstance(value, str | int | float) else "" for value in known]

@@ -1,0 +1,32 @@
+"""The message about an action that failed, in the old pack's form."""
+
+import pytest
+
+from roadstead.artifacts import complaints
+from roadstead.errors import EngineError, LinkError
+
+
+@pytest.mark.parametrize(
+    ("said", "title"),
+    [
+        ("driver failed: port is taken: 80", "driver failed"),
+        ("no colon at all", complaints.OTHERWISE),
+        (": nothing before it", complaints.OTHERWISE),
+        ("  : spaces before it", complaints.OTHERWISE),
+        ("x" * 200 + ": long", "x" * complaints.TITLE_CHARACTERS),
+        ("a\x1b[31mb\n: controls", "a [31mb"),
+    ],
+)
+def test_the_title_is_what_stands_before_the_first_colon(said: str, title: str) -> None:
+    """Bounded and clean; the body is all of it, with the HTTP status at its end."""
+    complaint = complaints.about(EngineError("engine-refused", reason=said, status=500))
+    assert complaint.title == title
+    assert complaint.body.endswith(" (500)")
+    assert complaint.body.isprintable()
+
+
+def test_what_is_no_engines_refusal_is_told_in_our_words() -> None:
+    """Cause and remedy, and no status that nobody gave."""
+    complaint = complaints.about(LinkError("vm-not-live", vm="web"))
+    assert complaint == (complaints.OTHERWISE, str(LinkError("vm-not-live", vm="web")))
+    assert complaints.about(EngineError("engine-refused", reason="no")).body == "no"

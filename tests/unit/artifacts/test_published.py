@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import string
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,27 +10,12 @@ from hypothesis import strategies as st
 
 from roadstead.artifacts import published
 from roadstead.artifacts.legacy_xml import cleaned
-from roadstead.model import Container, Engine, Port, VmId
+from roadstead.model import Container, Engine, VmId
 from tests.unit.artifacts import xencenter
+from tests.unit.artifacts.hostile import CONTAINERS, ID, made
 from tests.unit.fakes import records
 
 LIMIT = 128 * 1024
-ID = "4f1c0ffee0d25a9b7e3d6c8a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e"
-
-
-def made(**fields: Any) -> Container:
-    """A container with one port."""
-    defaults = {
-        "engine_id": ID,
-        "name": "shop-frontend",
-        "state": "running",
-        "image": "registry.example/shop:1.4",
-        "command": 'nginx -g "daemon off;"',
-        "created": datetime.fromtimestamp(1700000000, UTC),
-        "ports": (Port(private=80, public=8080, ip="0.0.0.0"),),
-        "labels": {"secret": "label"},
-    }
-    return records.container(1, **{**defaults, **fields})
 
 
 def test_a_list_reads_as_the_old_pack_wrote_it() -> None:
@@ -108,25 +91,6 @@ def test_a_long_list_is_cut_and_says_so() -> None:
     assert 100 < len(shown) < 1000
     assert sum(one.power_state == "Running" for one in shown) == 100
     assert f"<omitted>{1000 - len(shown)}</omitted></docker_ps>" in value
-
-
-NASTY = st.text(
-    st.one_of(
-        st.sampled_from("<>&\"']]>\x00\x1b\x85\u2028\ufffe\uffff\ufeff%:@ \t\r\n{}-;"),
-        st.sampled_from(string.printable),
-        st.characters(exclude_categories=["Cs"]),
-    ),
-    max_size=60,
-)
-CONTAINERS = st.builds(
-    made,
-    name=NASTY,
-    command=st.one_of(NASTY, NASTY.map(lambda text: text * 40)),
-    image=NASTY,
-    state=st.sampled_from(["running", "paused", "exited", "<entry>"]),
-    health=st.one_of(st.just(""), NASTY),
-    ports=st.lists(st.builds(Port, private=st.integers(0, 65535), type=NASTY, ip=NASTY), max_size=3).map(tuple),
-)
 
 
 @given(st.lists(CONTAINERS, max_size=4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bench import events, fleets, listing, requests
+from bench import events, fleets, listing, publishing, requests
 from bench.figures import Beside, Goal, Measured, at_most, times_at_most, times_better
 from bench.stage import Stage
 
@@ -30,6 +30,8 @@ BENCHMARKS = (
     Benchmark("reread-200", "ms", "socket", times_at_most(2), "guest", requests.reread_200),
     Benchmark("connect-cpu", "ms", "old", times_better(40), "guest", requests.connect_cpu),
     Benchmark("ps-1000", "ms", "docker", times_at_most(1), "ps", listing.ps_1000),
+    Benchmark("publish-writes", "writes", "old", times_better(1.5), "publishing", publishing.publish_writes),
+    Benchmark("publish-storm", "writes/s", "", at_most(20, "writes/s"), "publishing", publishing.publish_storm),
     Benchmark("link-memory", "KB", "", at_most(60, "KB"), "links", fleets.link_memory),
     Benchmark("fleet", "GB", "", at_most(1.5, "GB"), "fleet", fleets.fleet),
     Benchmark("churn", "differences", "", at_most(0, "differences"), "fleet", fleets.churn),

@@ -44,10 +44,17 @@ class Links(msgspec.Struct):
     live: int = 0
 
 
+class Outputs(msgspec.Struct):
+    """What the server did in pools for other clients."""
+
+    writes: int = 0
+
+
 class Statistics(msgspec.Struct):
     """What we read of the statistics."""
 
     links: Links
+    outputs: Outputs = msgspec.field(default_factory=Outputs)
     garbage: Garbage = msgspec.field(default_factory=Garbage)
 
 
@@ -116,22 +123,29 @@ async def serving(stage: Stage, name: str, *lab_words: object) -> AsyncIterator[
     """A server and a lab with these options, whose pool is known when the block begins."""
     folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=stage.folder))
     words = ["lab", "--json", "--port", "0", "--hosts", "1", "--state", folder / "lab", *lab_words]
-    serve = ["serve", "--json", "--no-loopback", "--state", folder / "state"]
     async with programs.running(_roadstead(words), folder / "lab.log") as lab:
         ready = json.loads(lab.said)
         complaints = await asyncio.to_thread((folder / "lab.log").read_text)
         assert NO_BOOT not in complaints, f"another lab has the addresses: {complaints.splitlines()[-1]}"
-        async with programs.running(_roadstead(serve), folder / "serve.log") as server:
-            served = Served(server, f"unix:{json.loads(server.said)['socket']}", folder / "lab")
-            pool = {
-                "url": ready["url"],
-                "user": ready["user"],
-                "password": await asyncio.to_thread(_first_line, Path(ready["password_file"])),
-                "fingerprint": ready["fingerprint"],
-                "admit": ready["admit"],
-            }
-            await asyncio.to_thread(served.client.post, dict[str, Any], "/pools", pool)
+        pool = {
+            "url": ready["url"],
+            "user": ready["user"],
+            "password": await asyncio.to_thread(_first_line, Path(ready["password_file"])),
+            "fingerprint": ready["fingerprint"],
+            "admit": ready["admit"],
+        }
+        async with watching(folder, pool) as served:
             yield served
+
+
+@asynccontextmanager
+async def watching(folder: Path, pool: dict[str, Any]) -> AsyncIterator[Served]:
+    """A server that knows a pool when the block begins; the lab is in the same folder."""
+    words = ["serve", "--json", "--no-loopback", "--state", folder / "state"]
+    async with programs.running(_roadstead(words), folder / "serve.log") as server:
+        served = Served(server, f"unix:{json.loads(server.said)['socket']}", folder / "lab")
+        await asyncio.to_thread(served.client.post, dict[str, Any], "/pools", pool)
+        yield served
 
 
 def _first_line(path: Path) -> str:

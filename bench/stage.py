@@ -29,6 +29,8 @@ class Sizes:
     settle_seconds: float
     """Between the last listing and the reading of memory."""
     churn_seconds: float
+    publish_events: int
+    storm_seconds: float
     ps_vms: int
     ps_runs: int
 
@@ -42,6 +44,8 @@ FULL = Sizes(
     vms=10_000,
     settle_seconds=60.0,
     churn_seconds=60.0,
+    publish_events=1_000,
+    storm_seconds=20.0,
     ps_vms=1_000,
     ps_runs=15,
 )
@@ -54,6 +58,8 @@ QUICK = Sizes(
     vms=2_000,
     settle_seconds=10.0,
     churn_seconds=8.0,
+    publish_events=400,
+    storm_seconds=6.0,
     ps_vms=1_000,
     ps_runs=5,
 )

@@ -29,6 +29,11 @@ class Outputs:
         self._publisher = Publisher(snapshot, config, settings.publish, choice)
         self._alerts = Alerts(snapshot, client, settings.alert)
 
+    @property
+    def writes(self) -> int:
+        """How many writes published something of a VM, since the pool was connected."""
+        return self._publisher.writes
+
     async def run(self) -> None:
         """Write until cancelled."""
         async with asyncio.TaskGroup() as group:

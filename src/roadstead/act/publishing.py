@@ -69,7 +69,6 @@ class Publisher:
         changes = self._changes(vm)
         if not changes:
             return
-        self._rest(vm)
         try:
             await self._config.publish(vm, changes)
             self.writes += 1
@@ -77,6 +76,9 @@ class Publisher:
             if isinstance(error, PoolError) and error.code != "pool-not-permitted":
                 raise
             # To write the same again would be in vain.
+        finally:
+            # From its end: a pool that is slow to write must not be written to without a pause.
+            self._rest(vm)
         self._wrote(vm, changes)
 
     def _rest(self, vm: VmId) -> None:

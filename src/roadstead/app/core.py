@@ -111,6 +111,7 @@ class Core:
             "inventory": self.store.statistics(),
             "pools": self.commands.pools.statistics(),
             "links": self.links.statistics(),
+            "outputs": {"writes": sum(keeper.outputs.writes for keeper in self.commands.pools.keepers.values())},
         }
 
     def _outputs(self, client: XapiClient, config: PoolConfig, choice: Callable[[], Choice]) -> Outputs:

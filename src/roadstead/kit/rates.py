@@ -4,15 +4,17 @@ import asyncio
 
 
 class Rate:
-    """Lets ``per_second`` pass, each in its turn."""
+    """Lets ``per_second`` pass, each in its turn; turns that were missed are not made up for."""
 
     def __init__(self, per_second: float) -> None:
         self._gap = 1.0 / per_second
         self._next = 0.0
+        self._turn = asyncio.Lock()
 
     async def wait(self) -> None:
         """Wait for a turn."""
-        now = asyncio.get_running_loop().time()
-        turn = max(now, self._next)
-        self._next = turn + self._gap
-        await asyncio.sleep(turn - now)
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            await asyncio.sleep(self._next - loop.time())
+            # From now, not from when it was due: of two that a busy loop kept waiting the second waits again.
+            self._next = loop.time() + self._gap

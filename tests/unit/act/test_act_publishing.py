@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import cast
 
 import pytest
@@ -39,6 +40,8 @@ class Pool:
         self.values: dict[VmId, dict[str, str]] = {}
         self.writes: list[tuple[float, VmId, set[str]]] = []
         self.failure: Exception | None = None
+        self.seconds = 0.003
+        """How long a write takes."""
         config = cast("PoolConfig", self)
         self.publisher = Publisher(self.store, config, PublishSettings(**settings), lambda: self.choice)
         for number in range(1, vms + 1):
@@ -46,7 +49,7 @@ class Pool:
 
     async def publish(self, vm: VmId, changes: Mapping[str, str | None]) -> None:
         """See `PoolConfig`."""
-        await asyncio.sleep(0.003)
+        await asyncio.sleep(self.seconds)
         if self.failure is not None:
             raise self.failure
         self.writes.append((_now(), vm, set(changes)))
@@ -144,6 +147,23 @@ async def test_a_storm_in_all_vms_is_bounded_for_the_pool() -> None:
         assert {vm for _, vm, _ in pool.writes} == set(pool.store.vms)
         times = [at for at, _, _ in pool.writes]
         assert all(later - earlier > 0.99 for earlier, later in zip(times, times[21:], strict=False))
+
+
+async def test_a_pool_that_is_slow_gets_its_pauses() -> None:
+    """However long a write takes, the next one to that VM begins two seconds after its end."""
+    pool = Pool()
+    pool.seconds = 3.0
+    async with pool.kept():
+        pool.live()
+        for number in range(300):
+            pool.seen(Seen(records.container(1, name=f"name-{number}")))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(10)
+        times = [at for at, _, _ in pool.writes]
+        assert len(times) > 5
+        assert all(later - earlier >= 5.0 for earlier, later in pairwise(times))
+        assert pool.publisher.writes == len(times)
+        assert "<names>name-299</names>" in pool.shown()
 
 
 @pytest.mark.parametrize(

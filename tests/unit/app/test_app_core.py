@@ -71,6 +71,7 @@ async def test_engines_of_this_machine_stand_under_a_pool_of_their_own(tmp_path:
         assert vm.link.problem is not None
         assert (vm.link.state, vm.link.problem.code) == (LinkState.BROKEN, "no-engine-socket")
         assert core.statistics()["links"] == {"guests": 2, "live": 0}
+        assert core.statistics()["outputs"] == {"writes": 0}
 
 
 async def test_a_machine_without_engines_has_no_pool_of_its_own() -> None:

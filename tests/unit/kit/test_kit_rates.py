@@ -1,6 +1,8 @@
 """So many in a second, evenly, whoever asks."""
 
 import asyncio
+import time
+from itertools import pairwise
 
 import pytest
 
@@ -30,3 +32,24 @@ async def test_who_comes_rarely_waits_for_nobody() -> None:
     assert asyncio.get_running_loop().time() == began
     await rate.wait()
     assert asyncio.get_running_loop().time() == pytest.approx(began + 1.0)
+
+
+@pytest.mark.looptime(False)
+async def test_a_busy_loop_is_followed_by_no_burst() -> None:
+    """Who was kept waiting meanwhile passes one after the other all the same."""
+    rate = Rate(20)
+    passed: list[float] = []
+
+    async def go() -> None:
+        await rate.wait()
+        passed.append(asyncio.get_running_loop().time())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(5):
+            group.create_task(go())
+        await asyncio.sleep(0.01)
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            continue
+
+    assert all(later - earlier > 0.045 for earlier, later in pairwise(passed))

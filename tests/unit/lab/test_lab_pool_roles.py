@@ -190,7 +190,7 @@ def test_more_role_is_more_permission() -> None:
     assert "vm.add_to_other_config/key:pci" in lists[-1] - lists[-2]
 
 
-def test_roles_are_those_of_the_datadata_model() -> None:
+def test_roles_are_those_of_the_data_model() -> None:
     """Every call that the lab answers needs the role that XAPI's data model says."""
     model = data_model()
     different = {}
@@ -205,7 +205,7 @@ def test_roles_are_those_of_the_datadata_model() -> None:
     assert not different
 
 
-def test_fields_are_those_of_the_datadata_model() -> None:
+def test_fields_are_those_of_the_data_model() -> None:
     """The lab's table of classes has the fields of XAPI's data model, no more and no fewer."""
     model = data_model()
     for name, schema in SCHEMAS.items():

@@ -15,11 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 from roadstead.app import state
 from roadstead.cli import client, watching
+from roadstead.cli.failures import ERROR
 from roadstead.errors import StartError
+from roadstead.serve.server import loopback_socket
 
 STOP_SECONDS = 60
 """Real guests have engines and containers to stop."""
@@ -46,11 +48,13 @@ class DemoOptions:
 def run_demo(options: DemoOptions) -> None:
     """Show the demonstration until Ctrl-C.
 
-    Raises `StartError` when a part does not start, and ``state-taken`` before it touches anything of a demonstration
-    that runs on the same folder.
+    Raises `StartError` when a part does not start, or `SystemExit` when that part has said why, and ``state-taken``
+    before it touches anything of a demonstration that runs on the same folder.
     """
     signal.signal(signal.SIGTERM, _leave)
     with state.held(options.state):
+        # Before the lab, which takes long to start; the server itself would name its own option.
+        loopback_socket(options.api_port, "--api-port").close()
         _run(options)
 
 
@@ -82,14 +86,16 @@ class _Child:
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only calls prctl and setpgid
         )
         self._output, self._complaints = cast("IO[str]", self._process.stdout), cast("IO[str]", self._process.stderr)
-        threading.Thread(target=self._copy_complaints, daemon=True).start()
+        self._has_said_why = False
+        self._copying = threading.Thread(target=self._copy_complaints, daemon=True)
+        self._copying.start()
 
     def wait_ready(self) -> dict[str, Any]:
-        """Return what the process says of itself once it works. Raises `StartError` ``demo-failed``."""
+        """Return what the process says of itself once it works."""
         line = self._output.readline()
-        self._is_ready = True
         if not line:
-            raise StartError("demo-failed", name=self._name, path=self._log)
+            self._fail()
+        self._is_ready = True
         ready: dict[str, Any] = json.loads(line)
         return ready
 
@@ -102,11 +108,20 @@ class _Child:
             self._process.kill()
             self._process.wait()
 
+    def _fail(self) -> NoReturn:
+        """End as the process ended, which has said why. Raises `StartError` ``demo-failed`` when it has not."""
+        code = self._process.wait()
+        self._copying.join()
+        if self._has_said_why:
+            raise SystemExit(code)
+        raise StartError("demo-failed", name=self._name, path=self._log)
+
     def _copy_complaints(self) -> None:
         with self._log.open("w") as file:
             for line in self._complaints:
                 file.write(line)
                 file.flush()
+                self._has_said_why |= line.startswith(ERROR)
                 if not self._is_ready:
                     sys.stderr.write(line)
 

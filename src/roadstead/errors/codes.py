@@ -354,7 +354,7 @@ RUNNING = {
     "permission-needed": Code(
         403, "This needs the permission {permission}.", "Ask whoever runs the server to grant it, or to do it for you."
     ),
-    "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
+    "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with {option}."),
     "server-answer-invalid": Code(
         502, "What answers at {address} is no Roadstead server.", "Check --server and ROADSTEAD_SERVER."
     ),

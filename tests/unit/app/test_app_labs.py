@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -80,6 +81,20 @@ def test_a_second_demonstration_touches_nothing_of_the_first(tmp_path: Path) -> 
         assert caught.value.code == "state-taken"
         assert {path: path.stat() for path in tmp_path.rglob("*")} == before
         assert log.read_text() == "the first one's"
+
+
+@pytest.mark.limit(60)
+async def test_a_demonstration_tells_one_cause_once_with_its_own_option(tmp_path: Path) -> None:
+    """A taken port of the API, or of the pool, is one error, with the option of `demo` that chooses another."""
+    words = ("demo", "--guests", "simulated", "--hosts", "1", "--vms", "1", "--state", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as api, socket.create_server(("127.88.0.1", 0)) as pool:
+        taken = {name: str(made.getsockname()[1]) for name, made in (("--api-port", api), ("--port", pool))}
+        of_api = await _typed(*words, "--api-port", taken["--api-port"])
+        of_pool = await _typed(*words, "--port", taken["--port"], "--api-port", "0")
+
+    for (code, _, told), option in ((of_api, "--api-port"), (of_pool, "--port")):
+        assert code == 1 and told.count("Error: ") == 1 and "did not start" not in told
+        assert f"choose another with {option}." in told
 
 
 def test_a_demonstration_says_how_to_type_docker_inside_a_guest() -> None:

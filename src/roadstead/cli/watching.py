@@ -138,7 +138,7 @@ def _draw_until_quit(followed: live.Live, view: View, silent: Silent) -> None:
         place = Place(has_keys=screen.has_keys)
         while "quit" not in place.moved(screen.pressed()):
             names = silent.among(followed.rows.values())
-            screen.draw(picture(followed, view, output.size(), datetime.now(UTC), place, names))
+            screen.draw(picture(followed, view, screen.size(), datetime.now(UTC), place, names))
             drawn = time.monotonic()
             if followed.take(REDRAWN_SECONDS):
                 time.sleep(max(drawn + PAUSE_SECONDS - time.monotonic(), 0.0))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.cli import cells, output, table, words
+from roadstead.cli import cells, output, rows, table, words
 from roadstead.cli.views import Container, Port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,6 +53,18 @@ def test_columns_find_room_or_are_left_out(sizes: list[table.Size], room: int) -
     assert sum(chosen.values()) + len(table.GAP) * (len(chosen) - 1) + mark <= room
     assert len(chosen) == 1 or all(width <= sizes[at].widest for at, width in chosen.items())
     assert all(sizes[gone].rank >= sizes[at].rank for gone in left_out for at in chosen)
+
+
+def test_what_a_container_was_and_when_comes_before_what_it_is() -> None:
+    """On 60 columns a row that is not heard keeps its names, what it was and as of when; other columns give way."""
+    lost = Container(
+        id="v/1", name="worker-queue", vm_name="queue-1", image="lab/busybox:1", state="running", stale=True,
+        as_of=NOW - timedelta(minutes=9), created=NOW - timedelta(days=9),
+    )  # fmt: skip
+    heading, row = table.lines(rows.columns([lost], NOW), 59)
+
+    assert heading.split() == ["NAME", "VM", "STATE", "STATUS", "…"]
+    assert row.split("  ") == ["worker-qu…", "queue…", "unknown (was runnin…", "as of 9 min a…"]
 
 
 def test_a_wide_terminal_shortens_nothing() -> None:

@@ -7,6 +7,7 @@ it. What they complain of stands in ``lab.log`` and ``server.log`` of the state 
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 from roadstead.app import state
-from roadstead.cli import client, watching
+from roadstead.cli import client, watching, words
 from roadstead.cli.failures import ERROR
+from roadstead.cli.notes import Note
 from roadstead.errors import StartError
 from roadstead.serve.server import loopback_socket
 
@@ -61,24 +63,24 @@ def run_demo(options: DemoOptions) -> None:
 def _run(options: DemoOptions) -> None:
     server_state = options.state / "server"
     server = f"unix:{server_state / 'roadstead.sock'}"
-    words = ["serve", "--json", "--state", str(server_state), "--port", str(options.api_port)]
+    typed = ["serve", "--json", "--state", str(server_state), "--port", str(options.api_port)]
     with (
         _started("lab", _lab_words(options), options.state / "lab.log") as lab,
-        _started("server", words, options.state / "server.log") as ready,
+        _started("server", typed, options.state / "server.log") as ready,
     ):
         _add_pool(server, lab)
-        _show(server, hints(server, ready["url"], options))
+        _show(server, hints(ready["url"], options))
 
 
 class _Child:
     """One of our processes. Its complaints are shown until it is ready, and kept in a file."""
 
-    def __init__(self, name: str, words: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, typed: Sequence[str], log: Path) -> None:
         self._name = name
         self._log = log
         self._is_ready = False
         self._process = subprocess.Popen(
-            _command(words),
+            _command(typed),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -127,9 +129,9 @@ class _Child:
 
 
 @contextmanager
-def _started(name: str, words: Sequence[str], log: Path) -> Iterator[dict[str, Any]]:
-    """Run ``roadstead`` with ``words`` for the length of the block, which begins when it is ready."""
-    child = _Child(name, words, log)
+def _started(name: str, typed: Sequence[str], log: Path) -> Iterator[dict[str, Any]]:
+    """Run ``roadstead`` with ``typed`` for the length of the block, which begins when it is ready."""
+    child = _Child(name, typed, log)
     try:
         yield child.wait_ready()
     finally:
@@ -137,8 +139,8 @@ def _started(name: str, words: Sequence[str], log: Path) -> Iterator[dict[str, A
         child.end()
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-c", _PROGRAM, *words]
+def _command(typed: Sequence[str]) -> list[str]:
+    return [sys.executable, "-c", _PROGRAM, *typed]
 
 
 def _die_with_parent() -> None:
@@ -166,38 +168,43 @@ def _add_pool(server: str, lab: dict[str, Any]) -> None:
         _command(["--server", server, "pool", "list", "--format", "json"]), stdout=subprocess.PIPE, check=True
     )
     known = [pool["id"] for pool in json.loads(asked.stdout) if pool["url"] == lab["url"]]
-    words = ["pool", "set", *known]
+    typed = ["pool", "set", *known]
     if not known:
-        words = ["pool", "add", lab["url"], "--user", lab["user"], "--password-file", lab["password_file"]]
-        words += ["--fingerprint", lab["fingerprint"]]
+        typed = ["pool", "add", lab["url"], "--user", lab["user"], "--password-file", lab["password_file"]]
+        typed += ["--fingerprint", lab["fingerprint"]]
     for network in lab["admit"]:
-        words += ["--admit", network]
-    subprocess.run(_command(["--server", server, *words]), stdout=subprocess.DEVNULL, check=True)
+        typed += ["--admit", network]
+    subprocess.run(_command(["--server", server, *typed]), stdout=subprocess.DEVNULL, check=True)
 
 
-def _show(server: str, hints: Sequence[str]) -> None:
+def _show(server: str, hints: Sequence[Note]) -> None:
     """Show the live table with the hints until Ctrl-C."""
-    _say("\n".join(["", *hints, ""]))
+    width = shutil.get_terminal_size().columns
+    _say("\n".join(["", *(line for hint in hints for line in hint.lines(width)), ""]))
     watching.watch(client.Client(client.server_at(server)), watching.View(notes=tuple(hints)))
 
 
-def hints(server: str, url: str, options: DemoOptions) -> list[str]:
+def hints(url: str, options: DemoOptions) -> list[Note]:
     """What to try in another terminal."""
     program = _relative(Path(sys.executable).with_name("roadstead"))
-    pool = _relative(options.state / "pool")
-    enter = f"  {program} lab enter --state {pool} web-1"
+    pool, server = _relative(options.state / "pool"), _relative(options.state / "server")
+    socket = server / "roadstead.sock"
+    enter = f"{program} lab enter --state {pool} web-1"
     inside = [
-        f"{enter} docker pause web          type docker inside a guest: run, rename, …",
-        f"{enter} ip link set eth0 down     pull its network cable; without a command: a shell",
+        Note("type docker inside a guest: run, rename, …", f"{enter} docker pause web"),
+        Note("pull its network cable; without a command: a shell", f"{enter} ip link set eth0 down"),
     ]
     return [
-        f"{options.vms} VMs, {options.guests} guests, {options.hosts} hosts. In another terminal, in this folder:",
-        f"  export ROADSTEAD_SERVER={server}",
-        f"  {program} ps                 every container of every VM; `vms`, `tree`, `events`, `why VM`",
-        f"  {program} stop web-1/web*    also start, restart, pause, unpause",
-        f"  {program} lab do --state {pool} stop web-1     power a VM off (start, …)",
+        Note(
+            f"{words.counted(options.vms, 'VM')}, {options.guests} guests, {words.counted(options.hosts, 'host')}."
+            " In another terminal, in this folder:"
+        ),
+        Note("", f"export ROADSTEAD_SERVER=unix:{socket if socket.is_absolute() else f'$PWD/{socket}'}"),
+        Note("every container of every VM; `vms`, `tree`, `events`, `why VM`", f"{program} ps"),
+        Note("also start, restart, pause, unpause", f"{program} stop 'web-1/web*'"),
+        Note("power a VM off (start, …)", f"{program} lab do --state {pool} stop web-1"),
         *(inside if options.guests == "real" else []),
-        f"API: {url}api/v1/openapi.json with the token in {_relative(options.state / 'server' / 'token')}",
+        Note(f"API: {url}api/v1/openapi.json with the token in {server / 'token'}"),
     ]
 
 

@@ -102,7 +102,8 @@ def test_a_demonstration_says_how_to_type_docker_inside_a_guest() -> None:
 
     def said(guests: str) -> str:
         options = replace(DEMO, state=Path.cwd() / ".lab", guests=guests)
-        return "\n".join(hints("unix:/s", "http://127.0.0.1:1/", options))
+        return "\n".join(line for hint in hints("http://127.0.0.1:1/", options) for line in hint.lines(200))
 
     assert "lab enter --state .lab/pool web-1 docker pause web" in said("real")
-    assert "lab enter" not in said("simulated") and "stop web-1/" in said("simulated")
+    assert "lab enter" not in said("simulated") and "stop 'web-1/" in said("simulated")
+    assert said("real").startswith("1 VM, real guests, 1 host. ")

@@ -1,5 +1,6 @@
 """Cells, tables and words: the pure parts of the output."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.cli import cells, output, rows, table, words
+from roadstead.cli.notes import Note, fitted
 from roadstead.cli.views import Container, Port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -167,3 +169,24 @@ def test_safe_json_is_the_same_json(text: str) -> None:
 
     assert json.loads(output.json_safe(document)) == {"x": text}
     assert not set(output.json_safe(document)) & set("\x1b\x7f\x9b\u202e\u2028")
+
+
+@pytest.mark.parametrize("width", [24, 40, 59, 79, 200])
+def test_notes_are_copied_whole(width: int) -> None:
+    """However narrow the terminal, what is copied of a command's lines is that command; nothing else is cut either."""
+    note = Note("what it does", "roadstead lab enter --state .lab/pool web-1 ip link set eth0 down")
+    made = note.lines(width)
+
+    copied = "\n".join(line for line in made if not line.lstrip().startswith("#"))
+    assert shlex.split(copied.replace("\\\n", ""), comments=True) == note.command.split()
+    assert "# what it does" in "\n".join(made) and max(map(len, made)) <= width
+    assert " ".join(Note("a sentence of some length that says much").lines(width)).endswith("says much")
+
+
+def test_notes_that_find_no_room_are_told() -> None:
+    """Those that are shown are whole; of the others there is a line."""
+    notes = [Note("", f"command {number}") for number in range(5)]
+
+    assert fitted(notes, 60, 5) == [f"  command {number}" for number in range(5)]
+    assert fitted(notes, 60, 3)[:2] == ["  command 0", "  command 1"] and "3 more" in fitted(notes, 60, 3)[2]
+    assert fitted(notes, 60, 1) == []

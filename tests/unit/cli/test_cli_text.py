@@ -95,6 +95,15 @@ def test_piped_values_are_whole_and_padding_is_bounded() -> None:
     assert made[2] == f"{long}  2"
 
 
+def test_piped_columns_stay_aligned_beside_long_names() -> None:
+    """An image that is named with its digest shifts no column."""
+    image = "registry.example.org/team/project/image@sha256:" + "0" * 64
+
+    made = list(table.lines([table.Column("IMAGE", ["busybox", image]), table.Column("B", ["1", "2"])], None))
+
+    assert [len(line) for line in made] == [len(image) + 3] * 3
+
+
 def test_wide_characters_keep_columns_aligned() -> None:
     """The second column begins in the same cell in every row."""
     made = list(table.lines([table.Column("NAME", ["容器", "abc"]), table.Column("B", ["1", "2"])], 40))

@@ -260,6 +260,21 @@ def test_watch_json_begins_with_the_list(canned: Canned, stream: Stream) -> None
     assert ended_by_interrupt(process) == (0, "", "")
 
 
+@pytest.mark.parametrize("words", [["ps", "--watch", "--format", "json"], ["ps", "--watch"], ["events"]])
+def test_it_ends_when_nobody_reads_any_more(canned: Canned, stream: Stream, words: list[str]) -> None:
+    """`… | head -1` comes to an end without another change."""
+    process = piped(canned, *words)
+    canned.wait_for("GET", "/containers")
+    assert process.stdout is not None and process.stderr is not None
+    if words != ["events"]:
+        process.stdout.readline()
+    process.stdout.close()
+
+    with process.stderr:
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
+
+
 def test_events_tell_of_vms_too(canned: Canned, stream: Stream) -> None:
     """`events` tells when a VM is lost, with the cause, and when it is back."""
     process = piped(canned, "events")

@@ -66,6 +66,9 @@ def ending(*, debug: bool = False, usage: tuple[type[Exception], ...] = ()) -> I
     except (RoadsteadError, client.Refused) as error:
         raise SystemExit(told(error)) from error
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            # What was being asked, and the ^C after it, stand in a line without an end.
+            print(file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         stop_writing()

@@ -190,7 +190,8 @@ POOLS = {
         409,
         "The server at {address} shows another certificate ({shown}) than the trusted one ({trusted}).",
         "If it was renewed (on the host, `openssl x509 -noout -fingerprint -sha256 -in /etc/xensource/xapi-ssl.pem`"
-        " shows it), say `roadstead pool set {pool} --fingerprint {shown}`; otherwise do not go on.",
+        " shows it), say `roadstead pool set {pool} --fingerprint {shown}`, with the same --url if one was named;"
+        " otherwise do not go on.",
     ),
     "pool-certificate-untrusted": Code(
         409,
@@ -276,7 +277,7 @@ INPUT = {
     "fingerprint-needed": Code(
         409,
         "The server at {address} shows the certificate {shown}, which nobody has confirmed.",
-        "Compare it with the one on the host's console, then repeat with --fingerprint {shown}.",
+        "Compare it with the one on the host's console, then repeat the whole command with --fingerprint {shown}.",
     ),
     "method-unknown": Code(405, "{method} cannot be used at {path}.", "The API is described at /api/v1/openapi.json."),
     "network-invalid": Code(422, "{value} is not a network.", "Write it as 10.0.0.0/16 or fd00::/8."),

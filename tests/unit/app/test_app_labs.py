@@ -1,6 +1,7 @@
 """`roadstead lab enter` and `roadstead demo` as they are typed."""
 
 import asyncio
+import re
 import signal
 import socket
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from roadstead.app import state
 from roadstead.app.demo import DemoOptions, hints, run_demo
+from roadstead.app.main import VERBS
 from roadstead.errors import StartError
 from roadstead.lab import control
 from roadstead.lab.pool.server import LabPool
@@ -81,6 +83,15 @@ def test_a_second_demonstration_touches_nothing_of_the_first(tmp_path: Path) -> 
         assert caught.value.code == "state-taken"
         assert {path: path.stat() for path in tmp_path.rglob("*")} == before
         assert log.read_text() == "the first one's"
+
+
+@pytest.mark.limit(60)
+async def test_a_lab_checks_its_options_before_it_says_that_it_starts(tmp_path: Path) -> None:
+    """A wrong option is all that is told; the help names every verb."""
+    wrong = await _typed("lab", "--state", str(tmp_path), "--vms", "-1")
+
+    assert wrong[0] == 2 and "Starting" not in wrong[2]
+    assert set(re.findall(r"[a-z-]+", VERBS)) >= set(control.VERBS)
 
 
 @pytest.mark.limit(60)

@@ -7,6 +7,7 @@ it. What they complain of stands in ``lab.log`` and ``server.log`` of the state 
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NoReturn, cast
 
 from roadstead.app import state
-from roadstead.cli import client, watching
+from roadstead.cli import client, watching, words
+from roadstead.cli.failures import ERROR
+from roadstead.cli.notes import Note
 from roadstead.errors import StartError
+from roadstead.serve.server import loopback_socket
 
 STOP_SECONDS = 60
 """Real guests have engines and containers to stop."""
@@ -46,35 +50,37 @@ class DemoOptions:
 def run_demo(options: DemoOptions) -> None:
     """Show the demonstration until Ctrl-C.
 
-    Raises `StartError` when a part does not start, and ``state-taken`` before it touches anything of a demonstration
-    that runs on the same folder.
+    Raises `StartError` when a part does not start, or `SystemExit` when that part has said why, and ``state-taken``
+    before it touches anything of a demonstration that runs on the same folder.
     """
     signal.signal(signal.SIGTERM, _leave)
     with state.held(options.state):
+        # Before the lab, which takes long to start; the server itself would name its own option.
+        loopback_socket(options.api_port, "--api-port").close()
         _run(options)
 
 
 def _run(options: DemoOptions) -> None:
     server_state = options.state / "server"
     server = f"unix:{server_state / 'roadstead.sock'}"
-    words = ["serve", "--json", "--state", str(server_state), "--port", str(options.api_port)]
+    typed = ["serve", "--json", "--state", str(server_state), "--port", str(options.api_port)]
     with (
         _started("lab", _lab_words(options), options.state / "lab.log") as lab,
-        _started("server", words, options.state / "server.log") as ready,
+        _started("server", typed, options.state / "server.log") as ready,
     ):
         _add_pool(server, lab)
-        _show(server, hints(server, ready["url"], options))
+        _show(server, hints(ready["url"], options))
 
 
 class _Child:
     """One of our processes. Its complaints are shown until it is ready, and kept in a file."""
 
-    def __init__(self, name: str, words: Sequence[str], log: Path) -> None:
+    def __init__(self, name: str, typed: Sequence[str], log: Path) -> None:
         self._name = name
         self._log = log
         self._is_ready = False
         self._process = subprocess.Popen(
-            _command(words),
+            _command(typed),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -82,14 +88,16 @@ class _Child:
             preexec_fn=_die_with_parent,  # noqa: PLW1509 - it only calls prctl and setpgid
         )
         self._output, self._complaints = cast("IO[str]", self._process.stdout), cast("IO[str]", self._process.stderr)
-        threading.Thread(target=self._copy_complaints, daemon=True).start()
+        self._has_said_why = False
+        self._copying = threading.Thread(target=self._copy_complaints, daemon=True)
+        self._copying.start()
 
     def wait_ready(self) -> dict[str, Any]:
-        """Return what the process says of itself once it works. Raises `StartError` ``demo-failed``."""
+        """Return what the process says of itself once it works."""
         line = self._output.readline()
-        self._is_ready = True
         if not line:
-            raise StartError("demo-failed", name=self._name, path=self._log)
+            self._fail()
+        self._is_ready = True
         ready: dict[str, Any] = json.loads(line)
         return ready
 
@@ -102,19 +110,28 @@ class _Child:
             self._process.kill()
             self._process.wait()
 
+    def _fail(self) -> NoReturn:
+        """End as the process ended, which has said why. Raises `StartError` ``demo-failed`` when it has not."""
+        code = self._process.wait()
+        self._copying.join()
+        if self._has_said_why:
+            raise SystemExit(code)
+        raise StartError("demo-failed", name=self._name, path=self._log)
+
     def _copy_complaints(self) -> None:
         with self._log.open("w") as file:
             for line in self._complaints:
                 file.write(line)
                 file.flush()
+                self._has_said_why |= line.startswith(ERROR)
                 if not self._is_ready:
                     sys.stderr.write(line)
 
 
 @contextmanager
-def _started(name: str, words: Sequence[str], log: Path) -> Iterator[dict[str, Any]]:
-    """Run ``roadstead`` with ``words`` for the length of the block, which begins when it is ready."""
-    child = _Child(name, words, log)
+def _started(name: str, typed: Sequence[str], log: Path) -> Iterator[dict[str, Any]]:
+    """Run ``roadstead`` with ``typed`` for the length of the block, which begins when it is ready."""
+    child = _Child(name, typed, log)
     try:
         yield child.wait_ready()
     finally:
@@ -122,8 +139,8 @@ def _started(name: str, words: Sequence[str], log: Path) -> Iterator[dict[str, A
         child.end()
 
 
-def _command(words: Sequence[str]) -> list[str]:
-    return [sys.executable, "-c", _PROGRAM, *words]
+def _command(typed: Sequence[str]) -> list[str]:
+    return [sys.executable, "-c", _PROGRAM, *typed]
 
 
 def _die_with_parent() -> None:
@@ -151,38 +168,43 @@ def _add_pool(server: str, lab: dict[str, Any]) -> None:
         _command(["--server", server, "pool", "list", "--format", "json"]), stdout=subprocess.PIPE, check=True
     )
     known = [pool["id"] for pool in json.loads(asked.stdout) if pool["url"] == lab["url"]]
-    words = ["pool", "set", *known]
+    typed = ["pool", "set", *known]
     if not known:
-        words = ["pool", "add", lab["url"], "--user", lab["user"], "--password-file", lab["password_file"]]
-        words += ["--fingerprint", lab["fingerprint"]]
+        typed = ["pool", "add", lab["url"], "--user", lab["user"], "--password-file", lab["password_file"]]
+        typed += ["--fingerprint", lab["fingerprint"]]
     for network in lab["admit"]:
-        words += ["--admit", network]
-    subprocess.run(_command(["--server", server, *words]), stdout=subprocess.DEVNULL, check=True)
+        typed += ["--admit", network]
+    subprocess.run(_command(["--server", server, *typed]), stdout=subprocess.DEVNULL, check=True)
 
 
-def _show(server: str, hints: Sequence[str]) -> None:
+def _show(server: str, hints: Sequence[Note]) -> None:
     """Show the live table with the hints until Ctrl-C."""
-    _say("\n".join(["", *hints, ""]))
+    width = shutil.get_terminal_size().columns
+    _say("\n".join(["", *(line for hint in hints for line in hint.lines(width)), ""]))
     watching.watch(client.Client(client.server_at(server)), watching.View(notes=tuple(hints)))
 
 
-def hints(server: str, url: str, options: DemoOptions) -> list[str]:
+def hints(url: str, options: DemoOptions) -> list[Note]:
     """What to try in another terminal."""
     program = _relative(Path(sys.executable).with_name("roadstead"))
-    pool = _relative(options.state / "pool")
-    enter = f"  {program} lab enter --state {pool} web-1"
+    pool, server = _relative(options.state / "pool"), _relative(options.state / "server")
+    socket = server / "roadstead.sock"
+    enter = f"{program} lab enter --state {pool} web-1"
     inside = [
-        f"{enter} docker pause web          type docker inside a guest: run, rename, …",
-        f"{enter} ip link set eth0 down     pull its network cable; without a command: a shell",
+        Note("type docker inside a guest: run, rename, …", f"{enter} docker pause web"),
+        Note("pull its network cable; without a command: a shell", f"{enter} ip link set eth0 down"),
     ]
     return [
-        f"{options.vms} VMs, {options.guests} guests, {options.hosts} hosts. In another terminal, in this folder:",
-        f"  export ROADSTEAD_SERVER={server}",
-        f"  {program} ps                 every container of every VM; `vms`, `tree`, `events`, `why VM`",
-        f"  {program} stop web-1/web*    also start, restart, pause, unpause",
-        f"  {program} lab do --state {pool} stop web-1     power a VM off (start, …)",
+        Note(
+            f"{words.counted(options.vms, 'VM')}, {options.guests} guests, {words.counted(options.hosts, 'host')}."
+            " In another terminal, in this folder:"
+        ),
+        Note("", f"export ROADSTEAD_SERVER=unix:{socket if socket.is_absolute() else f'$PWD/{socket}'}"),
+        Note("every container of every VM; `vms`, `tree`, `events`, `why VM`", f"{program} ps"),
+        Note("also start, restart, pause, unpause", f"{program} stop 'web-1/web*'"),
+        Note("power a VM off (start, …)", f"{program} lab do --state {pool} stop web-1"),
         *(inside if options.guests == "real" else []),
-        f"API: {url}api/v1/openapi.json with the token in {_relative(options.state / 'server' / 'token')}",
+        Note(f"API: {url}api/v1/openapi.json with the token in {server / 'token'}"),
     ]
 
 

@@ -12,17 +12,19 @@ from typing import NoReturn, cast
 import typer
 
 from roadstead.app.starting import run as run_to_end
+from roadstead.cli.words import counted
 from roadstead.errors import InputError, StartError
 from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuests
-from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
+from roadstead.lab.main import LabOptions, LabReady, checked, lab_do, run_lab
 
 SHELL = ("bash",)
 
 
 def run(options: LabOptions) -> None:
     """Run a lab until Ctrl-C or SIGTERM."""
-    _say(f"Starting a pool with {options.vms} VMs and {options.guests} guests …")
+    inside = "without guests" if options.guests == "none" else f"and {options.guests} guests"
+    _say(f"Starting a pool with {counted(checked(options).vms, 'VM')} {inside} …")
     run_to_end(_until_signal(options))
 
 

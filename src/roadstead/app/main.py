@@ -25,6 +25,11 @@ SecondPool = Annotated[
     int, typer.Option(metavar="N", help="Run a second pool with this many VMs, too; `lab do bring` moves one over.")
 ]
 
+VERBS = (
+    "start, stop, migrate, rename, create, destroy, address, bring, admit, host-key, door or truth; of the pool: rate,"
+    " master, restart, sessions, certificate, mood, host or lose-deletions."
+)
+
 lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")
 app.add_typer(lab, name="lab", rich_help_panel=STARTING)
 
@@ -136,7 +141,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
 @lab.command("do")
 def lab_do(
     ctx: typer.Context,
-    verb: Annotated[str, typer.Argument(help="start, stop, migrate, rename, create, destroy, address, …")],
+    verb: Annotated[str, typer.Argument(help=VERBS)],
     vm: Annotated[str, typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid.")] = "",
     value: Annotated[
         str | None,

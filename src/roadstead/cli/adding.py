@@ -16,6 +16,10 @@ from roadstead.errors import InputError, PoolError
 from roadstead.kit.text import fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean
 
 DEFAULT_USER = "root"
+CHANGEABLE = (
+    "name what is to be changed: --url, --user, --password-file, --fingerprint, --ca-file, --admit, --only, --drop or"
+    " --publish"
+)
 FILE_BYTES = 1 << 20
 """A password or a certificate that is longer is none."""
 
@@ -88,7 +92,7 @@ def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) 
         body["fingerprint"] = wanted.trust.fingerprint
     body |= _guests(known, guests)
     if not body:
-        raise InputError("field-invalid", field="pool set", reason="nothing was named that is to be changed")
+        raise InputError("field-invalid", field="pool set", reason=CHANGEABLE)
     output.result(connected.patch(Pool, path, body).name, "changed")
 
 

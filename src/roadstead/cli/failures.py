@@ -15,6 +15,8 @@ OK, FAILED, USAGE, NOT_FOUND, SOME_FAILED, NO_SERVER, INTERRUPTED = 0, 1, 2, 3, 
 """The exit codes that scripts rely on."""
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """What the operating system says when the output finds no room."""
+ERROR = "Error: "
+"""What every failure begins with."""
 _WRONG_INPUT = 422
 _NO_SERVER = {"server-gone", "server-answer-invalid", "server-socket-denied", "shutting-down"}
 _SHOWN_CANDIDATES, _SHOWN_SUGGESTIONS = 20, 3
@@ -41,7 +43,7 @@ def told(error: client.Refused | RoadsteadError) -> int:
 def unwritten(error: OSError) -> int:
     """Say on stderr that what was to be printed cannot be written, and return the exit code."""
     stop_writing()
-    print(f"Error: The output cannot be written: {(error.strerror or type(error).__name__).lower()}.", file=sys.stderr)
+    print(f"{ERROR}The output cannot be written: {(error.strerror or type(error).__name__).lower()}.", file=sys.stderr)
     return FAILED
 
 
@@ -64,6 +66,9 @@ def ending(*, debug: bool = False, usage: tuple[type[Exception], ...] = ()) -> I
     except (RoadsteadError, client.Refused) as error:
         raise SystemExit(told(error)) from error
     except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            # What was being asked, and the ^C after it, stand in a line without an end.
+            print(file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         stop_writing()
@@ -75,7 +80,7 @@ def ending(*, debug: bool = False, usage: tuple[type[Exception], ...] = ()) -> I
             raise SystemExit(unwritten(error)) from error
         if debug:
             raise
-        print(f"Error: Roadstead made a mistake ({type(error).__name__}).", file=sys.stderr)
+        print(f"{ERROR}Roadstead made a mistake ({type(error).__name__}).", file=sys.stderr)
         print("Please report it with what `roadstead --debug …` prints.", file=sys.stderr)
         raise SystemExit(FAILED) from error
 
@@ -94,13 +99,13 @@ def stop() -> NoReturn:
 
 def sentences(error: client.Refused | RoadsteadError) -> list[str]:
     """Return the lines that tell ``error``: its cause, what may have been meant instead, its remedy."""
-    lines = [f"Error: {error.cause}"]
+    lines = [f"{ERROR}{error.cause}"]
     if isinstance(error, client.Refused):
         if error.code == "field-invalid" and error.fields.get("field") == "fields":
             # What the API calls so was typed as an option.
             lines = [lines[0].replace("The field fields ", "The field --fields ", 1)]
         if error.candidates and "name" in error.fields:
-            lines = [f"Error: {error.fields['name']} names {_count(error)} {error.fields.get('kind', 'thing')}s:"]
+            lines = [f"{ERROR}{error.fields['name']} names {_count(error)} {error.fields.get('kind', 'thing')}s:"]
         lines += [f"  {candidate}" for candidate in error.candidates[:_SHOWN_CANDIDATES]]
         if error.suggestions:
             lines.append(f"Did you mean {' or '.join(error.suggestions[:_SHOWN_SUGGESTIONS])}?")

@@ -45,6 +45,7 @@ def tell_on(followed: live.Live, vms: "Vms | None" = None) -> NoReturn:
     """Print a line for each change from now on, for ever."""
     was_lost = False
     while True:
+        output.must_have_reader()
         differences = followed.take(WAITED_SECONDS)
         if (followed.lost is not None) != was_lost:
             was_lost = not was_lost
@@ -66,6 +67,7 @@ def tell_json(connected: client.Client, query: str | None, kinds: str, *, with_l
     matching: set[str] = set()
     is_first = True
     while True:
+        output.must_have_reader()
         changes: list[feed.Change] = []
         for item in source.take(WAITED_SECONDS):
             if isinstance(item, feed.Change):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -98,6 +99,15 @@ def write(lines: Iterable[str]) -> None:
     text = "\n".join(lines)
     if text:
         sys.stdout.write(text + "\n")
+
+
+def must_have_reader() -> None:
+    """Raise `BrokenPipeError` when nobody reads our output any more: who only waits would not learn it by writing."""
+    watched = select.poll()
+    # Of errors and the end of the other side poll(2) tells unasked.
+    watched.register(sys.stdout.fileno(), 0)
+    if watched.poll(0):
+        raise BrokenPipeError
 
 
 def result(name: str, text: str, *, ok: bool | None = None) -> None:

@@ -20,13 +20,16 @@ def write(waiting: client.Waiting, sort: str, *, wide: bool, cut: bool) -> None:
 
 
 def columns(containers: Sequence[Container], now: datetime, *, wide: bool = False) -> list[table.Column]:
-    """Return the columns that show ``containers``; what happens to a container matters more than what it is."""
+    """Return the columns that show ``containers``; what happens to a container matters more than what it is.
+
+    The least widths keep of one that is not heard what it was and as of when, beside its names, on 60 columns.
+    """
     made = [
         table.Column("NAME", [c.name for c in containers], least=10),
         table.Column("VM", [c.vm_name for c in containers], least=6, rank=1),
         table.Column("IMAGE", [c.image for c in containers], least=6, rank=3),
-        table.Column("STATE", [words.state(c) for c in containers], paint=output.state_painter()),
-        table.Column("STATUS", [words.status(c, now) for c in containers], rank=2),
+        table.Column("STATE", [words.state(c) for c in containers], least=20, paint=output.state_painter()),
+        table.Column("STATUS", [words.status(c, now) for c in containers], least=14, rank=2),
         table.Column("PORTS", [words.ports(c.ports) if c.ports else "-" for c in containers], least=6, rank=5),
         table.Column("AGE", [words.age(c.created, now) for c in containers], least=7, rank=4),
     ]

@@ -16,6 +16,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
+from roadstead.cli import output
+
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[?7l", "\x1b[?7h\x1b[?25h\x1b[?1049l"
 READ_BYTES = 1024
 KEYS = {
@@ -61,6 +63,11 @@ class Screen:
     def pressed(self) -> list[str]:
         """Return the keys that were pressed since this was asked last."""
         return [self._pressed.popleft() for _ in range(len(self._pressed))]
+
+    def size(self) -> tuple[int, int]:
+        """Return the columns and lines to draw on: what ends a line on the screen would erase its last column."""
+        columns, lines = output.size()
+        return max(columns - 1, 1), lines
 
     def draw(self, lines: list[str]) -> None:
         """Replace the picture in one go, without a moment in which it is empty."""

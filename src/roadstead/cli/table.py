@@ -12,8 +12,9 @@ from typing import NamedTuple
 from roadstead.cli import cells
 
 GAP = "  "
-PADDING_CELLS = 72
-"""The widest that a column of a table without a width is padded to."""
+PADDING_CELLS = 128
+"""The widest that a column of a table without a width is padded to: host names fit, and images
+with a digest. In the row of a value that is longer, the columns after it stand further right."""
 FAIR_CELLS = (20, 12)
 """To each of these in turn every column is shortened before any is shortened further."""
 LEAST_CELLS = 8

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from roadstead.cli import cells, client, happenings, live, output, rows, table, words
+from roadstead.cli.notes import Note, fitted
 from roadstead.cli.screen import Screen
 from roadstead.cli.silence import Silent
 from roadstead.cli.views import Container
@@ -16,6 +17,8 @@ from roadstead.kit.text import terminal_clean
 
 REDRAWN_SECONDS = 1.0
 """Ages are drawn again after this time when nothing changes."""
+LEAST_ROWS = 4
+"""Notes that would leave fewer lines to the list are not all shown."""
 NAMED = 3
 """How many silent VMs are named."""
 PAUSE_SECONDS = 0.1
@@ -29,7 +32,7 @@ class View:
     query: str | None = None
     sort: str = "vm_name,name"
     wide: bool = False
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass
@@ -96,7 +99,7 @@ def picture(
     ``silent`` are the VMs that do not answer just now.
     """
     width, height = size
-    notes = [cells.shortened(note, width) for note in view.notes]
+    notes = fitted(view.notes, width, height - 4 - LEAST_ROWS)
     room = max(height - 3 - len(notes) - bool(notes), 1)
     every = rows.ordered(list(followed.rows.values()), view.sort)
     shown = place.part(every, room)
@@ -138,7 +141,7 @@ def _draw_until_quit(followed: live.Live, view: View, silent: Silent) -> None:
         place = Place(has_keys=screen.has_keys)
         while "quit" not in place.moved(screen.pressed()):
             names = silent.among(followed.rows.values())
-            screen.draw(picture(followed, view, output.size(), datetime.now(UTC), place, names))
+            screen.draw(picture(followed, view, screen.size(), datetime.now(UTC), place, names))
             drawn = time.monotonic()
             if followed.take(REDRAWN_SECONDS):
                 time.sleep(max(drawn + PAUSE_SECONDS - time.monotonic(), 0.0))

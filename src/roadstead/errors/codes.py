@@ -190,7 +190,8 @@ POOLS = {
         409,
         "The server at {address} shows another certificate ({shown}) than the trusted one ({trusted}).",
         "If it was renewed (on the host, `openssl x509 -noout -fingerprint -sha256 -in /etc/xensource/xapi-ssl.pem`"
-        " shows it), say `roadstead pool set {pool} --fingerprint {shown}`; otherwise do not go on.",
+        " shows it), say `roadstead pool set {pool} --fingerprint {shown}`, with the same --url if one was named;"
+        " otherwise do not go on.",
     ),
     "pool-certificate-untrusted": Code(
         409,
@@ -276,7 +277,7 @@ INPUT = {
     "fingerprint-needed": Code(
         409,
         "The server at {address} shows the certificate {shown}, which nobody has confirmed.",
-        "Compare it with the one on the host's console, then repeat with --fingerprint {shown}.",
+        "Compare it with the one on the host's console, then repeat the whole command with --fingerprint {shown}.",
     ),
     "method-unknown": Code(405, "{method} cannot be used at {path}.", "The API is described at /api/v1/openapi.json."),
     "network-invalid": Code(422, "{value} is not a network.", "Write it as 10.0.0.0/16 or fd00::/8."),
@@ -354,7 +355,7 @@ RUNNING = {
     "permission-needed": Code(
         403, "This needs the permission {permission}.", "Ask whoever runs the server to grant it, or to do it for you."
     ),
-    "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with --port."),
+    "port-taken": Code(409, "Another program listens on {address}.", "Stop it, or choose another with {option}."),
     "server-answer-invalid": Code(
         502, "What answers at {address} is no Roadstead server.", "Check --server and ROADSTEAD_SERVER."
     ),

@@ -110,12 +110,12 @@ async def run_lab(options: LabOptions, *, ready: Callable[[LabReady], None]) -> 
     The state folder decides what the pool is: hosts and VMs of an earlier run are there again, and `vms` only adds
     what is missing.  `InputError` for options that make no sense, `StartError` when the lab cannot begin.
     """
-    extra = tuple(_parse_vm(text) for text in _checked(options).vm)
+    extra = tuple(_parse_vm(text) for text in checked(options).vm)
     notes = _raise_open_files(options)
     async with AsyncExitStack() as stack:
         second = await _second(stack, options) if options.second else None
         pool = await _open(stack, _Wanted(options, _absolute(options.state), extra=extra, neighbour=second))
-        ready(await _ready(pool, notes, None if second is None else await _ready(second)))
+        ready(await _ready(pool, options, notes, None if second is None else await _ready(second, options)))
         await asyncio.get_running_loop().create_future()
 
 
@@ -172,7 +172,9 @@ async def _open(stack: AsyncExitStack, wanted: _Wanted) -> LabPool:
     return pool
 
 
-async def _ready(pool: LabPool, notes: tuple[str, ...] = (), second: LabReady | None = None) -> LabReady:
+async def _ready(
+    pool: LabPool, options: LabOptions, notes: tuple[str, ...] = (), second: LabReady | None = None
+) -> LabReady:
     return LabReady(
         url=pool.url,
         fingerprint=pool.fingerprint,
@@ -180,7 +182,7 @@ async def _ready(pool: LabPool, notes: tuple[str, ...] = (), second: LabReady | 
         password_file=pool.folder.password_file,
         state=pool.folder.path,
         admit=await pool.machines.networks(),
-        notes=notes + _boot_notes(pool),
+        notes=notes + _kept_notes(pool, options) + _boot_notes(pool),
         second=second,
     )
 
@@ -197,7 +199,8 @@ def _absolute(path: Path) -> Path:
     return path.absolute()
 
 
-def _checked(options: LabOptions) -> LabOptions:
+def checked(options: LabOptions) -> LabOptions:
+    """Return ``options``. Raises `InputError` when they make no sense."""
     for name, least, most in (("hosts", 1, 64), ("vms", 0, 50_000), ("containers", 0, 4096), ("port", 0, 65535)):
         value = getattr(options, name)
         if not least <= value <= most:
@@ -210,6 +213,8 @@ def _checked(options: LabOptions) -> LabOptions:
         raise InputError("field-invalid", field="--profile", reason=reason)
     if not 0 <= options.rate < float("inf"):
         raise InputError("field-invalid", field="--rate", reason=f"{options.rate} is not a rate")
+    for text in options.vm:
+        _parse_vm(text)
     return options
 
 
@@ -248,6 +253,16 @@ async def _populate(pool: LabPool, options: LabOptions, of: _Wanted) -> None:
         await _adopt(pool, wanted)
     await pool.machines.booted()
     await pool.save()
+
+
+def _kept_notes(pool: LabPool, options: LabOptions) -> tuple[str, ...]:
+    """A sentence when the pool of an earlier run holds something else than the options ask for."""
+    made = [machine for machine in pool.machines.known.values() if machine.number]
+    has_more = pool.seeded_vms > options.vms and pool.label == "lab"
+    if pool.is_new or not (has_more or any(machine.containers != options.containers for machine in made)):
+        return ()
+    stays = "The VMs of an earlier run stay as they were made; --vms and --containers count for VMs that are added."
+    return (f"{stays} To begin anew, choose another --state or remove {pool.folder.path}.",)
 
 
 def _boot_notes(pool: LabPool) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ async def serve_api(app: FastAPI, listen: Listen, ready: Callable[[Listening], N
     """
     local = await asyncio.to_thread(_local_socket, listen)
     try:
-        loopback = _loopback_socket(listen.port) if listen.port is not None else None
+        loopback = loopback_socket(listen.port) if listen.port is not None else None
         sockets = [local] if loopback is None else [local, loopback]
         port = loopback.getsockname()[1] if loopback is not None else None
         config = configured(app, listen.shutdown_seconds)
@@ -166,7 +166,8 @@ class BoundedProtocol(HttpToolsProtocol):
 # ---- sockets
 
 
-def _loopback_socket(port: int) -> socket.socket:
+def loopback_socket(port: int, option: str = "--port") -> socket.socket:
+    """Bind ``port`` of 127.0.0.1. Raises `StartError` ``port-taken``, naming the ``option`` that chooses another."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -175,7 +176,7 @@ def _loopback_socket(port: int) -> socket.socket:
     except OSError as error:
         made.close()
         if error.errno == errno.EADDRINUSE:
-            raise StartError("port-taken", address=f"{LOOPBACK}:{port}") from error
+            raise StartError("port-taken", address=f"{LOOPBACK}:{port}", option=option) from error
         raise StartError("socket-unusable", path=f"{LOOPBACK}:{port}", reason=error.strerror) from error
     return made
 

@@ -1,7 +1,9 @@
 """`roadstead lab enter` and `roadstead demo` as they are typed."""
 
 import asyncio
+import re
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +13,7 @@ import pytest
 
 from roadstead.app import state
 from roadstead.app.demo import DemoOptions, hints, run_demo
+from roadstead.app.main import VERBS
 from roadstead.errors import StartError
 from roadstead.lab import control
 from roadstead.lab.pool.server import LabPool
@@ -82,12 +85,36 @@ def test_a_second_demonstration_touches_nothing_of_the_first(tmp_path: Path) -> 
         assert log.read_text() == "the first one's"
 
 
+@pytest.mark.limit(60)
+async def test_a_lab_checks_its_options_before_it_says_that_it_starts(tmp_path: Path) -> None:
+    """A wrong option is all that is told; the help names every verb."""
+    wrong = await _typed("lab", "--state", str(tmp_path), "--vms", "-1")
+
+    assert wrong[0] == 2 and "Starting" not in wrong[2]
+    assert set(re.findall(r"[a-z-]+", VERBS)) >= set(control.VERBS)
+
+
+@pytest.mark.limit(60)
+async def test_a_demonstration_tells_one_cause_once_with_its_own_option(tmp_path: Path) -> None:
+    """A taken port of the API, or of the pool, is one error, with the option of `demo` that chooses another."""
+    words = ("demo", "--guests", "simulated", "--hosts", "1", "--vms", "1", "--state", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as api, socket.create_server(("127.88.0.1", 0)) as pool:
+        taken = {name: str(made.getsockname()[1]) for name, made in (("--api-port", api), ("--port", pool))}
+        of_api = await _typed(*words, "--api-port", taken["--api-port"])
+        of_pool = await _typed(*words, "--port", taken["--port"], "--api-port", "0")
+
+    for (code, _, told), option in ((of_api, "--api-port"), (of_pool, "--port")):
+        assert code == 1 and told.count("Error: ") == 1 and "did not start" not in told
+        assert f"choose another with {option}." in told
+
+
 def test_a_demonstration_says_how_to_type_docker_inside_a_guest() -> None:
     """What to try names the command that enters a real guest; simulated ones have no inside."""
 
     def said(guests: str) -> str:
         options = replace(DEMO, state=Path.cwd() / ".lab", guests=guests)
-        return "\n".join(hints("unix:/s", "http://127.0.0.1:1/", options))
+        return "\n".join(line for hint in hints("http://127.0.0.1:1/", options) for line in hint.lines(200))
 
     assert "lab enter --state .lab/pool web-1 docker pause web" in said("real")
-    assert "lab enter" not in said("simulated") and "stop web-1/" in said("simulated")
+    assert "lab enter" not in said("simulated") and "stop 'web-1/" in said("simulated")
+    assert said("real").startswith("1 VM, real guests, 1 host. ")

@@ -59,8 +59,8 @@ def test_watch_redraws_at_once_and_restores_the_terminal(canned: Canned, stream:
 
 
 def test_watch_shows_what_fits(canned: Canned, stream: Stream) -> None:
-    """On a small terminal the first rows are shown, and how many more there are; lines are never wider than it."""
-    canned.answers["GET /containers"] = [container(f"c{n:03}") for n in range(100)]
+    """On a small terminal the first rows are shown, and how many more there are; what ends a line erases none of it."""
+    canned.answers["GET /containers"] = [container(f"c{n:03}", image="image" * 20) for n in range(100)]
 
     with Terminal(canned, "ps", "-w", columns=60, lines=12) as terminal:
         picture = terminal.wait_for("scroll\x1b[K")
@@ -68,7 +68,8 @@ def test_watch_shows_what_fits(canned: Canned, stream: Stream) -> None:
     assert "100 containers, 100 running" in picture and "c000" in picture and "c007" in picture
     assert "… 92 more below" in picture and picture.count("\n") <= 12
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", picture).splitlines()
-    assert max(map(len, lines)) <= 60
+    # Where the last column holds a cell, the cursor stays on it, and erasing the rest of the line erases it.
+    assert max(map(len, lines)) == 59
 
 
 def test_watch_scrolls(canned: Canned, stream: Stream) -> None:
@@ -257,6 +258,21 @@ def test_watch_json_begins_with_the_list(canned: Canned, stream: Stream) -> None
     assert first == {"number": 1, "kind": "container", "id": web["id"], "op": "set", "record": web}
     assert (second["number"], second["record"]["name"]) == (2, "db")
     assert ended_by_interrupt(process) == (0, "", "")
+
+
+@pytest.mark.parametrize("words", [["ps", "--watch", "--format", "json"], ["ps", "--watch"], ["events"]])
+def test_it_ends_when_nobody_reads_any_more(canned: Canned, stream: Stream, words: list[str]) -> None:
+    """`… | head -1` comes to an end without another change."""
+    process = piped(canned, *words)
+    canned.wait_for("GET", "/containers")
+    assert process.stdout is not None and process.stderr is not None
+    if words != ["events"]:
+        process.stdout.readline()
+    process.stdout.close()
+
+    with process.stderr:
+        assert process.wait(10) == 0
+        assert process.stderr.read() == ""
 
 
 def test_events_tell_of_vms_too(canned: Canned, stream: Stream) -> None:

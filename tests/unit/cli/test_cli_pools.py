@@ -56,6 +56,25 @@ def test_a_certificate_that_is_not_confirmed_ends_it(probed: Canned) -> None:
     assert not probed.bodies("POST", "/pools")
 
 
+def test_ctrl_c_at_a_question_ends_its_line(probed: Canned) -> None:
+    """What the shell prints next does not stand behind the question."""
+    with Terminal(probed, "pool", "add", URL) as terminal:
+        terminal.wait_for("[y/N] ")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+
+    assert code == 130 and shown.endswith("\n")
+
+
+def test_pool_set_without_options_names_them(canned: Canned) -> None:
+    """Nothing to change is an error that says what could be."""
+    canned.answers["GET /pools/lab"] = pool()
+
+    done = run(canned, "pool", "set", "lab")
+
+    assert done.returncode == 2 and "--url, --user" in done.stderr
+
+
 def test_without_a_terminal_a_fingerprint_is_needed(probed: Canned) -> None:
     """Piped, an unconfirmed certificate is refused, and the message holds the fingerprint and the option."""
     done = run(probed, "pool", "add", URL, "--password-file", "-", stdin="s3cret\n")

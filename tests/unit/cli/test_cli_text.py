@@ -1,12 +1,14 @@
 """Cells, tables and words: the pure parts of the output."""
 
+import shlex
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.cli import cells, output, table, words
+from roadstead.cli import cells, output, rows, table, words
+from roadstead.cli.notes import Note, fitted
 from roadstead.cli.views import Container, Port
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,6 +57,18 @@ def test_columns_find_room_or_are_left_out(sizes: list[table.Size], room: int) -
     assert all(sizes[gone].rank >= sizes[at].rank for gone in left_out for at in chosen)
 
 
+def test_what_a_container_was_and_when_comes_before_what_it_is() -> None:
+    """On 60 columns a row that is not heard keeps its names, what it was and as of when; other columns give way."""
+    lost = Container(
+        id="v/1", name="worker-queue", vm_name="queue-1", image="lab/busybox:1", state="running", stale=True,
+        as_of=NOW - timedelta(minutes=9), created=NOW - timedelta(days=9),
+    )  # fmt: skip
+    heading, row = table.lines(rows.columns([lost], NOW), 59)
+
+    assert heading.split() == ["NAME", "VM", "STATE", "STATUS", "…"]
+    assert row.split("  ") == ["worker-qu…", "queue…", "unknown (was runnin…", "as of 9 min a…"]
+
+
 def test_a_wide_terminal_shortens_nothing() -> None:
     """Where there is room every column has its natural width."""
     sizes = [table.Size(30), table.Size(20), table.Size(10)]
@@ -79,6 +93,15 @@ def test_piped_values_are_whole_and_padding_is_bounded() -> None:
 
     assert made[1].endswith("  1") and len(made[1]) == table.PADDING_CELLS + 3
     assert made[2] == f"{long}  2"
+
+
+def test_piped_columns_stay_aligned_beside_long_names() -> None:
+    """An image that is named with its digest shifts no column."""
+    image = "registry.example.org/team/project/image@sha256:" + "0" * 64
+
+    made = list(table.lines([table.Column("IMAGE", ["busybox", image]), table.Column("B", ["1", "2"])], None))
+
+    assert [len(line) for line in made] == [len(image) + 3] * 3
 
 
 def test_wide_characters_keep_columns_aligned() -> None:
@@ -155,3 +178,24 @@ def test_safe_json_is_the_same_json(text: str) -> None:
 
     assert json.loads(output.json_safe(document)) == {"x": text}
     assert not set(output.json_safe(document)) & set("\x1b\x7f\x9b\u202e\u2028")
+
+
+@pytest.mark.parametrize("width", [24, 40, 59, 79, 200])
+def test_notes_are_copied_whole(width: int) -> None:
+    """However narrow the terminal, what is copied of a command's lines is that command; nothing else is cut either."""
+    note = Note("what it does", "roadstead lab enter --state .lab/pool web-1 ip link set eth0 down")
+    made = note.lines(width)
+
+    copied = "\n".join(line for line in made if not line.lstrip().startswith("#"))
+    assert shlex.split(copied.replace("\\\n", ""), comments=True) == note.command.split()
+    assert "# what it does" in "\n".join(made) and max(map(len, made)) <= width
+    assert " ".join(Note("a sentence of some length that says much").lines(width)).endswith("says much")
+
+
+def test_notes_that_find_no_room_are_told() -> None:
+    """Those that are shown are whole; of the others there is a line."""
+    notes = [Note("", f"command {number}") for number in range(5)]
+
+    assert fitted(notes, 60, 5) == [f"  command {number}" for number in range(5)]
+    assert fitted(notes, 60, 3)[:2] == ["  command 0", "  command 1"] and "3 more" in fitted(notes, 60, 3)[2]
+    assert fitted(notes, 60, 1) == []

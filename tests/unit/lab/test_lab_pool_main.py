@@ -82,6 +82,17 @@ async def test_second_run_adds_only_what_is_missing(tmp_path: Path) -> None:
     assert stopped["addresses"] == ["10.0.0.2"]
 
 
+async def test_options_that_an_old_folder_ignores_are_told(tmp_path: Path) -> None:
+    """Fewer VMs, or other containers, than an earlier run made: one note says so; the same options say nothing."""
+    told = []
+    for changes in ({}, {}, {"vms": 1}, {"containers": 3}):
+        async with lab(options(tmp_path, guests="simulated", **changes)) as ready:
+            told.append(ready.notes)
+
+    assert told[:2] == [(), ()]
+    assert all("--vms and --containers" in note for (note,) in told[2:])
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

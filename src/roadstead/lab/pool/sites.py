@@ -93,7 +93,7 @@ async def listen(sites: list[Site], port: int) -> int:
             await _close(sites)
             if port or error.errno != errno.EADDRINUSE:
                 raise _taken(sites, port, error) from error
-    raise StartError("port-taken", address=f"{sites[0].address}, any port")
+    raise StartError("port-taken", address=f"{sites[0].address}, any port", option="--port")
 
 
 async def _listen_once(sites: list[Site], port: int) -> int:
@@ -109,7 +109,7 @@ async def _close(sites: list[Site]) -> None:
 
 def _taken(sites: list[Site], port: int, error: OSError) -> StartError:
     if error.errno == errno.EADDRINUSE:
-        return StartError("port-taken", address=f"{sites[0].address}:{port}")
+        return StartError("port-taken", address=f"{sites[0].address}:{port}", option="--port")
     return StartError("lab-address-unusable", address=f"{sites[0].address}:{port}", reason=error.strerror)
 
 

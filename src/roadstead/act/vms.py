@@ -174,6 +174,9 @@ class Vms:
         link = vm.link
         silent = vm.no_address_since if vm.pool != LOCAL_POOL else None
         waits = silent is not None and views.vm_state(vm) is LinkState.CONNECTING
+        problem = views.vm_problem(vm)
+        last = "" if views.vm_state(vm) is LinkState.LIVE else "last known "
+        shows = not last or (problem is not None and problem.code in pins.HOST_KEY_PROBLEMS)
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
@@ -184,11 +187,11 @@ class Vms:
             *((key, value) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
             ("waiting for", "its address" if waits else ""),
             ("no address since", silent.isoformat(timespec="seconds") if silent else ""),
-            ("address", link.address if link else ""),
-            ("relay", link.relay if link else ""),
-            ("host key shown", link.host_key if link else ""),
+            (f"{last}address", link.address if link else ""),
+            (f"{last}relay", link.relay if link else ""),
+            ("host key shown" if shows else "last known host key", self._ways.shown.get(vm.id)),
             ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
-            ("engine", f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else ""),
+            (f"{last}engine", f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else ""),
         ]
         return [(name, str(value)) for name, value in rows if value]
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self, cast
 
 import pytest
+from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
 from roadstead.act.links import Links
@@ -252,6 +253,29 @@ def test_why_tells_what_is_known(desk: Desk) -> None:
     )
     assert HOST_KEY not in facts
     assert desk.tried == [("soon", ONE)]
+
+
+def test_why_tells_the_key_that_is_shown_now(desk: Desk) -> None:
+    """Not the one of the link that was; what that link had is called the last that is known."""
+    desk.see(code="host-key-changed")
+    old = replace(desk.store.vms[ONE].link or records.link(ONE), address="192.0.2.1", relay="socat", host_key="SHA256:a")
+    desk.store.apply(Seen(old))
+    desk.shown[ONE] = SHOWN
+    facts = dict(desk.vms.why(ONE).facts)
+    assert facts["host key shown"] == SHOWN
+    assert (facts["last known address"], facts["last known relay"]) == ("192.0.2.1", "socat")
+    assert not {"address", "relay", "engine"} & facts.keys()
+
+
+@pytest.mark.parametrize(
+    ("code", "named"), [("", "host key shown"), ("refused", "last known host key"), ("host-key-shared", "host key shown")]
+)
+def test_why_calls_a_key_shown_only_while_it_is(desk: Desk, code: str, named: str) -> None:
+    """A guest that does not answer shows none."""
+    desk.see(code=code)
+    desk.shown[ONE] = SHOWN
+    facts = dict(desk.vms.why(ONE).facts)
+    assert {name: value for name, value in facts.items() if "host key" in name} == {named: SHOWN}
 
 
 def test_why_tells_when_a_live_guest_was_heard(desk: Desk) -> None:

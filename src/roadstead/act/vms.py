@@ -24,6 +24,8 @@ from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import messages
 from roadstead.plan import pins
 
+TRY_SECONDS = 3.0
+"""How long an answer to ``why`` waits for what comes of its own try."""
 _SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY})
 """Settings that the facts about a VM tell in words of their own."""
 _CLAIMED = "address-claimed-twice"
@@ -120,11 +122,14 @@ class Vms:
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 
-    def why(self, vm_id: VmId) -> Why:
-        """Tell how a VM stands; one that is not live is tried as soon as is polite."""
+    async def why(self, vm_id: VmId) -> Why:
+        """Tell how a VM stands; one that is not live is tried first, as soon as is polite. A try that takes longer than
+        a person likes to wait is told as being under way.
+        """
+        self._vm(vm_id)
+        came_out = await self._links.tried(vm_id, TRY_SECONDS)
         vm = self._vm(vm_id)
-        self._links.try_soon(vm_id)
-        facts = self._facts(vm)
+        facts = [*self._facts(vm), *([] if came_out else [("a new try", "is under way; ask again in a moment")])]
         return Why(vm=vm_id, name=vm.name, state=views.vm_state(vm), problem=views.vm_problem(vm), facts=facts)
 
     def exists(self, container: ContainerId) -> bool:
@@ -191,7 +196,10 @@ class Vms:
             (f"{last}relay", link.relay if link else ""),
             ("host key shown" if shows else "last known host key", self._ways.shown.get(vm.id)),
             ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
-            (f"{last}engine", f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else ""),
+            (
+                f"{last}engine",
+                f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else "",
+            ),
         ]
         return [(name, str(value)) for name, value in rows if value]
 

@@ -103,7 +103,7 @@ def disable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False
 def why(ctx: typer.Context, name: options.VmName) -> None:
     """Tell why a VM is not being watched, and what to do.
 
-    Asking also tries to reach the VM at once.
+    Asking also tries to reach the VM, and waits a few seconds for what comes of it.
 
     Examples:
       roadstead why web1

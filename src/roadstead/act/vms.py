@@ -112,13 +112,14 @@ class Vms:
         return self.host_keys(vm_id)
 
     async def forget_host_key(self, vm_id: VmId) -> HostKeys:
-        """Forget the remembered key, here and in the pool: the next contact is a first contact. That is no consent to
-        whatever is shown then: a first contact has its own protections.
+        """Forget the remembered key, here and in the pool, and call the guest anew: that is a first contact. It is no
+        consent to whatever is shown then: a first contact has its own protections.
         """
         with self._audit.of("hostkey forget", vm_id):
             pin = self._vm(vm_id).settings.get(config_keys.HOST_KEY)
             await self._write(vm_id, config_keys.HOST_KEY, None)
             await self._memories.forget_pin(vm_id, pin)
+        self._links.reconnect(vm_id)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 

@@ -74,6 +74,9 @@ class Desk:
     def try_now(self, vm: VmId) -> None:
         self.tries.append(("now", vm))
 
+    def reconnect(self, vm: VmId) -> None:
+        self.tries.append(("anew", vm))
+
     async def tried(self, vm: VmId, seconds: float) -> bool:
         self.tries.append((f"within {seconds:g} s", vm))
         if self.outcome is not None:
@@ -236,7 +239,7 @@ async def test_a_forgotten_key_is_forgotten_everywhere(desk: Desk) -> None:
     memory = desk.memories.of(desk.store.vms[ONE])
     assert (memory.last, memory.consent, memory.address_accepted) == (None, None, False)
     assert desk.vms.host_keys(ONE).pinned is None
-    assert desk.tries == [("now", ONE)]
+    assert desk.tries == [("anew", ONE), ("now", ONE)]
 
 
 # ---- why

@@ -43,7 +43,8 @@ ContainerNames = Annotated[
         metavar="NAME…",
         autocompletion=completion.containers,
         show_default=False,
-        help="A container: its name, vm/name, id, the first digits of its id (at least 4), or a pattern such as `vm1/web*`.",
+        help="A container: its name, vm/name, id, the first digits of its id (at least 4), or a pattern such as "
+        "`vm1/web*`.",
     ),
 ]
 VmNames = Annotated[

@@ -147,8 +147,8 @@ def filters() -> Iterator[str]:
         "|---|---|",
         *(f"| `{name}` | {cell(field.help)} |" for name, field in FIELDS.items()),
         "",
-        "A stale container is found by `state:stale` and by no other state. In a list of VMs a field of containers",
-        "finds the VMs of which one container has all of them.",
+        "A stale container is found by `state:stale` or `state:unknown` and by no other state. In a list of VMs a",
+        "field of containers finds the VMs of which one container has all of them.",
     )
 
 

@@ -118,6 +118,8 @@ class Guest:
         self._services = services
         self._pace = GuestPace(services.settings)
         self._wake = asyncio.Event()
+        self._came_out = asyncio.Event()
+        """Set when a try has come to something."""
         self._forced = False
         self._opened: Opened | None = None
         self._is_spent = False
@@ -142,6 +144,17 @@ class Guest:
         """Try again at once; ``politely`` keeps the shortest time between two sign-ins."""
         self._forced = self._forced or not politely
         self._wake.set()
+
+    async def tried(self, seconds: float) -> bool:
+        """Try again as soon as is polite and wait, up to ``seconds``, for what comes of it; return whether it came."""
+        self._came_out.clear()
+        self.try_now()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._came_out.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def listen(self, now: datetime) -> None:
         """Say when a live guest stays silent although it was asked, and when it is heard again.
@@ -187,6 +200,12 @@ class Guest:
         return self._opened.way.heard if self._opened is not None else self._link.heard
 
     async def _attempt(self, healthy: Healthy) -> None:
+        try:
+            await self._watched(healthy)
+        finally:
+            self._came_out.set()
+
+    async def _watched(self, healthy: Healthy) -> None:
         self._healthy = healthy
         opened = await self._way()
         await asyncio.sleep(self._pace.until_listing())
@@ -238,6 +257,7 @@ class Guest:
         link = self._described(LinkState.LIVE, problem)
         self._link = link
         self._tell([Seen(link), *facts])
+        self._came_out.set()
 
     def changed(self, facts: Sequence[Fact]) -> None:
         """Some containers changed."""

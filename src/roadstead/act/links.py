@@ -81,6 +81,13 @@ class Links:
         """Try a guest that is not live as soon as is polite: something changed that may help."""
         self._try(vm, politely=True)
 
+    async def tried(self, vm: VmId, seconds: float) -> bool:
+        """Try a guest that is not live as soon as is polite, and wait for what comes of it; return False when that
+        takes longer than ``seconds``. Of any other VM there is nothing to wait for.
+        """
+        guest = self._guests.get(vm)
+        return guest is None or guest.engine is not None or await guest.tried(seconds)
+
     def _try(self, vm: VmId, *, politely: bool) -> None:
         guest = self._guests.get(vm)
         if guest is not None and guest.engine is None:

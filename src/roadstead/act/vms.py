@@ -24,6 +24,8 @@ from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import messages
 from roadstead.plan import pins
 
+TRY_SECONDS = 3.0
+"""How long an answer to ``why`` waits for what comes of its own try."""
 _SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY})
 """Settings that the facts about a VM tell in words of their own."""
 _CLAIMED = "address-claimed-twice"
@@ -110,21 +112,25 @@ class Vms:
         return self.host_keys(vm_id)
 
     async def forget_host_key(self, vm_id: VmId) -> HostKeys:
-        """Forget the remembered key, here and in the pool: the next contact is a first contact. That is no consent to
-        whatever is shown then: a first contact has its own protections.
+        """Forget the remembered key, here and in the pool, and call the guest anew: that is a first contact. It is no
+        consent to whatever is shown then: a first contact has its own protections.
         """
         with self._audit.of("hostkey forget", vm_id):
             pin = self._vm(vm_id).settings.get(config_keys.HOST_KEY)
             await self._write(vm_id, config_keys.HOST_KEY, None)
             await self._memories.forget_pin(vm_id, pin)
+        self._links.reconnect(vm_id)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 
-    def why(self, vm_id: VmId) -> Why:
-        """Tell how a VM stands; one that is not live is tried as soon as is polite."""
+    async def why(self, vm_id: VmId) -> Why:
+        """Tell how a VM stands; one that is not live is tried first, as soon as is polite. A try that takes longer than
+        a person likes to wait is told as being under way.
+        """
+        self._vm(vm_id)
+        came_out = await self._links.tried(vm_id, TRY_SECONDS)
         vm = self._vm(vm_id)
-        self._links.try_soon(vm_id)
-        facts = self._facts(vm)
+        facts = [*self._facts(vm), *([] if came_out else [("a new try", "is under way; ask again in a moment")])]
         return Why(vm=vm_id, name=vm.name, state=views.vm_state(vm), problem=views.vm_problem(vm), facts=facts)
 
     def exists(self, container: ContainerId) -> bool:
@@ -174,6 +180,9 @@ class Vms:
         link = vm.link
         silent = vm.no_address_since if vm.pool != LOCAL_POOL else None
         waits = silent is not None and views.vm_state(vm) is LinkState.CONNECTING
+        problem = views.vm_problem(vm)
+        last = "" if views.vm_state(vm) is LinkState.LIVE else "last known "
+        shows = not last or (problem is not None and problem.code in pins.HOST_KEY_PROBLEMS)
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
@@ -184,11 +193,14 @@ class Vms:
             *((key, value) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
             ("waiting for", "its address" if waits else ""),
             ("no address since", silent.isoformat(timespec="seconds") if silent else ""),
-            ("address", link.address if link else ""),
-            ("relay", link.relay if link else ""),
-            ("host key shown", link.host_key if link else ""),
+            (f"{last}address", link.address if link else ""),
+            (f"{last}relay", link.relay if link else ""),
+            ("host key shown" if shows else "last known host key", self._ways.shown.get(vm.id)),
             ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
-            ("engine", f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else ""),
+            (
+                f"{last}engine",
+                f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else "",
+            ),
         ]
         return [(name, str(value)) for name, value in rows if value]
 

@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 
 from roadstead.cli import client, failures, names, output, session, table, words
 from roadstead.cli.views import HostKey, Key, Vm, Why
-from roadstead.errors import InputError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
+SETTLED = {"pinned", "none"}
+"""The states of a host key in which nothing waits for the operator."""
 CLAIMED = "address-claimed-twice"
 """The state of a host key in which not the key but the VM's address is to be confirmed."""
 
@@ -81,7 +83,9 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
     """Take the host keys that VMs show as theirs, after one question."""
     keys = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
     # A pattern names VMs about which nothing is in doubt; they are no part of the question.
-    doubtful = [(vm, key) for vm, key in keys if key.state != "pinned"] or keys
+    doubtful = [(vm, key) for vm, key in keys if _waits(key)]
+    if not doubtful:
+        failures.leave(each([vm for vm, _ in keys], _refuse))
     for vm, key in doubtful if not yes else ():
         output.result(vm.name, f"{key.state}, shows {_fingerprint(key.shown)}, remembered {_fingerprint(key.pinned)}")
 
@@ -113,6 +117,15 @@ def pairs(facts: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[st
     """Return lines of names and values, the values below each other."""
     widest = max(len(name) for name, _ in facts)
     return [f"  {name:<{widest}}  {value}" for name, value in facts]
+
+
+def _waits(key: HostKey) -> bool:
+    """Whether there is something to confirm: an address, or a key that was shown and is in doubt."""
+    return key.state == CLAIMED or (key.state not in SETTLED and key.shown is not None)
+
+
+def _refuse(vm: Vm) -> str:
+    raise ConflictError("nothing-to-confirm", vm=vm.name)
 
 
 def _key(connected: client.Client, vm: Vm) -> HostKey:

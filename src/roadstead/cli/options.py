@@ -43,7 +43,8 @@ ContainerNames = Annotated[
         metavar="NAME…",
         autocompletion=completion.containers,
         show_default=False,
-        help="A container: its name, vm/name, id, the first digits of its id, or a pattern such as `vm1/web*`.",
+        help="A container: its name, vm/name, id, the first digits of its id (at least 4), or a pattern such as "
+        "`vm1/web*`.",
     ),
 ]
 VmNames = Annotated[
@@ -52,16 +53,25 @@ VmNames = Annotated[
         metavar="VM…",
         autocompletion=completion.vms,
         show_default=False,
-        help="A VM: its name, its uuid, or a pattern such as `web*`.",
+        help="A VM: its name, its uuid or the first digits of it (at least 4), or a pattern such as `web*`.",
     ),
 ]
 VmName = Annotated[
-    str, typer.Argument(metavar="VM", autocompletion=completion.vms, show_default=False, help="The VM's name or uuid.")
+    str,
+    typer.Argument(
+        metavar="VM",
+        autocompletion=completion.vms,
+        show_default=False,
+        help="The VM's name, uuid, or the first digits of it (at least 4).",
+    ),
 ]
 PoolName = Annotated[
     str,
     typer.Argument(
-        metavar="POOL", autocompletion=completion.pools, show_default=False, help="The pool's name or uuid."
+        metavar="POOL",
+        autocompletion=completion.pools,
+        show_default=False,
+        help="The pool's name, uuid, or the first digits of it (at least 4).",
     ),
 ]
 

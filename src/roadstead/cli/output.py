@@ -111,8 +111,8 @@ def must_have_reader() -> None:
 
 
 def result(name: str, text: str, *, ok: bool | None = None) -> None:
-    """Print at once what became of the thing called ``name``: on stderr when it failed."""
-    line = terminal_clean(f"{name}: {text}")
+    """Print at once what became of the thing called ``name``, naming it once: on stderr when it failed."""
+    line = terminal_clean(text if text.startswith(f"{name} ") else f"{name}: {text}")
     if ok is False:
         sys.stdout.flush()
         print(line, file=sys.stderr, flush=True)

@@ -34,8 +34,12 @@ def ran(arguments: Sequence[str]) -> bool:
     gc.disable()
     output.prepare()
     with failures.ending():
-        waiting = client.Client(server).ask(CONTAINERS, {"fields": SHOWN})
+        connected = client.Client(server)
+        waiting = connected.ask(CONTAINERS, {"fields": SHOWN})
         from roadstead.cli import rows
 
-        rows.write(waiting, BY_NAME, wide=False, cut=True)
+        if not rows.write(waiting, BY_NAME, wide=False, cut=True):
+            from roadstead.cli import empty
+
+            empty.containers(connected)
     return True

@@ -17,11 +17,12 @@ How to put it into a VM, as a user there who is in the group `docker`:
 `roadstead why VM` says what is still missing."""
 
 
-def write(waiting: client.Waiting, *, wide: bool) -> None:
-    """Print the pools that the server answers with; ``wide`` with their ids."""
+def write(waiting: client.Waiting, *, wide: bool) -> bool:
+    """Print the pools that the server answers with, ``wide`` with their ids; return whether there were any."""
     found = sorted(waiting.read(list[Pool]), key=lambda pool: pool.name)
     ids = [table.Column("ID", [pool.id for pool in found], least=36)] if wide else []
     output.write(table.lines([*ids, *columns(found)], None if wide else output.room()))
+    return bool(found)
 
 
 def columns(pools: Sequence[Pool]) -> list[table.Column]:

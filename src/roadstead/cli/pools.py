@@ -132,7 +132,10 @@ def show_all(
         return
     from roadstead.cli import poolrows
 
-    poolrows.write(waiting, wide=format == "wide")
+    if not poolrows.write(waiting, wide=format == "wide"):
+        from roadstead.cli import empty
+
+        empty.pools()
 
 
 @helping.command(app)

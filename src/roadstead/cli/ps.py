@@ -52,7 +52,8 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
         watching.watch(connected, view, as_json=format == "json")
         return
     wanted = "id" if quiet else fields or {"table": SHOWN, "wide": WIDE, "json": None}[format]
-    waiting = connected.ask(CONTAINERS, {"q": options.query(filters), "fields": with_sorting(wanted, sort)})
+    query = options.query(filters)
+    waiting = connected.ask(CONTAINERS, {"q": query, "fields": with_sorting(wanted, sort)})
     if format == "json" and sort is None:
         output.write_json(waiting.raw())
     elif format == "json" or fields or quiet:
@@ -68,7 +69,10 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
     else:
         from roadstead.cli import rows
 
-        rows.write(waiting, sort or BY_NAME, wide=format == "wide", cut=not no_trunc)
+        if not rows.write(waiting, sort or BY_NAME, wide=format == "wide", cut=not no_trunc):
+            from roadstead.cli import empty
+
+            empty.containers(connected, query)
 
 
 def with_sorting(fields: str | None, sort: str | None) -> str | None:

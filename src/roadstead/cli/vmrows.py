@@ -12,10 +12,11 @@ _ALIASES = {"pool": "pool_name", "host": "host_name", "vm": "name"}
 _UNSORTABLE = {"containers", "problem", "addresses"}
 
 
-def write(waiting: client.Waiting, sort: str, *, cut: bool) -> None:
-    """Print the VMs that the server answers with."""
+def write(waiting: client.Waiting, sort: str, *, cut: bool) -> bool:
+    """Print the VMs that the server answers with; return whether there were any."""
     found = ordered(waiting.read(list[Vm]), sort)
     output.write(table.lines(columns(found), output.room() if cut else None))
+    return bool(found)
 
 
 def write_found(waiting: client.Waiting) -> None:

@@ -30,7 +30,8 @@ def vms(
         from roadstead.cli import vmrows
 
         vmrows.named(sort)
-    waiting = session.connect(ctx).ask("/vms", {"q": options.query(filters)})
+    connected, query = session.connect(ctx), options.query(filters)
+    waiting = connected.ask("/vms", {"q": query})
     if format == "json" and sort is None:
         output.write_json(waiting.raw())
         return
@@ -38,8 +39,10 @@ def vms(
 
     if format == "json":
         records.write_json(records.ordered(waiting.read(list[dict[str, Any]]), sort), None)
-    else:
-        vmrows.write(waiting, sort or "pool_name,name", cut=not no_trunc)
+    elif not vmrows.write(waiting, sort or "pool_name,name", cut=not no_trunc):
+        from roadstead.cli import empty
+
+        empty.vms(connected, query)
 
 
 def search(ctx: typer.Context, terms: options.Terms, format: options.Format = "table") -> None:
@@ -103,7 +106,7 @@ def disable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False
 def why(ctx: typer.Context, name: options.VmName) -> None:
     """Tell why a VM is not being watched, and what to do.
 
-    Asking also tries to reach the VM at once.
+    Asking also tries to reach the VM, and waits a few seconds for what comes of it.
 
     Examples:
       roadstead why web1

@@ -281,12 +281,18 @@ INPUT = {
     ),
     "method-unknown": Code(405, "{method} cannot be used at {path}.", "The API is described at /api/v1/openapi.json."),
     "network-invalid": Code(422, "{value} is not a network.", "Write it as 10.0.0.0/16 or fd00::/8."),
-    "no-such-container": Code(404, "No container is called {name}.", "`roadstead ps` lists them all."),
+    "no-such-container": Code(
+        404, "No container is called {name}.", "`roadstead ps` lists them all. Of an id, give at least 4 digits."
+    ),
     "no-such-host": Code(404, "No host is called {name}.", "`roadstead tree` shows the hosts."),
     "no-such-operation": Code(404, "There is no operation {name}.", "Operations are kept for an hour after their end."),
     "no-such-page": Code(404, "There is nothing at {path}.", "The API is described at /api/v1/openapi.json."),
-    "no-such-pool": Code(404, "No pool is called {name}.", "`roadstead pool list` lists them."),
-    "no-such-vm": Code(404, "No VM is called {name}.", "`roadstead vms` lists them all."),
+    "no-such-pool": Code(
+        404, "No pool is called {name}.", "`roadstead pool list` lists them. Of an id, give at least 4 digits."
+    ),
+    "no-such-vm": Code(
+        404, "No VM is called {name}.", "`roadstead vms` lists them all. Of an id, give at least 4 digits."
+    ),
     "nothing-to-confirm": Code(
         409, "{vm} has no host key that waits to be confirmed.", "`roadstead why {vm}` says what else is wrong."
     ),

@@ -4,8 +4,8 @@ Pure. `parse` reads ``state:running image:nginx vm:web*`` into a `Query`; a quer
 for 200,000 containers: what concerns the VM is decided once for each VM, what repeats (images, states) once for each
 value. Values of one field are alternatives, different fields must all match, and so must all words of free text.
 
-A stale container is found by ``state:stale`` and by no other word or glob after ``state:``: what it was is not what
-it is.
+A stale container is found by ``state:stale`` or ``state:unknown``, as people see it, and by no other word or glob
+after ``state:``: what it was is not what it is.
 """
 
 import difflib
@@ -39,8 +39,8 @@ class Field(NamedTuple):
 
 FIELDS: dict[str, Field] = {
     "state": Field(
-        "created, running, paused, restarting, removing, exited, dead or `stale`; of a VM: unmanaged, off, connecting, "
-        "live, broken or `stale`"
+        "created, running, paused, restarting, removing, exited, dead or `stale` (also `unknown`); of a VM: unmanaged, "
+        "off, connecting, live, broken or `stale`"
     ),
     "image": Field("the image, with or without registry, folders and tag", of_container=True),
     "vm": Field("name or id of the VM", of_guest=True),
@@ -63,9 +63,9 @@ _PORT = re.compile(r"[0-9*?]+(/[a-z*?]+)?")
 _LAST_PORT = 65535
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
 _LEAST_ID_CHARACTERS = 4
-_STALE = "stale"
+_STALE, _UNKNOWN = "stale", "unknown"
 _STATES: dict[Kind, tuple[str, ...]] = {
-    "container": (*CONTAINER_STATES, _STALE),
+    "container": (*CONTAINER_STATES, _STALE, _UNKNOWN),
     "vm": (*(state.value for state in LinkState), _STALE),
 }
 _EITHER_STATE = tuple(dict.fromkeys(state for states in _STATES.values() for state in states))
@@ -251,7 +251,7 @@ def _remembered(test: Test[str]) -> Test[str]:
 
 
 def _container_state(values: tuple[str, ...]) -> Test[Container]:
-    stale = any(fold(value) == _STALE for value in values)
+    stale = any(fold(value) in {_STALE, _UNKNOWN} for value in values)
     test = _remembered(_like(values))
     return lambda container: stale if container.stale else test(container.state)
 

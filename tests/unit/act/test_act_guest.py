@@ -363,6 +363,20 @@ async def test_who_insists_is_served_at_once() -> None:
         assert world.words()[-1] == "live"
 
 
+async def test_who_asks_waits_for_what_comes_of_the_try() -> None:
+    """The same failure as before is an outcome, too; a try that politeness or the guest delays is not waited out."""
+    road, world = Road(error=LinkError("key-rejected")), World()
+    async with _kept(road, world) as guest:
+        await asyncio.sleep(10)
+        assert await guest.tried(3.0)
+        assert (len(road.signed_in), world.words()[-1]) == (2, "broken key-rejected")
+        assert not await guest.tried(3.0)
+        await asyncio.sleep(10)
+        road.error = None
+        assert await guest.tried(3.0)
+        assert world.words()[-1] == "live"
+
+
 async def test_a_guest_that_works_again_is_forgiven() -> None:
     """After it was live, the next refusal is met with the first delay again."""
     road, world = Road(error=LinkError("key-rejected")), World()

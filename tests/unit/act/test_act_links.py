@@ -277,6 +277,22 @@ async def test_somebody_who_looks_has_a_broken_guest_tried_at_once() -> None:
         site.links.try_now(VmId("nobody"))
 
 
+async def test_a_try_is_waited_for_where_there_is_one() -> None:
+    """A guest that is live, and one that nobody keeps, are told of as they are."""
+    site = Site()
+    async with site.running():
+        await asyncio.sleep(10)
+        assert await site.links.tried(records.VM, 0.0)
+        assert await site.links.tried(VmId("nobody"), 0.0)
+        site.road().error = LinkError("refused")
+        site.road().cut()
+        await asyncio.sleep(1)
+        tried = len(site.road().signed_in)
+        assert not await site.links.tried(records.VM, 0.0)
+        assert await site.links.tried(records.VM, 6.0)
+        assert len(site.road().signed_in) > tried
+
+
 async def test_a_reconnect_asked_for_is_made() -> None:
     """A pin that somebody changed counts for links that live, too."""
     site = Site()

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self, cast
 
 import pytest
+from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
 from roadstead.act.links import Links
@@ -39,8 +40,10 @@ class Desk:
 
     store: Store = field(default_factory=Store)
     written: list[tuple[str, str, str | None]] = field(default_factory=list)
-    tried: list[tuple[str, str]] = field(default_factory=list)
+    tries: list[tuple[str, str]] = field(default_factory=list)
     engines: dict[VmId, object] = field(default_factory=dict)
+    outcome: str | None = None
+    """What comes of a try; None when that takes too long."""
     shown: dict[VmId, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,10 +72,16 @@ class Desk:
     # what commands ask of links
 
     def try_now(self, vm: VmId) -> None:
-        self.tried.append(("now", vm))
+        self.tries.append(("now", vm))
 
-    def try_soon(self, vm: VmId) -> None:
-        self.tried.append(("soon", vm))
+    def reconnect(self, vm: VmId) -> None:
+        self.tries.append(("anew", vm))
+
+    async def tried(self, vm: VmId, seconds: float) -> bool:
+        self.tries.append((f"within {seconds:g} s", vm))
+        if self.outcome is not None:
+            self.see(vm, code=self.outcome)
+        return self.outcome is not None
 
     def engine(self, vm: VmId) -> EngineClient | None:
         return cast("EngineClient | None", self.engines.get(vm))
@@ -98,7 +107,7 @@ def desk() -> Desk:
 async def test_why_tells_that_a_vm_still_starts(desk: Desk) -> None:
     """What it waits for, and since when; no problem."""
     desk.store.apply(Seen(records.vm(ONE)), Seen(records.link(ONE, LinkState.CONNECTING)))
-    why = desk.vms.why(ONE)
+    why = await desk.vms.why(ONE)
     facts = dict(why.facts)
     assert (why.state, why.problem, facts["waiting for"]) == ("connecting", None, "its address")
     assert facts["no address since"].startswith("2030-01-01T00:00:00")
@@ -113,7 +122,7 @@ async def test_enabling_is_written_into_the_pool_and_tried_at_once(desk: Desk) -
     before = desk.store.number
     await desk.vms.enable(ONE)
     assert desk.written == [(ONE, MONITOR, "True")]
-    assert desk.tried == [("now", ONE)]
+    assert desk.tries == [("now", ONE)]
     assert desk.store.number == before
 
 
@@ -176,7 +185,7 @@ async def test_the_key_that_was_compared_is_confirmed(desk: Desk, code: str) -> 
     keys = await desk.vms.confirm_host_key(ONE, "SHA256:shown")
     assert keys.state == code
     assert desk.memories.of(desk.store.vms[ONE]).consent == SHOWN
-    assert desk.tried == [("now", ONE)]
+    assert desk.tries == [("now", ONE)]
 
 
 @pytest.mark.parametrize("compared", ["SHA256:other", "", None])
@@ -188,7 +197,7 @@ async def test_another_key_than_the_compared_one_is_not_confirmed(desk: Desk, co
         await desk.vms.confirm_host_key(ONE, compared)
     assert caught.value.code == "host-key-moved"
     assert desk.memories.of(desk.store.vms[ONE]).consent is None
-    assert desk.tried == []
+    assert desk.tries == []
 
 
 async def test_an_address_that_is_claimed_twice_is_confirmed_and_no_key_is(desk: Desk) -> None:
@@ -198,7 +207,7 @@ async def test_an_address_that_is_claimed_twice_is_confirmed_and_no_key_is(desk:
     await desk.vms.confirm_host_key(ONE, None)
     memory = desk.memories.of(desk.store.vms[ONE])
     assert (memory.consent, memory.address_accepted) == (None, True)
-    assert desk.tried == [("now", ONE)]
+    assert desk.tries == [("now", ONE)]
 
 
 async def test_what_was_not_shown_is_not_confirmed(desk: Desk) -> None:
@@ -230,16 +239,16 @@ async def test_a_forgotten_key_is_forgotten_everywhere(desk: Desk) -> None:
     memory = desk.memories.of(desk.store.vms[ONE])
     assert (memory.last, memory.consent, memory.address_accepted) == (None, None, False)
     assert desk.vms.host_keys(ONE).pinned is None
-    assert desk.tried == [("now", ONE)]
+    assert desk.tries == [("anew", ONE), ("now", ONE)]
 
 
 # ---- why
 
 
-def test_why_tells_what_is_known(desk: Desk) -> None:
-    """State, problem, and the facts that they follow from; looking has the guest tried as soon as is polite."""
+async def test_why_tells_what_is_known(desk: Desk) -> None:
+    """State, problem, and the facts that they follow from; looking has the guest tried."""
     desk.see(code="refused", addresses=("192.0.2.1",), settings=records.MANAGED | {"roadstead-ssh-port": "2222"})
-    why = desk.vms.why(ONE)
+    why = await desk.vms.why(ONE)
     facts = dict(why.facts)
     assert (why.state, why.problem and why.problem.code) == ("broken", "refused")
     assert facts["announced addresses"] == "192.0.2.1"
@@ -251,14 +260,57 @@ def test_why_tells_what_is_known(desk: Desk) -> None:
         "yes",
     )
     assert HOST_KEY not in facts
-    assert desk.tried == [("soon", ONE)]
+    assert desk.tries == [("within 3 s", ONE)]
 
 
-def test_why_tells_when_a_live_guest_was_heard(desk: Desk) -> None:
+async def test_why_tells_the_key_that_is_shown_now(desk: Desk) -> None:
+    """Not the one of the link that was; what that link had is called the last that is known."""
+    desk.see(code="host-key-changed")
+    old = replace(
+        desk.store.vms[ONE].link or records.link(ONE), address="192.0.2.1", relay="socat", host_key="SHA256:a"
+    )
+    desk.store.apply(Seen(old))
+    desk.shown[ONE] = SHOWN
+    facts = dict((await desk.vms.why(ONE)).facts)
+    assert facts["host key shown"] == SHOWN
+    assert (facts["last known address"], facts["last known relay"]) == ("192.0.2.1", "socat")
+    assert not {"address", "relay", "engine"} & facts.keys()
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [("", "host key shown"), ("refused", "last known host key"), ("host-key-shared", "host key shown")],
+)
+async def test_why_calls_a_key_shown_only_while_it_is(desk: Desk, code: str, named: str) -> None:
+    """A guest that does not answer shows none."""
+    desk.see(code=code)
+    desk.shown[ONE] = SHOWN
+    facts = dict((await desk.vms.why(ONE)).facts)
+    assert {name: value for name, value in facts.items() if "host key" in name} == {named: SHOWN}
+
+
+async def test_why_tells_what_came_of_its_own_try(desk: Desk) -> None:
+    """Not what was before it."""
+    desk.see(code="refused")
+    desk.outcome = "key-rejected"
+    why = await desk.vms.why(ONE)
+    assert why.problem is not None
+    assert (why.problem.code, "a new try" in dict(why.facts)) == ("key-rejected", False)
+
+
+async def test_why_says_when_its_try_is_not_through(desk: Desk) -> None:
+    """So that nobody takes the answer for the last word."""
+    desk.see(code="refused")
+    why = await desk.vms.why(ONE)
+    assert why.problem is not None
+    assert (why.problem.code, dict(why.facts)["a new try"]) == ("refused", "is under way; ask again in a moment")
+
+
+async def test_why_tells_when_a_live_guest_was_heard(desk: Desk) -> None:
     """By its link, not by the last change of its record."""
     desk.see()
     desk.engines[ONE] = object()
-    assert dict(desk.vms.why(ONE).facts)["last heard"].startswith("2030-01-01T00:00:07")
+    assert dict((await desk.vms.why(ONE)).facts)["last heard"].startswith("2030-01-01T00:00:07")
 
 
 # ---- its engine
@@ -290,18 +342,18 @@ def test_why_there_is_no_engine_is_said(
     assert "name of vm-1" in str(caught.value)
 
 
-@pytest.mark.parametrize("command", ["enable", "disable", "forget_host_key"])
+@pytest.mark.parametrize("command", ["enable", "disable", "forget_host_key", "why"])
 async def test_an_unknown_vm_is_not_found(desk: Desk, command: str) -> None:
     """Whatever is asked of it, and nothing is written."""
     with pytest.raises(NotFoundError) as caught:
         await getattr(desk.vms, command)(VmId("nobody"))
     assert caught.value.code == "no-such-vm"
-    assert (desk.written, desk.tried) == ([], [])
+    assert (desk.written, desk.tries) == ([], [])
 
 
-@pytest.mark.parametrize("command", ["host_keys", "why", "engine"])
+@pytest.mark.parametrize("command", ["host_keys", "engine"])
 def test_an_unknown_vm_has_nothing_to_tell(desk: Desk, command: str) -> None:
-    """Neither keys, nor reasons, nor an engine."""
+    """Neither keys nor an engine."""
     with pytest.raises(NotFoundError):
         getattr(desk.vms, command)(VmId("nobody"))
 
@@ -325,7 +377,7 @@ async def test_what_is_changed_is_noted_and_what_is_read_is_not(desk: Desk) -> N
         await desk.vms.confirm_host_key(ONE, "SHA256:other")
     with pytest.raises(NotFoundError):
         await desk.vms.enable(VmId("nowhere"))
-    desk.vms.why(ONE)
+    await desk.vms.why(ONE)
     desk.vms.host_keys(ONE)
     noted = [(entry.what, entry.target, entry.code) for entry in await desk.audit.recent(10)]
     assert noted[::-1] == [

@@ -209,11 +209,11 @@ def test_why_tells_problem_cause_remedy_and_facts(canned: Canned) -> None:
     assert "  last heard  never" in lines
 
 
-def key(state: str, shown: str, pinned: str | None = None) -> dict[str, Any]:
+def key(state: str, shown: str | None = None, pinned: str | None = None) -> dict[str, Any]:
     """Return an answer about a host key."""
     return {
         "state": state,
-        "shown": {"type": "ssh-ed25519", "fingerprint": shown},
+        "shown": {"type": "ssh-ed25519", "fingerprint": shown} if shown else None,
         "pinned": {"type": "ssh-ed25519", "fingerprint": pinned} if pinned else None,
     }
 
@@ -233,7 +233,7 @@ def test_hostkey_confirm_asks_once_and_leaves_settled_ones_alone(canned: Canned)
     canned.answers["GET /vms"] = [vm("a"), vm("b"), vm("c")]
     canned.answers["GET /vms/a-uuid/hostkey"] = key("changed", "SHA256:new-a", "SHA256:old-a")
     canned.answers["GET /vms/b-uuid/hostkey"] = key("pinned", "SHA256:b", "SHA256:b")
-    canned.answers["GET /vms/c-uuid/hostkey"] = key("none", "SHA256:new-c")
+    canned.answers["GET /vms/c-uuid/hostkey"] = key("host-key-shared", "SHA256:new-c")
     for name in ("a", "c"):
         canned.answers[f"POST /vms/{name}-uuid/hostkey/confirm"] = key(
             "pinned", f"SHA256:new-{name}", f"SHA256:new-{name}"
@@ -247,6 +247,19 @@ def test_hostkey_confirm_asks_once_and_leaves_settled_ones_alone(canned: Canned)
     assert "2 VMs (a, c)?" in question and "SHA256:new-a" in question
     assert code == 0 and "c: confirmed SHA256:new-c" in shown
     assert not canned.bodies("POST", "/vms/b-uuid/hostkey/confirm")
+
+
+@pytest.mark.parametrize("found", [("pinned", "SHA256:a", "SHA256:a"), ("none", "SHA256:a"), ("host-key-type-gone",)])
+def test_where_nothing_waits_nobody_is_asked(canned: Canned, found: tuple[str, ...]) -> None:
+    """It is said at once, with the VM's name once."""
+    canned.answers["GET /vms/vm1"] = vm()
+    canned.answers["GET /vms/vm1-uuid/hostkey"] = key(*found)
+
+    with Terminal(canned, "hostkey", "confirm", "vm1") as terminal:
+        code, shown = terminal.ended()
+
+    assert code == 1 and "[y/N]" not in shown
+    assert shown.startswith("vm1 has no host key that waits to be confirmed. ")
 
 
 def test_an_address_is_confirmed_without_a_key(canned: Canned) -> None:

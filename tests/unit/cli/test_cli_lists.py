@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -56,6 +57,43 @@ def test_ps_passes_filters_on_as_one_search(canned: Canned) -> None:
 
     assert canned.asked[0].query["q"] == ["state:running vm:web* label:a=b"]
     assert done.stdout.split() == ["NAME", "VM", "IMAGE", "STATE", "STATUS", "PORTS", "AGE"]
+
+
+BROKEN = vm("a", "broken") | {"enabled": True}
+POOL = {"id": "p", "name": "p"}
+
+
+@pytest.mark.parametrize(
+    ("words", "vms", "pools", "said"),
+    [
+        (["ps"], [], [], "`roadstead pool add URL`"),
+        (["ps"], [vm("a", "unmanaged") | {"enabled": False}], [POOL], "`roadstead enable VM`"),
+        (
+            ["ps", "--format", "wide"],
+            [BROKEN, vm("b") | {"enabled": True}],
+            [POOL],
+            "1 VM cannot be heard: `roadstead vms -f state:b",
+        ),
+        (["ps"], [vm("b") | {"enabled": True}], [POOL], "The managed VMs have no containers."),
+        (["ps", "-f", "state:running"], [BROKEN], [POOL], "Nothing matches."),
+        (["vms"], [], [], "`roadstead pool add URL`"),
+        (["vms"], [], [POOL], "have no VM."),
+        (["vms", "-f", "state:live"], [], [POOL], "Nothing matches."),
+        (["pool", "list"], [], [], "`roadstead pool add URL`"),
+    ],
+)
+def test_a_list_without_rows_says_what_to_do(
+    canned: Canned, words: list[str], vms: list[Any], pools: list[Any], said: str
+) -> None:
+    """In one sentence on stderr; on stdout is the heading alone, and for programs nothing is added."""
+    canned.answers |= {"GET /containers": [], "GET /vms": vms, "GET /pools": pools}
+
+    done = run(canned, *words)
+    for_programs = run(canned, *words[: 2 if words[0] == "pool" else 1], "--format", "json")
+
+    assert (done.returncode, len(done.stdout.splitlines()), len(done.stderr.splitlines())) == (0, 1, 1)
+    assert said in done.stderr
+    assert for_programs.stderr == ""
 
 
 def test_ps_json_is_one_list(canned: Canned) -> None:

@@ -78,6 +78,7 @@ def test_unknown_vm_suggests_the_nearest() -> None:
     with pytest.raises(NotFoundError) as caught:
         names.find_vm(WORLD, "aaa")
     assert caught.value.fields["name"] == "aaa"
+    assert f"at least {names.LEAST_ID_CHARACTERS} digits" in caught.value.remedy
 
 
 def test_pools_of_one_name_are_told_apart() -> None:

@@ -57,6 +57,7 @@ def vms(query: str) -> list[str]:
         ("state:p*", ["cache"]),
         ("-state:running", ["cache", "dns", "db", "old"]),
         ("state:stale", ["db", "old"]),
+        ("state:unknown", ["db", "old"]),
         ("state:stale,exited", ["dns", "db", "old"]),
         ("-state:stale", ["shop", "cache", "dns", "front end"]),
         ("stale:true", ["db", "old"]),
@@ -185,11 +186,11 @@ def test_malformed_query_names_the_term(query: str, term: str) -> None:
 @pytest.mark.parametrize(
     ("query", "of", "value", "known"),
     [
-        ("state:runing", "container", "runing", [*CONTAINER_STATES, "stale"]),
-        ("state:running,broken", "container", "broken", [*CONTAINER_STATES, "stale"]),
-        ("-state:runn1*", "container", "runn1*", [*CONTAINER_STATES, "stale"]),
+        ("state:runing", "container", "runing", [*CONTAINER_STATES, "stale", "unknown"]),
+        ("state:running,broken", "container", "broken", [*CONTAINER_STATES, "stale", "unknown"]),
+        ("-state:runn1*", "container", "runn1*", [*CONTAINER_STATES, "stale", "unknown"]),
         ("state:running", "vm", "running", [*map(str, LinkState), "stale"]),
-        ("state:up", None, "up", [*CONTAINER_STATES, "stale", *map(str, LinkState)]),
+        ("state:up", None, "up", [*CONTAINER_STATES, "stale", "unknown", *map(str, LinkState)]),
         ("health:sick", "vm", "sick", ["healthy", "unhealthy", "starting"]),
         ("problem:key-rejektet", None, "key-rejektet", ["key-rejected"]),
     ],
@@ -238,9 +239,9 @@ def test_quoted_text_is_literal(text: str) -> None:
     assert [container.name for container in store.containers() if keep(container)] == [text]
 
 
-@given(st.text("abcdeginpsuxrtl*?[]", min_size=1, max_size=8).filter(lambda word: word != "stale"))
-def test_no_word_but_stale_finds_a_stale_container_by_state(word: str) -> None:
-    """Whatever word or glob stands after ``state:``, only ``stale`` finds what is stale."""
+@given(st.text("abcdeginpsuxrtl*?[]", min_size=1, max_size=8).filter(lambda word: word not in {"stale", "unknown"}))
+def test_no_other_word_finds_a_stale_container_by_state(word: str) -> None:
+    """Whatever word or glob stands after ``state:``, only ``stale`` and ``unknown`` find what is stale."""
     try:
         keep = search.parse(f"state:{word}").containers(WORLD.vms)
     except InputError:

@@ -141,7 +141,8 @@ class Vms:
         self.asked.append(("forget", vm))
         return replace(self.host_keys(vm), pinned=None, state="none")
 
-    def why(self, vm: VmId) -> Why:
+    async def why(self, vm: VmId) -> Why:
+        await asyncio.sleep(0)
         if self.broken is not None:
             raise self.broken
         return Why(

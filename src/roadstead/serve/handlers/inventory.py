@@ -16,7 +16,10 @@ from roadstead.serve.handlers.parameters import EnginePart, Fields, Filter, VmPa
 
 Names = Annotated[
     list[Annotated[str, Query(min_length=1, max_length=names.GLOB_CHARACTERS)]],
-    Query(description="Name, `vm/container`, beginning of an id, or a glob in either part.", min_length=1),
+    Query(
+        description="Name, `vm/container`, beginning of an id (at least 4 digits), or a glob in either part.",
+        min_length=1,
+    ),
 ]
 
 

@@ -22,8 +22,8 @@ Filter = Annotated[
     str,
     Query(
         description="Filter, such as `state:running image:nginx vm:web*`, or free text. Values of one field are "
-        "alternatives, different fields must all match, `-` negates, quotes make text literal. `state:stale` alone "
-        "finds what is stale."
+        "alternatives, different fields must all match, `-` negates, quotes make text literal. `state:stale` (or "
+        "`state:unknown`) alone finds what is stale."
     ),
 ]
 Fields = Annotated[str | None, Query(description="Names of fields with commas between them: rows of only these.")]

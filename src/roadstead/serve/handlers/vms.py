@@ -29,9 +29,9 @@ async def disable_vm(call: Call, vm: VmName) -> Response:
     return _shown(call, call.store.vms.get(found.id, found))
 
 
-def explain_vm(call: Call, vm: VmName) -> Response:
-    """Tell why a VM is not watched, and what that is known from; one that is not live is tried soon."""
-    return answers.record(call.commands.vms.why(_id(call, vm)))
+async def explain_vm(call: Call, vm: VmName) -> Response:
+    """Tell why a VM is not watched, and what that is known from; one that is not live is tried first."""
+    return answers.record(await call.commands.vms.why(_id(call, vm)))
 
 
 def show_host_key(call: Call, vm: VmName) -> Response:

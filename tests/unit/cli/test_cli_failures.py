@@ -103,8 +103,8 @@ def test_loopback_is_asked_with_the_token(loopback: tuple[str, list[str | None]]
     (tmp_path / "token").write_text("t0ken\n")
     (tmp_path / "bad").write_text("other\n")
 
-    assert run(None, "--server", address, "--token-file", str(tmp_path / "token"), "ps").returncode == 0
-    assert run(None, "--server", address, "vms", ROADSTEAD_STATE=str(tmp_path)).returncode == 0
+    assert run(None, "--server", address, "--token-file", str(tmp_path / "token"), "ps", "-q").returncode == 0
+    assert run(None, "--server", address, "ps", "-q", ROADSTEAD_STATE=str(tmp_path)).returncode == 0
     bad = run(None, "--server", address, "--token-file", str(tmp_path / "bad"), "ps")
     missing = run(None, "--server", address, "--token-file", str(tmp_path / "none"), "ps")
 

@@ -269,7 +269,10 @@ async def test_a_link_that_is_lost_while_the_engine_is_down_is_opened_anew() -> 
         await asyncio.sleep(100)
         road.cut()
         await asyncio.sleep(100)
-        assert world.words()[-2:] == ["broken engine-down", "broken timed-out"]
+        # The link may be cut in the middle of a try: then that is said first, once.
+        said = [word for word in world.words() if word != "broken link-lost"]
+        assert said[-2:] == ["broken engine-down", "broken timed-out"]
+        assert len(world.words()) <= len(said) + 1
         road.error = None
         await asyncio.sleep(61)
         assert world.words()[-1] == "live"

@@ -17,3 +17,17 @@ async def stop(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def unbroken(work: Coroutine[Any, Any, T], name: str) -> T:
+    """Await ``work``, and let it come to its end also when we are cancelled meanwhile; the cancellation follows then.
+
+    For what must not stop halfway and has a limit of its own: a second cancellation does not wait for it.
+    """
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait((task,))
+        raise

@@ -1,5 +1,6 @@
 """The database keeps what it was given, encrypted where it must be, and refuses what it cannot use."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -371,3 +372,16 @@ async def test_a_fleet_is_remembered_at_once(database: Database) -> None:
     assert len(await database.keyed_vms(POOL.id)) == len(vms)
     await database.remember_pins(POOL.id, {})
     await database.remember_keyed_vms(POOL.id, {})
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 3))
+async def test_a_cancelled_write_is_done_whole_and_locks_nobody_out(database: Database, turns: int) -> None:
+    """Wherever a write is cancelled, it is in the database when the cancellation has come through."""
+    write = asyncio.create_task(database.remember_pins(POOL.id, {VM: "key"}))
+    for _ in range(turns + 1):
+        await asyncio.sleep(0.0002)
+    write.cancel()
+    await asyncio.wait((write,))
+
+    assert [pin.vm for pin in await database.pins()] == [VM]
+    await database.remember_pins(POOL.id, {VM: "other"})

@@ -7,17 +7,19 @@ Use::
         ...
     await database.close()
 
-Every call may raise `PeerError` ``state-unusable`` (disk full, file gone, server away).
+Every call may raise `PeerError` ``state-unusable`` (disk full, file gone, server away), and is done whole or not at
+all: cancelling waits until it has ended.
 """
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import wraps
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import msgspec
 from alembic.script import ScriptDirectory
@@ -27,7 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from roadstead.errors import ConflictError, NotFoundError, StartError
-from roadstead.kit import clocks
+from roadstead.kit import clocks, tasks
 from roadstead.model import AuditEntry, PoolId, VmId
 from roadstead.peers.database import faults, places
 from roadstead.peers.database.migrations import load_scripts, migrate
@@ -41,10 +43,24 @@ from roadstead.peers.database.tables import (
 )
 from roadstead.peers.database.vault import Vault, open_vault
 
+P = ParamSpec("P")
+T = TypeVar("T")
 STATEMENT_VMS = 500
 """How many VMs one statement names."""
 BUSY_SECONDS = 10.0
 """How long a write waits for another program (a backup) that has the database locked."""
+
+
+def whole(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make ``call`` go on to its end when who called is cancelled: a transaction that is left in the middle can keep
+    the database locked for everybody after it.
+    """
+
+    @wraps(call)
+    async def unbroken(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await tasks.unbroken(call(*args, **kwargs), f"database {call.__name__}")
+
+    return unbroken
 
 
 class StoredPool(Struct, frozen=True, kw_only=True):
@@ -145,12 +161,14 @@ class Database:
     def __repr__(self) -> str:
         return f"<Database {self._path}>"
 
+    @whole
     async def pools(self) -> tuple[StoredPool, ...]:
         """Return all pools by name, also those of which not everything can be read: they have a ``flaw``."""
         async with self._session() as session:
             rows = await session.scalars(select(PoolRow).order_by(PoolRow.name))
             return tuple(self._pool(row) for row in rows)
 
+    @whole
     async def add_pool(self, pool: StoredPool) -> None:
         """Keep a new pool. Raises `ConflictError` ``pool-exists`` when its id is known."""
         async with self._session() as session:
@@ -160,6 +178,7 @@ class Database:
             except IntegrityError as error:
                 raise ConflictError("pool-exists", name=pool.name) from error
 
+    @whole
     async def update_pool(self, pool: StoredPool) -> None:
         """Replace what is kept of a pool. Raises `NotFoundError` ``no-such-pool``."""
         async with self._session() as session:
@@ -170,6 +189,7 @@ class Database:
                 setattr(row, column, value)
             await session.commit()
 
+    @whole
     async def remove_pool(self, pool: PoolId) -> None:
         """Forget a pool, its password, its pins and its plugin's token. Which VMs its key was put into stays known: it
         still opens them.
@@ -180,12 +200,14 @@ class Database:
             await session.execute(delete(PinRow).where(PinRow.pool == pool))
             await session.commit()
 
+    @whole
     async def pins(self) -> tuple[Pin, ...]:
         """Return the last pins of all VMs."""
         async with self._session() as session:
             rows = await session.scalars(select(PinRow))
             return tuple(Pin(VmId(row.vm), PoolId(row.pool), row.key, row.since) for row in rows)
 
+    @whole
     async def remember_pins(self, pool: PoolId, pins: Mapping[VmId, str]) -> None:
         """Keep the host keys of several VMs at once, instead of any others."""
         now = clocks.now()
@@ -196,16 +218,19 @@ class Database:
                 await session.execute(insert(PinRow), rows)
             await session.commit()
 
+    @whole
     async def forget_pin(self, vm: VmId) -> None:
         """Forget the host key of ``vm``."""
         await self._execute(delete(PinRow).where(PinRow.vm == vm))
 
+    @whole
     async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:
         """Return the VMs that keys of ``pool`` open, as far as we know."""
         async with self._session() as session:
             rows = await session.scalars(select(KeyedVmRow).where(KeyedVmRow.pool == pool).order_by(KeyedVmRow.since))
             return tuple(KeyedVm(PoolId(row.pool), VmId(row.vm), row.key, row.since) for row in rows)
 
+    @whole
     async def remember_keyed_vms(self, pool: PoolId, keys: Mapping[VmId, str]) -> None:
         """Keep for several VMs at once which key (its fingerprint) of ``pool`` opens them; what is known stays."""
         now = clocks.now()
@@ -219,22 +244,26 @@ class Database:
                     await session.execute(insert(KeyedVmRow), rows)
             await session.commit()
 
+    @whole
     async def plugin_tokens(self) -> tuple[PluginToken, ...]:
         """Return what is kept of the tokens of all pools' plugins."""
         async with self._session() as session:
             rows = await session.scalars(select(PluginTokenRow))
             return tuple(PluginToken(PoolId(row.pool), row.hash, row.since) for row in rows)
 
+    @whole
     async def keep_plugin_token(self, pool: PoolId, hash: str) -> None:
         """Let the plugin of ``pool`` call with the token of this hash, too."""
         async with self._session() as session:
             await session.merge(PluginTokenRow(hash=hash, pool=pool, since=clocks.now()))
             await session.commit()
 
+    @whole
     async def forget_plugin_tokens(self, pool: PoolId, but: str = "") -> None:
         """Forget the tokens of a pool's plugin, all or all ``but`` one."""
         await self._execute(delete(PluginTokenRow).where(PluginTokenRow.pool == pool, PluginTokenRow.hash != but))
 
+    @whole
     async def add_audit(self, entries: Sequence[AuditEntry], keep: int) -> None:
         """Write entries of the audit, in their order; of all that there are the newest ``keep`` stay."""
         async with self._session() as session:
@@ -244,6 +273,7 @@ class Database:
             await session.execute(delete(AuditRow).where(AuditRow.number <= (newest or 0) - keep))
             await session.commit()
 
+    @whole
     async def audit(self, limit: int) -> tuple[AuditEntry, ...]:
         """Return the newest entries of the audit, the newest first."""
         names = AuditEntry.__struct_fields__

@@ -377,7 +377,7 @@ async def test_a_fleet_is_remembered_at_once(database: Database) -> None:
 @pytest.mark.parametrize("turns", range(0, 40, 3))
 async def test_a_cancelled_write_is_done_whole_and_locks_nobody_out(database: Database, turns: int) -> None:
     """Wherever a write is cancelled, it is in the database when the cancellation has come through."""
-    write = asyncio.create_task(database.remember_pins(POOL.id, {VM: "key"}))
+    write = asyncio.ensure_future(database.remember_pins(POOL.id, {VM: "key"}))
     for _ in range(turns + 1):
         await asyncio.sleep(0.0002)
     write.cancel()

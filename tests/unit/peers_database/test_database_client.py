@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from sqlalchemy import create_engine
 
 from roadstead.errors import ConflictError, NotFoundError, PeerError, StartError
+from roadstead.kit import tasks
 from roadstead.model import AuditEntry, PoolId, VmId
 from roadstead.peers.database.client import STATEMENT_VMS, Database, StoredPool
 from roadstead.peers.database.migrations import load_scripts, migrate
@@ -377,11 +378,11 @@ async def test_a_fleet_is_remembered_at_once(database: Database) -> None:
 @pytest.mark.parametrize("turns", range(0, 40, 3))
 async def test_a_cancelled_write_is_done_whole_and_locks_nobody_out(database: Database, turns: int) -> None:
     """Wherever a write is cancelled, it is in the database when the cancellation has come through."""
-    write = asyncio.ensure_future(database.remember_pins(POOL.id, {VM: "key"}))
-    for _ in range(turns + 1):
-        await asyncio.sleep(0.0002)
-    write.cancel()
-    await asyncio.wait((write,))
+    async with asyncio.TaskGroup() as group:
+        write = tasks.spawn(group, database.remember_pins(POOL.id, {VM: "key"}), "write")
+        for _ in range(turns + 1):
+            await asyncio.sleep(0.0002)
+        write.cancel()
 
     assert [pin.vm for pin in await database.pins()] == [VM]
     await database.remember_pins(POOL.id, {VM: "other"})

@@ -1,13 +1,14 @@
-"""Secrets of a pool that are named by keys of its ``other_config``, where any instance and the old clients find them.
+"""Secrets that keys of ``other_config`` name, of a pool or of a VM, where any instance and the old clients find them.
 
-Each is marked as the pool's own, so that whoever collects secrets knows whose it is.
+Each that is made here is marked with whose it is, so that it is used for nobody else, and collected with its owner.
 """
 
 from roadstead.errors import PoolError
-from roadstead.model import PoolId
-from roadstead.model.config_keys import NAMED_MARK, POOL_MARK
+from roadstead.model import PoolId, Vm
+from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, VM_MARK
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string_map
+from roadstead.plan import secrets
 
 
 class PoolSecrets:
@@ -68,3 +69,27 @@ class PoolSecrets:
 
     async def _made(self, value: str) -> str:
         return await self._client.create_secret(value, {POOL_MARK: self._pool})
+
+
+async def vm_secret(client: XapiClient, vm: Vm, key: str) -> bytes:
+    """Return the PEM text of the secret that ``key`` (one of `config_keys.TLS_SECRETS`) of ``vm`` names, once it is
+    certain that it is this VM's (see `plan.secrets`).
+
+    Raises `LinkError` ``secret-missing``, ``secret-of-another``, ``secret-unusable`` or ``setting-invalid``, and
+    `PoolError`, ``pool-not-permitted`` among them.
+    """
+    uuid = secrets.named(vm, key)
+    marks = await client.secret_marks(uuid)
+    _, pool = await client.pool()
+    secrets.check_owner(vm, key, marks, string_map(pool, "other_config"))
+    secret = await client.read_secret(uuid)
+    # What it carries may have changed since, and it may be gone: what was read is judged.
+    secrets.check_owner(vm, key, None if secret is None else secret.marks, string_map(pool, "other_config"))
+    value = "" if secret is None else secret.value
+    secrets.check_value(vm, key, value)
+    return value.encode()
+
+
+async def make_vm_secret(client: XapiClient, vm: Vm, value: str) -> str:
+    """Keep ``value`` as a secret of ``vm``, and return the uuid by which one of its keys is to name it."""
+    return await client.create_secret(value, {VM_MARK: vm.id})

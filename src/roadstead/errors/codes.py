@@ -92,9 +92,27 @@ REACHING_A_GUEST = {
         "The VM refuses connections to port {port} ({addresses}).",
         "Start the SSH server in the VM, or set `roadstead-ssh-port` of the VM.",
     ),
+    "secret-missing": Code(
+        409,
+        "The VM's key {key} names no secret of its pool: {reason}.",
+        "Give the VM a certificate of its own; where the secret was lost (the VM came from another pool, say), that"
+        " makes it anew.",
+    ),
+    "secret-of-another": Code(
+        409,
+        "The VM's key {key} names a secret ({secret}) that was made for another VM ({owner}), so it is not used.",
+        "A copy of a VM brings its keys along: remove the key with `xe vm-param-remove uuid={uuid}"
+        " param-name=other-config param-key={key}`, then give this VM a certificate of its own.",
+    ),
+    "secret-unusable": Code(
+        409,
+        "The secret {secret} that the VM's key {key} names is not used: {reason}.",
+        "Let the key name the VM's own secret, or remove it with `xe vm-param-remove uuid={uuid}"
+        " param-name=other-config param-key={key}`.",
+    ),
     "setting-invalid": Code(
         409,
-        "The VM's setting {key} is not valid: {reason}.",
+        "The VM's setting {key} ({value}) is not valid: {reason}.",
         "Correct or remove it with `xe vm-param-remove uuid={uuid} param-name=other-config param-key={key}`.",
     ),
     "ssh-failed": Code(

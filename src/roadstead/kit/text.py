@@ -4,6 +4,8 @@ import re
 import unicodedata
 from functools import cache
 
+BRIEF_CHARACTERS = 48
+"""What is shown of a value that is wrong: enough to find it again."""
 _LINE_BREAKING = {"\u2028", "\u2029", "\x85"}
 
 
@@ -33,6 +35,12 @@ def _shown(character: str) -> str:
     if character in _LINE_BREAKING or unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn"}:
         return "?"
     return character
+
+
+def brief(text: str) -> str:
+    """Return how foreign text is quoted in a sentence: one short line, with a mark where something was left out."""
+    shown = terminal_clean(text[: BRIEF_CHARACTERS + 1])
+    return shown if len(text) <= BRIEF_CHARACTERS else shown[: BRIEF_CHARACTERS - 1] + "…"
 
 
 def pem_certificates(text: str) -> str:

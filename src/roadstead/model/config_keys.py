@@ -21,7 +21,16 @@ SSH_PORT = "roadstead-ssh-port"
 ENGINE_SOCKET = "roadstead-engine-socket"
 """The path of the engine's socket in the guest."""
 
-VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET)
+TLS_CLIENT_CERT = "xscontainer-tls-client-cert"
+"""Uuid of the secret with our certificate for the engine behind TLS, as PEM."""
+TLS_CLIENT_KEY = "xscontainer-tls-client-key"
+"""Uuid of the secret with its private key."""
+TLS_CA_CERT = "xscontainer-tls-ca-cert"
+"""Uuid of the secret with the certificate that the engine's own is verified by."""
+TLS_SECRETS = (TLS_CLIENT_CERT, TLS_CLIENT_KEY, TLS_CA_CERT)
+"""The keys of a VM that name secrets."""
+
+VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET, *TLS_SECRETS)
 """The keys of ``VM.other_config`` that are taken over into `model.Vm.settings`."""
 
 DOCKER_PS, DOCKER_INFO, DOCKER_VERSION = "docker_ps", "docker_info", "docker_version"
@@ -35,6 +44,8 @@ PUBLIC_KEY_SECRET = "xscontainer-public-secret-uuid"  # noqa: S105 - the name of
 FORMER_PRIVATE_KEY_SECRET = "roadstead-old-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """The same for the pair that is being replaced, while it is."""
 
+VM_MARK = "roadstead-vm"
+"""In ``secret.other_config``: the secret is ours and belongs to the VM of this uuid."""
 POOL_MARK = "roadstead-pool"
 """In ``secret.other_config``: the secret is ours and belongs to the pool of this uuid."""
 NAMED_MARK = "roadstead-key"

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from roadstead.errors import LinkError
+from roadstead.kit.text import brief
 from roadstead.model import Vm, config_keys
 
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
@@ -55,7 +56,7 @@ def access_of(vm: Vm, defaults: Defaults) -> Access:
 def _checked(vm: Vm, key: str, default: str, pattern: re.Pattern[str], reason: str) -> str:
     value = vm.settings.get(key) or default
     if not pattern.fullmatch(value):
-        raise LinkError("setting-invalid", vm=vm.id, key=key, reason=reason)
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(value), reason=reason)
     return value
 
 
@@ -63,7 +64,8 @@ def _socket(vm: Vm, default: str) -> str:
     key = config_keys.ENGINE_SOCKET
     path = _checked(vm, key, default, _SOCKET, "it is no plain absolute path")
     if len(path.encode()) > SOCKET_BYTES or ".." in path.split("/"):
-        raise LinkError("setting-invalid", vm=vm.id, key=key, reason="it is too long or climbs with ..")
+        reason = "it is too long or climbs with .."
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(path), reason=reason)
     return path
 
 
@@ -71,5 +73,6 @@ def _port(vm: Vm) -> int:
     key = config_keys.SSH_PORT
     text = vm.settings.get(key) or str(SSH_PORT)
     if not (_PORT.fullmatch(text) and 1 <= int(text) <= LAST_PORT):
-        raise LinkError("setting-invalid", vm=vm.id, key=key, reason=f"it is no port between 1 and {LAST_PORT}")
+        reason = f"it is no port between 1 and {LAST_PORT}"
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(text), reason=reason)
     return int(text)

@@ -5,10 +5,11 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.secrets import PoolSecrets
-from roadstead.errors import PoolError
-from roadstead.model.config_keys import POOL_MARK
-from roadstead.peers.xapi.client import XapiClient
+from roadstead.act.secrets import PoolSecrets, make_vm_secret, vm_secret
+from roadstead.errors import LinkError, PoolError
+from roadstead.model import Vm
+from roadstead.model.config_keys import POOL_MARK, TLS_CA_CERT, VM_MARK
+from roadstead.peers.xapi.client import Secret, XapiClient
 from tests.unit.fakes import records
 from tests.unit.fakes.xapi import FakeXapi, small_pool
 
@@ -90,3 +91,46 @@ async def test_replace_leaves_nothing_behind_when_naming_fails() -> None:
     with pytest.raises(PoolError):
         await secrets.replace(KEY, "new")
     assert [secret.value for secret in xapi.secrets.values()] == ["old"]
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+UUID = "00000000-0000-4000-8000-00000000000a"
+
+
+def _naming(uuid: str) -> Vm:
+    return records.vm(settings=records.MANAGED | {TLS_CA_CERT: uuid})
+
+
+async def test_what_is_made_for_a_vm_is_read_for_it_alone() -> None:
+    """A copy of the VM, whose keys name the same secret, is told so, and the value is not even read."""
+    xapi = small_pool()
+    made = await make_vm_secret(cast("XapiClient", xapi), records.vm(), CERTIFICATE)
+    xapi.secrets[UUID] = Secret(uuid=UUID, value=CERTIFICATE, marks=xapi.secrets.pop(made).marks)
+    assert xapi.secrets[UUID].marks == {VM_MARK: records.VM}
+    assert await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT) == CERTIFICATE.encode()
+    copy = records.vm("vm-2", settings=_naming(UUID).settings)
+    xapi.calls.clear()
+    with pytest.raises(LinkError) as caught:
+        await vm_secret(cast("XapiClient", xapi), copy, TLS_CA_CERT)
+    assert (caught.value.code, caught.value.fields["owner"]) == ("secret-of-another", records.VM)
+    assert "read_secret" not in xapi.calls
+
+
+async def test_the_pools_own_key_is_read_for_no_vm() -> None:
+    """Whoever writes a VM's keys must not make us use it there."""
+    xapi = small_pool()
+    xapi.secrets[UUID] = Secret(uuid=UUID, value=CERTIFICATE, marks={})
+    assert await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT)
+    await xapi.set_pool_key("xscontainer-private-secret-uuid", UUID)
+    with pytest.raises(LinkError) as caught:
+        await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT)
+    assert caught.value.code == "secret-unusable"
+
+
+async def test_a_pool_whose_secrets_may_not_be_read_says_so() -> None:
+    """It is the account that lacks something, and not the VM."""
+    xapi = small_pool()
+    xapi.fail("secret_marks", "pool-not-permitted")
+    with pytest.raises(PoolError) as caught:
+        await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT)
+    assert caught.value.code == "pool-not-permitted"

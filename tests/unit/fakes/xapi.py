@@ -166,6 +166,10 @@ class FakeXapi:
         self.secrets[uuid] = Secret(uuid=uuid, value=value, marks=dict(marks))
         return uuid
 
+    async def secret_marks(self, uuid: str) -> dict[str, str] | None:
+        self._called("secret_marks")
+        return self.secrets[uuid].marks if uuid in self.secrets else None
+
     async def read_secret(self, uuid: str) -> Secret | None:
         self._called("read_secret")
         return self.secrets.get(uuid)

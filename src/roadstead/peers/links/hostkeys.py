@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import asyncssh
 
 from roadstead.errors import LinkError
+from roadstead.kit.text import brief
 from roadstead.model import config_keys
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, encoded, fingerprint, key_type
 
@@ -92,7 +93,7 @@ def named(blob: str) -> str:
 def _pinned_type(pin: str) -> str:
     kind = key_type(pin)
     if kind is None:
-        raise LinkError("setting-invalid", key=config_keys.HOST_KEY, reason="it is no public key")
+        raise LinkError("setting-invalid", key=config_keys.HOST_KEY, value=brief(pin), reason="it is no public key")
     if kind not in HOST_KEY_ALGORITHMS:
         raise LinkError("host-key-type-gone", type=kind)
     return kind

@@ -184,6 +184,16 @@ class XapiClient:
         ref = await self.call("secret.create", {"value": value, "other_config": dict(marks)})
         return str(await self.call("secret.get_uuid", ref))
 
+    async def secret_marks(self, uuid: str) -> dict[str, str] | None:
+        """Return the ``other_config`` of a secret without reading its value, or None when there is no such secret."""
+        try:
+            marks = await self.call("secret.get_other_config", await self.call("secret.get_by_uuid", uuid))
+        except PoolError as error:
+            if faults.is_gone(error):
+                return None
+            raise
+        return messages.string_map({"marks": marks}, "marks")
+
     async def read_secret(self, uuid: str) -> Secret | None:
         """Return a secret, or None when there is none with that uuid."""
         try:

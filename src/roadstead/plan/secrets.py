@@ -1,0 +1,77 @@
+"""Whose secret is it: which secret of a pool may be read for which VM, and which may be collected.
+
+A pool's secrets are one heap, named by uuid from whatever object's ``other_config``. Who may write a VM's keys could
+otherwise have us use the secret of another VM, or the pool's SSH key, and a clone would share its original's.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+
+from roadstead.errors import LinkError
+from roadstead.model import Vm, config_keys
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[^-]+-----END CERTIFICATE-----")
+_PRIVATE_KEY = re.compile(r"-----BEGIN ((?:RSA |EC )?PRIVATE KEY)-----\s[^-]+-----END \1-----")
+_PEM = {
+    config_keys.TLS_CLIENT_CERT: (_CERTIFICATE, "certificate"),
+    config_keys.TLS_CLIENT_KEY: (_PRIVATE_KEY, "private key"),
+    config_keys.TLS_CA_CERT: (_CERTIFICATE, "certificate"),
+}
+"""What the secret that each key of a VM names must hold."""
+
+
+def named(vm: Vm, key: str) -> str:
+    """Return the uuid of the secret that ``key`` (one of `config_keys.TLS_SECRETS`) of ``vm`` names.
+
+    Raises `LinkError` ``secret-missing`` when it names none, ``setting-invalid`` when that is no uuid. What stands
+    there is not shown: people paste keys into the wrong place.
+    """
+    uuid = vm.settings.get(key)
+    if not uuid:
+        raise LinkError("secret-missing", vm=vm.id, key=key, reason="the key is not set")
+    if not _UUID.fullmatch(uuid):
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value="not shown", reason="it is no uuid of a secret")
+    return uuid
+
+
+def check_owner(vm: Vm, key: str, marks: Mapping[str, str] | None, pool_config: Mapping[str, str]) -> None:
+    """Check, before its value is read, that the secret which ``key`` of ``vm`` names may be read for it.
+
+    ``marks`` are the secret's ``other_config``, None when there is no such secret; ``pool_config`` is the pool's.
+    Raises `LinkError` ``secret-missing``, ``secret-of-another`` or ``secret-unusable``.
+    """
+    uuid = named(vm, key)
+    if marks is None:
+        raise LinkError("secret-missing", vm=vm.id, key=key, reason=f"there is none with the uuid {uuid}")
+    if uuid in pool_config.values() or config_keys.POOL_MARK in marks:
+        raise LinkError("secret-unusable", vm=vm.id, key=key, secret=uuid, reason="it is the pool's own")
+    if (owner := marks.get(config_keys.VM_MARK, vm.id)) != vm.id:
+        raise LinkError("secret-of-another", vm=vm.id, key=key, secret=uuid, owner=owner)
+
+
+def check_value(vm: Vm, key: str, value: str) -> None:
+    """Check that ``value`` is what ``key`` is for, in PEM: a secret of the old pack has no mark but that.
+
+    Raises `LinkError` ``secret-unusable``, which never shows the value.
+    """
+    pattern, what = _PEM[key]
+    if not pattern.search(value):
+        reason = f"it holds no {what} in PEM"
+        raise LinkError("secret-unusable", vm=vm.id, key=key, secret=named(vm, key), reason=reason)
+
+
+def owner(marks: Mapping[str, str]) -> str | None:
+    """Return the uuid of the VM that a secret with these ``marks`` was made for; None for any other secret."""
+    return None if config_keys.POOL_MARK in marks else marks.get(config_keys.VM_MARK)
+
+
+def orphans(marks: Mapping[str, Mapping[str, str]], living: Collection[str]) -> set[str]:
+    """Return which secrets (``marks`` by uuid) were made for a VM that is none of the ``living``."""
+    return {uuid for uuid, of_one in marks.items() if (vm := owner(of_one)) is not None and vm not in living}
+
+
+def is_left_by_old_pack(marks: Mapping[str, str], value: str) -> bool:
+    """Whether a secret that a VM's key named is one that the old pack made: nobody's by its marks, and PEM."""
+    ours = config_keys.VM_MARK in marks or config_keys.POOL_MARK in marks
+    return not ours and any(pattern.search(value) for pattern, _ in _PEM.values())

@@ -1,0 +1,120 @@
+"""Which secret of a pool may be read for which VM: its own, or one of the old pack's that is nobody else's."""
+
+import pytest
+
+from roadstead.errors import LinkError
+from roadstead.model import Vm
+from roadstead.model.config_keys import POOL_MARK, TLS_CA_CERT, TLS_CLIENT_CERT, TLS_CLIENT_KEY, VM_MARK
+from roadstead.plan import secrets
+from tests.unit.fakes import records
+
+UUID = "00000000-0000-4000-8000-00000000000a"
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----\n"
+MINE = {VM_MARK: records.VM}
+
+
+def _vm(uuid: str = UUID, key: str = TLS_CLIENT_KEY) -> Vm:
+    return records.vm(settings=records.MANAGED | {key: uuid})
+
+
+@pytest.mark.parametrize("marks", [MINE, {}, {"somebody": "else's note"}], ids=["ours", "old pack", "noted"])
+def test_its_own_and_unmarked_secrets_may_be_read(marks: dict[str, str]) -> None:
+    """What the value must hold is judged when it is read."""
+    secrets.check_owner(_vm(), TLS_CLIENT_KEY, marks, {"xscontainer-private-secret-uuid": "another"})
+
+
+@pytest.mark.parametrize(
+    ("marks", "pool", "code"),
+    [
+        pytest.param(None, {}, "secret-missing", id="gone"),
+        pytest.param({VM_MARK: "vm-2"}, {}, "secret-of-another", id="of another VM"),
+        pytest.param({VM_MARK: ""}, {}, "secret-of-another", id="of nobody"),
+        pytest.param({POOL_MARK: "pool-1"}, {}, "secret-unusable", id="of the pool"),
+        pytest.param(MINE | {POOL_MARK: "pool-1"}, {}, "secret-unusable", id="both marks"),
+        pytest.param({}, {"xscontainer-private-secret-uuid": UUID}, "secret-unusable", id="the pool's key"),
+        pytest.param(MINE, {"whatever": UUID}, "secret-unusable", id="marked, and the pool names it"),
+    ],
+)
+def test_others_are_refused_before_their_value_is_read(
+    marks: dict[str, str] | None, pool: dict[str, str], code: str
+) -> None:
+    """The problem names the key and the secret."""
+    with pytest.raises(LinkError) as caught:
+        secrets.check_owner(_vm(), TLS_CLIENT_KEY, marks, pool)
+    assert (caught.value.code, caught.value.fields["key"]) == (code, TLS_CLIENT_KEY)
+    assert UUID in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "secret-missing"),
+        ("nonsense", "setting-invalid"),
+        (UUID.upper(), "setting-invalid"),
+        (UUID + "\n", "setting-invalid"),
+        ("../" + UUID, "setting-invalid"),
+        (KEY, "setting-invalid"),
+    ],
+)
+def test_what_is_no_uuid_names_no_secret(text: str, code: str) -> None:
+    """What stands there is never shown: it may be a key that was pasted into the wrong place."""
+    with pytest.raises(LinkError) as caught:
+        secrets.named(_vm(text), TLS_CLIENT_KEY)
+    assert caught.value.code == code
+    assert "MIIE" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_taken"),
+    [
+        (TLS_CLIENT_CERT, CERTIFICATE, True),
+        (TLS_CLIENT_CERT, CERTIFICATE.replace("\n", "\r\n"), True),
+        (TLS_CA_CERT, "a note\n" + CERTIFICATE * 3, True),
+        (TLS_CLIENT_KEY, KEY, True),
+        (TLS_CLIENT_KEY, KEY.replace("RSA ", ""), True),
+        (TLS_CLIENT_KEY, KEY.replace("RSA ", "EC "), True),
+        (TLS_CLIENT_KEY, CERTIFICATE, False),
+        (TLS_CLIENT_KEY, KEY.replace("RSA ", "OPENSSH "), False),
+        (TLS_CLIENT_CERT, KEY, False),
+        (TLS_CA_CERT, "a password", False),
+        (TLS_CA_CERT, "", False),
+        (TLS_CA_CERT, "-----BEGIN CERTIFICATE-----\n" * 20_000, False),
+    ],
+)
+def test_a_value_must_be_what_its_key_is_for(key: str, value: str, *, is_taken: bool) -> None:
+    """A password of somebody's storage is no certificate; no value stands in an error."""
+    if is_taken:
+        secrets.check_value(_vm(key=key), key, value)
+        return
+    with pytest.raises(LinkError) as caught:
+        secrets.check_value(_vm(key=key), key, value)
+    assert caught.value.code == "secret-unusable"
+    assert not value or value[:16] not in str(caught.value)
+
+
+def test_secrets_of_vms_that_are_gone_are_orphans() -> None:
+    """Only marked ones: what carries no mark, or the pool's, is not judged by that."""
+    marks = {
+        "a": {VM_MARK: "vm-1"},
+        "b": {VM_MARK: "vm-2"},
+        "c": {},
+        "d": {POOL_MARK: "pool-1"},
+        "e": {POOL_MARK: "pool-1", VM_MARK: "vm-2"},
+    }
+    assert secrets.orphans(marks, {"vm-1"}) == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "value", "is_old"),
+    [
+        ({}, KEY, True),
+        ({}, CERTIFICATE, True),
+        ({}, "password", False),
+        (MINE, KEY, False),
+        ({POOL_MARK: ""}, KEY, False),
+    ],
+)
+def test_what_the_old_pack_left_is_unmarked_pem(marks: dict[str, str], value: str, *, is_old: bool) -> None:
+    """Everything else that a key of a VM was made to name stays where it is."""
+    assert secrets.is_left_by_old_pack(marks, value) is is_old

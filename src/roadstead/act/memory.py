@@ -5,6 +5,7 @@ All reading is from memory, so that planning never waits; what is to be kept is 
 is met for the first time would otherwise wait for thousands of single writes.
 """
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,10 @@ class Memories:
         self._database = database
         self._last: dict[VmId, Met] = {}
         self._keyed: set[tuple[VmId, str]] = set()
+        self._expected: dict[VmId, str] = {}
+        self._settled: set[VmId] = set()
+        """VMs of which the database may still say what they must show."""
+        self._keeping = asyncio.Lock()
         self._consents: dict[VmId, str] = {}
         self._accepted: set[VmId] = set()
         self._forgotten: dict[VmId, str] = {}
@@ -47,6 +52,7 @@ class Memories:
     async def load(self) -> None:
         """Read what was kept, once, at the start; the pools of the database were adopted by an earlier run."""
         self._last = {pin.vm: Met(pin.pool, pin.key) for pin in await self._database.pins()}
+        self._expected = await self._database.expected_keys()
         pools = await self._database.pools()
         self._adopted = {pool.id for pool in pools}
         for pool in pools:
@@ -73,6 +79,7 @@ class Memories:
             await self._database.remember_keyed_vms(pool, keys[pool])
             self._keyed.update(keys[pool].items())
         self._unwritten = {vm: met for vm, met in self._unwritten.items() if batch.get(vm) is not met}
+        await self._forget_settled()
 
     def of(self, vm: Vm) -> Memory:
         """What planning is told of ``vm``."""
@@ -82,6 +89,7 @@ class Memories:
             pool_known=vm.pool in self._adopted,
             is_anothers=last is None and self._is_remembered(vm.settings.get(config_keys.HOST_KEY)),
             forgotten=self._forgotten.get(vm.id),
+            expected=self._expected.get(vm.id),
             consent=self._consents.get(vm.id),
             address_accepted=vm.id in self._accepted,
         )
@@ -124,8 +132,25 @@ class Memories:
         written = {vm for vm, key in self._keyed if key == pool_key}
         return frozenset(written | {vm for vm, met in self._unwritten.items() if met.pool_key == pool_key})
 
+    async def expect(self, pool: PoolId, vm: VmId, key: str, blob: str | None) -> None:
+        """The operator says that ``vm`` must show ``key`` (``<type> <fingerprint>``, the type may be empty) from the
+        next contact on; ``blob`` is the whole key, when that was given: it is what the VM was last known by, then.
+
+        Raises `PeerError` ``state-unusable``; then nothing has changed.
+        """
+        async with self._keeping:
+            await self._database.expect_key(pool, vm, key)
+            self._settle(vm)
+            self._settled.discard(vm)
+            self._expected[vm] = key
+        if blob is not None:
+            self._keep(vm, Met(pool, blob))
+
     def consent(self, vm: VmId, key: str) -> None:
-        """The operator accepts ``key`` (``<type> <fingerprint>``) for the next contact with ``vm``."""
+        """The operator accepts ``key`` (``<type> <fingerprint>``) for the next contact with ``vm``, whatever was said
+        before.
+        """
+        self._expect_no_more(vm)
         self._consents[vm] = key
 
     def accept_address(self, vm: VmId) -> None:
@@ -143,8 +168,20 @@ class Memories:
     def _is_remembered(self, key: str | None) -> bool:
         return bool(key) and any(met.host_key == key for met in self._last.values())
 
+    async def _forget_settled(self) -> None:
+        async with self._keeping:
+            if settled := set(self._settled):
+                await self._database.forget_expected_keys(settled)
+                self._settled -= settled
+
+    def _expect_no_more(self, vm: VmId) -> None:
+        if self._expected.pop(vm, None) is not None:
+            self._settled.add(vm)
+            self._batches.add()
+
     def _settle(self, vm: VmId) -> None:
         """What the operator said about ``vm`` has had its effect."""
+        self._expect_no_more(vm)
         self._consents.pop(vm, None)
         self._accepted.discard(vm)
         self._forgotten.pop(vm, None)

@@ -21,7 +21,7 @@ from roadstead.model import (
     split_container_id,
 )
 from roadstead.peers.engine.client import EngineClient
-from roadstead.peers.links import messages
+from roadstead.peers.links import given_keys, messages
 from roadstead.plan import pins
 
 TRY_SECONDS = 3.0
@@ -40,14 +40,16 @@ class HostKey(Struct, frozen=True, kw_only=True):
 
 
 class HostKeys(Struct, frozen=True, kw_only=True):
-    """The remembered host key of a VM, the one that it showed last, and how the two stand."""
+    """The remembered host key of a VM, the one that it must show, the one that it showed last, and how they stand."""
 
     vm: VmId
     name: str
     pinned: HostKey | None
+    expected: HostKey | None
+    """The key that the operator said the VM must show, until it did; its type may be empty."""
     shown: HostKey | None
     state: str
-    """``pinned``, ``none``, or the code of the problem that waits for the operator."""
+    """``pinned``, ``expected``, ``none``, or the code of the problem that waits for the operator."""
 
 
 class Why(Struct, frozen=True, kw_only=True):
@@ -91,8 +93,15 @@ class Vms:
         pinned = pins.pool_pin(vm, memory) or memory.last
         shown = self._ways.shown.get(vm_id, "")
         problem = views.vm_problem(vm)
-        state = problem.code if problem and problem.code in _WAITING else "pinned" if pinned else "none"
-        return HostKeys(vm=vm_id, name=vm.name, pinned=_described(pinned), shown=_named(shown), state=state)
+        state = "expected" if memory.expected is not None else "pinned" if pinned else "none"
+        return HostKeys(
+            vm=vm_id,
+            name=vm.name,
+            pinned=_described(pinned),
+            expected=_named(memory.expected or ""),
+            shown=_named(shown),
+            state=problem.code if problem and problem.code in _WAITING else state,
+        )
 
     async def confirm_host_key(self, vm_id: VmId, fingerprint: str | None) -> HostKeys:
         """Accept the key with ``fingerprint``, which the operator compared, and go on. Of an address that is claimed
@@ -108,6 +117,26 @@ class Vms:
                 self._memories.accept_address(vm_id)
             else:
                 self._memories.consent(vm_id, self._compared(vm, code, fingerprint))
+        self._links.try_now(vm_id)
+        return self.host_keys(vm_id)
+
+    async def expect_host_key(self, vm_id: VmId, text: str) -> HostKeys:
+        """Let ``vm_id`` be held to the host key that ``text`` says (see `given_keys`), whatever is remembered, from now
+        on and before the first contact, too. A whole key is written into the pool at once, where other instances and
+        the old pack find it; of a fingerprint only we know.
+
+        Raises `InputError` ``field-invalid``, and `ConflictError` ``vm-not-in-a-pool``.
+        """
+        with self._audit.of("hostkey confirm", vm_id):
+            vm, given = self._vm(vm_id), given_keys.read(text)
+            if vm.pool == LOCAL_POOL:
+                raise ConflictError("vm-not-in-a-pool", vm=vm.name)
+            if self._shows(vm, given):
+                return self.host_keys(vm_id)
+            if given.blob is not None:
+                await self._write(vm_id, config_keys.HOST_KEY, given.blob)
+            await self._memories.expect(vm.pool, vm_id, given.named, given.blob)
+        self._links.reconnect(vm_id)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
 
@@ -161,6 +190,12 @@ class Vms:
             raise NotFoundError("no-such-vm", name=vm_id)
         return vm
 
+    def _shows(self, vm: Vm, given: given_keys.GivenKey) -> bool:
+        """Whether ``vm`` is connected under this key now: then nothing is left to be said about its next contact."""
+        live = views.vm_state(vm) is LinkState.LIVE
+        kind, _, fingerprint = self._ways.shown.get(vm.id, "").partition(" ")
+        return live and fingerprint == given.fingerprint and given.type in {"", kind}
+
     def _compared(self, vm: Vm, code: str, fingerprint: str | None) -> str:
         """Return the key that ``vm`` shows, which is the one with ``fingerprint``; raise otherwise."""
         shown = self._ways.shown.get(vm.id) if code in pins.HOST_KEY_PROBLEMS else None
@@ -195,6 +230,7 @@ class Vms:
             ("no address since", silent.isoformat(timespec="seconds") if silent else ""),
             (f"{last}address", link.address if link else ""),
             (f"{last}relay", link.relay if link else ""),
+            ("host key expected", (self._memories.of(vm).expected or "").strip()),
             ("host key shown" if shows else "last known host key", self._ways.shown.get(vm.id)),
             ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
             (

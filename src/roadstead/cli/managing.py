@@ -9,7 +9,7 @@ from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
-SETTLED = {"pinned", "none"}
+SETTLED = {"pinned", "expected", "none"}
 """The states of a host key in which nothing waits for the operator."""
 CLAIMED = "address-claimed-twice"
 """The state of a host key in which not the key but the VM's address is to be confirmed."""
@@ -70,10 +70,12 @@ def explain(connected: client.Client, name: str) -> None:
 def show_keys(connected: client.Client, given: list[str]) -> None:
     """Print the host keys of VMs: the remembered one and the one that the VM shows."""
     found = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
+    expected = [_fingerprint(key.expected) if key.expected else "" for _, key in found]
     made = [
         table.Column("VM", [vm.name for vm, _ in found]),
         table.Column("STATE", [key.state for _, key in found]),
         table.Column("REMEMBERED", [_fingerprint(key.pinned) for _, key in found], least=20),
+        *([table.Column("EXPECTED", expected, least=20)] if any(expected) else []),
         table.Column("SHOWN", [_fingerprint(key.shown) for _, key in found], least=20),
     ]
     output.write(table.lines(made, None))
@@ -100,6 +102,20 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
 
     chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)
     failures.leave(each(chosen, change))
+
+
+def expect_key(connected: client.Client, given: list[str], host_key: str) -> None:
+    """Say which host key a VM must show. Naming the key is the yes; one key belongs to one VM."""
+    found = names.vms(connected, given)
+    if len(found) != 1:
+        reason = f"it belongs to one VM, and {words.counted(len(found), 'VM')} are named"
+        raise InputError("field-invalid", field="--host-key", reason=reason)
+
+    def change(vm: Vm) -> str:
+        told = connected.post(HostKey, _path(vm) + "/confirm", {"host_key": host_key})
+        return f"must show {_fingerprint(told.expected)}" if told.expected else f"shows {_fingerprint(told.shown)}"
+
+    failures.leave(each(found, change))
 
 
 def forget_keys(connected: client.Client, given: list[str], *, yes: bool) -> None:
@@ -137,7 +153,9 @@ def _path(vm: Vm) -> str:
 
 
 def _fingerprint(key: Key | None) -> str:
-    return f"{key.fingerprint} ({key.type})" if key is not None else "none"
+    if key is None:
+        return "none"
+    return f"{key.fingerprint} ({key.type})" if key.type else key.fingerprint
 
 
 def _coloured(state: str) -> str:

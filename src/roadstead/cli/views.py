@@ -191,6 +191,7 @@ class HostKey(Struct, frozen=True):
 
     vm: str = ""
     pinned: Key | None = None
+    expected: Key | None = None
     shown: Key | None = None
     state: str = ""
 

@@ -51,6 +51,14 @@ REACHING_A_GUEST = {
         "If its SSH server was reconfigured, say `roadstead hostkey forget {vm}`: then the key that it shows next is"
         " remembered, unless it is another VM's.",
     ),
+    "host-key-unexpected": Code(
+        409,
+        "The operator said that the VM must show the SSH host key {expected}, but it shows another: {shown} ({type}).",
+        "Compare with `for k in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $k; done` on the VM's console"
+        " (`ssh-keyscan ADDRESS | ssh-keygen -lf -` says what the network shows). If the shown key is the VM's own, say"
+        " `roadstead hostkey confirm {vm}`, or `roadstead hostkey confirm {vm} --host-key KEY` with one of its others;"
+        " `roadstead hostkey forget {vm}` takes back what was said. Otherwise somebody may be in between.",
+    ),
     "key-rejected": Code(
         409,
         "The VM's SSH server refuses the pool key for the user {user}.",

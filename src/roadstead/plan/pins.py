@@ -20,6 +20,8 @@ class Standing(Enum):
     """The pool remembers the key."""
     VANISHED = "vanished"
     """The pool lost it; we remember it: another key than that one is for the operator to judge."""
+    EXPECTED = "expected"
+    """The operator said which key the VM must show, whatever is remembered."""
     NONE = "none"
     """First contact."""
 
@@ -41,7 +43,9 @@ class Pin:
     standing: Standing
     key: str | None = None
     confirmed: str | None = None
-    """Another key (``<type> <fingerprint>``) that the operator said yes to."""
+    """Another key (``<type> <fingerprint>``) that the operator said yes to; of one that was said beforehand the type
+    may be empty.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +58,24 @@ class Memory:
     """Whether the pin that the pool holds of a VM that was never met is the last one of another VM."""
     forgotten: str | None = None
     """The pool's pin that the operator had forgotten: the pool may show it for a moment still."""
+    expected: str | None = None
+    """The key (``<type> <fingerprint>``, the type may be empty) that the operator said the VM must show."""
     consent: str | None = None
     """The key (``<type> <fingerprint>``) that the operator compared and confirmed for the next contact."""
     address_accepted: bool = False
     """Whether the operator said that the VM may be called at an address that another announces, too."""
 
 
-HOST_KEY_PROBLEMS = frozenset({"host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone"})
+HOST_KEY_PROBLEMS = frozenset(
+    {"host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone", "host-key-unexpected"}
+)
 """The problems that wait for the operator to judge a host key."""
 
 
 def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
     """Return what the guest is held to in the next handshake."""
+    if memory.expected is not None:
+        return Pin(Standing.EXPECTED, confirmed=memory.expected)
     key = pool_pin(vm, memory)
     if key and not _is_copy(vm, key, memory, snapshot):
         return Pin(Standing.PINNED, key, memory.consent)
@@ -91,9 +101,24 @@ def amends(vm: Vm, memory: Memory, *, signed_in: bool) -> Amends:
 
 
 def explain(error: LinkError, pin: Pin) -> LinkError:
-    """Return ``error`` as it reads for a pin that vanished: there is nothing to compare with but our own memory."""
+    """Return ``error`` as it reads for this pin: with one that vanished there is nothing to compare with but our own
+    memory, and what the operator said beforehand is not what was remembered.
+    """
+    if pin.standing is Standing.EXPECTED and pin.confirmed is not None:
+        return _unexpected(error, pin.confirmed)
     if error.code == "host-key-changed" and pin.standing is Standing.VANISHED:
         return LinkError("host-key-forgotten", **error.fields)
+    return error
+
+
+def _unexpected(error: LinkError, expected: str) -> LinkError:
+    if error.code == "host-key-changed":
+        fields = {**error.fields, "expected": expected.strip()}
+        return LinkError("host-key-unexpected", **fields)
+    if error.code == "host-key-type-gone":
+        return LinkError(
+            "host-key-unexpected", shown="none of this type", type=error.fields.get("type"), expected=expected.strip()
+        )
     return error
 
 

@@ -41,6 +41,17 @@ class ComparedKey(Body):
     """The host key that the operator compared; without one where no key was shown."""
 
     fingerprint: Annotated[str, Field(max_length=128, description="As shown: `SHA256:…`.")] | None = None
+    host_key: (
+        Annotated[
+            str,
+            Field(
+                max_length=4096,
+                description="The key that the VM must show from now on, also before the first contact: a fingerprint"
+                " (`SHA256:…`) or the line of a public key, as OpenSSH prints them.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class ServerToProbe(Body):

@@ -253,3 +253,56 @@ async def test_the_last_winner_is_remembered(database: FakeDatabase) -> None:
     memories.note_winner(ONE, "192.0.2.1")
     memories.note_winner(ONE, "192.0.2.2")
     assert memories.winner(ONE) == "192.0.2.2"
+
+
+# ---- what a VM must show
+
+
+async def test_what_was_said_beforehand_survives_a_start_and_ends_with_the_contact(database: FakeDatabase) -> None:
+    """From then on the pin says it."""
+    await _memories(database).expect(records.POOL, ONE, "ssh-rsa SHA256:said", None)
+    async with _running(database) as memories:
+        assert memories.of(records.vm()) == Memory(expected="ssh-rsa SHA256:said")
+        memories.met(ONE, Met(records.POOL, KEY))
+        assert memories.of(records.vm()) == Memory(last=KEY)
+        await asyncio.sleep(1)
+        assert database.expected == {}
+
+
+async def test_a_whole_key_is_what_the_vm_was_last_known_by(database: FakeDatabase) -> None:
+    """So one that vanishes from the pool, or that another VM has too, is no stranger's."""
+    async with _running(database) as memories:
+        memories.met(ONE, Met(records.POOL, OTHER))
+        await memories.expect(records.POOL, ONE, "ssh-rsa SHA256:said", KEY)
+        assert memories.of(records.vm()) == Memory(last=KEY, expected="ssh-rsa SHA256:said")
+        await asyncio.sleep(1)
+        assert (_kept(database), database.expected) == ({ONE: KEY}, {ONE: "ssh-rsa SHA256:said"})
+
+
+@pytest.mark.parametrize("how", ["consent", "forget", "expect"])
+async def test_the_last_word_counts(database: FakeDatabase, how: str) -> None:
+    """Another key that was confirmed, or forgetting, takes back what was said, here and in the database."""
+    async with _running(database) as memories:
+        await memories.expect(records.POOL, ONE, " SHA256:said", None)
+        match how:
+            case "consent":
+                memories.consent(ONE, "ssh-rsa SHA256:shown")
+            case "forget":
+                await memories.forget_pin(ONE, None)
+            case _:
+                memories.met(ONE, Met(records.POOL, KEY))
+                await memories.expect(records.POOL, ONE, " SHA256:new", None)
+        await asyncio.sleep(1)
+        assert database.expected == ({ONE: " SHA256:new"} if how == "expect" else {})
+        memory = memories.of(records.vm())
+        assert memory.expected == database.expected.get(ONE)
+        assert memory.consent == ("ssh-rsa SHA256:shown" if how == "consent" else None)
+
+
+async def test_what_cannot_be_kept_is_not_promised(database: FakeDatabase) -> None:
+    """The operator is told, and nothing has changed."""
+    database.is_broken = True
+    memories = _memories(database)
+    with pytest.raises(PeerError):
+        await memories.expect(records.POOL, ONE, " SHA256:said", None)
+    assert memories.of(records.vm()) == Memory()

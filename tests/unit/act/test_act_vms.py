@@ -242,6 +242,45 @@ async def test_a_forgotten_key_is_forgotten_everywhere(desk: Desk) -> None:
     assert desk.tries == [("anew", ONE), ("now", ONE)]
 
 
+@pytest.mark.parametrize(("power", "settings"), [(PowerState.HALTED, {}), (PowerState.RUNNING, records.MANAGED)])
+async def test_which_key_a_vm_must_show_is_said_beforehand(
+    desk: Desk, power: PowerState, settings: dict[str, str]
+) -> None:
+    """Also of one that is off or not enabled; of a fingerprint only we know, so the pool is not written to."""
+    desk.store.apply(Seen(records.vm(power=power, settings=settings)))
+    keys = await desk.vms.expect_host_key(ONE, PRINT)
+    assert (keys.state, keys.expected, keys.pinned) == ("expected", HostKey(type="", fingerprint=PRINT), None)
+    assert (desk.written, desk.tries) == ([], [("anew", ONE), ("now", ONE)])
+    assert dict((await desk.vms.why(ONE)).facts)["host key expected"] == PRINT
+
+
+async def test_a_whole_key_is_written_into_the_pool(desk: Desk) -> None:
+    """There other instances and the old pack find it."""
+    desk.see(code="refused")
+    keys = await desk.vms.expect_host_key(ONE, f"ssh-ed25519 {BLOB} root@web1")
+    assert desk.written == [(ONE, HOST_KEY, BLOB)]
+    assert keys.expected == keys.pinned == HostKey(type="ssh-ed25519", fingerprint=PRINT)
+
+
+async def test_a_vm_that_shows_the_key_already_is_left_alone(desk: Desk) -> None:
+    """Its link stays, and nothing is expected of the next one."""
+    desk.see()
+    desk.shown[ONE] = f"ssh-ed25519 {PRINT}"
+    keys = await desk.vms.expect_host_key(ONE, PRINT)
+    assert (keys.expected, desk.tries, desk.written) == (None, [], [])
+    assert (await desk.vms.expect_host_key(ONE, "SHA256:" + "A" * 43)).state == "expected"
+    assert desk.tries == [("anew", ONE), ("now", ONE)]
+
+
+async def test_what_is_no_host_key_changes_nothing(desk: Desk) -> None:
+    """It is refused before anything is written."""
+    desk.see()
+    with pytest.raises(RoadsteadError) as caught:
+        await desk.vms.expect_host_key(ONE, "nonsense")
+    assert caught.value.code == "field-invalid"
+    assert (desk.tries, desk.written) == ([], [])
+
+
 # ---- why
 
 

@@ -262,6 +262,30 @@ def test_where_nothing_waits_nobody_is_asked(canned: Canned, found: tuple[str, .
     assert shown.startswith("vm1 has no host key that waits to be confirmed. ")
 
 
+def test_a_key_is_said_beforehand_without_a_question(canned: Canned) -> None:
+    """Naming the key is the yes; `hostkey show` has a column for it while it is waited for."""
+    canned.answers["GET /vms/vm1"] = vm()
+    expected = {**key("expected"), "expected": {"type": "", "fingerprint": "SHA256:said"}}
+    canned.answers["GET /vms/vm1-uuid/hostkey"] = canned.answers["POST /vms/vm1-uuid/hostkey/confirm"] = expected
+
+    done = run(canned, "hostkey", "confirm", "vm1", "--host-key", "SHA256:said")
+
+    assert (done.returncode, done.stdout) == (0, "vm1: must show SHA256:said\n")
+    assert canned.bodies("POST", "/vms/vm1-uuid/hostkey/confirm") == [{"host_key": "SHA256:said"}]
+    shown = run(canned, "hostkey", "show", "vm1").stdout
+    assert "EXPECTED" in shown and "SHA256:said" in shown
+
+
+def test_one_key_belongs_to_one_vm(canned: Canned) -> None:
+    """A pattern that names several is a mistake; nothing is sent."""
+    canned.answers["GET /vms"] = [vm("a"), vm("b")]
+
+    done = run(canned, "hostkey", "confirm", "*", "--host-key", "SHA256:said")
+
+    assert done.returncode == 2 and "2 VMs are named" in done.stderr
+    assert not canned.bodies("POST", "/vms/a-uuid/hostkey/confirm")
+
+
 def test_an_address_is_confirmed_without_a_key(canned: Canned) -> None:
     """The key that a VM showed before its address was claimed twice is not sent as if it had been compared now."""
     canned.answers["GET /vms/vm1"] = vm()

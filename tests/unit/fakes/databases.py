@@ -1,7 +1,7 @@
 """A database in memory, with the methods of `Database` that memories and pools call; it fails on request."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from roadstead.errors import ConflictError, NotFoundError, PeerError
@@ -19,6 +19,7 @@ class FakeDatabase:
     stored: dict[PoolId, StoredPool] = field(default_factory=dict)
     last: dict[VmId, Pin] = field(default_factory=dict)
     keyed: dict[tuple[PoolId, VmId, str], KeyedVm] = field(default_factory=dict)
+    expected: dict[VmId, str] = field(default_factory=dict)
     is_broken: bool = False
     """Every write fails."""
     tokens: dict[str, PluginToken] = field(default_factory=dict)
@@ -58,6 +59,18 @@ class FakeDatabase:
     async def forget_pin(self, vm: VmId) -> None:
         await self._write()
         self.last.pop(vm, None)
+
+    async def expected_keys(self) -> dict[VmId, str]:
+        return dict(self.expected)
+
+    async def expect_key(self, pool: PoolId, vm: VmId, key: str) -> None:
+        await self._write()
+        self.expected[vm] = key
+
+    async def forget_expected_keys(self, vms: Iterable[VmId]) -> None:
+        await self._write()
+        for vm in vms:
+            self.expected.pop(vm, None)
 
     async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:
         return tuple(keyed for keyed in self.keyed.values() if keyed.pool == pool)

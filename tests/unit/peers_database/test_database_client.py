@@ -220,6 +220,17 @@ async def test_a_vm_has_one_pin(database: Database) -> None:
     assert [pin.vm for pin in await database.pins()] == ["b"]
 
 
+async def test_expected_keys_are_kept_by_vm(database: Database) -> None:
+    """A new one replaces the former; they go with their pool, or when they are met."""
+    for vm, key in ((VM, " SHA256:first"), (VM, "ssh-rsa SHA256:second"), (VmId("b"), " SHA256:b")):
+        await database.expect_key(POOL.id, vm, key)
+    await database.expect_key(OTHER.id, VmId("c"), " SHA256:c")
+    await database.forget_expected_keys([VmId("b"), VmId("unknown")])
+    assert await database.expected_keys() == {VM: "ssh-rsa SHA256:second", "c": " SHA256:c"}
+    await database.remove_pool(POOL.id)
+    assert await database.expected_keys() == {"c": " SHA256:c"}
+
+
 async def test_keyed_vms_keep_their_first_time(database: Database) -> None:
     """That a key opens a VM is kept once, from the first time on, for each key of its own."""
     await database.remember_keyed_vms(POOL.id, {VM: "SHA256:old"})

@@ -257,3 +257,37 @@ def test_a_key_belongs_to_the_running_vms_that_it_is_remembered_for() -> None:
 def test_how_a_vm_is_meant_to_stand(vm: Vm | None, state: LinkState) -> None:
     """Only a VM that is enabled and runs is connected."""
     assert wanted_state(vm) is state
+
+
+# ---- what was said beforehand
+
+EXPECTED = "ssh-ed25519 SHA256:said"
+
+
+@pytest.mark.parametrize("pin", [None, KEY], ids=["first contact", "known"])
+@pytest.mark.parametrize("memory", [Memory(), Memory(last=OTHER, pool_known=True)], ids=["never met", "met"])
+def test_what_the_operator_said_beforehand_rules(pin: str | None, memory: Memory) -> None:
+    """Whatever is remembered: a machine that is about to be installed anew will show the new key."""
+    before = pins.pin_before(_vm(pin=pin), replace(memory, expected=EXPECTED), _store())
+    assert before == Pin(Standing.EXPECTED, confirmed=EXPECTED)
+
+
+def test_another_key_than_the_expected_one_is_said_so() -> None:
+    """With both keys, as people compare them."""
+    pin = Pin(Standing.EXPECTED, confirmed=" SHA256:said")
+    shown = LinkError("host-key-changed", vm="x", type="ssh-rsa", shown="SHA256:shown", pinned="SHA256:said")
+    told = pins.explain(shown, pin)
+    assert (told.code, told.fields["expected"], told.fields["shown"]) == (
+        "host-key-unexpected",
+        "SHA256:said",
+        "SHA256:shown",
+    )
+    gone = pins.explain(LinkError("host-key-type-gone", type="ssh-ed25519"), Pin(Standing.EXPECTED, confirmed=EXPECTED))
+    assert (gone.code, gone.fields["type"]) == ("host-key-unexpected", "ssh-ed25519")
+    assert pins.explain(LinkError("refused"), pin).code == "refused"
+
+
+def test_an_expected_key_says_whose_address_it_is() -> None:
+    """So the VM may be called where another announces itself, too."""
+    one, other = _vm(), _vm("vm-2")
+    assert _wanted(one, other, memory=Memory(expected=EXPECTED)).addresses == ("192.0.2.1",)

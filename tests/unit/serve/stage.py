@@ -130,11 +130,18 @@ class Vms:
 
     def host_keys(self, vm: VmId) -> HostKeys:
         key = HostKey(type="ssh-ed25519", fingerprint="SHA256:abc")
-        return HostKeys(vm=vm, name=self.world.store.vms[vm].name, pinned=key, shown=None, state="pinned")
+        return HostKeys(
+            vm=vm, name=self.world.store.vms[vm].name, pinned=key, expected=None, shown=None, state="pinned"
+        )
 
     async def confirm_host_key(self, vm: VmId, fingerprint: str | None) -> HostKeys:
         await asyncio.sleep(0)
         raise ConflictError("nothing-to-confirm", vm=self.world.store.vms[vm].name)
+
+    async def expect_host_key(self, vm: VmId, text: str) -> HostKeys:
+        await asyncio.sleep(0)
+        self.asked.append(("expect", text))
+        return replace(self.host_keys(vm), expected=HostKey(type="", fingerprint=text), state="expected")
 
     async def forget_host_key(self, vm: VmId) -> HostKeys:
         await asyncio.sleep(0)

@@ -150,7 +150,10 @@ async def test_host_key_is_shown_confirmed_and_forgotten(tmp_path: Path) -> None
         assert (await api.get("/vms/web-1/hostkey"))["pinned"]["type"] == "ssh-ed25519"
         await api.refused("POST", "/vms/web-1/hostkey/confirm", 409, "nothing-to-confirm")
         assert (await api.ask("DELETE", "/vms/web-1/hostkey"))["state"] == "none"
-        assert api.world.vms.asked == [("forget", "vm-1")]
+        said = await api.ask("POST", "/vms/web-1/hostkey/confirm", json={"host_key": "SHA256:x"})
+        assert (said["state"], said["expected"]["fingerprint"]) == ("expected", "SHA256:x")
+        await api.refused("POST", "/vms/web-1/hostkey/confirm", 422, "field-invalid", json={"host_key": "x" * 5000})
+        assert api.world.vms.asked == [("forget", "vm-1"), ("expect", "SHA256:x")]
 
 
 async def test_inspect_passes_on_what_the_engine_says(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from roadstead.peers.database import faults, places
 from roadstead.peers.database.migrations import load_scripts, migrate
 from roadstead.peers.database.tables import (
     AuditRow,
+    ExpectedKeyRow,
     KeyedVmRow,
     KeyProofRow,
     PinRow,
@@ -191,13 +192,14 @@ class Database:
 
     @whole
     async def remove_pool(self, pool: PoolId) -> None:
-        """Forget a pool, its password, its pins and its plugin's token. Which VMs its key was put into stays known: it
-        still opens them.
+        """Forget a pool, its password, what host keys its VMs have, and its plugin's token. Which VMs its key was put
+        into stays known: it still opens them.
         """
         async with self._session() as session:
             await session.execute(delete(PoolRow).where(PoolRow.id == pool))
             await session.execute(delete(PluginTokenRow).where(PluginTokenRow.pool == pool))
             await session.execute(delete(PinRow).where(PinRow.pool == pool))
+            await session.execute(delete(ExpectedKeyRow).where(ExpectedKeyRow.pool == pool))
             await session.commit()
 
     @whole
@@ -222,6 +224,27 @@ class Database:
     async def forget_pin(self, vm: VmId) -> None:
         """Forget the host key of ``vm``."""
         await self._execute(delete(PinRow).where(PinRow.vm == vm))
+
+    @whole
+    async def expected_keys(self) -> dict[VmId, str]:
+        """Return the host keys that the operator said VMs must show at their next contact."""
+        async with self._session() as session:
+            return {VmId(row.vm): row.key for row in await session.scalars(select(ExpectedKeyRow))}
+
+    @whole
+    async def expect_key(self, pool: PoolId, vm: VmId, key: str) -> None:
+        """Keep the host key that ``vm`` must show, instead of any other."""
+        async with self._session() as session:
+            await session.merge(ExpectedKeyRow(vm=vm, pool=pool, key=key, since=clocks.now()))
+            await session.commit()
+
+    @whole
+    async def forget_expected_keys(self, vms: Iterable[VmId]) -> None:
+        """Expect no special host key of these VMs."""
+        async with self._session() as session:
+            for part in _parts(vms):
+                await session.execute(delete(ExpectedKeyRow).where(ExpectedKeyRow.vm.in_(part)))
+            await session.commit()
 
     @whole
     async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:

@@ -86,6 +86,18 @@ class PinRow(Base):
     since: Mapped[datetime] = mapped_column(Moment)
 
 
+class ExpectedKeyRow(Base):
+    """The host key that the operator said a VM must show at its next contact."""
+
+    __tablename__ = "expected_host_keys"
+
+    vm: Mapped[str] = mapped_column(String(36), primary_key=True)
+    pool: Mapped[str] = mapped_column(String(36), index=True)
+    key: Mapped[str] = mapped_column("host_key", Text)
+    """Its type, which may be missing, a blank, and its SHA-256 fingerprint."""
+    since: Mapped[datetime] = mapped_column(Moment)
+
+
 class KeyedVmRow(Base):
     """A VM which a pool key was put into, or which it opened."""
 

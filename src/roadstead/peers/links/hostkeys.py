@@ -24,38 +24,41 @@ class Pins:
     pin: str | None = None
     """This VM's own; None at first contact."""
     confirmed: str | None = None
-    """Another key that an operator said yes to, as `named`: it is taken as well as `pin`, whose else it may be, and no
-    third one.
+    """Another key that an operator said yes to, as `named` (its type may be empty): it is taken as well as `pin`, whose
+    else it may be, and no third one.
     """
     owner: Callable[[str], str | None] = lambda _: None
     """The names of the other running VMs for which a key is pinned, None without any."""
 
     def types(self) -> tuple[str, ...]:
         """Return the types of keys to negotiate. Raises `LinkError` ``setting-invalid`` when the pin is no key."""
-        kinds = [self.confirmed.partition(" ")[0]] if self.confirmed is not None else []
+        kinds = [kind] if self.confirmed is not None and (kind := self.confirmed.partition(" ")[0]) else []
         if self.pin is not None:
             kinds.append(_pinned_type(self.pin))
         return tuple(dict.fromkeys(kinds)) or tuple(HOST_KEY_ALGORITHMS)
 
     def judged(self, shown: str) -> LinkError | None:
         """Return why the key ``shown`` is not taken, None when it is."""
-        if self.confirmed is not None and named(shown) == self.confirmed:
+        if self._is_confirmed(shown):
             return None
         if self.pin is not None:
-            return self._compared(shown, self.pin)
+            return None if shown == self.pin else self._compared(shown, fingerprint(self.pin))
         if self.confirmed is not None:
-            return _changed(shown, self.confirmed.partition(" ")[2])
+            return self._compared(shown, self.confirmed.partition(" ")[2])
         if (others := self.owner(shown)) is None:
             return None
         return LinkError("host-key-shared", type=key_type(shown), shown=fingerprint(shown), others=others)
 
-    def _compared(self, shown: str, pin: str) -> LinkError | None:
-        if shown == pin:
-            return None
+    def _is_confirmed(self, shown: str) -> bool:
+        kind, _, digest = (self.confirmed or "").partition(" ")
+        return digest == fingerprint(shown) and kind in {"", key_type(shown)}
+
+    def _compared(self, shown: str, wanted: str) -> LinkError:
+        """Return why ``shown``, which is not the key with the fingerprint ``wanted``, is not taken."""
         if (other := self.owner(shown)) is not None:
             # Another VM answers at an address that this one announces too: that says nothing about this one.
             return LinkError("address-of-another", others=other, addresses="")
-        return _changed(shown, fingerprint(pin))
+        return LinkError("host-key-changed", type=key_type(shown), shown=fingerprint(shown), pinned=wanted)
 
 
 @dataclass(slots=True)
@@ -97,7 +100,3 @@ def _pinned_type(pin: str) -> str:
     if kind not in HOST_KEY_ALGORITHMS:
         raise LinkError("host-key-type-gone", type=kind)
     return kind
-
-
-def _changed(shown: str, pinned: str) -> LinkError:
-    return LinkError("host-key-changed", type=key_type(shown), shown=fingerprint(shown), pinned=pinned)

@@ -40,7 +40,11 @@ def show_host_key(call: Call, vm: VmName) -> Response:
 
 
 async def confirm_host_key(call: Call, vm: VmName, compared: ComparedKey | None = None) -> Response:
-    """Accept the host key that a VM showed (named by its fingerprint), or an address that is claimed twice."""
+    """Accept the host key that a VM showed (named by its fingerprint), or an address that is claimed twice; or say,
+    before the first contact too, which key it must show.
+    """
+    if compared is not None and compared.host_key is not None:
+        return answers.record(await call.commands.vms.expect_host_key(_id(call, vm), compared.host_key))
     fingerprint = compared.fingerprint if compared is not None else None
     return answers.record(await call.commands.vms.confirm_host_key(_id(call, vm), fingerprint))
 

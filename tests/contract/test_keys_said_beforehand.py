@@ -55,7 +55,7 @@ async def test_a_vm_is_held_to_it_from_the_first_contact_on(tmp_path: Path, how:
             await one.until_live("vm-1")
             await one.until(lambda: one.vm("vm-1").settings.get(HOST_KEY) == line.split()[1], "pinned")
             await one.until(lambda: not _bodies(pool), "the message is gone")
-        assert await database.expected_keys() == {}
+        assert await database.expected_keys() == ()
 
 
 async def _check_what_is_told(one: World, vm: VmId) -> None:

@@ -7,7 +7,7 @@ is met for the first time would otherwise wait for thousands of single writes.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 
 from roadstead.act.outages import LoggedOutage
@@ -29,6 +29,14 @@ class Met:
     pool_key: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The operator said which host ``key`` (``<type> <fingerprint>``) a VM of ``pool`` must show."""
+
+    pool: PoolId
+    key: str
+
+
 class Memories:
     """Last pins, keyed VMs, consents and winners of all VMs."""
 
@@ -36,7 +44,7 @@ class Memories:
         self._database = database
         self._last: dict[VmId, Met] = {}
         self._keyed: set[tuple[VmId, str]] = set()
-        self._expected: dict[VmId, str] = {}
+        self._expected: dict[VmId, Expected] = {}
         self._settled: set[VmId] = set()
         """VMs of which the database may still say what they must show."""
         self._keeping = asyncio.Lock()
@@ -52,7 +60,7 @@ class Memories:
     async def load(self) -> None:
         """Read what was kept, once, at the start; the pools of the database were adopted by an earlier run."""
         self._last = {pin.vm: Met(pin.pool, pin.key) for pin in await self._database.pins()}
-        self._expected = await self._database.expected_keys()
+        self._expected = {key.vm: Expected(key.pool, key.key) for key in await self._database.expected_keys()}
         pools = await self._database.pools()
         self._adopted = {pool.id for pool in pools}
         for pool in pools:
@@ -83,13 +91,13 @@ class Memories:
 
     def of(self, vm: Vm) -> Memory:
         """What planning is told of ``vm``."""
-        last = self._last.get(vm.id)
+        last, expected = self._last.get(vm.id), self._expected.get(vm.id)
         return Memory(
             last=last.host_key if last else None,
             pool_known=vm.pool in self._adopted,
             is_anothers=last is None and self._is_remembered(vm.settings.get(config_keys.HOST_KEY)),
             forgotten=self._forgotten.get(vm.id),
-            expected=self._expected.get(vm.id),
+            expected=expected.key if expected else None,
             consent=self._consents.get(vm.id),
             address_accepted=vm.id in self._accepted,
         )
@@ -109,6 +117,35 @@ class Memories:
         self._adopted.discard(pool)
         self._last = {vm: met for vm, met in self._last.items() if met.pool != pool}
         self._unwritten = {vm: met for vm, met in self._unwritten.items() if met.pool != pool}
+        self._expected = {vm: said for vm, said in self._expected.items() if said.pool != pool}
+
+    def let_go(self, vm: VmId) -> None:
+        """``vm`` is gone: what holds for its next contact ends. Its pin stays for now, for copies may carry it."""
+        for held in (self._consents, self._forgotten, self._winners):
+            held.pop(vm, None)
+        self._accepted.discard(vm)
+
+    def left_in(self, pool: PoolId, living: Container[VmId]) -> dict[VmId, str]:
+        """The VMs of which something is kept here although they are none of the ``living``, with the last host key
+        (base64 blob, may be empty) of each, as far as that was in ``pool``.
+        """
+        said = {vm: "" for vm, expected in self._expected.items() if expected.pool == pool and vm not in living}
+        return said | {vm: met.host_key for vm, met in self._last.items() if met.pool == pool and vm not in living}
+
+    async def forget_vms(self, vms: Collection[VmId]) -> None:
+        """These VMs are gone for good. That a pool key opens them stays known: it does, wherever they are.
+
+        Raises `PeerError` ``state-unusable``; nothing is forgotten then.
+        """
+        if not vms:
+            return
+        await self.flush()
+        async with self._keeping:
+            await self._database.forget_vms(vms)
+            for vm in vms:
+                self._last.pop(vm, None)
+                self._expected.pop(vm, None)
+                self._unwritten.pop(vm, None)
 
     def met(self, vm: VmId, met: Met) -> None:
         """``vm`` was reached: that settles whatever was open about its host key."""
@@ -142,7 +179,7 @@ class Memories:
             await self._database.expect_key(pool, vm, key)
             self._settle(vm)
             self._settled.discard(vm)
-            self._expected[vm] = key
+            self._expected[vm] = Expected(pool, key)
         if blob is not None:
             self._keep(vm, Met(pool, blob))
 

@@ -49,6 +49,11 @@ class Outputs:
         """A container of ``vm`` changed; never waits."""
         self._publisher.consider(vm)
 
+    def left(self, vm: VmId) -> None:
+        """``vm`` is not in this pool any more: what was noted of it goes, and alerts about it; never waits."""
+        self._publisher.left(vm)
+        self._alerts.consider(vm)
+
     def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
         """The pool holds these published values of VMs, by their digests."""
         for vm, held in digests.items():

@@ -59,6 +59,11 @@ class PinWriter:
         else:
             self._reconnect(vm_id)
 
+    def forget(self, vm: VmId) -> None:
+        """``vm`` is gone."""
+        self._signed_in.discard(vm)
+        self._written.pop(vm, None)
+
     async def _work(self, vm: VmId) -> None:
         try:
             await self._write(vm)

@@ -62,6 +62,10 @@ class Publisher:
             self._held.pop(vm, None)
         self.consider(vm)
 
+    def left(self, vm: VmId) -> None:
+        """``vm`` is not in the pool any more."""
+        self._held.pop(vm, None)
+
     async def _work(self, vm: VmId) -> None:
         if vm in self._resting or not self._changes(vm):
             return

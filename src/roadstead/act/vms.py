@@ -7,7 +7,7 @@ from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.pools import Pools
 from roadstead.act.ways import SshWays
-from roadstead.errors import ConflictError, LinkError, NotFoundError
+from roadstead.errors import ConflictError, LinkError, NotFoundError, tame
 from roadstead.inventory import views
 from roadstead.model import (
     LOCAL_POOL,
@@ -225,7 +225,7 @@ class Vms:
             ("power", vm.power.value),
             ("enabled", "yes" if vm.enabled else "no"),
             ("announced addresses", ", ".join(vm.addresses)),
-            *((key, value) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
+            *((key, tame(value)) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
             ("waiting for", "its address" if waits else ""),
             ("no address since", silent.isoformat(timespec="seconds") if silent else ""),
             (f"{last}address", link.address if link else ""),

@@ -60,6 +60,10 @@ class SshWays:
         self.signed_in(vm_id)
         return Opened(link, link.fingerprint)
 
+    def forget(self, vm: VmId) -> None:
+        """``vm`` is gone."""
+        self.shown.pop(vm, None)
+
     def _target(self, wanted: links.Wanted) -> SshTarget:
         return SshTarget(
             user=wanted.access.user,

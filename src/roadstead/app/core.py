@@ -9,6 +9,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.config import PoolConfig
 from roadstead.act.guest import Opened, Services
+from roadstead.act.leftovers import Leftovers
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
@@ -69,6 +70,8 @@ class Core:
             self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
         )
         self._unix = UnixWays(self._local)
+        collect = settings.pool.collect_seconds
+        self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, collect)
         budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
         services = Services(settings, budget, self.tell, self._names)
         self.links = Links(self.store, self._open, services)
@@ -85,6 +88,7 @@ class Core:
             tasks.spawn(group, self._memories.run(), "memories")
             tasks.spawn(group, self.commands.audit.run(), "audit")
             tasks.spawn(group, self._pins.run(), "pins")
+            tasks.spawn(group, self._leftovers.run(), "leftovers")
             tasks.spawn(group, self.links.run(), "links")
             tasks.spawn(group, self.commands.operations.run(), "operations")
             tasks.spawn(group, self.commands.pools.run(), "pools")
@@ -98,8 +102,11 @@ class Core:
             if change.kind == "vm":
                 self.links.consider(VmId(change.id))
                 self._pins.consider(VmId(change.id))
+                self._leftovers.consider(VmId(change.id))
                 for outputs in self._outputs_of(VmId(change.id)):
                     outputs.consider(VmId(change.id))
+            elif change.kind == "pool":
+                self._leftovers.consider_pool(PoolId(change.id))
             elif change.kind == "container":
                 vm, _ = split_container_id(ContainerId(change.id))
                 for outputs in self._outputs_of(vm):
@@ -132,6 +139,10 @@ class Core:
 
     def _reconnect(self, vm: VmId) -> None:
         self.links.reconnect(vm)
+
+    def _forget(self, vm: VmId) -> None:
+        self._pins.forget(vm)
+        self._ssh.forget(vm)
 
     async def _open(self, vm: VmId) -> Opened:
         return await (self._unix if vm in self._local else self._ssh).open(vm)

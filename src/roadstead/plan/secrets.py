@@ -5,10 +5,10 @@ otherwise have us use the secret of another VM, or the pool's SSH key, and a clo
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from roadstead.errors import LinkError
-from roadstead.model import Vm, config_keys
+from roadstead.model import PoolId, Vm, config_keys
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[^-]+-----END CERTIFICATE-----")
@@ -71,7 +71,22 @@ def orphans(marks: Mapping[str, Mapping[str, str]], living: Collection[str]) -> 
     return {uuid for uuid, of_one in marks.items() if (vm := owner(of_one)) is not None and vm not in living}
 
 
+def is_marked(marks: Mapping[str, str]) -> bool:
+    """Whether a secret says whose it is: one of the old pack does not."""
+    return config_keys.VM_MARK in marks or config_keys.POOL_MARK in marks
+
+
 def is_left_by_old_pack(marks: Mapping[str, str], value: str) -> bool:
     """Whether a secret that a VM's key named is one that the old pack made: nobody's by its marks, and PEM."""
-    ours = config_keys.VM_MARK in marks or config_keys.POOL_MARK in marks
-    return not ours and any(pattern.search(value) for pattern, _ in _PEM.values())
+    return not is_marked(marks) and any(pattern.search(value) for pattern, _ in _PEM.values())
+
+
+def all_named(vm: Vm) -> frozenset[str]:
+    """Return the uuids of all secrets that keys of ``vm`` name."""
+    values = (vm.settings.get(key, "") for key in config_keys.TLS_SECRETS)
+    return frozenset(value for value in values if _UUID.fullmatch(value))
+
+
+def named_by_living(vms: Iterable[Vm], pool: PoolId) -> set[str]:
+    """Return the uuids of all secrets that keys of the VMs of ``pool`` name now, as far as we were told."""
+    return {uuid for vm in vms if vm.pool == pool for uuid in all_named(vm)}

@@ -48,6 +48,9 @@ class PoolSettings(Section):
     steady_seconds: float = Field(
         default=60.0, ge=0, description="How long a pool must stay live before delays between tries are short again."
     )
+    collect_seconds: float = Field(
+        default=60.0, ge=0, description="How long after a VM has gone its secrets in the pool are collected."
+    )
     objects: int = Field(
         default=20_000, ge=1, description="How many objects of one class (VMs, for one) a pool may have."
     )

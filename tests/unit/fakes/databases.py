@@ -19,7 +19,7 @@ class FakeDatabase:
     stored: dict[PoolId, StoredPool] = field(default_factory=dict)
     last: dict[VmId, Pin] = field(default_factory=dict)
     keyed: dict[tuple[PoolId, VmId, str], KeyedVm] = field(default_factory=dict)
-    expected: dict[VmId, str] = field(default_factory=dict)
+    expected: dict[VmId, Pin] = field(default_factory=dict)
     is_broken: bool = False
     """Every write fails."""
     tokens: dict[str, PluginToken] = field(default_factory=dict)
@@ -46,6 +46,7 @@ class FakeDatabase:
         await self._write()
         self.stored.pop(pool, None)
         self.last = {vm: pin for vm, pin in self.last.items() if pin.pool != pool}
+        self.expected = {vm: pin for vm, pin in self.expected.items() if pin.pool != pool}
         self.tokens = {hash: one for hash, one in self.tokens.items() if one.pool != pool}
 
     async def pins(self) -> tuple[Pin, ...]:
@@ -60,16 +61,22 @@ class FakeDatabase:
         await self._write()
         self.last.pop(vm, None)
 
-    async def expected_keys(self) -> dict[VmId, str]:
-        return dict(self.expected)
+    async def expected_keys(self) -> tuple[Pin, ...]:
+        return tuple(self.expected.values())
 
     async def expect_key(self, pool: PoolId, vm: VmId, key: str) -> None:
         await self._write()
-        self.expected[vm] = key
+        self.expected[vm] = Pin(vm, pool, key, clocks.now())
 
     async def forget_expected_keys(self, vms: Iterable[VmId]) -> None:
         await self._write()
         for vm in vms:
+            self.expected.pop(vm, None)
+
+    async def forget_vms(self, vms: Iterable[VmId]) -> None:
+        await self._write()
+        for vm in vms:
+            self.last.pop(vm, None)
             self.expected.pop(vm, None)
 
     async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:

@@ -5,7 +5,7 @@ takes no time in tests.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -127,7 +127,13 @@ class FakeXapi:
 
     async def list_all(self, cls: str) -> dict[str, dict[str, Any]]:
         self._called(f"list_all {cls}")
+        if cls == "secret":
+            return {f"ref:{one.uuid}": {"uuid": one.uuid, "other_config": one.marks} for one in self.secrets.values()}
         return dict(self.objects.get(cls, {}))
+
+    async def mentioned(self, texts: Collection[str]) -> set[str]:
+        self._called("mentioned")
+        return {text for text in texts if text in repr(self.objects)}
 
     async def pool(self) -> tuple[str, dict[str, Any]]:
         self._called("pool")

@@ -226,9 +226,10 @@ async def test_expected_keys_are_kept_by_vm(database: Database) -> None:
         await database.expect_key(POOL.id, vm, key)
     await database.expect_key(OTHER.id, VmId("c"), " SHA256:c")
     await database.forget_expected_keys([VmId("b"), VmId("unknown")])
-    assert await database.expected_keys() == {VM: "ssh-rsa SHA256:second", "c": " SHA256:c"}
+    said = {pin.vm: (pin.pool, pin.key) for pin in await database.expected_keys()}
+    assert said == {VM: (POOL.id, "ssh-rsa SHA256:second"), "c": (OTHER.id, " SHA256:c")}
     await database.remove_pool(POOL.id)
-    assert await database.expected_keys() == {"c": " SHA256:c"}
+    assert [pin.vm for pin in await database.expected_keys()] == ["c"]
 
 
 async def test_keyed_vms_keep_their_first_time(database: Database) -> None:

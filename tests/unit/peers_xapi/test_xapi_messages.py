@@ -179,9 +179,28 @@ def test_vm_is_read() -> None:
             "xscontainer-username": "core",
             "xscontainer-sshhostkey": "AAAA",
             "roadstead-address": "10.0.0.9",
+            "xscontainer-tls-client-key": messages.records.NO_UUID,
         },
         as_of=NOW,
     )
+
+
+def test_the_uuid_of_a_secret_is_kept_and_a_key_that_was_pasted_there_is_not() -> None:
+    """Settings are shown to whoever may look."""
+    uuid = "00000000-0000-4000-8000-00000000000a"
+    key = "xscontainer-tls-client-key"
+    for value, kept in ((uuid, uuid), ("", ""), ("-----BEGIN PRIVATE KEY-----", messages.records.NO_UUID)):
+        assert vm({**RUNNING, "other_config": {key: value}}).settings == {key: kept}
+
+
+def test_what_an_answer_mentions_is_found_wherever_it_stands() -> None:
+    """In keys and values at any depth; a solidus may be escaped or not; nothing of the answer is kept."""
+    body = b'{"result": {"ref:1": {"other_config": {"a": "x u-1 y"}, "b": ["AA\\/B+="]}}}'
+    assert messages.decode_mentions({"u-1", "u-2", "AA/B+=", "ref:1"}, body).result == {"u-1", "AA/B+=", "ref:1"}
+    refused = messages.decode_mentions({"u-1"}, b'{"error": {"message": "RBAC_PERMISSION_DENIED", "data": ["u-1"]}}')
+    assert refused.failure is not None
+    with pytest.raises(ValueError, match="no JSON"):
+        messages.decode_mentions({"u-1"}, b"u-1")
 
 
 @pytest.mark.parametrize("state", ["Halted", "Paused", "Suspended", "Unheard-of", None])

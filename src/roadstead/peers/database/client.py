@@ -101,7 +101,7 @@ _COLUMNS: dict[str, Any] = {
 
 
 class Pin(Struct, frozen=True):
-    """The SSH host key (base64 blob) under which a VM was last reached, and since when it is known."""
+    """The SSH host ``key`` under which a VM was last reached (base64 blob), or must show, and since when that is so."""
 
     vm: VmId
     pool: PoolId
@@ -226,10 +226,11 @@ class Database:
         await self._execute(delete(PinRow).where(PinRow.vm == vm))
 
     @whole
-    async def expected_keys(self) -> dict[VmId, str]:
-        """Return the host keys that the operator said VMs must show at their next contact."""
+    async def expected_keys(self) -> tuple[Pin, ...]:
+        """Return the host keys (``<type> <fingerprint>``) that the operator said VMs must show."""
         async with self._session() as session:
-            return {VmId(row.vm): row.key for row in await session.scalars(select(ExpectedKeyRow))}
+            rows = await session.scalars(select(ExpectedKeyRow))
+            return tuple(Pin(VmId(row.vm), PoolId(row.pool), row.key, row.since) for row in rows)
 
     @whole
     async def expect_key(self, pool: PoolId, vm: VmId, key: str) -> None:
@@ -244,6 +245,15 @@ class Database:
         async with self._session() as session:
             for part in _parts(vms):
                 await session.execute(delete(ExpectedKeyRow).where(ExpectedKeyRow.vm.in_(part)))
+            await session.commit()
+
+    @whole
+    async def forget_vms(self, vms: Iterable[VmId]) -> None:
+        """Forget what host keys these VMs had, or must show."""
+        async with self._session() as session:
+            for part in _parts(vms):
+                for table in (PinRow, ExpectedKeyRow):
+                    await session.execute(delete(table).where(table.vm.in_(part)))
             await session.commit()
 
     @whole

@@ -25,8 +25,9 @@ Writes are durable only after `sync_database`, which is shared by all who ask fo
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -39,6 +40,8 @@ from roadstead.settings.schema import PoolSettings
 
 MESSAGE_PRIORITY = 3
 """Of messages about VMs: what the old pack gave them (1 is the most important, 5 mere information)."""
+MENTIONING = ("VM", "pool", "host", "SR", "PBD")
+"""The classes of which some field may hold a secret's uuid or reference (``other_config``, ``device_config``, …)."""
 
 
 class Secret(Struct, frozen=True, kw_only=True):
@@ -215,6 +218,16 @@ class XapiClient:
         except PoolError as error:
             if not faults.is_gone(error):
                 raise
+
+    async def mentioned(self, texts: Collection[str]) -> set[str]:
+        """Return which of ``texts`` (uuids, references, keys) any object of the pool mentions that may name a secret,
+        or show whose it is: VMs, templates and snapshots, the pool, hosts and storage.
+        """
+        found: set[str] = set()
+        for cls in MENTIONING:
+            decode = partial(messages.decode_mentions, texts)
+            found |= await self._session.call(f"{cls}.get_all_records", (), self._settings.list_seconds, decode)
+        return found
 
     async def raise_message(self, title: str, vm: str, body: str) -> str:
         """Raise a message about a VM (its uuid) and return its reference. Raises `NotFoundError` ``no-such-vm``."""

@@ -32,6 +32,7 @@ from roadstead.peers.xapi.messages.rpc import (
     decode_answer,
     decode_events,
     decode_listing,
+    decode_mentions,
     encode_call,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "decode_answer",
     "decode_events",
     "decode_listing",
+    "decode_mentions",
     "digest",
     "encode_call",
     "host_fingerprints",

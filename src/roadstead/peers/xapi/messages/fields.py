@@ -12,6 +12,7 @@ CLASSES = {
     "host": "host",
     "message": "message",
     "pool": "pool",
+    "secret": "secret",
     "vm": "VM",
     "vm_guest_metrics": "VM_guest_metrics",
     "vm_metrics": "VM_metrics",

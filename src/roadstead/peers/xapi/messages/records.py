@@ -12,7 +12,7 @@ from typing import Any
 
 from roadstead.kit import text
 from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
-from roadstead.model.config_keys import PUBLISHED_KEYS, VM_KEYS
+from roadstead.model.config_keys import PUBLISHED_KEYS, TLS_SECRETS, VM_KEYS
 
 XapiObject = Mapping[str, Any]
 """One object's record, whole as XAPI sends it or reduced to `Fields`."""
@@ -28,10 +28,14 @@ ADDRESSES = 32
 TAGS = 256
 """How many tags of one VM are kept."""
 
+NO_UUID = "no uuid"
+"""What stands in the place of a value that should be the uuid of a secret, and is not."""
+
 _NULL = "OpaqueRef:NULL"
 _NEVER = datetime(1970, 1, 2, tzinfo=UTC)
 """XAPI says 1970 where it means never."""
 _ADDRESS_KEY = re.compile(r"([0-9]{1,4})/(?:(ip)|(ipv4|ipv6)/([0-9]{1,4}))", re.ASCII)
+_UUID = re.compile(r"[0-9a-f-]{36}", re.ASCII)
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -182,7 +186,16 @@ def _tags(snapshot: XapiObject) -> tuple[str, ...]:
 
 def _settings(snapshot: XapiObject) -> dict[str, str]:
     config = string_map(snapshot, "other_config")
-    return {key: text.cut(config[key], TEXT_BYTES) for key in VM_KEYS if key in config}
+    return {key: _setting(key, config[key]) for key in VM_KEYS if key in config}
+
+
+def _setting(key: str, value: str) -> str:
+    """Return what is kept of a value. People paste a private key where the uuid of its secret belongs: that is kept
+    nowhere, and so shown to nobody.
+    """
+    if key in TLS_SECRETS and value and not _UUID.fullmatch(value):
+        return NO_UUID
+    return text.cut(value, TEXT_BYTES)
 
 
 def _placed(announced: Mapping[str, str]) -> Iterator[tuple[bool, int, int, str]]:

@@ -5,6 +5,7 @@ answered with an HTML page of status 500; so is a body over 300 KiB. An XAPI err
 ``message`` is XAPI's code and whose ``data`` are its parameters; servers before API 2.8 give a plain list instead.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -81,6 +82,15 @@ def decode_listing(body: bytes) -> Answer:
     """
     result = _opened(body)
     return Answer(None, result) if isinstance(result, Failure) else Answer(_decoded(result, dict[str, Fields]))
+
+
+def decode_mentions(texts: Collection[str], body: bytes) -> Answer:
+    """Read which of ``texts`` (of ASCII) stand anywhere in the answer to any call, as a set. Raises `ValueError`."""
+    result = _opened(body)
+    if isinstance(result, Failure):
+        return Answer(None, result)
+    plain = bytes(result).replace(b"\\/", b"/")  # JSON may write a solidus either way
+    return Answer({text for text in texts if text.encode() in plain})
 
 
 def decode_events(body: bytes) -> EventBatch | Failure:

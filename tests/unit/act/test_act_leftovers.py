@@ -1,0 +1,222 @@
+"""What gone VMs leave behind: collected when it is certain, asked for no more often than needed, forgotten here too."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from roadstead.act.leftovers import AGAIN_SECONDS, RETRY_SECONDS, Leftovers
+from roadstead.act.memory import Memories, Met
+from roadstead.act.pool import PoolKeeper
+from roadstead.inventory.store import Store
+from roadstead.kit import tasks
+from roadstead.model import Gone, Pool, PoolId, Seen, Vm, VmId
+from roadstead.model.config_keys import TLS_CA_CERT, VM_MARK
+from roadstead.peers.database.client import Database
+from roadstead.peers.xapi.client import Secret
+from roadstead.plan.pins import Memory
+from tests.unit.fakes import records
+from tests.unit.fakes.databases import FakeDatabase
+from tests.unit.fakes.xapi import FakeXapi, small_pool
+
+pytestmark = pytest.mark.looptime
+UUID = "00000000-0000-4000-8000-00000000000a"
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+DELAY, LONG = 10.0, 30.0
+ONE, TWO = records.VM, VmId("vm-2")
+
+
+@dataclass
+class Desk:
+    """An inventory, a pool with secrets, and who looks after them."""
+
+    xapi: FakeXapi = field(default_factory=lambda: small_pool(2))
+    store: Store = field(default_factory=Store)
+    database: FakeDatabase = field(default_factory=FakeDatabase)
+    forgotten: list[str] = field(default_factory=list)
+    left_pool: list[str] = field(default_factory=list)
+    is_live: bool = True
+
+    def __post_init__(self) -> None:
+        self.memories = Memories(cast("Database", self.database))
+        keepers = {records.POOL: cast("PoolKeeper", self)}
+        self.leftovers = Leftovers(self.store, keepers, self.memories, self.forgotten.append, DELAY)
+
+    # what is asked of a keeper
+
+    id: PoolId = records.POOL
+
+    @property
+    def record(self) -> Pool:
+        return records.pool(live=self.is_live)
+
+    @property
+    def client(self) -> FakeXapi:
+        return self.xapi
+
+    @property
+    def outputs(self) -> "Desk":
+        return self
+
+    def left(self, vm: VmId) -> None:
+        self.left_pool.append(vm)
+
+    # what a test says
+
+    def see(self, *vms: Vm) -> None:
+        """The pool is live and has these VMs."""
+        self.store.apply(Seen(records.pool(live=True)), *(Seen(vm) for vm in vms))
+        for vm in vms:
+            self.leftovers.consider(vm.id)
+        self.leftovers.consider_pool(records.POOL)
+
+    def lose(self, vm: VmId = ONE) -> None:
+        """The VM is deleted."""
+        self.xapi.objects["vm"].pop(f"ref:{vm}", None)
+        self.store.apply(Gone("vm", vm))
+        self.leftovers.consider(vm)
+
+    def keep(self, uuid: str = UUID, marks: dict[str, str] | None = None, value: str = PEM) -> None:
+        """The pool has this secret."""
+        self.xapi.secrets[uuid] = Secret(uuid=uuid, value=value, marks={VM_MARK: ONE} if marks is None else marks)
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    """Two VMs of a live pool."""
+    desk = Desk()
+    async with _running(desk):
+        desk.see(records.vm(settings=records.MANAGED | {TLS_CA_CERT: UUID}), records.vm(TWO))
+        yield desk
+
+
+@asynccontextmanager
+async def _running(desk: Desk) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as group:
+        task = tasks.spawn(group, desk.leftovers.run(), "leftovers")
+        await asyncio.sleep(0)
+        yield
+        await tasks.stop(task)
+
+
+async def test_a_gone_vms_secret_is_collected_after_a_while(desk: Desk) -> None:
+    """Its value is not even read."""
+    desk.keep()
+    await asyncio.sleep(LONG)
+    assert UUID in desk.xapi.secrets
+    desk.lose()
+    await asyncio.sleep(DELAY / 2)
+    assert UUID in desk.xapi.secrets
+    await asyncio.sleep(DELAY)
+    assert desk.xapi.secrets == {}
+    assert "read_secret" not in desk.xapi.calls
+
+
+@pytest.mark.parametrize(("value", "stays"), [(PEM, False), ("a password", True)])
+async def test_of_unmarked_secrets_only_the_old_packs_go(desk: Desk, value: str, *, stays: bool) -> None:
+    """And only those that a key of the VM named."""
+    desk.keep(marks={}, value=value)
+    desk.keep("00000000-0000-4000-8000-00000000000b", marks={})
+    desk.lose()
+    await asyncio.sleep(LONG)
+    assert (UUID in desk.xapi.secrets) == stays
+    assert "00000000-0000-4000-8000-00000000000b" in desk.xapi.secrets
+
+
+async def test_what_is_named_still_is_looked_at_again_later(desk: Desk) -> None:
+    """Nothing tells us when a snapshot goes."""
+    desk.keep()
+    desk.xapi.put("vm", "ref:snapshot", {"uuid": "s", "other_config": {TLS_CA_CERT: UUID}})
+    desk.lose()
+    await asyncio.sleep(LONG)
+    assert UUID in desk.xapi.secrets
+    desk.xapi.drop("vm", "ref:snapshot")
+    await asyncio.sleep(AGAIN_SECONDS)
+    assert desk.xapi.secrets == {}
+
+
+async def test_a_pool_with_nothing_left_behind_is_asked_little(desk: Desk) -> None:
+    """For the marks of its secrets, once for all VMs that went; nothing is looked for then."""
+    for number in range(3, 9):
+        desk.see(records.vm(f"vm-{number}"))
+    for number in range(3, 9):
+        desk.lose(VmId(f"vm-{number}"))
+    await asyncio.sleep(LONG)
+    assert desk.xapi.calls == ["list_all secret"]
+
+
+@pytest.mark.parametrize(("code", "tries"), [("pool-not-permitted", 1), ("pool-timed-out", 3)])
+async def test_a_pool_that_refuses_is_left_alone_one_that_fails_is_asked_again(
+    desk: Desk, code: str, tries: int
+) -> None:
+    """Nothing goes in the meantime, neither there nor here."""
+    desk.keep()
+    await desk.memories.expect(records.POOL, ONE, " SHA256:said", None)
+    desk.xapi.fail("destroy_secret" if code == "pool-not-permitted" else "list_all", code)
+    desk.lose()
+    await asyncio.sleep(DELAY + 2.5 * RETRY_SECONDS)
+    assert UUID in desk.xapi.secrets
+    asked = [call for call in desk.xapi.calls if call == "list_all secret"]
+    assert len(asked) == tries
+    desk.xapi.fail("list_all", None)
+    desk.xapi.fail("destroy_secret", None)
+    if code == "pool-timed-out":
+        await asyncio.sleep(RETRY_SECONDS)
+        assert desk.xapi.secrets == {}
+
+
+async def test_a_pool_that_is_away_is_swept_when_it_is_back(desk: Desk) -> None:
+    """It is not asked while it is lost."""
+    desk.keep()
+    await asyncio.sleep(LONG)
+    desk.xapi.calls.clear()
+    desk.is_live = False
+    desk.store.apply(Seen(records.pool(live=False)))
+    desk.leftovers.consider_pool(records.POOL)
+    desk.lose()
+    await asyncio.sleep(LONG)
+    assert desk.xapi.calls == []
+    desk.is_live = True
+    desk.see()
+    await asyncio.sleep(LONG)
+    assert desk.xapi.secrets == {}
+
+
+async def test_a_vm_that_moved_keeps_its_secrets_where_they_are(desk: Desk) -> None:
+    """They go when it is in no pool that we know."""
+    desk.keep()
+    desk.store.apply(Seen(records.pool("pool-2", live=True)), Gone("vm", ONE), Seen(records.vm(pool="pool-2")))
+    desk.leftovers.consider(ONE)
+    await asyncio.sleep(LONG)
+    assert (desk.left_pool, desk.forgotten, list(desk.xapi.secrets)) == ([ONE], [], [UUID])
+    desk.lose()
+    await asyncio.sleep(LONG)
+    assert desk.xapi.secrets == {}
+
+
+async def test_what_is_remembered_of_a_gone_vm_is_forgotten(desk: Desk) -> None:
+    """At once what holds for this run, later its pin; that the pool's key opens it stays known."""
+    desk.memories.met(ONE, Met(records.POOL, "AAAApin", "SHA256:pool"))
+    desk.memories.met(TWO, Met(records.POOL, "AAAAtwo"))
+    desk.memories.note_winner(ONE, "192.0.2.1")
+    desk.memories.consent(ONE, "ssh-rsa SHA256:said")
+    desk.memories.accept_address(ONE)
+    desk.lose()
+    assert (desk.forgotten, desk.left_pool, desk.memories.winner(ONE)) == ([ONE], [ONE], None)
+    assert desk.memories.of(records.vm()) == Memory(last="AAAApin")
+    await asyncio.sleep(LONG)
+    assert desk.memories.of(records.vm()) == Memory()
+    assert set(desk.database.last) == {TWO}
+    assert desk.memories.opened_by("SHA256:pool") == {ONE}
+
+
+async def test_a_pin_that_a_template_carries_is_remembered(desk: Desk) -> None:
+    """So what is made from it is not taken for a VM with a pin of its own."""
+    desk.memories.met(ONE, Met(records.POOL, "AAAA/pin+="))
+    desk.xapi.put("vm", "ref:template", {"uuid": "t", "other_config": {records.HOST_KEY: "AAAA/pin+="}})
+    desk.lose()
+    await asyncio.sleep(LONG)
+    assert desk.memories.of(records.vm()).last == "AAAA/pin+="

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 from roadstead.act.guest import Guest, Opened, Services
+from roadstead.errors import LinkError
 from roadstead.kit import clocks, tasks
-from roadstead.model import Link, LinkState, PoolId, Seen, Snapshot, Vm, VmId, config_keys
+from roadstead.model import Link, LinkState, PoolId, Problem, Seen, Snapshot, Vm, VmId, config_keys
 from roadstead.peers.engine.client import EngineClient
-from roadstead.plan.access import OPENED_UNDER
+from roadstead.plan.access import OPENED_UNDER, flaw
 from roadstead.plan.addresses import Rules, refusal
 from roadstead.plan.links import wanted_state
 
@@ -141,14 +142,24 @@ class Links:
 
     def _say(self, vm: Vm, state: LinkState, heard: datetime | None) -> None:
         """Tell how a VM stands that has no keeper."""
-        link = vm.link
-        if link is not None and link.state is state:
-            return
-        if link is None and state is LinkState.UNMANAGED:
+        link, problem = vm.link, self._flaw(vm) if state is LinkState.UNMANAGED else None
+        known = (link.state, link.problem) if link is not None else (LinkState.UNMANAGED, None)
+        if known[0] is state and _cause(known[1]) == _cause(problem):
             return
         if heard is None and link is not None:
             heard = link.heard
-        self._services.tell([Seen(Link(vm=vm.id, state=state, since=clocks.now(), heard=heard))])
+        self._services.tell([Seen(Link(vm=vm.id, state=state, since=clocks.now(), heard=heard, problem=problem))])
+
+    def _flaw(self, vm: Vm) -> Problem | None:
+        error = flaw(vm)
+        if error is None:
+            return None
+        error = LinkError(error.code, **{**error.fields, **self._services.names(vm.id)})
+        return Problem(error.code, error.cause, error.remedy, clocks.now())
+
+
+def _cause(problem: Problem | None) -> str:
+    return problem.cause if problem is not None else ""
 
 
 def _circumstances(vm: Vm) -> tuple[object, ...]:

@@ -22,9 +22,9 @@ REACHING_A_GUEST = {
     ),
     "address-not-allowed": Code(
         409,
-        "None of the addresses that the VM announces ({addresses}) may be used: {reason}.",
+        "None of the addresses given for the VM ({addresses}) may be used: {reason}.",
         "Admit the network with `roadstead pool set {pool} --admit NETWORK` (`--only NETWORK` where the pool is held to"
-        " some), or set `roadstead-address` of the VM.",
+        " some), or correct `roadstead-address` of the VM.",
     ),
     "host-key-changed": Code(
         409,

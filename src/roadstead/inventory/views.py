@@ -144,8 +144,13 @@ def is_stale(vm: Vm) -> bool:
 
 
 def vm_problem(vm: Vm) -> Problem | None:
-    """Return what stands in the way of watching ``vm``; a VM that is off or not managed has no problem."""
-    if vm.link is None or vm_state(vm) in {LinkState.UNMANAGED, LinkState.OFF}:
+    """Return what stands in the way of watching ``vm``. A VM that is off has no problem; one that is not managed has
+    one only when it may be meant to be.
+    """
+    state = vm_state(vm)
+    if vm.link is None or state is LinkState.OFF:
+        return None
+    if state is LinkState.UNMANAGED and vm.link.state is not LinkState.UNMANAGED:
         return None
     return vm.link.problem
 

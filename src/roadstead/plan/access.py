@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from roadstead.errors import LinkError
 from roadstead.kit.text import brief
-from roadstead.model import Vm, config_keys
+from roadstead.model import Vm, canonical, config_keys
 
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -26,7 +26,9 @@ class Access:
     port: int
     socket: str
     address: str | None
-    """An address that the operator gave (``roadstead-address``), tried before all others; not yet judged."""
+    """An address that the operator gave (``roadstead-address``), tried before all others; whether it is
+    allowed is not yet judged.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,20 @@ class Defaults:
 
     user: str
     socket: str
+
+
+_MONITOR = frozenset({"", config_keys.ENABLED, config_keys.DISABLED})
+
+
+def flaw(vm: Vm) -> LinkError | None:
+    """Return what is wrong with how ``vm``, which is not managed, says so. Other clients take other values for a yes,
+    so whoever wrote one believes that the VM is managed.
+    """
+    value = vm.settings.get(config_keys.MONITOR, "")
+    if value in _MONITOR:
+        return None
+    reason = f"only {config_keys.ENABLED} and {config_keys.DISABLED} count, spelled like this"
+    return LinkError("setting-invalid", vm=vm.id, key=config_keys.MONITOR, value=brief(value), reason=reason)
 
 
 def access_of(vm: Vm, defaults: Defaults) -> Access:
@@ -49,8 +65,17 @@ def access_of(vm: Vm, defaults: Defaults) -> Access:
         user=_checked(vm, config_keys.USERNAME, defaults.user, _USER, "it is no user name"),
         port=_port(vm),
         socket=_socket(vm, defaults.socket),
-        address=vm.settings.get(config_keys.ADDRESS) or None,
+        address=_address(vm),
     )
+
+
+def _address(vm: Vm) -> str | None:
+    key = config_keys.ADDRESS
+    text = vm.settings.get(key) or None
+    if text is not None and canonical(text) is None:
+        reason = "it is no literal IP address (names are not looked up)"
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(text), reason=reason)
+    return text
 
 
 def _checked(vm: Vm, key: str, default: str, pattern: re.Pattern[str], reason: str) -> str:
@@ -64,7 +89,7 @@ def _socket(vm: Vm, default: str) -> str:
     key = config_keys.ENGINE_SOCKET
     path = _checked(vm, key, default, _SOCKET, "it is no plain absolute path")
     if len(path.encode()) > SOCKET_BYTES or ".." in path.split("/"):
-        reason = "it is too long or climbs with .."
+        reason = f"it climbs with .. or is longer than {SOCKET_BYTES} bytes"
         raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(path), reason=reason)
     return path
 

@@ -37,6 +37,9 @@ def candidates(vm: Vm, given: str | None, winner: str | None, rules: Rules) -> t
     texts = ([given] if given else []) + list(vm.addresses)
     if not texts:
         raise LinkError("no-address", vm=vm.id)
+    if given and (reason := refusal(given, rules)) is not None:
+        # Whoever set it wants this one called: another that works would hide that it is not.
+        raise LinkError("address-not-allowed", vm=vm.id, pool=vm.pool_name, addresses=given, reason=reason)
     allowed, reasons = [], []
     for text in texts:
         reason = refusal(text, rules)

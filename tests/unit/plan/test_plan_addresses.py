@@ -134,13 +134,19 @@ ANNOUNCED = ("2001:db8::2", "192.0.2.1", "2001:db8::1", "192.0.2.2")
         pytest.param("192.0.2.2", "192.0.2.2", "192.0.2.2 192.0.2.1 2001:db8::2 2001:db8::1", id="given-is-announced"),
         pytest.param("2001:DB8::1", None, "2001:db8::1 192.0.2.1 192.0.2.2 2001:db8::2", id="given-in-other-spelling"),
         pytest.param(None, "198.51.100.9", "192.0.2.1 192.0.2.2 2001:db8::2 2001:db8::1", id="winner-is-gone"),
-        pytest.param("127.0.0.1", None, "192.0.2.1 192.0.2.2 2001:db8::2 2001:db8::1", id="given-is-barred"),
     ],
 )
 def test_the_order_of_tries(given: str | None, winner: str | None, order: str) -> None:
     """The operator's address, the last winner, IPv4, IPv6; each once, in the order of the VIFs."""
     vm = records.vm(addresses=ANNOUNCED)
     assert candidates(vm, given, winner, RULES) == tuple(order.split())
+
+
+def test_a_given_address_that_is_barred_is_said() -> None:
+    """Whoever set it wants that one called: others that would do do not hide it."""
+    with pytest.raises(LinkError) as caught:
+        candidates(records.vm(addresses=ANNOUNCED), "127.0.0.1", None, RULES)
+    assert (caught.value.code, caught.value.fields["addresses"]) == ("address-not-allowed", "127.0.0.1")
 
 
 def test_a_given_address_is_enough() -> None:

@@ -32,6 +32,11 @@ class Alerts:
         """The bodies of each VM's alerts by their references."""
         self._workers: Workers[VmId] = Workers("alerts", self._work, count=WORKERS, retry=RETRY_SECONDS)
 
+    @property
+    def known(self) -> set[VmId]:
+        """The VMs about which there are alerts, as far as we know."""
+        return set(self._held)
+
     async def run(self) -> None:
         """Raise and clear until cancelled."""
         await self._workers.run()

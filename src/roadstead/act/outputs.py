@@ -54,12 +54,18 @@ class Outputs:
         self._publisher.left(vm)
         self._alerts.consider(vm)
 
-    def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
-        """The pool holds these published values of VMs, by their digests."""
+    def published(self, digests: Mapping[VmId, Mapping[str, str]], *, complete: bool = False) -> None:
+        """The pool holds these published values of VMs, by their digests; when that is ``complete``, no others."""
+        for vm in self._publisher.known - digests.keys() if complete else ():
+            self._publisher.held(vm, {})
         for vm, held in digests.items():
             self._publisher.held(vm, held)
 
-    def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
-        """The pool holds these alerts about VMs: their bodies by their references."""
+    def alerted(self, bodies: Mapping[VmId, Mapping[str, str]], *, complete: bool = False) -> None:
+        """The pool holds these alerts about VMs: their bodies by their references; when that is ``complete``, no
+        others.
+        """
+        for vm in self._alerts.known - bodies.keys() if complete else ():
+            self._alerts.held(vm, {})
         for vm, held in bodies.items():
             self._alerts.held(vm, held)

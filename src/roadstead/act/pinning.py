@@ -59,6 +59,14 @@ class PinWriter:
         else:
             self._reconnect(vm_id)
 
+    def consider_pool(self, pool: PoolId) -> None:
+        """``pool`` changed: it may take now what it did not before."""
+        record = self._snapshot.pools.get(pool)
+        if record is not None and record.live and record.problem is None:
+            for vm in self._signed_in:
+                if vm in self._snapshot.vms and self._snapshot.vms[vm].pool == pool:
+                    self._workers.add(vm)
+
     def forget(self, vm: VmId) -> None:
         """``vm`` is gone."""
         self._signed_in.discard(vm)

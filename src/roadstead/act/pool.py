@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from roadstead.act.config import PoolConfig
 from roadstead.act.keys import PoolKeys
 from roadstead.act.outputs import Outputs
+from roadstead.act.trials import Trials
 from roadstead.errors import InputError, PeerError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
@@ -21,6 +23,9 @@ from roadstead.settings.schema import PoolSettings
 from roadstead.watch.pool import PoolWatcher
 
 log = structlog.get_logger()
+
+RIGHTS_LIMIT_SECONDS = 3600.0
+"""The longest pause before a new sign-in that is to bring a right, where the same is denied again and again."""
 Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
 
@@ -67,6 +72,10 @@ class PoolKeeper:
         self._wake = asyncio.Event()
         self._settled = asyncio.Event()
         self._heard = stored.as_of
+        self._lack: Problem | None = None
+        """What our account may not do there, although the pool can be followed."""
+        self._is_complete = False
+        """Whether what is told of published values and alerts next is all that the pool holds."""
 
     @property
     def record(self) -> Pool:
@@ -96,6 +105,7 @@ class PoolKeeper:
             async with asyncio.TaskGroup() as group:
                 tasks.spawn(group, self.config.run(), f"sync of pool {self.id}")
                 tasks.spawn(group, self.outputs.run(), f"outputs of pool {self.id}")
+                tasks.spawn(group, self._follow_rights(), f"rights in pool {self.id}")
                 await keep(self._attempt, pace=pace, report=self, wake=self._wake, steady_seconds=steady)
         finally:
             self._settled.set()
@@ -112,6 +122,32 @@ class PoolKeeper:
         except InputError as error:  # what was stored, or the pool said, makes no sense: that is this pool's trouble
             raise unusable(self._record.name, error) from error
 
+    async def _follow_rights(self) -> None:
+        """Say what the account may not do, and look now and then whether it may by now: a role counts from the next
+        sign-in on. That is made when it helps, and less and less often when the same is denied again.
+        """
+        limit = self._settings.retry_limit_seconds
+        pace = Backoff(limit, max(limit, RIGHTS_LIMIT_SECONDS))
+        while True:
+            call = await self.client.wait_denied()
+            log.warning("pool account lacks a right", pool=self.id, name=self._record.name, call=call)
+            error = PoolError("pool-not-permitted", call=call, pool=self._record.name)
+            self._lack = Problem(error.code, error.cause, error.remedy, clocks.now())
+            if self._record.live:
+                self._say(replace(self._record, problem=self._lack))
+            await asyncio.sleep(pace.delay())
+            await self._permitted(limit)
+            self._lack = None
+            with suppress(PoolError):  # who watches the pool says what is wrong with it
+                await self.client.open()
+
+    async def _permitted(self, seconds: float) -> None:
+        """Ask every so many ``seconds``, with sessions of their own, until the account may do our work."""
+        while True:
+            if await Trials(self._settings).is_permitted(self.client.address):
+                return
+            await asyncio.sleep(seconds)
+
     # ---- what the watcher says
 
     def heard(self) -> None:
@@ -122,6 +158,7 @@ class PoolKeeper:
         """A complete listing came: the pool is live."""
         self._events.adopt(self.id, _pins(facts))
         self._healthy()
+        self._is_complete = True
         self._take(facts, pool, hosts)
         await self.certified()
 
@@ -132,11 +169,12 @@ class PoolKeeper:
 
     def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
         """The pool holds other published values than before."""
-        self.outputs.published(digests)
+        self.outputs.published(digests, complete=self._is_complete)
 
     def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
         """The pool holds other alerts than before."""
-        self.outputs.alerted(bodies)
+        self.outputs.alerted(bodies, complete=self._is_complete)
+        self._is_complete = False
 
     async def certified(self) -> None:
         """The pool's name, its hosts or their certificates may be others: they are read, and kept."""
@@ -148,6 +186,8 @@ class PoolKeeper:
         self._record = pool
         self._addresses = frozenset(text for host in hosts if (text := canonical(host.address)))
         self._events.tell(facts)
+        if self._lack is not None:
+            self._say(replace(pool, problem=self._lack))
         self._settled.set()
         return before != (pool.name, self._addresses)
 

@@ -45,6 +45,11 @@ class Publisher:
         """VMs that were written to a moment ago, and are looked at again when they may be written to again."""
         self.writes = 0
 
+    @property
+    def known(self) -> set[VmId]:
+        """The VMs of which something stands in the pool, as far as we know."""
+        return set(self._held)
+
     async def run(self) -> None:
         """Publish until cancelled."""
         await self._workers.run()

@@ -108,6 +108,18 @@ class Trials:
         name = string(snapshot, "name_label") or parse_url(address.url).host
         return address, Pool(id=id, name=name, url=address.url, as_of=clocks.now())
 
+    async def is_permitted(self, address: PoolAddress) -> bool:
+        """Whether an account that signs in now may do our work."""
+        client = XapiClient(address, self._settings)
+        try:
+            await client.open()
+            await client.call(NEEDS_OPERATOR)
+        except PoolError:
+            return False
+        finally:
+            await client.close()
+        return True
+
     async def steps(self, address: PoolAddress) -> list[Step]:
         """Sign in, do once what needs each right, sign out; tell how each step went."""
         client = XapiClient(address, self._settings)

@@ -107,6 +107,7 @@ class Core:
                     outputs.consider(VmId(change.id))
             elif change.kind == "pool":
                 self._leftovers.consider_pool(PoolId(change.id))
+                self._pins.consider_pool(PoolId(change.id))
             elif change.kind == "container":
                 vm, _ = split_container_id(ContainerId(change.id))
                 for outputs in self._outputs_of(vm):

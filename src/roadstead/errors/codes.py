@@ -233,7 +233,8 @@ POOLS = {
     "pool-not-permitted": Code(
         403,
         "The pool account may not call {call}.",
-        "Give the account the role pool-operator (`xe subject-role-add uuid=SUBJECT role-name=pool-operator`).",
+        "Give the account the role pool-operator (`xe subject-role-add uuid=SUBJECT role-name=pool-operator`);"
+        " for a pool that is known that is noticed in about a minute.",
     ),
     "pool-other-answers": Code(
         409,

@@ -75,6 +75,8 @@ class FakeXapi:
     failing: dict[str, RoadsteadError] = field(default_factory=dict)
     """What methods raise, by name."""
     is_open: bool = False
+    denied: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    """Calls that the account may not make."""
 
     def __post_init__(self) -> None:
         self._log: list[tuple[str, str]] = []
@@ -109,6 +111,9 @@ class FakeXapi:
     async def open(self) -> None:
         self._called("open")
         self.is_open = True
+
+    async def wait_denied(self) -> str:
+        return await self.denied.get()
 
     async def close(self) -> None:
         self.calls.append("close")

@@ -103,6 +103,10 @@ class XapiClient:
         """Sign out (within `session.LOGOUT_SECONDS`) and end all connections. Never fails."""
         await self._session.close()
 
+    async def wait_denied(self) -> str:
+        """Wait until the account was not allowed a call, and return which; one at a time may wait."""
+        return await self._session.wait_denied()
+
     async def call(self, method: str, *params: Any, seconds: float | None = None) -> Any:
         """Call ``method`` (``VM.get_all``) with our session before ``params``; strings are cleaned.
 

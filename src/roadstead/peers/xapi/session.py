@@ -63,6 +63,8 @@ class Session:
         self._renewing = asyncio.Lock()
         self._stream: str | None = None
         self._number = 0
+        self._denied: asyncio.Future[str] | None = None
+        """Who wants to know of a call that the account may not make."""
 
     @property
     def endpoint(self) -> Endpoint:
@@ -96,6 +98,11 @@ class Session:
             wire, self._wire = self._wire, None
             if wire is not None:
                 await wire.close()
+
+    async def wait_denied(self) -> str:
+        """Wait until the account was not allowed a call, and return which: roles are read at the sign-in."""
+        self._denied = asyncio.get_running_loop().create_future()
+        return await self._denied
 
     def trust(self, address: PoolAddress) -> None:
         """From now on use ``address`` (same pool, same user): new members and fingerprints count at once."""
@@ -278,7 +285,10 @@ class Session:
 
     def _refused(self, failure: messages.Failure, method: str) -> PoolError:
         address = self.address
-        return faults.refused(failure, call=method, address=self.endpoint.shown, user=address.user, pool=address.name)
+        error = faults.refused(failure, call=method, address=self.endpoint.shown, user=address.user, pool=address.name)
+        if error.code == "pool-not-permitted" and self._denied is not None and not self._denied.done():
+            self._denied.set_result(method)
+        return error
 
     def _invalid(self, endpoint: Endpoint, reason: str, method: str = _LOGIN) -> PoolError:
         return faults.answer_invalid(endpoint.shown, self.address.name, method, reason)

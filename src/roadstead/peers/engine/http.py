@@ -21,6 +21,8 @@ from roadstead.settings.schema import EngineSettings
 
 FREE_BYTES = 2**16
 """What an answer may bring before it asks the process's budget for room."""
+PLAIN = "identity"
+"""The one content coding that is taken: what is compressed small may be of any size."""
 NOTHING = 204
 NOT_MODIFIED = 304
 FINAL = 200
@@ -130,6 +132,8 @@ class Reader:
             return
         if self._barren > 2 * self._bound:
             self.fault = "its headers are too large"
+        if self.headers.get("content-encoding", PLAIN).lower() != PLAIN:
+            self.fault = "it is compressed, which nobody asked for"
         self._barren = 0
         self.status = status
 

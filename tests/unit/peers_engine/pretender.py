@@ -68,6 +68,8 @@ class Pretender:
             return answer(json.dumps(said).encode())
         if path == "/info":
             return answer(json.dumps({"Containers": len(self.entries), "OperatingSystem": "Debian"}).encode())
+        if path.startswith("/containers/") and path.count("/") > 2:
+            return answer(b"{}")
         wanted = json.loads(query.get("filters", "{}")).get("id")
         chosen = [entry for entry in self.entries if not wanted or entry["Id"] in wanted]
         return answer(json.dumps(chosen[: int(query.get("limit", "1000000"))]).encode())

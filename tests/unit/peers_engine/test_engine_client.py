@@ -223,6 +223,19 @@ async def test_answers_of_another_shape_are_refused(path: str, body: bytes) -> N
     assert caught.value.code == "engine-answer-invalid"
 
 
+@pytest.mark.parametrize("body", [b"9", b"[{}]", b"", b"null", b'{"a":' * 100])
+async def test_an_inspection_that_is_no_object_is_refused(body: bytes) -> None:
+    """Clients that are given it take it apart by its names."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    engine.answers[f"/containers/{ONE}/json"] = answer(body)
+
+    with pytest.raises(EngineError) as caught:
+        await client.inspect(ONE)
+    assert caught.value.code == "engine-answer-invalid"
+
+
 async def _introduced_and_listed(client: EngineClient) -> None:
     await client.hello()
     await client.containers()

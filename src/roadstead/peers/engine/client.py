@@ -17,7 +17,7 @@ from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
 from roadstead.peers.engine.messages import containers, processes, versions
 from roadstead.peers.engine.messages.events import ACTIONS
-from roadstead.peers.engine.messages.guarded import check_depth, invalid
+from roadstead.peers.engine.messages.guarded import check_object, invalid
 from roadstead.settings.schema import EngineSettings
 
 NOT_FOUND = 404
@@ -121,7 +121,7 @@ class EngineClient:
     async def inspect(self, engine_id: str) -> bytes:
         """Return everything the engine knows of a container, as the JSON it sent; untrusted, but bounded."""
         answer = await self._get(f"{self._version}/containers/{_part(engine_id)}/json")
-        check_depth(answer.body, self._settings.json_depth)
+        check_object(answer.body, self._settings.json_depth)
         return answer.body
 
     async def top(self, engine_id: str) -> processes.Top:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from roadstead.errors import EngineError
+from roadstead.lab.guests import hostile
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 from roadstead.lab.guests.profiles import PROFILES
@@ -23,6 +25,7 @@ from tests.contract.links_contract import engine_client
 
 SPOKEN = sorted(name for name in PROFILES if name != "docker-1.11")
 NO_LISTS = {"invalid-json", "not-a-list", "deep-nesting"}
+STREAMED = {"large-body", "ten-gigabytes", "endless-text", "endless-list", "many-containers"}
 SETTINGS = EngineSettings(answer_bytes=2**20, events_per_second=200)
 
 
@@ -92,15 +95,53 @@ async def test_an_engine_too_old_is_unsupported(tmp_path: Path) -> None:
         ("cut-answers", "engine-down"),
         ("server-errors", "engine-refused"),
         ("old-api", "engine-unsupported"),
+        ("endless-announcements", "engine-answer-invalid"),
+        ("endless-chunks", "engine-answer-invalid"),
+        ("endless-chunk-line", "engine-answer-invalid"),
+        ("compressed", "engine-answer-invalid"),
+        ("redirects", "engine-refused"),
+        ("upgrades", "engine-answer-invalid"),
+        ("one-byte-answers", "engine-down"),
     ],
 )
 async def test_an_engine_that_talks_nonsense_is_told(tmp_path: Path, fault: str, code: str) -> None:
-    """Each kind of nonsense has its code, and ends in time."""
-    async with _engine(tmp_path, settings=EngineSettings(answer_seconds=0.5)) as (guest, client):
+    """Each kind of nonsense has its code, ends in time, and takes no more memory than the bounds allow."""
+    settings = EngineSettings(answer_bytes=2**16, answer_seconds=0.5)
+    async with _engine(tmp_path, settings=settings) as (guest, client):
         await guest.misbehave(fault)
-        with pytest.raises(EngineError) as caught:
+        with _memory(2**21), pytest.raises(EngineError) as caught:
             await client.hello()
         assert caught.value.code == code
+
+
+def test_every_nonsense_is_told() -> None:
+    """No misbehaviour of engines is without its code; one that lives in another century is no fault."""
+    (mark,) = test_an_engine_that_talks_nonsense_is_told.pytestmark  # type: ignore[attr-defined]
+
+    assert {fault for fault, _ in mark.args[1]} | {"odd-clock"} == set(_of(Layer.ENGINE))
+
+
+async def test_an_engine_may_live_in_another_century(tmp_path: Path) -> None:
+    """Its clock is its own: it is asked for events since then, and what it dates is left undated."""
+    async with _engine(tmp_path) as (guest, client):
+        await guest.misbehave("odd-clock")
+        hello = await client.hello()
+        assert hello.date == hostile.YEAR_1601
+        async with client.events(hello.date):
+            assert len((await client.containers()).containers) == 6
+
+
+@contextlib.contextmanager
+def _memory(limit: int) -> Iterator[None]:
+    """Fail when Python, the guest in it included, comes to hold more than ``limit`` bytes beyond what it held."""
+    tracemalloc.start()
+    try:
+        held, _ = tracemalloc.get_traced_memory()
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - held < limit
 
 
 @pytest.mark.parametrize("fault", _of(Layer.LIST))
@@ -114,7 +155,9 @@ async def test_no_list_does_harm(tmp_path: Path, fault: str) -> None:
                 await client.containers()
             assert caught.value.code == "engine-answer-invalid"
         else:
-            listing = await client.containers()
+            # The guest itself keeps what it says at once.
+            with _memory(10 * SETTINGS.answer_bytes) if fault in STREAMED else contextlib.nullcontext():
+                listing = await client.containers()
             assert len(msgspec.json.encode(listing.containers)) < SETTINGS.kept_bytes
             assert len(listing.containers) == len({record.id for record in listing.containers})
             assert listing.hidden == listing.total - len(listing.containers)

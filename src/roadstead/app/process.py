@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from itertools import count
 
 import structlog
+from structlog.typing import EventDict
 
+from roadstead.kit.text import terminal_clean
 from roadstead.settings.schema import RuntimeSettings
 
 FILES_NEEDED = 4096
@@ -95,6 +97,29 @@ class Pauses:
             self._recent.append((now, seconds))
 
 
+def harmless(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Return the entry of a log with nothing in it that could command the terminal of whoever reads it: names of VMs,
+    pools' and engines' words may stand in it.
+    """
+    return {key: _harmless(key, value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+class HarmlessFormatter(logging.Formatter):
+    """The same for what libraries log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the whole text of ``record``."""
+        return _harmless_lines(super().format(record))
+
+
+def _harmless(key: str, value: str) -> str:
+    return _harmless_lines(value) if key == "exception" else terminal_clean(value)
+
+
+def _harmless_lines(text: str) -> str:
+    return "\n".join(map(terminal_clean, text.split("\n")))
+
+
 def start_logging(settings: RuntimeSettings) -> None:
     """Log to standard error: lines for people on a terminal, JSON otherwise (or as the settings say)."""
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
@@ -106,11 +131,14 @@ def start_logging(settings: RuntimeSettings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            harmless,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(HarmlessFormatter("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)

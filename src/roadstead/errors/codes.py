@@ -149,6 +149,9 @@ REACHING_A_GUEST = {
 }
 
 REACHING_AN_ENGINE = {
+    "container-not-running": Code(
+        409, "The container is {state}: no processes run in it.", "Start it with `roadstead start`, then ask again."
+    ),
     "engine-answer-invalid": Code(
         502,
         "The engine gave an answer that no container engine gives: {reason}.",

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -30,6 +31,22 @@ log = structlog.get_logger()
 log.debug("a detail")
 log.warning("guest lost", vm="web")
 logging.getLogger("asyncssh").error("a library's chatter")
+"""
+
+ESCAPE = """
+import logging
+import structlog
+from roadstead.app.process import start_logging
+from roadstead.settings.schema import RuntimeSettings
+start_logging(RuntimeSettings(log_level="info", log_format="text"))
+said = "web\\x1b]0;owned\\x07\\x1b[2J\\nwarning forged\\u202e"
+log = structlog.get_logger()
+log.warning(said, vm=said)
+logging.getLogger("asyncio").error("%s", said)
+try:
+    raise ValueError(said)
+except ValueError:
+    log.exception("failed")
 """
 
 
@@ -148,3 +165,12 @@ def test_pauses_are_measured() -> None:
         pauses.close()
     gc.collect()
     assert pauses.statistics()["collections"] == told["collections"]
+
+
+def test_nothing_in_a_log_commands_a_terminal() -> None:
+    """Neither in our own lines nor in libraries', nor in a failure's text; and no value begins a line of its own."""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", _run(ESCAPE).stderr).splitlines()
+
+    assert all(line.isprintable() for line in lines)
+    assert [line for line in lines[:2] if line.startswith("warning")] == []
+    assert sum("owned" in line for line in lines) >= 3

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,30 @@ async def _babbles(reader: asyncio.StreamReader) -> bool:
     return not any(line.startswith(b"SSH-") for line in lines)
 
 
+async def _drips_a_banner(reader: asyncio.StreamReader) -> bool:
+    return len(await reader.read(100)) == 1
+
+
+async def _has_no_line(reader: asyncio.StreamReader) -> bool:
+    return b"\n" not in await reader.readexactly(20_000)
+
+
+async def _says_a_banner_alone(reader: asyncio.StreamReader) -> bool:
+    return (await reader.readline()).startswith(b"SSH-2.0-") and await _says_nothing(reader)
+
+
+async def _shakes_no_hand(reader: asyncio.StreamReader) -> bool:
+    return not (await reader.readline()).isascii() and len(await reader.readexactly(1000)) == 1000
+
+
 CONNECTS: dict[str, Callable[[asyncio.StreamReader], Awaitable[bool]]] = {
     "close-before-banner": _closes,
     "banner-never-comes": _says_nothing,
     "banner-garbage": _babbles,
+    "banner-drips": _drips_a_banner,
+    "banner-endless-line": _has_no_line,
+    "handshake-never-ends": _says_a_banner_alone,
+    "handshake-garbage": _shakes_no_hand,
 }
 
 
@@ -142,13 +163,34 @@ async def test_connections_go_wrong_before_the_banner(guest: SimulatedGuest, nam
 # Signing in and host keys
 
 
-async def test_a_sign_in_that_never_ends_is_not_answered(guest: SimulatedGuest) -> None:
-    """The client is left waiting after it offered its key."""
-    await guest.misbehave("sign-in-never-ends")
+@pytest.mark.parametrize("name", ["sign-in-never-ends", "sign-in-babbles"])
+async def test_a_sign_in_that_never_ends_is_not_answered(guest: SimulatedGuest, name: str) -> None:
+    """The client is left waiting after it offered its key, with or without texts to read meanwhile."""
+    await guest.misbehave(name)
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(5 * WAIT_SECONDS):
             await connect(guest)
+
+
+async def test_a_guest_may_babble_on_its_connection(guest: SimulatedGuest) -> None:
+    """Its engine answers among the messages that are to be ignored."""
+    await guest.misbehave("link-babbles")
+    async with connect(guest) as connection:
+        assert await dial(connection) == OK
+
+
+async def test_a_request_may_go_unread(guest: SimulatedGuest) -> None:
+    """The stream opens, and takes no more than a byte."""
+    await guest.misbehave("request-unread")
+    async with connect(guest) as connection:
+        reader, writer = await connection.open_unix_connection(SOCKET)
+        writer.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                await reader.read(1)
+        assert writer.get_extra_info("connection") is connection
+        connection.abort()
 
 
 async def test_a_guest_that_hangs_keeps_its_connections(guest: SimulatedGuest) -> None:
@@ -364,6 +406,44 @@ async def _is_too_old(client: Raw) -> None:
     assert (await client.head()).startswith(b"HTTP/1.1 400 ")
 
 
+async def _announces_for_ever(client: Raw) -> None:
+    assert set((await client.reader.readexactly(25 * 100)).splitlines()) == {b"HTTP/1.1 100 Continue", b""}
+
+
+async def _chunks_for_ever(client: Raw) -> None:
+    await client.head()
+    assert [await client.chunk() for _ in range(1000)] == [b" "] * 1000
+
+
+async def _never_ends_a_chunk_line(client: Raw) -> None:
+    await client.head()
+    assert b"\n" not in await client.reader.readexactly(1024 * 1024)
+
+
+async def _is_a_bomb(client: Raw) -> None:
+    assert b"Content-Encoding: gzip" in await client.head()
+    packed = b"".join([await client.chunk() for _ in range(20)])
+    assert zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, 2**22) == bytes(2**22)
+
+
+async def _is_elsewhere(client: Raw) -> None:
+    head = await client.head()
+    assert head.startswith(b"HTTP/1.1 307 ")
+    assert b"Location: http://169.254.169.254/" in head
+
+
+async def _switches(client: Raw) -> None:
+    assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def _is_one_byte(client: Raw) -> None:
+    assert await client.reader.read() == b"H"
+
+
+async def _is_old(client: Raw) -> None:
+    assert b" Jan 1601 " in await client.head()
+
+
 ANSWERS: dict[str, Callable[[Raw], Awaitable[None]]] = {
     "silence": _no_answer,
     "drip": _drips,
@@ -373,6 +453,14 @@ ANSWERS: dict[str, Callable[[Raw], Awaitable[None]]] = {
     "cut-answers": _is_cut,
     "server-errors": _is_an_error,
     "old-api": _is_too_old,
+    "endless-announcements": _announces_for_ever,
+    "endless-chunks": _chunks_for_ever,
+    "endless-chunk-line": _never_ends_a_chunk_line,
+    "compressed": _is_a_bomb,
+    "redirects": _is_elsewhere,
+    "upgrades": _switches,
+    "one-byte-answers": _is_one_byte,
+    "odd-clock": _is_old,
 }
 
 
@@ -401,6 +489,11 @@ def _fails(body: bytes) -> bool:
     return False
 
 
+def _years(body: bytes) -> set[int]:
+    return {entry["Created"] for entry in _entries(body)}
+
+
+ENDLESS = {"endless-list", "endless-text", "ten-gigabytes"}
 LISTS: dict[str, Callable[[bytes], bool]] = {
     "invalid-json": _fails,
     "not-a-list": lambda body: isinstance(json.loads(body), dict),
@@ -413,11 +506,14 @@ LISTS: dict[str, Callable[[bytes], bool]] = {
     "duplicate-ids": lambda body: len(_entries(body)) == 2 * len({entry["Id"] for entry in _entries(body)}) == 6,
     "markup-names": lambda body: all("<script>" in entry["Names"][0] for entry in _entries(body)),
     "terminal-names": lambda body: all("\x1b[2J" in entry["Names"][0] for entry in _entries(body)),
+    "no-numbers": lambda body: b":NaN" in body and _fails(body),
+    "odd-ids": lambda body: len(_entries(body)) == 3 + len(hostile.ODD_IDS),
+    "odd-times": lambda body: {hostile.YEAR_1601, hostile.YEAR_9999} < _years(body),
     "huge-names": lambda body: all(len(entry["Names"][0]) > hostile.HUGE_NAME_BYTES for entry in _entries(body)),
 }
 
 
-@pytest.mark.parametrize("name", [name for name in of(Layer.LIST) if name != "endless-list"])
+@pytest.mark.parametrize("name", [name for name in of(Layer.LIST) if name not in ENDLESS])
 async def test_lists_go_wrong_and_other_answers_do_not(guest: SimulatedGuest, tmp_path: Path, name: str) -> None:
     """What a client gets as a list; `/version` stays in order."""
     await guest.misbehave(name)
@@ -438,6 +534,16 @@ async def test_a_list_can_go_on_for_ever(guest: SimulatedGuest, tmp_path: Path) 
         entries = [json.loads((await client.chunk()).rstrip(b",")) for _ in range(500)]
 
     assert len({entry["Id"] for entry in entries}) == 500
+
+
+@pytest.mark.parametrize(("name", "head"), [("endless-text", b"chunked"), ("ten-gigabytes", b"10000000000")])
+async def test_a_list_may_be_no_end_of_bytes(guest: SimulatedGuest, tmp_path: Path, name: str, head: bytes) -> None:
+    """One name, or blanks with a length: they come as long as they are read."""
+    await guest.misbehave(name)
+    async with raw(guest, tmp_path) as client:
+        client.ask("/v1.41/containers/json?all=1")
+        assert head in await client.head()
+        assert len(await client.reader.readexactly(4 * 1024 * 1024)) == 4 * 1024 * 1024
 
 
 # Events
@@ -471,12 +577,23 @@ async def _ends_at_once(client: Raw, _guest: SimulatedGuest) -> None:
     assert await client.reader.read() == b""
 
 
+async def _has_odd_ids(client: Raw, _guest: SimulatedGuest) -> None:
+    assert tuple([json.loads(await client.chunk())["Actor"]["ID"] for _ in hostile.ODD_IDS]) == hostile.ODD_IDS
+
+
+async def _has_odd_times(client: Raw, _guest: SimulatedGuest) -> None:
+    times = [json.loads(await client.chunk())["time"] for _ in range(3)]
+    assert times == [hostile.YEAR_1601, hostile.YEAR_9999, 2**62]
+
+
 EVENTS: dict[str, Callable[[Raw, SimulatedGuest], Awaitable[None]]] = {
     "unknown-containers": _strangers,
     "event-flood": _floods,
     "event-garbage": _is_no_json,
     "event-huge": _is_huge,
     "event-wrong-types": _has_wrong_types,
+    "event-odd-ids": _has_odd_ids,
+    "event-odd-times": _has_odd_times,
     "events-cut": _ends_at_once,
 }
 

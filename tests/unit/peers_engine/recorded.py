@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 RECORDINGS = Path(__file__).parents[2] / "data" / "engine"
+LIST = "/containers/json?all=1 "
+TOP = "/containers/web1/top HTTP/1.0 200 OK "
+STOPPED = "top stopped "
+STATUS = re.compile(r"^(/v[0-9.]+|[a-z ]+?)(?:/version HTTP/1.0)? \(?(\d{3})\b", re.MULTILINE)
 ENGINES = tuple(sorted(path.stem for path in RECORDINGS.glob("*.txt")))
 
 
@@ -28,6 +32,16 @@ class Recorded:
     """``unversioned`` and ``v1.41``: the events as an engine sends them, with full ids and times."""
     refusals: list[tuple[int, bytes]]
     """Status and body of what was refused."""
+    keys: frozenset[str]
+    """Names of the fields of a list's entry."""
+    top: bytes
+    """Processes of the running container."""
+    top_stopped: tuple[int, bytes]
+    """Status and body of the same question when it was stopped."""
+    statuses: dict[str, str]
+    """Status lines: of ``/version`` by the version in the path, of the script's steps by their name."""
+    content_types: dict[str, str]
+    """Of both streams of events."""
 
 
 def recorded(name: str) -> Recorded:
@@ -43,6 +57,13 @@ def recorded(name: str) -> Recorded:
         paused=(state, status),
         streams=_streams(lines),
         refusals=[each for each in map(ast.literal_eval, bodies) if each[0] >= 400],
+        keys=frozenset(ast.literal_eval(next(line for line in lines if line.startswith(LIST)).partition(" keys ")[2])),
+        top=ast.literal_eval(next(line for line in lines if line.startswith(TOP)).removeprefix(TOP)),
+        top_stopped=ast.literal_eval(next(line for line in lines if line.startswith(STOPPED)).removeprefix(STOPPED)),
+        statuses=dict(STATUS.findall("\n".join(lines))),
+        content_types=dict(
+            re.findall(r"^EVENTS (\S+) .*Content-Type: (\S+) ", "\n".join(lines), re.MULTILINE),
+        ),
     )
 
 

@@ -4,81 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from collections.abc import Sequence
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from roadstead.errors import EngineError
 from roadstead.kit.gates import Budget
-from roadstead.model import VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.engine.messages.events import ACTIONS
 from roadstead.settings.schema import EngineSettings
-from tests.unit.peers_engine.scripted import Piece, ScriptedLink, answer
-
-SETTINGS = EngineSettings(answer_bytes=2**16, containers=64)
-
-
-class Pretender:
-    """An engine of some version with some containers; counts what it was asked."""
-
-    def __init__(self, *, newest: str = "1.51", oldest: str = "1.24", server: str = "Docker/28 (linux)") -> None:
-        self.newest = newest
-        self.oldest = oldest
-        self.server = server
-        self.entries: list[dict[str, Any]] = [_entry(number) for number in range(3)]
-        self.answers: dict[str, bytes] = {}
-        self.silent: set[str] = set()
-        self.delays: dict[str, float] = {}
-        self.asked: list[str] = []
-        self.link = ScriptedLink(self._script)
-
-    def client(self, settings: EngineSettings = SETTINGS, budget: Budget | None = None) -> EngineClient:
-        return EngineClient(self.link, VmId("vm-1"), settings, budget or Budget(2**24, 2**23))
-
-    def _script(self, number: int, data: bytes) -> Sequence[Piece]:
-        said: list[Piece] = []
-        for each in data.decode().removesuffix("\r\n\r\n").split("\r\n\r\n"):
-            answers = self._answers_to(number, each)
-            if not answers:
-                break  # whoever asks behind it waits for it
-            said += answers
-        return said
-
-    def _answers_to(self, number: int, text: str) -> Sequence[Piece]:
-        method, target = text.split()[:2]
-        self.asked.append(f"{method} {target}")
-        path = re.sub(r"^/v[0-9.]+", "", urlsplit(target).path)
-        if path in self.silent:
-            return []
-        if path in self.delays:
-            stream = self.link.streams[number]
-            asyncio.get_running_loop().call_later(self.delays[path], stream.say, self.answers[path])
-            return []
-        if path in self.answers:
-            return [self.answers[path]]
-        query = {key: values[0] for key, values in parse_qs(urlsplit(target).query).items()}
-        return [self._answer(path, query)]
-
-    def _answer(self, path: str, query: dict[str, str]) -> bytes:
-        if path == "/_ping":
-            date = "Date: Mon, 23 Nov 2026 08:27:21 GMT"
-            return answer(b"OK", 200, f"Api-Version: {self.newest}", f"Server: {self.server}", date)
-        if path == "/version":
-            said = {"Version": "28", "ApiVersion": self.newest, "MinAPIVersion": self.oldest}
-            return answer(json.dumps(said).encode())
-        if path == "/info":
-            return answer(json.dumps({"Containers": len(self.entries), "OperatingSystem": "Debian"}).encode())
-        wanted = json.loads(query.get("filters", "{}")).get("id")
-        chosen = [entry for entry in self.entries if not wanted or entry["Id"] in wanted]
-        return answer(json.dumps(chosen[: int(query.get("limit", "1000000"))]).encode())
-
-
-def _entry(number: int, **more: Any) -> dict[str, Any]:
-    return {"Id": f"{number:064x}", "Names": [f"/web{number}"], "State": "running", **more}
+from tests.unit.peers_engine.pretender import Pretender, entry
+from tests.unit.peers_engine.scripted import answer
 
 
 @pytest.mark.parametrize(
@@ -131,7 +67,7 @@ async def test_a_list_never_asks_for_sizes() -> None:
 async def test_a_list_over_its_bound_is_asked_again_with_half_the_limit() -> None:
     """What fits is shown, and the engine's own count tells what is hidden."""
     engine = Pretender()
-    engine.entries = [_entry(number, Command="c" * 3000) for number in range(50)]
+    engine.entries = [entry(number, Command="c" * 3000) for number in range(50)]
     client = engine.client()
     await client.hello()
     listing = await client.containers()
@@ -144,7 +80,7 @@ async def test_a_list_over_its_bound_is_asked_again_with_half_the_limit() -> Non
 async def test_more_containers_than_the_limit_are_counted() -> None:
     """The list ends at the limit without a word; the engine's own count tells the rest."""
     engine = Pretender()
-    engine.entries = [_entry(number) for number in range(100)]
+    engine.entries = [entry(number) for number in range(100)]
     client = engine.client()
     await client.hello()
     listing = await client.containers()
@@ -155,7 +91,7 @@ async def test_more_containers_than_the_limit_are_counted() -> None:
 async def test_one_container_too_large_for_any_answer_hides_all() -> None:
     """Even that is a listing, not an outage."""
     engine = Pretender()
-    engine.entries = [_entry(0, Command="c" * 2**17)]
+    engine.entries = [entry(0, Command="c" * 2**17)]
     client = engine.client()
     await client.hello()
     listing = await client.containers()
@@ -166,7 +102,7 @@ async def test_one_container_too_large_for_any_answer_hides_all() -> None:
 async def test_one_guest_fills_no_more_than_its_share() -> None:
     """Records are kept up to a number of bytes."""
     engine = Pretender()
-    engine.entries = [_entry(number, Command="c" * 4000) for number in range(40)]
+    engine.entries = [entry(number, Command="c" * 4000) for number in range(40)]
     client = engine.client(EngineSettings(kept_bytes=2**16))
     await client.hello()
     listing = await client.containers()
@@ -185,7 +121,7 @@ async def test_a_container_is_read_by_its_id_alone() -> None:
 
     assert {engine_id: record.name for engine_id, record in found.items()} == {wanted: "web1"}
     assert await client.containers_by_id(["f" * 64]) == {}
-    engine.answers["/containers/json"] = answer(json.dumps([_entry(2)]).encode())
+    engine.answers["/containers/json"] = answer(json.dumps([entry(2)]).encode())
     assert await client.containers_by_id([wanted]) == {}
     engine.answers["/containers/json"] = answer(b'{"message":"no such container"}', 404)
     assert await client.containers_by_id([wanted]) == {}
@@ -284,6 +220,19 @@ async def test_answers_of_another_shape_are_refused(path: str, body: bytes) -> N
 
     with pytest.raises(EngineError) as caught:
         await _introduced_and_listed(client)
+    assert caught.value.code == "engine-answer-invalid"
+
+
+@pytest.mark.parametrize("body", [b"9", b"[{}]", b"", b"null", b'{"a":' * 100])
+async def test_an_inspection_that_is_no_object_is_refused(body: bytes) -> None:
+    """Clients that are given it take it apart by its names."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    engine.answers[f"/containers/{ONE}/json"] = answer(body)
+
+    with pytest.raises(EngineError) as caught:
+        await client.inspect(ONE)
     assert caught.value.code == "engine-answer-invalid"
 
 
@@ -409,7 +358,7 @@ async def test_a_list_has_its_time_however_often_it_is_asked(looptime: float, se
 async def test_who_lists_more_than_it_counts_is_not_believed() -> None:
     """The list was cut off at the limit, so there may be any number more: that some are not shown is said."""
     engine = Pretender()
-    engine.entries = [_entry(number) for number in range(100)]
+    engine.entries = [entry(number) for number in range(100)]
     client = engine.client()
     await client.hello()
     engine.answers["/info"] = answer(json.dumps({"Containers": 3}).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -180,6 +181,7 @@ async def test_a_redirect_is_an_answer_like_any_other() -> None:
         [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
         [b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"],
         [answer(BODY) + answer(BODY)],
+        [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"],
         [b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 2000],
         [b"HTTP/1.1 200 OK\r\n" + b"X-A: b\r\n" * 2000 + b"\r\n"],
         [b"HTTP/1.1 200 OK\r\nX: ", *[b"a" * 500] * 20],
@@ -189,7 +191,7 @@ async def test_a_redirect_is_an_answer_like_any_other() -> None:
     ],
 )
 async def test_what_no_engine_says_ends_the_stream(said: list[Piece]) -> None:
-    """Garbage, broken framing, upgrades, two answers, and headers, extensions or trailers without end."""
+    """Garbage, broken framing, upgrades, compression, two answers, and headers, extensions or trailers without end."""
     link = same(*said)
 
     assert (await _error(link)).code == "engine-answer-invalid"
@@ -208,6 +210,19 @@ async def test_what_nobody_asked_for_ends_the_stream() -> None:
 
     assert (await http.get("/x")).body == BODY
     assert len(link.streams) == 2
+
+
+async def test_many_small_chunks_take_no_more_memory_than_a_few() -> None:
+    """Who sends chunks chooses how many; each kept by itself would take 20 times what it brings."""
+    link = same(*pieces(chunked(*pieces(b"x" * 2**17, 2)), 2**15))
+    tracemalloc.start()
+    try:
+        assert len((await _http(link).get("/x")).body) == 2**17
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 6 * 2**17
 
 
 @pytest.mark.parametrize("said", [answer(b"x" * 2**19), chunked(*[b"x" * 2**15] * 16)])

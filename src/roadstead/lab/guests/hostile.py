@@ -7,6 +7,7 @@ no memory either.
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
@@ -25,10 +26,17 @@ LARGE_BODY_BYTES = 64 * 1024 * 1024
 MANY_CONTAINERS = 100_000
 DEPTH = 100_000
 HUGE_NAME_BYTES = 1_000_000
+TEN_GIGABYTES = 10 * 10**9
+BOMB_BYTES = 2**30
+ELSEWHERE = "http://169.254.169.254/latest/"
+LONG_NUMBER = b"9" * 10_000
+YEAR_1601, YEAR_9999 = -11_644_473_600, 253_402_300_799
+"""First second of the one and last of the other: the ends of what Windows and what Python's calendar can tell."""
 AT_ONCE = 0.0
 OLD_API = profiles.PROFILES["docker-1.11"]
 
 MARKUP = "<script>alert(1)</script>]]>&amp;'\"=cmd|'/c calc'!A1{{7*7}}"
+ODD_IDS = ("../../etc/passwd", "a/b", "..", "id\nSet-Cookie: x", "\r\n\r\nGET / HTTP/1.1", "A" * 64, "", "\x1b[2J")
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m\u202egpj.exe\u0000\u0085\r\nroot@host# "
 
 _JSON_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -49,6 +57,9 @@ def serve(engine: Engine, hostname: str, faults: frozenset[str], reply: Reply) -
     for name in named:
         table[name](engine, hostname, reply)
         return
+
+
+Answer = Callable[[Engine, str, Reply], None]
 
 
 def _chunk(data: bytes) -> bytes:
@@ -112,6 +123,55 @@ def _endless_header_line(_engine: Engine, _hostname: str, reply: Reply) -> None:
 def _cut(_engine: Engine, _hostname: str, reply: Reply) -> None:
     reply.write_raw(_JSON_HEAD + b'Content-Length: 1000\r\n\r\n[{"Id":"')
     reply.cut()
+
+
+def _endless(head: bytes, piece: bytes) -> Answer:
+    """Answers that begin with ``head`` and go on with ``piece``."""
+
+    def answer(_engine: Engine, _hostname: str, reply: Reply) -> None:
+        reply.pump(
+            itertools.chain((head,), itertools.repeat(piece * (PIECE_BYTES // len(piece)))), AT_ONCE, close=False
+        )
+
+    return answer
+
+
+def _compressed(_engine: Engine, _hostname: str, reply: Reply) -> None:
+    def pieces() -> Iterator[bytes]:
+        packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+        yield _JSON_HEAD + b"Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for _ in range(BOMB_BYTES // 2**20):
+            packed = packer.compress(bytes(2**20))
+            if packed:
+                yield _chunk(packed)
+        yield _chunk(packer.flush()) + b"0\r\n\r\n"
+
+    reply.pump(pieces(), AT_ONCE, close=False)
+
+
+def _redirect(engine: Engine, hostname: str, reply: Reply) -> None:
+    headers = api.Call(engine, hostname, reply).headers("text/plain")
+    reply.send(
+        HTTPStatus.TEMPORARY_REDIRECT, [*headers, ("Location", "http://169.254.169.254/latest/")], b"elsewhere\n"
+    )
+
+
+def _upgrade(_engine: Engine, _hostname: str, reply: Reply) -> None:
+    reply.write_raw(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+    reply.write_raw(b"\x01\x00\x00\x00\x00\x00\x00\x05hello")
+
+
+def _one_byte(_engine: Engine, _hostname: str, reply: Reply) -> None:
+    reply.write_raw(b"H")
+    reply.cut()
+
+
+def _odd_clock(engine: Engine, hostname: str, reply: Reply) -> None:
+    now, engine.clock = engine.clock, lambda: YEAR_1601 * 10**9
+    try:
+        api.serve(engine, hostname, reply)
+    finally:
+        engine.clock = now
 
 
 def _server_error(engine: Engine, hostname: str, reply: Reply) -> None:
@@ -182,10 +242,34 @@ def _deep_nesting(engine: Engine, hostname: str, reply: Reply) -> bytes:
     return written.replace(b'"Labels":{', b'"Labels":{"deep":' + b"[" * DEPTH + b"]" * DEPTH + b',"x":"y",', 1)
 
 
-def _large_body(_engine: Engine, _hostname: str, reply: Reply) -> None:
-    head = _JSON_HEAD + b"Content-Length: %d\r\n\r\n[" % LARGE_BODY_BYTES
-    spaces = itertools.repeat(b" " * PIECE_BYTES, LARGE_BODY_BYTES // PIECE_BYTES - 1)
-    reply.pump(itertools.chain((head,), spaces, (b" " * (PIECE_BYTES - 2) + b"]",)), AT_ONCE, close=False)
+def _long_body(size: int) -> Answer:
+    """An empty list of ``size`` bytes, at least one piece."""
+
+    def answer(_engine: Engine, _hostname: str, reply: Reply) -> None:
+        head = _JSON_HEAD + b"Content-Length: %d\r\n\r\n[" % size
+        pieces, rest = divmod(size - 2, PIECE_BYTES)
+        spaces = itertools.repeat(b" " * PIECE_BYTES, pieces)
+        reply.pump(itertools.chain((head,), spaces, (b" " * rest + b"]",)), AT_ONCE, close=False)
+
+    return answer
+
+
+def _no_numbers(engine: Engine, hostname: str, reply: Reply) -> bytes:
+    numbers = itertools.cycle((b"NaN", LONG_NUMBER, b"1e999", b"-Infinity", b"0.5"))
+    written = [msgspec.json.encode(entry | {"Created": 1}) for entry in _honest(engine, hostname, reply)]
+    spoiled = (entry.replace(b'"Created":1', b'"Created":%b' % next(numbers)) for entry in written)
+    return b"[" + b",".join(spoiled) + b"]"
+
+
+def _odd_ids(engine: Engine, hostname: str, reply: Reply) -> bytes:
+    entries = _honest(engine, hostname, reply)
+    return msgspec.json.encode([*({**entry, "Id": odd} for odd in ODD_IDS for entry in entries[:1]), *entries])
+
+
+def _odd_times(engine: Engine, hostname: str, reply: Reply) -> bytes:
+    times = itertools.cycle((YEAR_1601, YEAR_9999, 10**18, -(10**18)))
+    entries = _honest(engine, hostname, reply)
+    return msgspec.json.encode([entry | {"Created": next(times), "Status": "Up 8000 years"} for entry in entries])
 
 
 def _synthetic(number: int) -> Container:
@@ -243,6 +327,17 @@ def _flood(engine: Engine, _hostname: str, reply: Reply) -> None:
     reply.pump(pieces(), AT_ONCE, close=True)
 
 
+def _odd_events(engine: Engine, _hostname: str, reply: Reply) -> None:
+    seconds = itertools.cycle((YEAR_1601, YEAR_9999, 2**62))
+
+    def lines() -> Iterator[bytes]:
+        for container in engine.containers.values():
+            event = {"Type": "container", "Action": "start", "Actor": {"ID": container.id}, "time": next(seconds)}
+            yield msgspec.json.encode(event) + b"\n"
+
+    reply.write_raw(b"".join((_CHUNKED, *map(_chunk, lines()))))
+
+
 def _event_lines(*lines: bytes) -> Callable[[Engine, str, Reply], None]:
     def answer(_engine: Engine, _hostname: str, reply: Reply) -> None:
         reply.write_raw(b"".join((_CHUNKED, *map(_chunk, lines))))
@@ -255,14 +350,20 @@ def _cut_events(_engine: Engine, _hostname: str, reply: Reply) -> None:
     reply.cut()
 
 
-Answer = Callable[[Engine, str, Reply], None]
-
 _ENGINE: dict[str, Answer] = {
     "silence": _silence,
     "drip": _drip,
     "garbage": _garbage,
     "endless-headers": _endless_headers,
     "endless-header-line": _endless_header_line,
+    "endless-announcements": _endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "endless-chunks": _endless(_CHUNKED, b"1\r\n \r\n"),
+    "endless-chunk-line": _endless(_CHUNKED + b"1;", b"x"),
+    "compressed": _compressed,
+    "redirects": _redirect,
+    "upgrades": _upgrade,
+    "one-byte-answers": _one_byte,
+    "odd-clock": _odd_clock,
     "cut-answers": _cut,
     "server-errors": _server_error,
     "old-api": _old_api,
@@ -271,7 +372,9 @@ _ENGINE: dict[str, Answer] = {
 _LIST: dict[str, Answer] = {
     "invalid-json": _listed(_invalid_json),
     "not-a-list": _listed(lambda *_: b'{"message":"no list"}\n'),
-    "large-body": _large_body,
+    "large-body": _long_body(LARGE_BODY_BYTES),
+    "ten-gigabytes": _long_body(TEN_GIGABYTES),
+    "endless-text": _endless(_CHUNKED + _chunk(b'[{"Id":"%b","Names":["/' % (b"a" * 64)), _chunk(b"n" * 1024)),
     "endless-list": _endless_list,
     "many-containers": _many_containers,
     "deep-nesting": _listed(_deep_nesting),
@@ -279,6 +382,9 @@ _LIST: dict[str, Answer] = {
     "wrong-types": _listed(
         _spoil(Names=5, State={"a": 1}, Created="yesterday", Ports="none", Labels=["a"], Status=None, Image=[1])
     ),
+    "no-numbers": _listed(_no_numbers),
+    "odd-ids": _listed(_odd_ids),
+    "odd-times": _listed(_odd_times),
     "duplicate-keys": _listed(_duplicate_keys),
     "duplicate-ids": _listed(_duplicate_ids),
     "markup-names": _listed(_named(MARKUP)),
@@ -293,6 +399,13 @@ _EVENTS: dict[str, Answer] = {
     "event-huge": _event_lines(
         b'{"Type":"container","Action":"start","Actor":{"ID":"%b"}}\n' % (b"a" * HUGE_NAME_BYTES)
     ),
+    "event-odd-ids": _event_lines(
+        *(
+            msgspec.json.encode({"Type": "container", "Action": "start", "Actor": {"ID": odd}}) + b"\n"
+            for odd in ODD_IDS
+        )
+    ),
+    "event-odd-times": _odd_events,
     "event-wrong-types": _event_lines(
         b'{"Type":1,"Action":[],"Actor":"me","time":"now"}\n', b"[]\n", b"7\n", b"null\n"
     ),

@@ -1,6 +1,7 @@
 """What tells one engine release from another, as data, so that the simulated engine itself has no special cases.
 
-The values were seen on running engines; `tests/data/engine/` holds the recordings that the tests compare with.
+The values of `RECORDED` were seen on running engines; `tests/data/engine/` holds the recordings that the tests compare
+with. The others stand in for engines that no recording exists of, by what their upstreams document and publish.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Profile:
     pings_builder: bool = True
     """Whether `/_ping` has `Builder-Version` and `Swarm`."""
     pings_ostype: bool = True
+    tells_oldest: bool = True
+    """Whether `/version` has `MinAPIVersion` (engines before 1.13 do not)."""
     die_before_stop: bool = False
     """Docker 20.10 says `die` before `stop`, later ones after it."""
     die_has_duration: bool = True
@@ -63,7 +66,7 @@ class Profile:
         return f"{'Libpod' if self.podman else 'Docker'}/{self.version} (linux)"
 
 
-_ALL = (
+_RECORDED = (
     Profile(
         "docker-20.10",
         "20.10.24+dfsg1",
@@ -90,6 +93,8 @@ _ALL = (
         buildah="1.28.2",
     ),
     Profile("podman-5.4", "5.4.2", (1, 41), (1, 24), podman=True, negotiates=False, buildah="1.39.3"),
+)
+_UNRECORDED = (
     Profile(
         "docker-1.11",
         "1.11.2",
@@ -102,9 +107,61 @@ _ALL = (
         upper_case_errors=True,
         one_shot_waits=True,
     ),
+    Profile(
+        "docker-1.12",
+        "1.12.6",
+        (1, 24),
+        (1, 12),
+        pings_version=False,
+        pings_builder=False,
+        pings_ostype=False,
+        tells_oldest=False,
+        die_before_stop=True,
+        die_has_duration=False,
+        upper_case_errors=True,
+        one_shot_waits=True,
+    ),
+    *(
+        Profile(
+            name,
+            version,
+            api,
+            (1, 12),
+            pings_builder=False,
+            die_before_stop=True,
+            die_has_duration=False,
+            upper_case_errors=True,
+            one_shot_waits=True,
+        )
+        for name, version, api in (
+            ("docker-1.13", "1.13.1", (1, 26)),
+            ("docker-18.09", "18.09.9", (1, 39)),
+            ("docker-19.03", "19.03.15", (1, 40)),
+        )
+    ),
+    Profile("docker-24.0", "24.0.9", (1, 43), (1, 12), text_errors=False, one_shot_names=False),
+    Profile("docker-25.0", "25.0.5", (1, 44), (1, 24), text_errors=False, one_shot_names=False),
+    Profile("docker-27.5", "27.5.1", (1, 47), (1, 24), text_errors=False, one_shot_names=False),
+    Profile("docker-29.0", "29.0.4", (1, 52), (1, 44)),
+    Profile("docker-29.2", "29.2.1", (1, 53), (1, 44)),
+    Profile("docker-29.3", "29.3.0", (1, 54), (1, 40)),
+    Profile(
+        "podman-3.0",
+        "3.0.1",
+        (1, 40),
+        (1, 24),
+        podman=True,
+        negotiates=False,
+        pings_ostype=False,
+        exit_code_everywhere=True,
+        buildah="1.19.6",
+    ),
+    Profile("podman-5.8", "5.8.0", (1, 44), (1, 24), podman=True, negotiates=False, buildah="1.43.0"),
 )
 
-PROFILES: dict[str, Profile] = {profile.name: profile for profile in _ALL}
-"""Every engine release that can be simulated; `docker-1.11` is too old for Roadstead and not recorded."""
+RECORDED = frozenset(profile.name for profile in _RECORDED)
+"""Those whose every answer is compared with a recording."""
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (*_RECORDED, *_UNRECORDED)}
+"""Every engine release that can be simulated; `docker-1.11` is too old for Roadstead."""
 
 DEFAULT_PROFILE = "docker-28.5"

@@ -234,7 +234,7 @@ def version(profile: profiles.Profile) -> Record:
         "Components": [{"Name": name, "Version": profile.version, "Details": details}],
         "Version": profile.version,
         "ApiVersion": api,
-        "MinAPIVersion": min_api,
+        **({"MinAPIVersion": min_api} if profile.tells_oldest else {}),
         "Os": "linux",
         "Arch": "amd64",
         **build,

@@ -7,7 +7,8 @@ thousands of guests, and it can misbehave at every step of a connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import itertools
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import asyncssh
@@ -23,6 +24,12 @@ CIPHERS = ("aes128-gcm@openssh.com",)
 EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
 LOGIN_SECONDS = 120
 GARBAGE_SECONDS = 0.01
+DRIP_SECONDS = 0.2
+BANNER = b"SSH-2.0-OpenSSH_9.2p1\r\n"
+NO_BANNER = b"SSH-2.0-\xff\xfe\x1b[2J\r\n"
+BABBLE_SECONDS = 0.002
+BABBLE_BOUND_BYTES = 2**20
+BABBLE = "Please hold the line. " * 1000
 GARBAGE = b"220 mail.example.com ESMTP\r\n" * 64
 NOISE = b"Welcome to a simulated guest.\n"
 
@@ -123,8 +130,10 @@ class _Impolite(asyncio.Protocol):
         self._guest.opened(self)
         if self._fault == "close-before-banner":
             transport.close()
-        elif self._fault == "banner-garbage":
-            self._babble()
+        elif self._fault == "handshake-never-ends":
+            transport.write(BANNER)
+        elif self._fault in _SAID:
+            self._say(iter(_SAID[self._fault]()))
 
     def pause_writing(self) -> None:
         self._is_paused = True
@@ -140,12 +149,32 @@ class _Impolite(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _babble(self) -> None:
+    def _say(self, pieces: Iterator[tuple[bytes, float]]) -> None:
+        """Say one piece after the other, each with the time until the next."""
         if self._transport is None or self._transport.is_closing():
             return
+        seconds = GARBAGE_SECONDS
         if not self._is_paused:
-            self._transport.write(GARBAGE)
-        asyncio.get_running_loop().call_later(GARBAGE_SECONDS, self._babble)
+            piece, seconds = next(pieces)
+            self._transport.write(piece)
+        asyncio.get_running_loop().call_later(seconds, self._say, pieces)
+
+
+def _dripped() -> Iterator[tuple[bytes, float]]:
+    return itertools.chain(
+        ((bytes([each]), DRIP_SECONDS) for each in BANNER[:-2]), itertools.repeat((b"x", DRIP_SECONDS))
+    )
+
+
+_SAID: dict[str, Callable[[], Iterator[tuple[bytes, float]]]] = {
+    "banner-garbage": lambda: itertools.repeat((GARBAGE, GARBAGE_SECONDS)),
+    "banner-drips": _dripped,
+    "banner-endless-line": lambda: itertools.repeat((b"x" * 1024, GARBAGE_SECONDS)),
+    "handshake-garbage": lambda: itertools.chain(
+        ((NO_BANNER, GARBAGE_SECONDS),), itertools.repeat((bytes(range(256)), GARBAGE_SECONDS))
+    ),
+}
+"""What is said in place of an SSH connection, without end."""
 
 
 class _Connection(asyncssh.SSHServerConnection):
@@ -160,6 +189,14 @@ class _Connection(asyncssh.SSHServerConnection):
         if "half-open" not in self._guest.faults:
             super().data_received(data, datatype)
 
+    def babble(self, fault: str, say: Callable[[str], None]) -> None:
+        """Say something again and again, as fast as it is taken, while the guest has this fault."""
+        if fault not in self._guest.faults or self._transport is None:
+            return
+        if self._transport.get_write_buffer_size() < BABBLE_BOUND_BYTES:
+            say(BABBLE)
+        self._loop.call_later(BABBLE_SECONDS, self.babble, fault, say)
+
 
 class _Server(asyncssh.SSHServer):
     """One connection."""
@@ -168,9 +205,10 @@ class _Server(asyncssh.SSHServer):
 
     def __init__(self, guest: ServedGuest) -> None:
         self._guest = guest
-        self._connection: asyncssh.SSHServerConnection | None = None
+        self._connection: _Connection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        assert isinstance(conn, _Connection)  # noqa: S101 - `protocol` makes no other
         self._connection = conn
         self._guest.opened(conn)
 
@@ -178,20 +216,33 @@ class _Server(asyncssh.SSHServer):
         if self._connection is not None:
             self._guest.closed(self._connection)
 
+    def begin_auth(self, username: str) -> bool:
+        if self._connection is not None:
+            self._connection.babble("sign-in-babbles", self._connection.send_auth_banner)
+        return True
+
+    def auth_completed(self) -> None:
+        if self._connection is not None:
+            self._connection.babble("link-babbles", self._connection.send_debug)
+
     def public_key_auth_supported(self) -> bool:
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool | Awaitable[bool]:
-        if "sign-in-never-ends" in self._guest.faults:
+        if self._guest.faults & {"sign-in-never-ends", "sign-in-babbles"}:
             return asyncio.get_running_loop().create_future()
         return self._guest.admits(username, key.public_data)
 
-    def unix_connection_requested(self, dest_path: str) -> _Forward:
+    def unix_connection_requested(
+        self, dest_path: str
+    ) -> _Forward | tuple[asyncssh.SSHUNIXChannel[bytes], asyncssh.SSHUNIXSession[bytes]]:
         faults = self._guest.faults
         refused = faults & {"streamlocal-forbidden", *_DIAL_FAILURES}
         if refused or dest_path != SOCKET_PATH:
             # OpenSSH says the same whatever the reason is.
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
+        if "request-unread" in faults and self._connection is not None:
+            return self._connection.create_unix_channel(window=1), _Deaf()
         return _Forward(self._guest)
 
     def session_requested(self) -> _Command:
@@ -260,6 +311,14 @@ class _Relay:
         if self._stream is not None:
             self._guest.close_stream(self._stream)
             self._stream = None
+
+
+class _Deaf(asyncssh.SSHUNIXSession[bytes]):
+    """A channel that takes one byte and then no more."""
+
+    def connection_made(self, chan: asyncssh.SSHUNIXChannel[bytes]) -> None:
+        """Its window is never opened again."""
+        chan.pause_reading()
 
 
 class _Forward(_Relay, asyncssh.SSHUNIXSession[bytes]):

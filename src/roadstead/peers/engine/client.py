@@ -17,10 +17,12 @@ from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
 from roadstead.peers.engine.messages import containers, processes, versions
 from roadstead.peers.engine.messages.events import ACTIONS
-from roadstead.peers.engine.messages.guarded import check_depth, invalid
+from roadstead.peers.engine.messages.guarded import check_object, invalid
 from roadstead.settings.schema import EngineSettings
 
 NOT_FOUND = 404
+RUNNING = frozenset({"running", "paused"})
+"""States in which a container has processes."""
 SETTLING_SECONDS = 0.1
 """How long a container that the engine is changing may keep us waiting."""
 LARGE_BYTES = 2**18
@@ -119,18 +121,24 @@ class EngineClient:
     async def inspect(self, engine_id: str) -> bytes:
         """Return everything the engine knows of a container, as the JSON it sent; untrusted, but bounded."""
         answer = await self._get(f"{self._version}/containers/{_part(engine_id)}/json")
-        check_depth(answer.body, self._settings.json_depth)
+        check_object(answer.body, self._settings.json_depth)
         return answer.body
 
     async def top(self, engine_id: str) -> processes.Top:
-        """Return the processes of a container that runs, on a channel of its own: engines run ``ps`` for it."""
+        """Return the processes of a container that runs, on a channel of its own: engines run ``ps`` for it.
+
+        Of one that does not run Docker says 409, Podman 500 and Podman 4.3 nothing with status 200: so its state is
+        asked then, and the error is ``container-not-running`` whatever the engine said.
+        """
         path = f"{self._version}/containers/{_part(engine_id)}/top"
         with self._doubting():
             answer = await self._http.alone("GET", path, self._settings.answer_seconds)
-        if answer.status != FINAL:
-            raise versions.refusal(answer.status, answer.body)
         if answer.cut:
             raise invalid("it is too large")
+        if answer.status not in {FINAL, NOT_FOUND} or not answer.body.strip():
+            await self._check_runs(engine_id)
+        if answer.status != FINAL:
+            raise versions.refusal(answer.status, answer.body)
         return processes.read_top(answer.body, self._settings.json_depth)
 
     async def act(self, action: str, engine_id: str) -> None:
@@ -166,6 +174,12 @@ class EngineClient:
             filters["event"] = list(ACTIONS)
         start = f"since={since:.0f}&" if since is not None else ""
         return f"{self._version}/events?{start}filters={_filters(**filters)}"
+
+    async def _check_runs(self, engine_id: str) -> None:
+        """Raise `EngineError` ``container-not-running`` when the engine lists the container and it has no processes."""
+        container = (await self.containers_by_id([engine_id])).get(engine_id)
+        if container is not None and container.state not in RUNNING:
+            raise EngineError("container-not-running", state=container.state)
 
     async def _listed(self, limit: int, seconds: float | None) -> Answer | None:
         """Ask for ``limit`` containers; None when ``seconds`` did not suffice (without a limit that is an error)."""

@@ -58,7 +58,7 @@ def login_fault(error: Exception, overheard: Overheard, wanted: Sequence[str], u
     if isinstance(error, asyncssh.PermissionDenied):
         return LinkError("key-rejected", user=user)
     if not overheard.banner:
-        is_stranger = overheard.anything and not overheard.turned_away
+        is_stranger = overheard.received > 0 and not overheard.turned_away
         return LinkError("ssh-failed", reason="it speaks no SSH") if is_stranger else LinkError("ssh-refuses-us")
     if overheard.offered and not _common(overheard.offered, wanted):
         if len(wanted) == 1 and not _sha1_only(overheard.offered, wanted):

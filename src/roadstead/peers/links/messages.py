@@ -59,12 +59,12 @@ class Overheard:
     Fed with the first bytes of a connection; `over` once there is nothing more to learn.
     """
 
-    __slots__ = ("_data", "anything", "banner", "offered", "over", "turned_away")
+    __slots__ = ("_data", "banner", "offered", "over", "received", "turned_away")
 
     def __init__(self) -> None:
         self._data = b""
-        self.anything = False
-        """Whether the server said anything at all."""
+        self.received = 0
+        """How many bytes the server said."""
         self.turned_away = False
         """Whether it said in plain words that it takes no connection from us now."""
         self.banner = ""
@@ -75,7 +75,7 @@ class Overheard:
 
     def feed(self, data: bytes) -> None:
         """Take some bytes; never raises."""
-        self.anything = True
+        self.received += len(data)
         if not self.over:
             self._data += data
             self._read()

@@ -53,6 +53,8 @@ SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp25
 CLIENT_VERSION = "Roadstead"
 FEED_BYTES = 2**15
 """asyncssh copies what is left of its input for every packet, so it gets no more than this at once."""
+HANDSHAKE_BYTES = 2**18
+"""What a guest may say before it lets us in: a handshake with three host keys takes 5 KiB."""
 GREETED_SECONDS = 2.0
 """How long one address's handshake may take before the next one's begins beside it."""
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
@@ -140,6 +142,9 @@ class GuestConnection(asyncssh.SSHClientConnection):
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if self.overheard is not None:
             self.overheard.feed(data)
+            if self.overheard.received > HANDSHAKE_BYTES:
+                self.connection_lost(asyncssh.ProtocolError("it says too much before the sign-in"))
+                return
         if len(data) <= FEED_BYTES:
             super().data_received(data, datatype)
             return

@@ -32,6 +32,8 @@ _SAME = {"remove": "destroy", "died": "die"}
 _KNOWN = frozenset(ACTIONS)
 _ID = re.compile(r"[0-9a-f]{12,64}")
 _DECODER = json.JSONDecoder()
+_BETWEEN = b" \t\r\n\x1e"
+"""What may stand between two values."""
 
 
 class EngineEvent(Struct, frozen=True, gc=False):
@@ -99,7 +101,8 @@ def _normalised(wire: Wire) -> EngineEvent | None:
 class Splitter:
     """Cuts a stream of JSON values into single ones.
 
-    Engines end each value with a newline, which no JSON string can hold, so lines are values. For one that does not,
+    Engines end each value with a newline, which no JSON string can hold, so lines are values (in ``json-seq`` they
+    begin with a record separator, RFC 7464). For one that does not,
     a JSON decoder tells where values end; it is asked again only when the rest has doubled, so that nobody can make
     us read the same bytes over and over.
     """
@@ -119,7 +122,7 @@ class Splitter:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if lines:
             self._ask_at = 0
-        values = [value for line in lines if line.strip() for value in self._separated(line)]
+        values = [value for line in lines if (said := line.strip(_BETWEEN)) for value in self._separated(said)]
         if self._rest.endswith(b"}") and len(self._rest) >= self._ask_at:
             values.extend(self._early())
         if len(self._rest) > self._limit or any(len(value) > self._limit for value in values):
@@ -131,7 +134,7 @@ class Splitter:
         if b"}{" not in line:
             return [line]
         values, rest = _cut(line)
-        return [*values, rest] if rest.strip() else values
+        return [*values, rest] if rest.strip(_BETWEEN) else values
 
     def _early(self) -> list[bytes]:
         values, self._rest = _cut(self._rest)
@@ -152,6 +155,6 @@ def _cut(data: bytes) -> tuple[list[bytes], bytes]:
             break
         values.append(text[at:end].encode("utf-8", "replace"))
         at = end
-        while at < len(text) and text[at] in " \t\r\n\x1e":
+        while at < len(text) and text[at] in _BETWEEN.decode():
             at += 1
     return values, (text[at:].encode("utf-8", "replace") if values else data)

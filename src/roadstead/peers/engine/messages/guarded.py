@@ -46,6 +46,13 @@ def check_depth(data: bytes, limit: int) -> None:
         raise invalid("its JSON nests too deeply")
 
 
+def check_object(data: bytes, limit: int) -> None:
+    """Raise `EngineError` ``engine-answer-invalid`` when ``data`` begins no JSON object, or nests too deeply."""
+    if data.lstrip()[:1] != b"{":
+        raise invalid("it is no JSON object")
+    check_depth(data, limit)
+
+
 def tolerant(data: bytes) -> Any:
     """Return what the JSON in ``data`` says, reading past invalid UTF-8, NaN, infinities and repeated keys.
 

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 from roadstead.peers.engine.messages.guarded import check_depth, clean, invalid, tolerant
 
+COLUMNS = 64
+"""More than any ``ps`` prints."""
+
 
 class Top(NamedTuple):
     """The table of processes: the columns' titles, and a row for each process (its last field may be split)."""
@@ -14,7 +17,8 @@ class Top(NamedTuple):
 
 
 def read_top(data: bytes, depth: int) -> Top:
-    """Read the body of the answer; some engines tell of a container that does not run by an empty one.
+    """Read the body of the answer; Podman 4.3 may send an empty one with status 200, and hands on the lines of the
+    container's own ``ps`` as they are, as one column.
 
     Raises `EngineError` ``engine-answer-invalid``.
     """
@@ -25,7 +29,10 @@ def read_top(data: bytes, depth: int) -> Top:
     if not isinstance(value, dict):
         raise invalid("it is no JSON object")
     rows = value.get("Processes")
-    return Top(_texts(value.get("Titles")), [_texts(row) for row in rows] if isinstance(rows, list) else [])
+    titles, processes = _texts(value.get("Titles")), [_texts(row) for row in rows] if isinstance(rows, list) else []
+    if len(titles) == 1 and len(columns := titles[0].split()[:COLUMNS]) > 1:
+        return Top(columns, [" ".join(row).split(maxsplit=len(columns) - 1) for row in processes])
+    return Top(titles, processes)
 
 
 def _texts(values: Any) -> list[str]:

@@ -39,6 +39,7 @@ class VersionAnswer(Struct, gc=False):
     api_version: str = field(default="", name="ApiVersion")
     oldest: str = field(default="", name="MinAPIVersion")
     git_commit: str = field(default="", name="GitCommit")
+    system: str = field(default="", name="Os")
     arch: str = field(default="", name="Arch")
     components: list[Component] = field(default_factory=list, name="Components")
 
@@ -106,7 +107,8 @@ def described(
         version=version.version[:MESSAGE_CHARACTERS],
         api_version=api_version,
         os=info.system[:MESSAGE_CHARACTERS],
-        kind="windows" if headers.get("ostype") == "windows" else "linux",
+        # Podman 4.3's ping does not tell it.
+        kind="windows" if "windows" in {headers.get("ostype"), version.system} else "linux",
         containers=max(0, info.containers),
         newest_api_version=version.api_version[:MESSAGE_CHARACTERS],
         git_commit=version.git_commit[:MESSAGE_CHARACTERS],

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from roadstead.errors import PoolError
 from roadstead.peers.xapi import faults, messages
 from roadstead.peers.xapi.trust import Endpoint, PoolAddress, canonical, parse_url
-from roadstead.peers.xapi.wire import Lane, Wire
+from roadstead.peers.xapi.wire import Lane, Request, Wire
 from roadstead.settings.schema import PoolSettings
 
 HOSTS = 64
@@ -140,6 +140,16 @@ class Session:
             raise self._refused(batch, method)
         self._stream = ref
         return batch
+
+    async def transfer(self, request: Request, host: str, seconds: float) -> bytes:
+        """Exchange ``request``, which is about a whole disk, with the host of that address; with the master if empty.
+
+        The session goes along in a cookie: an address stands in logs.
+        """
+        cookie = {"Cookie": f"session_id={self._signed_in(request.call)}"}
+        endpoint = Endpoint(canonical(host), self._home.port) if host else self.endpoint
+        wire = self._connections(request.call)
+        return await wire.exchange(endpoint, request._replace(headers=cookie), seconds=seconds, lane=Lane.DISKS)
 
     def _signed_in(self, method: str) -> str:
         if self._ref is not None:

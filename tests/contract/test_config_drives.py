@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from roadstead.act import config_drives
 from roadstead.artifacts import drive_templates, iso, iso_files
 from roadstead.lab.pool.contents import DISKS, ISOS, TEMPLATE
 from roadstead.lab.pool.mishaps import Mishap
@@ -244,6 +245,7 @@ STEPS = {
     ("VBD.plug", Mishap.REFUSED): "config-drive-not-swapped",
     ("VBD.plug", Mishap.LOST): "pool-unreachable",
     ("VBD.unplug", Mishap.REFUSED): "config-drive-not-swapped",
+    ("VBD.unplug", Mishap.LOST): "pool-unreachable",
     ("VDI.destroy", Mishap.REFUSED): "config-drive-not-swapped",
 }
 """What goes wrong, with the code that tells it."""
@@ -267,6 +269,39 @@ async def test_a_fault_at_any_step_leaves_nothing_behind(tmp_path: Path) -> None
         replaced = await one.create("#cloud-config\n")
         assert await one.read(replaced) == "#cloud-config\n"
         assert one.count() == before
+
+
+@pytest.mark.limit(90)
+@pytest.mark.parametrize("call", ["VDI.create", "import_raw_vdi", "VBD.create", "VBD.plug", "VBD.unplug"])
+async def test_a_pool_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """In time for the plugin to hear of it; what the pool made meanwhile is found by its name and removed."""
+    async with drives(tmp_path) as one:
+        kept = await one.create()
+        before = one.count()[:2]
+        monkeypatch.setattr(config_drives, "CREATE_SECONDS", 3.0)
+        one.core.mishaps.prepare(call, Mishap.SILENT)
+        assert (await one.refused())[0] == "config-drive-late"
+        assert one.core.mishaps.outstanding == []
+        assert one.count()[:2] == before
+        (device,) = one.record("VDI", kept)["VBDs"]
+        assert one.database.get("VBD", device)["currently_attached"]
+
+
+@pytest.mark.limit(90)
+async def test_a_vm_is_never_left_without_a_drive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the former drive may be gone the new one stays, whatever was heard of it."""
+    async with drives(tmp_path) as one:
+        await one.create()
+        one.core.mishaps.prepare("VDI.destroy", Mishap.LOST)
+        second = await one.create("#cloud-config\n# second\n")
+        assert await one.read(second) == "#cloud-config\n# second\n"
+        assert one.count() == (1, 1, 0)
+        monkeypatch.setattr(config_drives, "CREATE_SECONDS", 3.0)
+        one.core.mishaps.prepare("VDI.destroy", Mishap.SILENT)
+        assert (await one.refused("#cloud-config\n# third\n"))[0] == "config-drive-late"
+        (third,) = one.database.table("VDI").by_uuid
+        assert await one.read(third) == "#cloud-config\n# third\n"
+        assert one.count()[:2] == (1, 1)
 
 
 @pytest.mark.limit(60)

@@ -173,7 +173,8 @@ class _Making:
                 if self._runs:
                     await self._disks.plug(device)
                 await self._unplug(former, undo)
-                await self._remove_first(former[:1])
+                for first in former[:1]:
+                    await self._remove_first(first, undo)
             undo.pop_all()
         await self._remove_others(former[1:])
         return uuid
@@ -198,12 +199,24 @@ class _Making:
     async def _unplug(self, former: Sequence[Former], undo: AsyncExitStack) -> None:
         for each in former:
             if each.device.is_attached:
-                await self._disks.unplug(each.device.ref)
                 undo.push_async_callback(self._plug_back, each.device.ref)
+                await self._disks.unplug(each.device.ref)
 
-    async def _remove_first(self, former: Sequence[Former]) -> None:
-        for each in former:
-            await self._remove(each)
+    async def _remove_first(self, former: Former, undo: AsyncExitStack) -> None:
+        """Remove the drive that the VM had. A refusal turns everything back; what ends otherwise may have been done, or
+        still be, and a VM with two drives can be mended, so nothing is turned back then.
+        """
+        try:
+            await self._remove(former)
+        except PoolError as error:
+            if "xapi" in error.fields:
+                raise
+            undo.pop_all()
+            if await self._disks.disk(former.disk.uuid) is not None:
+                raise
+        except asyncio.CancelledError:
+            undo.pop_all()
+            raise
 
     async def _remove_others(self, former: Sequence[Former]) -> None:
         """Remove what else the VM had: now that the new drive is alone in its place, nothing is turned back."""
@@ -223,6 +236,8 @@ class _Making:
             async with asyncio.timeout(UNDO_SECONDS):
                 await self._disks.plug(device)
         except (PoolError, TimeoutError) as error:
+            if getattr(error, "fields", {}).get("xapi") == "DEVICE_ALREADY_ATTACHED":
+                return
             log.warning("config drive not plugged back", vm=self._machine.uuid, problem=str(error))
 
     async def _discard(self) -> None:

@@ -6,7 +6,8 @@ DRIVES = {
     "config-drive-late": Code(
         504,
         "The pool did not make the config drive of {vm} within {limit} s.",
-        "What was made so far was removed again. Look at the storage and at the master's load, then try again.",
+        "What was made so far was removed again, unless the former drive was already on its way out. Look at the"
+        " storage and at the master's load, then try again.",
     ),
     "config-drive-not-swapped": Code(
         409,

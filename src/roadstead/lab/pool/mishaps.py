@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections import defaultdict, deque
 
@@ -13,6 +14,11 @@ class Mishap(enum.Enum):
     """It fails and changes nothing."""
     LOST = "lost"
     """It is done, and the connection ends in the place of the answer."""
+    SILENT = "silent"
+    """It is done, and nothing more is heard of it."""
+
+
+SILENT_S = 3600.0
 
 
 class Mishaps:
@@ -29,6 +35,11 @@ class Mishaps:
         """What happens to a call that begins now."""
         coming = self._coming.get(call)
         return coming.popleft() if coming else None
+
+    @staticmethod
+    async def keep_silent() -> None:
+        """Wait until the client goes."""
+        await asyncio.sleep(SILENT_S)
 
     @property
     def outstanding(self) -> list[str]:

@@ -55,6 +55,8 @@ class RawImages:
             await stream.send(head)
             mishap = self._core.mishaps.take("import_raw_vdi")
             await self._receive(asked, stream, ref)
+            if mishap is Mishap.SILENT:
+                await self._core.mishaps.keep_silent()
             if mishap is Mishap.REFUSED:
                 raise http.TroubleError("VDI_IO_ERROR: [ Device I/O errors ]")
         if mishap is Mishap.LOST:

@@ -73,6 +73,8 @@ class Service:
         result = await self._run(method, call, arguments)
         if mishap is Mishap.LOST:
             raise http.Closing
+        if mishap is Mishap.SILENT:
+            await self._core.mishaps.keep_silent()
         return result
 
     @staticmethod

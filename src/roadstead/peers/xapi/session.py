@@ -7,6 +7,7 @@ sign-in for all who noticed; after that the caller hears of it.
 """
 
 import asyncio
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +33,8 @@ _FINAL = frozenset({"pool-sign-in-failed", "pool-not-permitted", "pool-call-fail
 
 OWN = ""
 """Stands for whatever the host said, or did not say, that is the master as far as anybody knows."""
+
+_COOKIE = re.compile(r"[!-:<-~]+")
 
 _GRAVITY = (
     "pool-timed-out",
@@ -146,8 +149,14 @@ class Session:
 
         The session goes along in a cookie: an address stands in logs.
         """
-        cookie = {"Cookie": f"session_id={self._signed_in(request.call)}"}
-        endpoint = Endpoint(canonical(host), self._home.port) if host else self.endpoint
+        ref = self._signed_in(request.call)
+        try:
+            endpoint = Endpoint(canonical(host), self._home.port) if host else self.endpoint
+        except ValueError as error:
+            raise self._invalid(self.endpoint, "it names no host", request.call) from error
+        if not _COOKIE.fullmatch(ref):
+            raise self._invalid(self.endpoint, "its session fits into no cookie", request.call)
+        cookie = {"Cookie": f"session_id={ref}"}
         wire = self._connections(request.call)
         return await wire.exchange(endpoint, request._replace(headers=cookie), seconds=seconds, lane=Lane.DISKS)
 

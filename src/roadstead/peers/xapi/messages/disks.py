@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from roadstead.peers.xapi.messages.records import XapiObject, reference, string, string_map
 
+_DIGITS = 20
+"""Of 64 bits."""
+
 
 class Machine(Struct, frozen=True, kw_only=True):
     """A VM, a template, or something that only looks like one."""
@@ -83,15 +86,21 @@ def device_record(ref: str, record: XapiObject, *, disk: Disk | None) -> Device:
 
 def disk_record(ref: str, record: XapiObject) -> Disk:
     """Return what a VDI's record says."""
-    size = record.get("virtual_size")
     return Disk(
         ref=ref,
         uuid=string(record, "uuid"),
         storage=reference(record, "SR") or "",
-        size=int(size) if isinstance(size, int) or (isinstance(size, str) and size.isdecimal()) else 0,
+        size=_size(record.get("virtual_size")),
         marks=string_map(record, "other_config"),
         devices=references(record, "VBDs"),
     )
+
+
+def _size(value: object) -> int:
+    """A number, or the text of one; 0 for anything else."""
+    if isinstance(value, str) and value.isdecimal() and len(value) <= _DIGITS:
+        return int(value)
+    return value if isinstance(value, int) else 0
 
 
 def references(record: XapiObject, field: str) -> tuple[str, ...]:

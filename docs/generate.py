@@ -52,6 +52,7 @@ GROUPS: dict[str, Mapping[str, codes.Code]] = {
     "Pools": codes.POOLS,
     "What was asked for": codes.INPUT,
     "The plugin's calls": codes.PLUGIN,
+    "Config drives": codes.DRIVES,
     "The server and its clients": codes.RUNNING,
 }
 

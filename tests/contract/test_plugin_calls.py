@@ -92,12 +92,6 @@ async def test_what_cannot_be_done_has_a_code(tmp_path: Path) -> None:
     """So that the plugin can give each failure the shape that XAPI's clients know."""
     async with plugged(tmp_path, vms=1) as client:
         vm = client.one.vm("vm-1").id
-        for function, arguments in {
-            "get_config_drive_default": {"templateuuid": "x"},
-            "get_config_drive_configuration": {"vdiuuid": "x"},
-            "create_config_drive": {"vmuuid": vm, "sruuid": "x", "configuration": "y"},
-        }.items():
-            assert await client.refused(function, **arguments) == (501, "config-drives-missing")
         assert await client.refused("install_vm", url="x") == (403, "not-offered")
         assert await client.refused("passthrough", vmuuid=vm, command="id") == (403, "not-offered")
         assert await client.refused("format_disk") == (404, "plugin-function-unknown")

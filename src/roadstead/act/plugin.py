@@ -11,6 +11,7 @@ from typing import NamedTuple
 import structlog
 
 from roadstead.act.audit import Audit
+from roadstead.act.config_drives import ConfigDrives, Wanted
 from roadstead.act.operations import Operations
 from roadstead.act.pools import Pools
 from roadstead.act.vms import Vms
@@ -69,6 +70,7 @@ class PluginCalls:
         self._vms = vms
         self._operations = operations
         self._audit = audit
+        self._drives = ConfigDrives(pools)
 
     async def call(self, asked: Asked) -> str:
         """Do what was asked and return what XAPI's client is to be given. Raises `RoadsteadError`."""
@@ -117,6 +119,19 @@ class PluginCalls:
             found = await self._vms.engine(vm.id).top(engine_id)
             return SUCCESS + _bounded(await asyncio.to_thread(inspected.docker_top, *found))
 
+    async def default_drive(self, asked: Asked) -> str:
+        """The template that a config drive begins with."""
+        return SUCCESS + await self._drives.default(asked.pool, asked.arguments["templateuuid"])
+
+    async def drive(self, asked: Asked) -> str:
+        """The template that a config drive was made from."""
+        return SUCCESS + await self._drives.template(asked.pool, asked.arguments["vdiuuid"])
+
+    async def create_drive(self, asked: Asked) -> str:
+        """Make a VM's config drive, in the place of the one that it has."""
+        wanted = Wanted(*(asked.arguments[name] for name in _DRIVE))
+        return SUCCESS + await self._drives.create(asked.pool, wanted)
+
     # ---- pieces
 
     def _vm(self, asked: Asked) -> Vm:
@@ -145,15 +160,16 @@ class PluginCalls:
             log.info("message not raised", vm=vm.id, problem=getattr(failure, "code", "timed out"))
 
 
+_DRIVE = ("vmuuid", "sruuid", "configuration")
 FUNCTIONS: Mapping[str, Function] = {
     **dict.fromkeys(ACTIONS, Function(("vmuuid", "container"), PluginCalls.act)),
     "register": Function(("vmuuid",), PluginCalls.register),
     "deregister": Function(("vmuuid",), PluginCalls.deregister),
     "get_inspect": Function(("vmuuid", "object"), PluginCalls.inspect),
     "get_top": Function(("vmuuid", "object"), PluginCalls.top),
-    "get_config_drive_default": Function(("templateuuid",), refusal="config-drives-missing"),
-    "get_config_drive_configuration": Function(("vdiuuid",), refusal="config-drives-missing"),
-    "create_config_drive": Function(("vmuuid", "sruuid", "configuration"), refusal="config-drives-missing"),
+    "get_config_drive_default": Function(("templateuuid",), PluginCalls.default_drive),
+    "get_config_drive_configuration": Function(("vdiuuid",), PluginCalls.drive),
+    "create_config_drive": Function(_DRIVE, PluginCalls.create_drive),
     "install_vm": Function((), refusal="not-offered"),
     "passthrough": Function((), refusal="not-offered"),
 }

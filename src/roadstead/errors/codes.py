@@ -4,6 +4,7 @@
 happened, a remedy what the reader does next; both are whole sentences.
 """
 
+from roadstead.errors.drives import DRIVES
 from roadstead.errors.plugin import PLUGIN
 from roadstead.errors.row import Code
 
@@ -409,7 +410,7 @@ RUNNING = {
     "too-many-readers": Code(503, "{limit} streams of changes are open already.", "Close one, then try again."),
 }
 
-CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **INPUT, **PLUGIN, **RUNNING}
+CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **INPUT, **PLUGIN, **DRIVES, **RUNNING}
 """Every code that an error, a problem or an operation's result may carry."""
 
-__all__ = ["CODES", "INPUT", "PLUGIN", "POOLS", "REACHING_AN_ENGINE", "REACHING_A_GUEST", "RUNNING", "Code"]
+__all__ = ["CODES", "DRIVES", "INPUT", "PLUGIN", "POOLS", "REACHING_AN_ENGINE", "REACHING_A_GUEST", "RUNNING", "Code"]

@@ -3,11 +3,6 @@
 from roadstead.errors.row import Code
 
 PLUGIN = {
-    "config-drives-missing": Code(
-        501,
-        "This version of Roadstead makes and reads no config drives.",
-        "Make the VM without one, and prepare it by hand as the operator guide says.",
-    ),
     "not-offered": Code(
         403,
         "{function} ran arbitrary commands, and is therefore not offered.",

@@ -37,6 +37,11 @@ DOCKER_PS, DOCKER_INFO, DOCKER_VERSION = "docker_ps", "docker_info", "docker_ver
 """In ``VM.other_config``: what XenCenter, XCP-ng Center and Xen Orchestra show of a VM's containers, as XML."""
 PUBLISHED_KEYS = (DOCKER_PS, DOCKER_INFO, DOCKER_VERSION)
 
+CONFIG_DRIVE = "config-drive"
+"""In the ``other_config`` of a VDI and of the VBD that shows it: the disk is a config drive."""
+MARKED = "True"
+"""The value of `CONFIG_DRIVE` that is written; XenCenter reads it in any case."""
+
 PRIVATE_KEY_SECRET = "xscontainer-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """In ``pool.other_config``: uuid of the secret with the private half of the pool's SSH key."""
 PUBLIC_KEY_SECRET = "xscontainer-public-secret-uuid"  # noqa: S105 - the name of a key, not a secret

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from roadstead.errors import StartError
+from roadstead.lab.pool.mishaps import Mishap
 from roadstead.lab.pool.server import LabPool
 from tests.unit.lab.pool_support import Client, PlainGuests, Refusal, signed_in
 
@@ -302,3 +303,20 @@ async def test_state_holds_only_what_differs(tmp_path: Path) -> None:
 
     assert kept["name_label"] == "web-1"
     assert "PV_kernel" not in kept
+
+
+# Single calls.
+
+
+async def test_one_call_fails_on_request(client: Client, pool: LabPool) -> None:
+    """Refused it changed nothing; lost it was done, without an answer; the call after it is well."""
+    pool.core.mishaps.prepare("network.create", Mishap.REFUSED)
+    pool.core.mishaps.prepare("network.create", Mishap.LOST)
+    record = {"name_label": "made", "other_config": {}}
+    assert (await client.refused("network.create", record))[0] == "INTERNAL_ERROR"
+    assert await client.call("network.get_by_name_label", "made") == []
+    with pytest.raises(aiohttp.ClientError):
+        await client.call("network.create", record)
+    assert len(await client.call("network.get_by_name_label", "made")) == 1
+    await client.call("network.create", record)
+    assert pool.core.mishaps.outstanding == []

@@ -14,6 +14,7 @@ from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.database import Change, Database, Record
 from roadstead.lab.pool.images import Images
 from roadstead.lab.pool.messages import Messages
+from roadstead.lab.pool.mishaps import Mishaps
 from roadstead.lab.pool.plugins import Plugins
 from roadstead.lab.pool.profiles import CURRENT, Profile
 from roadstead.lab.pool.sessions import Session, Sessions
@@ -94,6 +95,7 @@ class Core:
     """After this time the master gives up a host that does not answer."""
     domains: int = 0
     """How many domains were started: the number of the newest."""
+    mishaps: Mishaps = field(default_factory=Mishaps)
 
     @property
     def pool(self) -> str:

@@ -20,6 +20,7 @@ from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Record
 from roadstead.lab.pool.failures import Failure
 from roadstead.lab.pool.images import PIECE_BYTES
+from roadstead.lab.pool.mishaps import Mishap
 
 PIECE_S = 60.0
 """A client that sends or reads nothing for so long is given up."""
@@ -52,7 +53,14 @@ class RawImages:
             self._need_format(asked)
             head = _head(task, _TYPES["raw"])
             await stream.send(head)
+            mishap = self._core.mishaps.take("import_raw_vdi")
             await self._receive(asked, stream, ref)
+            if mishap is Mishap.SILENT:
+                await self._core.mishaps.keep_silent()
+            if mishap is Mishap.REFUSED:
+                raise http.TroubleError("VDI_IO_ERROR: [ Device I/O errors ]")
+        if mishap is Mishap.LOST:
+            raise http.Closing(b"HTTP/1.1 500 Internal Server Error\r\n\r\n")
         return b""
 
     async def get(self, asked: http.Asked, stream: http.Stream) -> bytes:

@@ -12,6 +12,7 @@ from roadstead.kit import tasks
 from roadstead.lab.pool import failures, http, methods, values, wire
 from roadstead.lab.pool.accounts import check
 from roadstead.lab.pool.core import Call, Core, Method
+from roadstead.lab.pool.mishaps import Mishap
 from roadstead.lab.pool.sessions import Session
 from roadstead.lab.pool.task_calls import begin_task
 
@@ -40,6 +41,8 @@ class Service:
             return wire.write_result(request, await self.call(request.method, request.params))
         except failures.Failure as failure:
             return wire.write_failure(request, failure)
+        except http.Closing:
+            raise
         except Exception:  # noqa: BLE001 - as a real pool does: one bad call must not end the lab
             _LOG.exception("the lab's pool failed in %s", request.method)
             return wire.write_failure(request, failures.internal("Not_found"))
@@ -62,9 +65,17 @@ class Service:
                 permission, role = method.permission(*arguments)
             check(who.account, permission, role)
         call = Call(self._core, self._host, who)
+        mishap = self._core.mishaps.take(plain)
+        if mishap is Mishap.REFUSED:
+            raise failures.internal(f'Failure("{plain} failed on request")')
         if plain != name:
             return begin_task(call, name, self._run(method, call, arguments))
-        return await self._run(method, call, arguments)
+        result = await self._run(method, call, arguments)
+        if mishap is Mishap.LOST:
+            raise http.Closing
+        if mishap is Mishap.SILENT:
+            await self._core.mishaps.keep_silent()
+        return result
 
     @staticmethod
     def _count(method: Method, given: int) -> None:

@@ -36,6 +36,7 @@ from roadstead.errors import NotFoundError, PoolError
 from roadstead.peers.xapi import faults, messages, writes
 from roadstead.peers.xapi.session import Session
 from roadstead.peers.xapi.trust import URL_HOST, PoolAddress, canonical
+from roadstead.peers.xapi.wire import Request
 from roadstead.settings.schema import PoolSettings
 
 MESSAGE_PRIORITY = 3
@@ -123,6 +124,10 @@ class XapiClient:
         """
         wait = self._settings.event_seconds if seconds is None else max(0.0, seconds)
         return await self._session.events(tuple(classes), token, wait)
+
+    async def transfer(self, request: Request, host: str, *, seconds: float) -> bytes:
+        """Send what moves a whole disk to the host of that address (empty: the master) and return its answer."""
+        return await self._session.transfer(request, host, seconds)
 
     async def list_all(self, cls: str) -> dict[str, messages.Fields]:
         """Return every object of ``cls`` (one of `messages.CLASSES`) by reference, with the fields that we read."""

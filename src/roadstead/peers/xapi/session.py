@@ -7,6 +7,7 @@ sign-in for all who noticed; after that the caller hears of it.
 """
 
 import asyncio
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 from roadstead.errors import PoolError
 from roadstead.peers.xapi import faults, messages
 from roadstead.peers.xapi.trust import Endpoint, PoolAddress, canonical, parse_url
-from roadstead.peers.xapi.wire import Lane, Wire
+from roadstead.peers.xapi.wire import Lane, Request, Wire
 from roadstead.settings.schema import PoolSettings
 
 HOSTS = 64
@@ -32,6 +33,8 @@ _FINAL = frozenset({"pool-sign-in-failed", "pool-not-permitted", "pool-call-fail
 
 OWN = ""
 """Stands for whatever the host said, or did not say, that is the master as far as anybody knows."""
+
+_COOKIE = re.compile(r"[!-:<-~]+")
 
 _GRAVITY = (
     "pool-timed-out",
@@ -147,6 +150,22 @@ class Session:
             raise self._refused(batch, method)
         self._stream = ref
         return batch
+
+    async def transfer(self, request: Request, host: str, seconds: float) -> bytes:
+        """Exchange ``request``, which is about a whole disk, with the host of that address; with the master if empty.
+
+        The session goes along in a cookie: an address stands in logs.
+        """
+        ref = self._signed_in(request.call)
+        try:
+            endpoint = Endpoint(canonical(host), self._home.port) if host else self.endpoint
+        except ValueError as error:
+            raise self._invalid(self.endpoint, "it names no host", request.call) from error
+        if not _COOKIE.fullmatch(ref):
+            raise self._invalid(self.endpoint, "its session fits into no cookie", request.call)
+        cookie = {"Cookie": f"session_id={ref}"}
+        wire = self._connections(request.call)
+        return await wire.exchange(endpoint, request._replace(headers=cookie), seconds=seconds, lane=Lane.DISKS)
 
     def _signed_in(self, method: str) -> str:
         if self._ref is not None:

@@ -6,8 +6,11 @@ netrc, no cookie, and a redirect is never followed, because the body may hold a 
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from enum import Enum
+from io import BytesIO
+from typing import NamedTuple
 
 import aiohttp
 
@@ -21,19 +24,43 @@ ANSWER_BYTES = 256 * 2**20
 CONNECTIONS = 4
 """How many calls may be under way to one pool at once; each has its own connection. Events have one besides."""
 
+PIECEMEAL_BYTES = 64 * 2**10
+"""A larger body is sent piece by piece, between which others get their turn."""
+
 IDLE_SECONDS = 8.0
 """How long an unused connection is kept: XAPI closes it after 10 s."""
 
-_HEADERS = {"Content-Type": "application/json", "User-Agent": "roadstead"}
+_HEADERS = {"User-Agent": "roadstead"}
+_JSON = {"Content-Type": "application/json"}
 _PATH = "/jsonrpc"
 _OK = 200
 
 
 class Lane(Enum):
-    """Which connections a request takes: `EVENTS` may block for long and must never make a call wait."""
+    """Which connections a request takes, and how many there are: `EVENTS` may block for long and `DISKS` moves much,
+    and neither must make a call wait.
+    """
 
-    CALLS = CONNECTIONS
-    EVENTS = 1
+    CALLS = ("calls", CONNECTIONS)
+    EVENTS = ("events", 1)
+    DISKS = ("disks", 2)
+
+    @property
+    def connections(self) -> int:
+        """How many there may be to one pool."""
+        return self.value[1]
+
+
+class Request(NamedTuple):
+    """One request; ``target`` is its path and query, ``call`` what errors name it."""
+
+    verb: str
+    target: str
+    call: str
+    answer_bytes: int
+    """The largest answer that is read."""
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
 
 
 class Wire:
@@ -49,7 +76,12 @@ class Wire:
     async def post(
         self, endpoint: Endpoint, body: bytes, *, call: str, seconds: float, lane: Lane = Lane.CALLS
     ) -> bytes:
-        """Send ``body`` to ``endpoint`` and return the answer's body. ``call`` is for the texts of errors only.
+        """Send the call ``body`` to ``endpoint`` and return its answer, see `exchange`."""
+        request = Request("POST", _PATH, call, ANSWER_BYTES, body, _JSON)
+        return await self.exchange(endpoint, request, seconds=seconds, lane=lane)
+
+    async def exchange(self, endpoint: Endpoint, request: Request, *, seconds: float, lane: Lane) -> bytes:
+        """Send ``request`` to ``endpoint`` and return the answer's body.
 
         Raises `PoolError`: ``pool-certificate-changed``, ``-untrusted``, ``pool-unreachable``, ``pool-timed-out`` after
         ``seconds``, ``pool-answer-invalid``.
@@ -57,7 +89,7 @@ class Wire:
         verifier, refusal = self._verifier, None
         for check in verifier.checks_for(endpoint):
             try:
-                answer = await self._post(endpoint, body, check, call, seconds, lane)
+                answer = await self._exchange(endpoint, request, check, seconds, lane)
             except PoolError as error:
                 if error.code not in faults.CERTIFICATE:
                     raise
@@ -67,30 +99,32 @@ class Wire:
                 return answer
         raise refusal or faults.untrusted(endpoint.shown, self._pool, "nobody vouches for it")
 
-    async def _post(
-        self, endpoint: Endpoint, body: bytes, check: Check, call: str, seconds: float, lane: Lane
-    ) -> bytes:
-        """Send ``body`` if the certificate passes ``check``; otherwise not a byte of it."""
-        url = f"https://{endpoint.shown}{_PATH}"
-        with faults.border(endpoint.shown, self._pool, call):
+    async def _exchange(self, endpoint: Endpoint, request: Request, check: Check, seconds: float, lane: Lane) -> bytes:
+        """Send ``request`` if the certificate passes ``check``; otherwise not a byte of it."""
+        url = f"https://{endpoint.shown}{request.target}"
+        body = BytesIO(request.body) if len(request.body) > PIECEMEAL_BYTES else request.body
+        with faults.border(endpoint.shown, self._pool, request.call):
             async with (
                 asyncio.timeout(seconds),
-                self._lanes[lane].post(url, data=body, ssl=check, allow_redirects=False) as answer,
+                self._lanes[lane].request(
+                    request.verb, url, data=body, headers=request.headers, ssl=check, allow_redirects=False
+                ) as answer,
             ):
                 if answer.status != _OK:
-                    raise self._invalid(endpoint, call, f"HTTP status {answer.status}")
-                return await self._body(answer, endpoint, call)
+                    raise self._invalid(endpoint, request, f"HTTP status {answer.status}")
+                return await self._body(answer, endpoint, request)
 
-    async def _body(self, answer: aiohttp.ClientResponse, endpoint: Endpoint, call: str) -> bytes:
+    async def _body(self, answer: aiohttp.ClientResponse, endpoint: Endpoint, request: Request) -> bytes:
         received = bytearray()
         async for piece in answer.content.iter_any():
             received += piece
-            if len(received) > ANSWER_BYTES:
-                raise self._invalid(endpoint, call, f"it is larger than {ANSWER_BYTES // 2**20} MiB")
+            if len(received) > request.answer_bytes:
+                reason = f"it is larger than {request.answer_bytes // 2**20} MiB"
+                raise self._invalid(endpoint, request, reason)
         return bytes(received)
 
-    def _invalid(self, endpoint: Endpoint, call: str, reason: str) -> PoolError:
-        return faults.answer_invalid(endpoint.shown, self._pool, call, reason)
+    def _invalid(self, endpoint: Endpoint, request: Request, reason: str) -> PoolError:
+        return faults.answer_invalid(endpoint.shown, self._pool, request.call, reason)
 
     def trust(self, address: PoolAddress) -> None:
         """From now on check certificates by ``address``; connections that are open were checked when they were made."""
@@ -105,7 +139,7 @@ class Wire:
 
 def _http(lane: Lane, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=lane.value, keepalive_timeout=IDLE_SECONDS),
+        connector=aiohttp.TCPConnector(limit=lane.connections, keepalive_timeout=IDLE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=_HEADERS,
         skip_auto_headers=("Accept-Encoding",),

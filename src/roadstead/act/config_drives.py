@@ -1,0 +1,304 @@
+"""Makes config drives in pools, and reads them back.
+
+A drive is made in full before the VM's former one is touched: built, put into a disk, shown to the VM. Only then does
+the former one go. Whatever fails before that takes away again what was made, and the VM keeps what it had.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+import structlog
+
+from roadstead.act.pools import Pools
+from roadstead.artifacts import config_drive, drive_templates, tokens
+from roadstead.artifacts.config_drive import Drive, Guest
+from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
+from roadstead.kit.gates import Gate
+from roadstead.model import PoolId, PowerState
+from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, MARKED, MONITOR
+from roadstead.peers.xapi.client import XapiClient
+from roadstead.peers.xapi.disks import Disks
+from roadstead.peers.xapi.messages.disks import Machine, Storage
+from roadstead.plan import config_drives as plan
+from roadstead.plan.config_drives import Former
+
+log = structlog.get_logger()
+
+NAME = "Automatic Config Drive"
+"""How the disk of a drive is called; clients know it by its mark."""
+MARKS = {CONFIG_DRIVE: MARKED}
+CREATE_SECONDS = 75.0
+"""Limit on making a drive. With `UNDO_SECONDS` it stays below the plugin's, which waits 110 s for an answer."""
+READ_SECONDS = 60.0
+UNDO_SECONDS = 20.0
+"""Limit on taking away what was made in vain."""
+UNDO_RETRY_SECONDS = 0.5
+"""A transfer that was cut short holds its disk for a moment."""
+PARALLEL = 2
+"""So many drives are read at once, in all pools: each takes up to `plan.DRIVE_BYTES` of memory."""
+
+_FULL = frozenset({"SR_BACKEND_FAILURE_44", "SR_FULL", "SR_BACKEND_FAILURE_110"})
+_UNSEEN = frozenset({"SR_HAS_NO_PBDS", "SR_NOT_ATTACHED", "SR_NO_PBDS"})
+
+
+class Wanted(NamedTuple):
+    """A drive that is asked for: for which VM, in which storage (uuids), from which template."""
+
+    vm: str
+    storage: str
+    template: str
+
+
+class ConfigDrives:
+    """The config drives of all pools. Everything is asked of the pool at the moment of need."""
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._reading = Gate(PARALLEL)
+        self._turns: WeakValueDictionary[tuple[PoolId, str], Gate] = WeakValueDictionary()
+
+    async def default(self, pool: PoolId, vm: str) -> str:
+        """Return the template to begin with, for a VM or a template; for what is not there, the usual one."""
+        try:
+            machine = await self._disks(pool).machine(vm)
+        except NotFoundError:
+            return drive_templates.default_for("")
+        return drive_templates.default_for(machine.name)
+
+    async def template(self, pool: PoolId, disk: str) -> str:
+        """Return the template that a drive was made from. Raises `InputError` ``config-drive-unreadable`` for every
+        other disk alike, so that nobody learns anything of it, and `PoolError`.
+        """
+        disks = self._disks(pool)
+        unreadable = InputError("config-drive-unreadable", disk=disk)
+        found = await disks.disk(disk)
+        if found is None or not plan.is_drive(found):
+            raise unreadable
+        async with self._reading():
+            host = await disks.host_of(found)
+            if host is None:
+                raise unreadable
+            content = await disks.read(found, host, READ_SECONDS)
+            try:
+                return await asyncio.to_thread(config_drive.template_of, content)
+            except ValueError as error:
+                raise unreadable from error
+
+    async def create(self, pool: PoolId, wanted: Wanted) -> str:
+        """Make a drive for a VM, in the place of the one that it has; return the uuid of the disk.
+
+        Raises `InputError` (what was given), `ConflictError` (the VM, the storage) and `PoolError`; nothing was changed
+        then.
+        """
+        async with self._turn(pool, wanted.vm):
+            try:
+                async with asyncio.timeout(CREATE_SECONDS):
+                    return await self._create(pool, wanted)
+            except TimeoutError as error:
+                raise PoolError("config-drive-late", vm=wanted.vm, limit=round(CREATE_SECONDS)) from error
+
+    # ---- pieces
+
+    def _disks(self, pool: PoolId) -> Disks:
+        return Disks(self._pools.keeper(pool).client)
+
+    @asynccontextmanager
+    async def _turn(self, pool: PoolId, vm: str) -> AsyncIterator[None]:
+        gate = self._turns.get((pool, vm)) or Gate(1)
+        self._turns[pool, vm] = gate
+        async with gate():
+            yield
+
+    async def _create(self, pool: PoolId, wanted: Wanted) -> str:
+        disks = self._disks(pool)
+        machine = await disks.machine(wanted.vm)
+        if state := plan.unfit(machine):
+            raise ConflictError("vm-takes-no-drive", vm=machine.name, state=state)
+        storage = await disks.storage(wanted.storage)
+        host = _host(storage)
+        drive = await self._prepared(pool, disks, machine, wanted.template)
+        image = await asyncio.to_thread(config_drive.image, drive)
+        making = _Making(disks, machine, storage)
+        uuid = await making.make(image, host)
+        await self._offer_management(self._pools.keeper(pool).client, drive)
+        return uuid
+
+    async def _prepared(self, pool: PoolId, disks: Disks, machine: Machine, template: str) -> Drive:
+        needs_device = {tokens.DEVICE, tokens.BEGIN} & tokens.used(template)
+        guest = Guest(
+            machine.uuid,
+            config_drive.hostname(machine.name, machine.uuid),
+            (await self._pools.key(pool)).public,
+            await disks.internal_device(machine) if needs_device else None,
+        )
+        return await asyncio.to_thread(config_drive.prepare, template, guest)
+
+    @staticmethod
+    async def _offer_management(client: XapiClient, drive: Drive) -> None:
+        """Let clients offer to manage a VM that lets the pool's key in: they ask whether the key is there at all."""
+        if not drive.opens:
+            return
+        try:
+            await client.add_vm_key(drive.guest.uuid, MONITOR, DISABLED)
+        except (PoolError, NotFoundError) as error:  # the drive is there, and register writes the key, too
+            log.warning("management not offered", vm=drive.guest.uuid, problem=error.code)
+
+
+class _Making:
+    """One drive on its way into a VM."""
+
+    def __init__(self, disks: Disks, machine: Machine, storage: Storage) -> None:
+        self._disks = disks
+        self._machine = machine
+        self._storage = storage
+        self._runs = machine.power == PowerState.RUNNING and not machine.is_template
+        # By this name it is found again also when the answer with its reference got lost.
+        self._passing_name = f"{NAME} {secrets.token_hex(8)}"
+        self._disk = ""
+        self._refused = False
+
+    async def make(self, image: bytes, host: str) -> str:
+        """Make the disk, show it to the VM, and take the former one away; return the disk's uuid."""
+        former = plan.former(await self._disks.devices(self._machine))
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._discard)
+            await self._fill(image, host)
+            uuid = await self._disks.uuid(self._disk)
+            with self._swapping():
+                device = await self._disks.show(self._machine.ref, self._disk, MARKS)
+                if self._runs:
+                    await self._disks.plug(device)
+                await self._unplug(former, undo)
+                for first in former[:1]:
+                    await self._remove_first(first, undo)
+            undo.pop_all()
+        await self._remove_others(former[1:])
+        return uuid
+
+    async def _fill(self, image: bytes, host: str) -> None:
+        size = plan.size_of(image)
+        try:
+            self._disk = await self._disks.create(self._storage.ref, self._passing_name, size, MARKS)
+        except PoolError as error:
+            self._refused = "xapi" in error.fields
+            raise _of_storage(error, self._storage, size) from error
+        try:
+            content = image.ljust(size, b"\0")
+            await self._disks.write(self._disk, content, host, CREATE_SECONDS)
+        except PoolError as error:
+            if error.code not in {"pool-call-failed", "pool-answer-invalid"}:
+                raise
+            reason = error.fields["reason"]
+            raise PoolError("config-drive-not-written", vm=self._machine.name, reason=reason) from error
+        await self._disks.rename(self._disk, NAME)
+
+    async def _unplug(self, former: Sequence[Former], undo: AsyncExitStack) -> None:
+        for each in former:
+            if each.device.is_attached:
+                undo.push_async_callback(self._plug_back, each.device.ref)
+                await self._disks.unplug(each.device.ref)
+
+    async def _remove_first(self, former: Former, undo: AsyncExitStack) -> None:
+        """Remove the drive that the VM had. A refusal turns everything back; what ends otherwise may have been done, or
+        still be, and a VM with two drives can be mended, so nothing is turned back then.
+        """
+        try:
+            await self._remove(former)
+        except PoolError as error:
+            if "xapi" in error.fields:
+                raise
+            undo.pop_all()
+            if await self._disks.disk(former.disk.uuid) is not None:
+                raise
+        except asyncio.CancelledError:
+            undo.pop_all()
+            raise
+
+    async def _remove_others(self, former: Sequence[Former]) -> None:
+        """Remove what else the VM had: now that the new drive is alone in its place, nothing is turned back."""
+        for each in former:
+            try:
+                await self._remove(each)
+            except PoolError as error:
+                log.warning("config drive left", vm=self._machine.uuid, disk=each.disk.uuid, problem=str(error))
+
+    async def _remove(self, former: Former) -> None:
+        if former.disk_goes:
+            await self._disks.destroy(former.disk.ref)
+        await self._disks.hide(former.device.ref)
+
+    async def _plug_back(self, device: str) -> None:
+        try:
+            async with asyncio.timeout(UNDO_SECONDS):
+                await self._disks.plug(device)
+        except (PoolError, TimeoutError) as error:
+            if getattr(error, "fields", {}).get("xapi") == "DEVICE_ALREADY_ATTACHED":
+                return
+            log.warning("config drive not plugged back", vm=self._machine.uuid, problem=str(error))
+
+    async def _discard(self) -> None:
+        """Take away what was made; a failure of this is only told to the log, since another one is on its way."""
+        if self._refused:
+            return
+        try:
+            async with asyncio.timeout(UNDO_SECONDS):
+                await self._discard_once_free()
+        except (PoolError, TimeoutError) as error:
+            log.warning("config drive left", vm=self._machine.uuid, name=self._passing_name, problem=str(error))
+
+    async def _discard_once_free(self) -> None:
+        while True:
+            if await self._is_discarded():
+                return
+            await asyncio.sleep(UNDO_RETRY_SECONDS)
+
+    async def _is_discarded(self) -> bool:
+        """Remove the disk; return False for one that is in use, or that a call whose answer got lost may still make."""
+        found = [self._disk] if self._disk else await self._disks.named(self._passing_name)
+        for disk in found:
+            try:
+                await self._disks.discard(disk)
+            except PoolError as error:
+                if error.fields.get("xapi") not in _HELD:
+                    raise
+                return False
+        return bool(found)
+
+    @contextmanager
+    def _swapping(self) -> Iterator[None]:
+        """What the pool refuses inside is told as a drive that cannot be changed now."""
+        try:
+            yield
+        except PoolError as error:
+            if error.code != "pool-call-failed":
+                raise
+            call, reason = error.fields["call"], error.fields["reason"]
+            raise ConflictError("config-drive-not-swapped", vm=self._machine.name, call=call, reason=reason) from error
+
+
+_HELD = frozenset({"VDI_IN_USE", "OTHER_OPERATION_IN_PROGRESS"})
+"""What XAPI says of a disk that somebody still uses."""
+
+
+def _host(storage: Storage) -> str:
+    if storage.is_for_cds:
+        raise ConflictError("storage-refuses", storage=storage.name, reason="it keeps CDs")
+    if storage.host is None:
+        raise ConflictError("storage-unseen", storage=storage.name)
+    return storage.host
+
+
+def _of_storage(error: PoolError, storage: Storage, size: int) -> PoolError | ConflictError:
+    """What a storage that makes no disk means for who asked for a drive."""
+    if error.code != "pool-call-failed":
+        return error
+    word = error.fields.get("xapi", "")
+    if word in _FULL:
+        return ConflictError("storage-full", storage=storage.name, size=size)
+    if word in _UNSEEN:
+        return ConflictError("storage-unseen", storage=storage.name)
+    return ConflictError("storage-refuses", storage=storage.name, reason=error.fields["reason"])

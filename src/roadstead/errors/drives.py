@@ -1,0 +1,74 @@
+"""The codes of config drives: of the text that goes onto one, of the storage it is made in, and of its VM."""
+
+from roadstead.errors.row import Code
+
+DRIVES = {
+    "config-drive-late": Code(
+        504,
+        "The pool did not make the config drive of {vm} within {limit} s.",
+        "What was made so far was removed again, unless the former drive was already on its way out. Look at the"
+        " storage and at the master's load, then try again.",
+    ),
+    "config-drive-not-swapped": Code(
+        409,
+        "The config drive of {vm} cannot be changed now: the pool refused {call}: {reason}.",
+        "Nothing was changed. Shut the VM down, then try again.",
+    ),
+    "config-drive-not-written": Code(
+        502,
+        "The config drive of {vm} could not be written to the storage: {reason}.",
+        "Nothing was changed. Look at the storage in the pool, or choose another one, then try again.",
+    ),
+    "config-drive-unreadable": Code(
+        422,
+        "The disk {disk} is no config drive that can be read.",
+        "Name a disk of this pool that carries the mark `config-drive`, has at most 16 MiB, and holds what"
+        " create_config_drive writes. If the VM's drive is damaged, create it anew.",
+    ),
+    "config-invalid": Code(
+        422,
+        "With its tokens filled in, the configuration cannot be read in line {line}, column {column}: {reason}.",
+        "Correct that line. Nothing was changed.",
+    ),
+    "config-too-large": Code(
+        413,
+        "With its tokens filled in the configuration is larger than {limit} bytes.",
+        "Shorten it: let the VM fetch what is large when it boots.",
+    ),
+    "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
+    "storage-full": Code(
+        409,
+        "The storage {storage} has no room for a config drive of {size} bytes.",
+        "Make room there, or choose another one.",
+    ),
+    "storage-refuses": Code(
+        409,
+        "The storage {storage} takes no config drive: {reason}.",
+        "Choose one that keeps disks of VMs.",
+    ),
+    "storage-unseen": Code(
+        409,
+        "No host of the pool sees the storage {storage} now.",
+        "Plug its PBD (`xe pbd-plug`), or choose another storage.",
+    ),
+    "token-unknown": Code(
+        422,
+        "The configuration holds %{token}% in line {line}, and there is no such token.",
+        "Use one of {known}, or write the text without a percent sign at each end.",
+    ),
+    "token-unpaired": Code(
+        422,
+        "The configuration has %HINEXISTS% or %ENDHINEXISTS% without the other in line {line}.",
+        "Put what is only for VMs with a card in the host-internal network between the two, or remove them.",
+    ),
+    "token-without-value": Code(
+        422,
+        "The configuration holds %HIN% in line {line}, and the VM has no card in the host-internal network.",
+        "Write it between %HINEXISTS% and %ENDHINEXISTS%, or give the VM such a card.",
+    ),
+    "vm-takes-no-drive": Code(
+        409,
+        "{vm} gets no config drive: it is {state}.",
+        "Name a VM or a template that is shut down, or a VM that runs.",
+    ),
+}

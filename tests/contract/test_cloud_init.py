@@ -1,0 +1,69 @@
+"""Debian's cloud-init reads the drives: what it finds, what its schema says of the templates, what it passes over."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadstead.artifacts import config_drive, drive_templates, iso
+from roadstead.artifacts.config_drive import Guest
+
+CLOUD_INIT = Path(__file__).parents[2] / ".venv" / "cloud-init" / "usr" / "lib" / "python3" / "dist-packages"
+PYTHON = "/usr/bin/python3"
+GUEST = Guest("5a1f7f0e-0000-4000-8000-000000000001", "web1", "ssh-rsa AAAAB3NzaC1yc2E= xscontainer")
+READER = """
+import json, sys
+from cloudinit import util
+from cloudinit.config import schema
+from cloudinit.sources.DataSourceConfigDrive import read_config_drive
+found = read_config_drive(sys.argv[1])
+said = util.load_yaml(found["userdata"])
+tested = {name: value for name, value in said.items() if name != "coreos"}
+schema.validate_cloudconfig_schema(tested, strict=True)
+print(json.dumps({"metadata": found["metadata"], "userdata": said}))
+"""
+
+pytestmark = pytest.mark.skipif(
+    not (CLOUD_INIT.is_dir() and Path(PYTHON).exists()), reason="./scripts/setup could not fetch Debian's cloud-init"
+)
+
+
+def read(folder: Path, image: bytes) -> subprocess.CompletedProcess[str]:
+    """What cloud-init makes of an image, which xorriso unpacks."""
+    (folder / "drive.iso").write_bytes(image)
+    unpack = ["xorriso", "-osirrox", "on", "-indev", f"{folder}/drive.iso", "-extract", "/", f"{folder}/drive"]
+    subprocess.run(unpack, check=True, capture_output=True)
+    return subprocess.run(
+        [PYTHON, "-W", "ignore", "-c", READER, folder / "drive"],
+        env={"PYTHONPATH": str(CLOUD_INIT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("profile", sorted(drive_templates.PROFILES))
+def test_it_finds_everything_on_a_drive_made_from_a_template(tmp_path: Path, profile: str) -> None:
+    """The instance, its name, the pool's key; and the template is right by cloud-init's own schema."""
+    drive = config_drive.prepare(drive_templates.PROFILES[profile], GUEST)
+    run = read(tmp_path, config_drive.image(drive))
+
+    assert run.returncode == 0, run.stderr
+    found: dict[str, Any] = json.loads(run.stdout)
+    assert found["metadata"]["instance-id"] == GUEST.uuid
+    assert found["metadata"]["local-hostname"] == "web1"
+    assert found["metadata"]["public_keys"] == {"xscontainer": GUEST.pool_key}
+    assert found["userdata"]["hostname"] == "web1"
+    assert found["userdata"]["ssh_authorized_keys"] == ["ssh-rsa AAAAB3NzaC1yc2E= xscontainer"]
+
+
+def test_it_passes_over_a_drive_without_metadata(tmp_path: Path) -> None:
+    """As the historic pack made them: what we add is what makes cloud-init read a drive at all."""
+    run = read(tmp_path, iso.build("config-2", {"openstack/latest/user_data": b"#cloud-config\n{}\n"}))
+
+    assert run.returncode != 0
+    assert "NonReadable" in run.stderr

@@ -4,6 +4,7 @@
 happened, a remedy what the reader does next; both are whole sentences.
 """
 
+from roadstead.errors.hosts import HOSTS
 from roadstead.errors.plugin import PLUGIN
 from roadstead.errors.row import Code
 
@@ -379,7 +380,7 @@ RUNNING = {
     "too-many-readers": Code(503, "{limit} streams of changes are open already.", "Close one, then try again."),
 }
 
-CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **INPUT, **PLUGIN, **RUNNING}
+CODES: dict[str, Code] = {**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS, **HOSTS, **INPUT, **PLUGIN, **RUNNING}
 """Every code that an error, a problem or an operation's result may carry."""
 
-__all__ = ["CODES", "INPUT", "PLUGIN", "POOLS", "REACHING_AN_ENGINE", "REACHING_A_GUEST", "RUNNING", "Code"]
+__all__ = ["CODES", "HOSTS", "INPUT", "PLUGIN", "POOLS", "REACHING_AN_ENGINE", "REACHING_A_GUEST", "RUNNING", "Code"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -25,7 +23,8 @@ PidFile none
 SetEnv PATH={folder}/bin:/usr/bin:/bin
 """
 MOUNTS = (
-    'mount --bind "$1/etc" /etc && mount --bind "$1/lib" /var/lib && mount -t tmpfs none /run'
+    'mount --bind "$1/etc" /etc && mount --bind "$1/lib" /var/lib'
+    ' && mount --bind "$1/home" /root && mount -t tmpfs none /run'
     ' && mkdir -m 755 /run/sshd && exec /usr/sbin/sshd -D -e -f "$1/sshd_config"'
 )
 START_SECONDS = 20
@@ -41,6 +40,7 @@ class Domain:
         self._server: subprocess.Popen[bytes] | None = None
         (folder / "lib").mkdir(parents=True)
         (folder / "bin").mkdir()
+        (folder / "home").mkdir()
         shutil.copytree("/etc", folder / "etc", symlinks=True)
         self.plugins.mkdir(parents=True)
         (folder / "etc" / "xensource-inventory").write_text("PRODUCT_VERSION='8.2.1'\n")
@@ -88,8 +88,19 @@ class Domain:
         config = SSHD.format(folder=self.folder, address=self.address, port=self.port)
         (self.folder / "sshd_config").write_text(config)
         with (self.folder / "log").open("ab") as log:
-            command = ["unshare", "--mount", "sh", "-c", MOUNTS, "sh", str(self.folder)]
-            self._server = subprocess.Popen(command, stderr=log, start_new_session=True)
+            command = [
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "sh",
+                "-c",
+                MOUNTS,
+                "sh",
+                str(self.folder),
+            ]
+            self._server = subprocess.Popen(command, stderr=log)
         until = time.monotonic() + START_SECONDS
         while not self._listens():
             assert self._server.poll() is None and time.monotonic() < until, self.log
@@ -98,7 +109,7 @@ class Domain:
     def stop(self) -> None:
         """Stop the server and all that it runs."""
         if self._server is not None:
-            os.killpg(self._server.pid, signal.SIGKILL)
+            self._server.kill()  # the first process of the namespace goes with it, and so all the others
             self._server.wait(10)
             self._server = None
 

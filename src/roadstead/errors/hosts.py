@@ -12,7 +12,7 @@ HOSTS = {
         409,
         "Nobody has confirmed the SSH host keys of: {shown}.",
         "Compare each with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host's console, then repeat the"
-        " whole command with --host-key HOST=SHA256:… for each.",
+        " whole command with --host-key HOST=FINGERPRINT for each.",
     ),
     "host-key-unexpected": Code(
         409,

@@ -1,15 +1,14 @@
-"""What puts the plugin into a host works under every Python of hosts, says what it found, and never leaves half a file."""
+"""What puts the plugin into a host works under every Python of hosts, says what it found, never leaves half a file."""
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from roadstead.artifacts import placing
 from tests.unit.dom0 import pythons
@@ -79,11 +78,11 @@ class Domain:
         )
         told = placing.told(done.stdout)
         assert told is not None, (done.stdout, done.stderr)
-        return {name: value for name, value in json.loads(placing.json.encode(told)).items() if value}
+        return {name: value for name, value in asdict(told).items() if value}
 
     def folder(self) -> list[str]:
         """The names in the plugins' folder."""
-        return sorted(os.listdir(self.plugin.parent))
+        return sorted(file.name for file in self.plugin.parent.iterdir())
 
 
 @pytest.fixture(params=[pythons.OLDEST, pythons.OURS, *pythons.OTHERS])
@@ -141,7 +140,7 @@ def test_a_link_is_kept_as_one(modern: Domain) -> None:
     assert modern.run("install")["state"] == "installed"
     assert not modern.plugin.is_symlink()
     assert modern.run("uninstall")["state"] == "restored"
-    assert os.readlink(modern.plugin) == "/opt/xscontainer/plugin"
+    assert modern.plugin.readlink() == Path("/opt/xscontainer/plugin")
 
 
 def test_what_was_changed_since_is_left(modern: Domain) -> None:
@@ -156,7 +155,7 @@ def test_what_was_changed_since_is_left(modern: Domain) -> None:
 
 
 def test_the_package_keeps_what_it_brought(modern: Domain) -> None:
-    """rpm's file is rpm's, for installing as for uninstalling; the historic pack's package is not ours."""
+    """Rpm's file is rpm's, for installing as for uninstalling; the historic pack's package is not ours."""
     modern.plugin.write_bytes(OLD)
     modern.program("rpm", "echo xscontainer 1")
     assert modern.run("install")["state"] == "package"

@@ -223,25 +223,25 @@ async def dial(address: str, port: int, seconds: float) -> socket.socket:
     return sock
 
 
-def prepared(options: asyncssh.SSHClientConnectionOptions) -> GuestConnection:
-    """Return a connection that is not connected yet, for `shake_hands`."""
+def prepared(options: asyncssh.SSHClientConnectionOptions) -> tuple[GuestConnection, asyncio.Future[None]]:
+    """Return a connection that is not connected yet, and what will tell that it is signed in, for `shake_hands`."""
     loop = asyncio.get_running_loop()
-    options.waiter = loop.create_future()
+    options.waiter = signed_in = loop.create_future()
     connection = GuestConnection(loop, options, wait="auth")
     connection.overheard = Overheard()
-    return connection
+    return connection, signed_in
 
 
 async def shake_hands(
-    connection: GuestConnection, options: asyncssh.SSHClientConnectionOptions, sock: socket.socket, seconds: float
+    connection: GuestConnection, signed_in: asyncio.Future[None], sock: socket.socket, seconds: float
 ) -> None:
-    """Take ``connection``, `prepared` with ``options``, through handshake and sign-in; where that fails (with what
-    asyncssh raises, or `TimeoutError`), it is ended.
+    """Take a `prepared` connection through handshake and sign-in; where that fails (with what asyncssh raises, or
+    `TimeoutError`), it is ended.
     """
     try:
         async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().create_connection(lambda: connection, sock=sock)
-            await options.waiter
+            await signed_in
     except BaseException:
         connection.abort()
         raise
@@ -310,9 +310,9 @@ class _Caller:
     async def _sign_in(self, sock: socket.socket, address: str) -> SshLink:
         judge = HostKeyJudge(self._target.pins, self._refusals)
         options = self._options(judge, address)
-        connection = prepared(options)
+        connection, signed_in = prepared(options)
         try:
-            await shake_hands(connection, options, sock, self._settings.login_seconds)
+            await shake_hands(connection, signed_in, sock, self._settings.login_seconds)
         except Exception as error:
             raise self._fault(error, judge, connection.overheard or Overheard(), address) from error
         return self._linked(connection, address, judge.shown)

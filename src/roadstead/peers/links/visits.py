@@ -179,9 +179,9 @@ async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], setti
             **asked,
         }
     )
-    connection = prepared(options)
+    connection, signed_in = prepared(options)
     try:
-        await shake_hands(connection, options, sock, settings.login_seconds)
+        await shake_hands(connection, signed_in, sock, settings.login_seconds)
     except Exception as error:
         overheard = connection.overheard or Overheard()
         if judge.fault is not None:

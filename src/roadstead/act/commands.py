@@ -6,6 +6,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.operations import Operations
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess
+from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
 from roadstead.act.vms import Vms
 
@@ -19,4 +20,5 @@ class Commands:
     operations: Operations
     plugin: PluginCalls
     plugin_access: PluginAccess
+    plugin_hosts: PluginHosts
     audit: Audit

@@ -17,6 +17,7 @@ from roadstead.act.outputs import Outputs
 from roadstead.act.pinning import PinWriter
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
+from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
@@ -79,7 +80,8 @@ class Core:
         operations = Operations(vms, audit, settings.server)
         calls = PluginCalls(self.store, pools, vms, operations, audit)
         access = PluginAccess(database, pools, door, audit)
-        self.commands = Commands(pools, vms, operations, calls, access, audit)
+        hosts = PluginHosts(pools, settings.link, audit)
+        self.commands = Commands(pools, vms, operations, calls, access, hosts, audit)
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -41,6 +41,29 @@ Publish = Annotated[
     ),
 ]
 
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host", metavar="HOST", help="Only this host (name, address or id); repeatable.", show_default=False
+    ),
+]
+HostKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host-key",
+        metavar="HOST=SHA256:…",
+        help="A host's SSH host key, so that it is not asked for; repeatable.",
+        show_default=False,
+    ),
+]
+RootPasswordFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Read root's password from this file; `-` is standard input.")
+]
+RootKeyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Sign in with this private key instead of a password.")
+]
+SshPort = Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="Where the hosts' SSH servers listen.")]
+
 
 @helping.command(app)
 def add(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -160,6 +183,64 @@ def test(ctx: typer.Context, pool: options.PoolName) -> None:
     from roadstead.cli import poolrows
 
     poolrows.test(session.connect(ctx), pool)
+
+
+@helping.command(app)
+def install_plugin(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    ctx: typer.Context,
+    pool: options.PoolName,
+    host: Hosts = None,
+    host_key: HostKeys = None,
+    password_file: RootPasswordFile = None,
+    key_file: RootKeyFile = None,
+    ssh_port: SshPort = 22,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing, only tell what is there.")] = False,
+) -> None:
+    """Put the plugin for XenCenter and Xen Orchestra on every host of a pool, over SSH as root.
+
+    The hosts' keys are shown and confirmed before the password is asked for or sent; it is used once and kept nowhere.
+    A plugin that is there already is left or replaced, another one is kept and comes back with `pool uninstall-plugin`.
+
+    Examples:
+      roadstead pool install-plugin lab
+      roadstead pool install-plugin lab --check
+      roadstead pool install-plugin lab --key-file ~/.ssh/id_ed25519 --host-key xen1=SHA256:…
+    """
+    from roadstead.cli import placing
+
+    _one_sign_in(password_file, key_file)
+    action = "look" if check else "install"
+    wanted = placing.Wanted(action, host or [], host_key or [], password_file, key_file, ssh_port)
+    placing.work(session.connect(ctx), pool, wanted)
+
+
+@helping.command(app)
+def uninstall_plugin(
+    ctx: typer.Context,
+    pool: options.PoolName,
+    host: Hosts = None,
+    host_key: HostKeys = None,
+    password_file: RootPasswordFile = None,
+    key_file: RootKeyFile = None,
+    ssh_port: SshPort = 22,
+) -> None:
+    """Take the plugin out of every host of a pool, where it is the one that `pool install-plugin` put there.
+
+    What was there before comes back; what somebody changed since, or what rpm installed, is left and told.
+
+    Examples:
+      roadstead pool uninstall-plugin lab
+    """
+    from roadstead.cli import placing
+
+    _one_sign_in(password_file, key_file)
+    wanted = placing.Wanted("uninstall", host or [], host_key or [], password_file, key_file, ssh_port)
+    placing.work(session.connect(ctx), pool, wanted)
+
+
+def _one_sign_in(password_file: str | None, key_file: Path | None) -> None:
+    if password_file is not None and key_file is not None:
+        raise typer.BadParameter("one of --password-file and --key-file is enough", param_hint="--key-file")
 
 
 @helping.command(key, "show")

@@ -157,6 +157,29 @@ class PluginState(Struct, frozen=True, kw_only=True):
     listen: str = ""
 
 
+class SeenHost(Struct, frozen=True, kw_only=True):
+    """A host of a pool and the SSH host key that it shows, or why it shows none."""
+
+    id: str = ""
+    name: str = ""
+    address: str = ""
+    type: str = ""
+    fingerprint: str = ""
+    code: str = ""
+    message: str = ""
+
+
+class HostPlugin(Struct, frozen=True, kw_only=True):
+    """How the plugin stands on a host."""
+
+    name: str = ""
+    state: str = ""
+    version: str = ""
+    former: str = ""
+    backup: str = ""
+    python: str = ""
+
+
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """Who did what."""
 

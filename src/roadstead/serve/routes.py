@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from roadstead.act.plugin_access import PluginState
+from roadstead.act.plugin_hosts import HostPlugin, SeenHost
 from roadstead.act.trials import Probe
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
@@ -59,6 +60,8 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/pools/{pool}/plugin", "administer", pools.show_plugin, PluginState),
     Route("POST", "/pools/{pool}/plugin", "administer", pools.enable_plugin, PluginState),
     Route("DELETE", "/pools/{pool}/plugin", "administer", pools.disable_plugin, PluginState),
+    Route("POST", "/pools/{pool}/plugin/hosts", "administer", pools.look_at_hosts, list[SeenHost]),
+    Route("POST", "/pools/{pool}/plugin/hosts/{host}", "administer", pools.work_on_host, HostPlugin),
     Route("GET", "/hosts", "view", inventory.list_hosts, list[Host]),
     Route("GET", "/vms", "view", inventory.list_vms, list[VmView]),
     Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),

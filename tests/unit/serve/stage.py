@@ -18,6 +18,7 @@ from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
+from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.trials import PoolChange, Probe, Step
 from roadstead.act.vms import HostKey, HostKeys, Why
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
@@ -30,7 +31,7 @@ from roadstead.serve.app import build
 from roadstead.serve.borders import Token
 from roadstead.serve.calls import Services
 from roadstead.serve.server import Listen, Listening, serve_api
-from roadstead.settings.schema import AuditSettings, ServerSettings
+from roadstead.settings.schema import AuditSettings, LinkSettings, ServerSettings
 from tests.unit.fakes.databases import FakeDatabase
 from tests.unit.fakes.xapi import FakeXapi, small_pool
 from tests.unit.inventory_views import samples
@@ -199,7 +200,8 @@ class World:
         self.operations = Operations(vms, self.audit, ServerSettings(operation_targets=5))
         calls = PluginCalls(self.store, pools, vms, self.operations, self.audit)
         self.access = PluginAccess(database, pools, door, self.audit)
-        self.commands = Commands(pools, vms, self.operations, calls, self.access, self.audit)
+        self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
+        self.commands = Commands(pools, vms, self.operations, calls, self.access, self.hosts, self.audit)
         self.services = Services(
             self.commands, self.store, self.feed, lambda: {"links": {"live": 1}}, engine_socket="/var/run/docker.sock"
         )

@@ -78,6 +78,10 @@ class HostKeyJudge(asyncssh.SSHClient):
         """The key that the server showed (base64 of its blob)."""
         self.fault: LinkError | None = None
 
+    def types(self) -> tuple[str, ...]:
+        """Return the types of keys to negotiate; see `Pins.types`."""
+        return self._pins.types()
+
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Say whether to go on; called by asyncssh before the sign-in."""
         if key.algorithm == b"ssh-rsa":

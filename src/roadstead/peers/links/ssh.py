@@ -58,7 +58,7 @@ HANDSHAKE_BYTES = 2**18
 GREETED_SECONDS = 2.0
 """How long one address's handshake may take before the next one's begins beside it."""
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
-_FIXED: dict[str, Any] = {
+FIXED: dict[str, Any] = {
     "config": None,
     "tunnel": None,
     "proxy_command": None,
@@ -90,7 +90,7 @@ _FIXED: dict[str, Any] = {
     "send_env": None,
     "login_timeout": 0,
 }
-"""What is the same for every guest. The limit on the sign-in is ours, so that it can name the step."""
+"""What is the same for every server that is called. The limit on the sign-in is ours, so that it can name the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,51 @@ class SshLink:
         return not self._closing and not self._connection.is_closed()
 
 
+async def dial(address: str, port: int, seconds: float) -> socket.socket:
+    """Return a connected socket. Raises `LinkError` ``unreachable``, ``refused`` or ``timed-out``."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise faults.dial_fault(error, address, port) from error
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except OSError as error:
+        sock.close()
+        raise faults.dial_fault(error, address, port) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def prepared(options: asyncssh.SSHClientConnectionOptions) -> tuple[GuestConnection, asyncio.Future[None]]:
+    """Return a connection that is not connected yet, and what will tell that it is signed in, for `shake_hands`."""
+    loop = asyncio.get_running_loop()
+    options.waiter = signed_in = loop.create_future()
+    connection = GuestConnection(loop, options, wait="auth")
+    connection.overheard = Overheard()
+    return connection, signed_in
+
+
+async def shake_hands(
+    connection: GuestConnection, signed_in: asyncio.Future[None], sock: socket.socket, seconds: float
+) -> None:
+    """Take a `prepared` connection through handshake and sign-in; where that fails (with what asyncssh raises, or
+    `TimeoutError`), it is ended.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().create_connection(lambda: connection, sock=sock)
+            await signed_in
+    except BaseException:
+        connection.abort()
+        raise
+
+
 async def open_ssh(
     target: SshTarget, keys: Sequence[asyncssh.SSHKey], *, settings: LinkSettings, gates: Gates
 ) -> SshLink:
@@ -247,7 +292,7 @@ class _Caller:
         """
         admission = AsyncExitStack()
         async with self._gates.connects():
-            sock = await self._dial(address)
+            sock = await dial(address, self._target.port, self._settings.connect_seconds)
             try:
                 await self._admit(admission)
             except BaseException:
@@ -256,25 +301,6 @@ class _Caller:
                 raise
         async with admission:
             return await self._sign_in(sock, address)
-
-    async def _dial(self, address: str) -> socket.socket:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise faults.dial_fault(error, address, self._target.port) from error
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(self._settings.connect_seconds):
-                await asyncio.get_running_loop().sock_connect(sock, (address, self._target.port))
-        except OSError as error:
-            sock.close()
-            raise faults.dial_fault(error, address, self._target.port) from error
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     async def _admit(self, admission: AsyncExitStack) -> None:
         """Take turns with the other addresses of this guest, but do not wait long for one that says nothing."""
@@ -287,21 +313,13 @@ class _Caller:
         await admission.enter_async_context(self._gates.logins())
 
     async def _sign_in(self, sock: socket.socket, address: str) -> SshLink:
-        loop = asyncio.get_running_loop()
         judge = HostKeyJudge(self._target.pins, self._refusals)
         options = self._options(judge, address)
-        options.waiter = loop.create_future()
-        connection = GuestConnection(loop, options, wait="auth")
-        connection.overheard = Overheard()
+        connection, signed_in = prepared(options)
         try:
-            async with asyncio.timeout(self._settings.login_seconds):
-                await loop.create_connection(lambda: connection, sock=sock)
-                await options.waiter
+            await shake_hands(connection, signed_in, sock, self._settings.login_seconds)
         except Exception as error:
-            raise self._fault(error, judge, connection.overheard, address) from error
-        finally:
-            if not options.waiter.done() or options.waiter.cancelled() or options.waiter.exception():
-                connection.abort()
+            raise self._fault(error, judge, connection.overheard or Overheard(), address) from error
         return self._linked(connection, address, judge.shown)
 
     def _fault(self, error: Exception, judge: HostKeyJudge, overheard: Overheard, address: str) -> LinkError:
@@ -331,5 +349,5 @@ class _Caller:
             server_host_key_algs=[name for kind in self._types for name in HOST_KEY_ALGORITHMS[kind]],
             keepalive_interval=self._settings.keepalive_seconds,
             keepalive_count_max=self._settings.keepalive_count,
-            **_FIXED,
+            **FIXED,
         )

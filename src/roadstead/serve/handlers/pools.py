@@ -10,9 +10,9 @@ from roadstead.inventory import names, views
 from roadstead.inventory.views import PoolCounts
 from roadstead.model import Pool, PoolId, VmId
 from roadstead.serve import answers, shapes
-from roadstead.serve.bodies import NewPool, PluginAddress, PoolEdit, ServerToProbe
+from roadstead.serve.bodies import HostsToSee, HostVisit, NewPool, PluginAddress, PoolEdit, ServerToProbe
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import PoolName
+from roadstead.serve.handlers.parameters import HostPart, PoolName
 
 FIRST_LISTING_SECONDS = 60.0
 """How long an answer waits until a pool that was added or changed is listed."""
@@ -92,6 +92,21 @@ async def enable_plugin(call: Call, pool: PoolName, body: PluginAddress | None =
 async def disable_plugin(call: Call, pool: PoolName) -> Response:
     """Let the pool's plugin call this server no more; what the pool was told is removed."""
     return answers.record(await call.commands.plugin_access.disable(_id(call, pool)))
+
+
+async def look_at_hosts(call: Call, pool: PoolName, body: HostsToSee | None = None) -> Response:
+    """Tell which SSH host key each host of the pool shows; nobody signs in, and nothing is sent to them."""
+    port = (body or HostsToSee()).port
+    return answers.record(await call.commands.plugin_hosts.look(_id(call, pool), port))
+
+
+async def work_on_host(call: Call, pool: PoolName, host: HostPart, body: HostVisit) -> Response:
+    """Sign in to a host of the pool as root, and install the plugin there, uninstall it, or look what is there.
+
+    The host must show the key that is named, or nothing is sent to it. What is given to sign in is used this once and
+    is kept nowhere. Doing it again changes nothing.
+    """
+    return answers.record(await call.commands.plugin_hosts.work(_id(call, pool), host, body.visit()))
 
 
 def _opened(call: Call, vm: VmId, managed: Collection[VmId]) -> shapes.OpenedVm:

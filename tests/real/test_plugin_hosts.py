@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from msgspec.structs import replace
 from roadstead.act.plugin_hosts import SeenHost, Visit
 from roadstead.artifacts import placing
 from roadstead.errors import RoadsteadError
+from roadstead.kit import tasks
+from roadstead.serve.app import build
+from roadstead.serve.calls import Services
+from roadstead.serve.server import Listen, serve_api
 from tests.contract.plugged import Plugin, plugged
 from tests.contract.pool_clients import Clients
 from tests.real.domains import Domain, domains
@@ -65,6 +71,30 @@ async def hosts(folder: Path, count: int = 2, vms: int = 0) -> AsyncIterator[Hos
             yield Hosts(client, made)
 
 
+@asynccontextmanager
+async def served(one: Hosts, folder: Path) -> AsyncIterator[Callable[..., Awaitable[tuple[int, str, str]]]]:
+    """The API on a socket, and the command line that asks it: it returns the exit code and what was printed."""
+    core = one.one.core
+    socket = folder / "run" / "s.sock"
+    services = Services(core.commands, core.store, core.feed, core.statistics, engine_socket="/run/docker.sock")
+    ready = asyncio.Event()
+
+    async def ask(*words: str) -> tuple[int, str, str]:
+        program = [sys.executable, "-c", "from roadstead.cli.main import run; run()", "--server", f"unix:{socket}"]
+        process = await asyncio.create_subprocess_exec(*program, *words, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        printed, told = await process.communicate(f"{PASSWORD}\n".encode())
+        return process.returncode or 0, printed.decode(), told.decode()
+
+    async with asyncio.TaskGroup() as group:
+        listen = Listen(socket, None, shutdown_seconds=1.0)
+        server = tasks.spawn(group, serve_api(build(services), listen, lambda _: ready.set()), "api")
+        await ready.wait()
+        try:
+            yield ask
+        finally:
+            await tasks.stop(server)
+
+
 async def test_it_goes_to_every_host_and_answers_there(tmp_path: Path) -> None:
     """By password and by key, once and again; what was put there is what clients of the pool then call."""
     async with hosts(tmp_path, vms=1) as one:
@@ -91,6 +121,38 @@ async def test_it_goes_to_every_host_and_answers_there(tmp_path: Path) -> None:
         entries = {(entry.what, entry.target, entry.result) for entry in await one.commands.audit.recent(100)}
         where = f"{one.one.pool_id}/{(await one.seen())[0].id}"
         assert {("pool plugin install", where, "done"), ("pool plugin uninstall", where, "done")} <= entries
+
+
+async def test_the_command_line_goes_the_whole_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A host that is down makes it 4; the password is in no output, log, table or file."""
+    async with hosts(tmp_path, count=3) as one, served(one, tmp_path) as ask:
+        first, second, third = one.domains
+        third.stop()
+        names = [host.name for host in await one.seen()]
+        keys = [f"--host-key={domain.address}={domain.fingerprint}" for domain in (first, second)]
+        words = [*keys, f"--ssh-port={first.port}", "--password-file=-"]
+        code, table, told = await ask("pool", "install-plugin", "lab", *words)
+        rows = [line.split()[:3] for line in table.splitlines()[1:]]
+        assert code == 4, told
+        assert rows == [
+            [names[0], first.address, "installed"],
+            [names[1], second.address, "installed"],
+            [names[2], third.address, "failed:"],
+        ]
+        assert f"{names[2]} cannot be reached at {third.address}: it refuses connections" in told
+        third.start()
+        words.append(f"--host-key={third.address}={third.fingerprint}")
+        code, table, _ = await ask("pool", "install-plugin", "lab", *words)
+        assert code == 0
+        assert [line.split()[2] for line in table.splitlines()[1:]] == ["unchanged", "unchanged", "installed"]
+        code, table, _ = await ask("pool", "uninstall-plugin", "lab", *words)
+        assert code == 0
+        assert not any(domain.plugin.exists() for domain in one.domains)
+        entries = await one.commands.audit.recent(100)
+        assert sum(entry.what == "pool plugin install" for entry in entries) == 5
+        written = b"".join(path.read_bytes() for path in tmp_path.glob("*.db*"))
+        assert PASSWORD not in f"{entries} {told} {capfd.readouterr()}"
+        assert written and PASSWORD.encode() not in written
 
 
 async def test_nobody_gets_in_with_less(tmp_path: Path) -> None:

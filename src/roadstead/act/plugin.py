@@ -163,7 +163,7 @@ class PluginCalls:
     async def _complain(self, vm: Vm, error: RoadsteadError) -> None:
         """Raise the message that the old pack raised, if it was not said lately; that this fails changes nothing."""
         complaint = complaints.about(error)
-        if not self._said.is_due(vm.pool, vm.id, complaint.title, asyncio.get_running_loop().time()):
+        if not self._said.is_due(vm.pool, vm.id, complaint.body, asyncio.get_running_loop().time()):
             return
         try:
             async with asyncio.timeout(MESSAGE_SECONDS):

@@ -14,11 +14,11 @@ class Said:
     def __init__(self) -> None:
         self._pools: dict[PoolId, dict[tuple[VmId, str], float]] = {}
 
-    def is_due(self, pool: PoolId, vm: VmId, title: str, now: float) -> bool:
-        """Whether a failure is to be said at the time ``now`` (seconds); it then counts as said."""
+    def is_due(self, pool: PoolId, vm: VmId, failure: str, now: float) -> bool:
+        """Whether a failure, in its words, is to be said at the time ``now`` (seconds); it then counts as said."""
         lately = {key: at for key, at in self._pools.get(pool, {}).items() if now < at + AGAIN_SECONDS}
         self._pools[pool] = lately
-        if (vm, title) in lately or len(lately) >= POOL_MESSAGES:
+        if (vm, failure) in lately or len(lately) >= POOL_MESSAGES:
             return False
-        lately[vm, title] = now
+        lately[vm, failure] = now
         return True

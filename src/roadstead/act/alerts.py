@@ -30,6 +30,7 @@ class Alerts:
         self._after = timedelta(seconds=settings.after_seconds)
         self._held: dict[VmId, dict[str, str]] = {}
         """The bodies of each VM's alerts by their references."""
+        self._is_paused = False
         self._workers: Workers[VmId] = Workers("alerts", self._work, count=WORKERS, retry=RETRY_SECONDS)
 
     @property
@@ -53,7 +54,26 @@ class Alerts:
             self._held.pop(vm, None)
         self.consider(vm)
 
+    def pause(self, *, paused: bool = True) -> None:
+        """Raise and clear nothing from now on, or (``paused`` is false) go on."""
+        self._is_paused = paused
+        for vm in () if paused else list(self._snapshot.vms):
+            self.consider(vm)
+
+    def ours(self) -> list[VmId]:
+        """The VMs about which the pool holds alerts of ours; those of the old pack name no code."""
+        return [vm for vm, held in self._held.items() if any(map(alerts.code_of, held.values()))]
+
+    async def wipe(self, vm: VmId) -> None:
+        """Take away our alerts about ``vm``. Raises `PoolError`."""
+        held = self._held.get(vm, {})
+        for ref in [ref for ref, body in held.items() if alerts.code_of(body)]:
+            await self._client.destroy_message(ref)
+            held.pop(ref, None)
+
     async def _work(self, vm: VmId) -> None:
+        if self._is_paused:
+            return
         now = clocks.now()
         aimed = alerts.aim(self._snapshot.vms.get(vm), self._after, now)
         if aimed.again is not None:

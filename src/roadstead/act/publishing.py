@@ -8,6 +8,7 @@ lost is put right like anything else.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from roadstead.act.config import PoolConfig
@@ -44,6 +45,7 @@ class Publisher:
         self._resting: set[VmId] = set()
         """VMs that were written to a moment ago, and are looked at again when they may be written to again."""
         self.writes = 0
+        self._is_paused = False
 
     @property
     def known(self) -> set[VmId]:
@@ -66,6 +68,24 @@ class Publisher:
         else:
             self._held.pop(vm, None)
         self.consider(vm)
+
+    def pause(self, *, paused: bool = True) -> None:
+        """Publish nothing from now on, or (``paused`` is false) go on."""
+        self._is_paused = paused
+        for vm in () if paused else list(self._snapshot.vms):
+            self.consider(vm)
+
+    def ours(self) -> list[VmId]:
+        """The VMs of which the pool holds something that is ours to take away."""
+        vms, choice = self._snapshot.vms, self._choice()
+        return [vm for vm in self._held if self._held[vm] and (choice.on or (vm in vms and vms[vm].enabled))]
+
+    async def wipe(self, vm: VmId) -> None:
+        """Take away what is published of ``vm``. Raises `PoolError`."""
+        await self._rate.wait()
+        with suppress(NotFoundError):
+            await self._config.publish(vm, dict.fromkeys(self._held.get(vm, {})))
+        self._held.pop(vm, None)
 
     def left(self, vm: VmId) -> None:
         """``vm`` is not in the pool any more."""
@@ -105,6 +125,8 @@ class Publisher:
 
     def _changes(self, vm_id: VmId) -> dict[str, str | None]:
         """Return what is to be written of a VM now."""
+        if self._is_paused:
+            return {}
         vm = self._snapshot.vms.get(vm_id)
         if vm is None:
             self._held.pop(vm_id, None)

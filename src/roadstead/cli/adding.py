@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roadstead.cli import client, failures, output, secrets, session, words
-from roadstead.cli.views import Pool, Probe
+from roadstead.cli.views import Pool, Probe, Wiped
 from roadstead.errors import InputError, PoolError
 from roadstead.kit.text import fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean
 
@@ -93,8 +93,8 @@ def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) 
     output.result(connected.patch(Pool, path, body).name, "changed")
 
 
-def remove(connected: client.Client, name: str, *, yes: bool) -> None:
-    """Forget the pool called ``name``."""
+def remove(connected: client.Client, name: str, *, keep_published: bool, yes: bool) -> None:
+    """Forget the pool called ``name``, and tell what of it stays in the pool."""
     path = f"/pools/{client.part(name)}"
     pool = connected.get(Pool, path)
     if not yes:
@@ -102,8 +102,20 @@ def remove(connected: client.Client, name: str, *, yes: bool) -> None:
         question = f"Forget the pool {terminal_clean(pool.name)} and its password ({pool.vms} VMs are shown no more)?"
         if not session.agreed(question, refusal=refusal):
             failures.stop()
-    connected.delete(path)
-    output.result(pool.name, "removed")
+    wiped = connected.remove(Wiped, path, {"keep_published": "true"} if keep_published else None)
+    output.result(pool.name, _removed(wiped, keep_published=keep_published))
+
+
+def _removed(wiped: Wiped, *, keep_published: bool) -> str:
+    """Return a sentence on what became of what was published."""
+    if keep_published:
+        return "removed; what was published in it stays there"
+    if wiped.reason:
+        stays = f"what was published of {words.counted(wiped.left, 'VM')}" if wiped.left else "what was published in it"
+        return f"removed; {stays} stays there, because: {wiped.reason}"
+    if wiped.vms:
+        return f"removed; what was published of {words.counted(wiped.vms, 'VM')} was taken away"
+    return "removed"
 
 
 def _check(trust: Trust, guests: Shown) -> None:

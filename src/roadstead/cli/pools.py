@@ -21,6 +21,13 @@ User = Annotated[
 PasswordFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="Read the password from this file; `-` is standard input.")
 ]
+KeepPublished = Annotated[
+    bool,
+    typer.Option(
+        "--keep-published",
+        help="Leave in the pool what XenCenter and Xen Orchestra are shown of containers, and alerts.",
+    ),
+]
 Fingerprint = Annotated[
     str | None, typer.Option(metavar="SHA256", help="Trust the certificate that has this SHA-256 fingerprint.")
 ]
@@ -162,15 +169,20 @@ def show_all(
 
 
 @helping.command(app)
-def remove(ctx: typer.Context, pool: options.PoolName, yes: options.Yes = False) -> None:
-    """Forget a pool and its password. Its VMs, and what is written in its own database, stay as they are.
+def remove(
+    ctx: typer.Context, pool: options.PoolName, keep_published: KeepPublished = False, yes: options.Yes = False
+) -> None:
+    """Forget a pool and its password. What was published in it, and alerts, are taken away; all else there stays.
+
+    A pool that does not answer is forgotten all the same, and what stays in it is told.
 
     Examples:
       roadstead pool remove lab
+      roadstead pool remove lab --keep-published --yes
     """
     from roadstead.cli import adding
 
-    adding.remove(session.connect(ctx), pool, yes=yes)
+    adding.remove(session.connect(ctx), pool, keep_published=keep_published, yes=yes)
 
 
 @helping.command(app)

@@ -209,6 +209,14 @@ class Key(Struct, frozen=True):
     fingerprint: str = ""
 
 
+class Wiped(Struct, frozen=True):
+    """What became of what was published in a pool that was removed."""
+
+    vms: int = 0
+    left: int = 0
+    reason: str = ""
+
+
 class HostKey(Struct, frozen=True):
     """A VM's SSH host key: the remembered one, the one it shows, and how these stand to each other."""
 

@@ -6,6 +6,7 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from roadstead.act.outputs import Wiped
 from roadstead.act.plugin_access import PluginState
 from roadstead.act.plugin_hosts import HostPlugin, SeenHost
 from roadstead.act.trials import Probe
@@ -54,7 +55,7 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/pools/probe", "administer", pools.probe_server, Probe),
     Route("GET", "/pools/{pool}", "view", pools.show_pool, shapes.PoolView),
     Route("PATCH", "/pools/{pool}", "administer", pools.change_pool, shapes.PoolView),
-    Route("DELETE", "/pools/{pool}", "administer", pools.remove_pool, None, 204),
+    Route("DELETE", "/pools/{pool}", "administer", pools.remove_pool, Wiped),
     Route("POST", "/pools/{pool}/test", "administer", pools.test_pool, shapes.PoolTest),
     Route("GET", "/pools/{pool}/key", "administer", pools.show_pool_key, shapes.PoolKeyView),
     Route("GET", "/pools/{pool}/plugin", "administer", pools.show_plugin, PluginState),

@@ -243,13 +243,28 @@ def test_pool_list_can_show_ids(canned: Canned) -> None:
     assert lines[0].split()[:2] == ["ID", "NAME"] and {line.split()[0] for line in lines[1:]} == {"p", id}
 
 
-def test_pool_remove_asks(canned: Canned) -> None:
-    """`pool remove` needs a yes, and takes an answer without content."""
+@pytest.mark.parametrize(
+    ("options", "told", "line"),
+    [
+        ([], {"vms": 0, "left": 0, "reason": ""}, "lab: removed"),
+        ([], {"vms": 2, "left": 0, "reason": ""}, "lab: removed; what was published of 2 VMs was taken away"),
+        (
+            [],
+            {"vms": 2, "left": 1, "reason": "it is slow"},
+            "lab: removed; what was published of 1 VM stays there, because: it is slow",
+        ),
+        (["--keep-published"], {}, "lab: removed; what was published in it stays there"),
+    ],
+)
+def test_pool_remove_asks_and_tells_what_stays(
+    canned: Canned, options: list[str], told: dict[str, Any], line: str
+) -> None:
+    """`pool remove` needs a yes; what could not be taken away from the pool is told with the reason."""
     canned.answers["GET /pools/lab"] = pool()
-    canned.answers["DELETE /pools/lab"] = (204, "")
+    canned.answers["DELETE /pools/lab"] = told
 
-    assert run(canned, "pool", "remove", "lab").returncode == 2
-    assert run(canned, "pool", "remove", "lab", "--yes").stdout == "lab: removed\n"
+    assert run(canned, "pool", "remove", "lab", *options).returncode == 2
+    assert run(canned, "pool", "remove", "lab", "--yes", *options).stdout == line + "\n"
 
 
 def test_pool_test_shows_each_step(canned: Canned) -> None:

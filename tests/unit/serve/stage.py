@@ -16,6 +16,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
+from roadstead.act.outputs import Wiped
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
@@ -88,10 +89,11 @@ class Pools:
         self.known[pool] = replace(known, user=change.user or known.user, admit=change.admit or known.admit)
         return self.world.store.pools[pool]
 
-    async def remove(self, pool: PoolId) -> None:
+    async def remove(self, pool: PoolId, *, keep_published: bool = False) -> Wiped:
         await asyncio.sleep(0)
         del self.known[self.stored(pool).id]
         self.world.apply(samples.gone("pool", pool))
+        return Wiped() if keep_published else Wiped(vms=2, left=1, reason="it is slow")
 
     async def test(self, pool: PoolId) -> list[Step]:
         await asyncio.sleep(0)

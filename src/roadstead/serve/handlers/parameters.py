@@ -27,4 +27,7 @@ Filter = Annotated[
         "`state:unknown`) alone finds what is stale."
     ),
 ]
+KeepPublished = Annotated[
+    bool, Query(description="Leave in the pool what was published there of containers, and alerts.")
+]
 Fields = Annotated[str | None, Query(description="Names of fields with commas between them: rows of only these.")]

@@ -12,7 +12,7 @@ from roadstead.model import Pool, PoolId, VmId
 from roadstead.serve import answers, shapes
 from roadstead.serve.bodies import HostsToSee, HostVisit, NewPool, PluginAddress, PoolEdit, ServerToProbe
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import HostPart, PoolName
+from roadstead.serve.handlers.parameters import HostPart, KeepPublished, PoolName
 
 FIRST_LISTING_SECONDS = 60.0
 """How long an answer waits until a pool that was added or changed is listed."""
@@ -50,10 +50,9 @@ async def change_pool(call: Call, pool: PoolName, body: PoolEdit) -> Response:
     return answers.record(await _listed(call, changed))
 
 
-async def remove_pool(call: Call, pool: PoolName) -> Response:
-    """Forget a pool; in the pool itself nothing changes."""
-    await call.commands.pools.remove(_id(call, pool))
-    return Response(status_code=204)
+async def remove_pool(call: Call, pool: PoolName, *, keep_published: KeepPublished = False) -> Response:
+    """Forget a pool. What was published in it is taken away before, as far as the pool lets us; VMs stay enabled."""
+    return answers.record(await call.commands.pools.remove(_id(call, pool), keep_published=keep_published))
 
 
 async def test_pool(call: Call, pool: PoolName) -> Response:

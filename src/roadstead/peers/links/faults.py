@@ -52,7 +52,7 @@ def timed_out(step: str, address: str) -> LinkError:
 
 
 def login_fault(
-    error: Exception, overheard: Overheard, wanted: Sequence[str], user: str, *, offered: bool
+    error: Exception, overheard: Overheard, wanted: Sequence[str], user: str, *, offered: bool = True
 ) -> LinkError:
     """Return the error for a handshake or sign-in that failed with ``error``.
 

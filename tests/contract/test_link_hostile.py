@@ -14,6 +14,7 @@ from roadstead.errors import PeerError
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links import ssh
 from tests.contract.links_contract import call, engine_client
 from tests.unit.lab.guests_support import KEY, KEY_LINE
 
@@ -77,6 +78,37 @@ async def test_no_message_ends_more_than_its_connection(
     await again.wait_closed()
 
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_keys_are_not_exchanged_again_and_again(guest: SimulatedGuest) -> None:
+    """Each exchange takes milliseconds of ours: who asks for the next one at once is cut off."""
+    link = await call(guest, KEY)
+    client = engine_client(link)
+    await client.hello()
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    connection._rekey_bytes_sent = 2**40  # noqa: SLF001 - the same: it asks at its next packet
+    error = await _failed(client)
+
+    assert error is not None
+    assert error.code == "link-lost"
+    await link.wait_closed()
+
+
+async def test_keys_may_be_exchanged_again_later(guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As servers do after a gigabyte: the link goes on."""
+    monkeypatch.setattr(ssh, "REKEY_SECONDS", 0.0)
+    link = await call(guest, KEY)
+    client = engine_client(link)
+    await client.hello()
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    connection._rekey_bytes_sent = 2**40  # noqa: SLF001 - the same: it asks at its next packet
+
+    assert [await _failed(client) for _ in range(3)] == [None] * 3
+    assert connection._rekey_bytes_sent < 2**40  # noqa: SLF001 - the same
+    link.close()
+    await link.wait_closed()
 
 
 async def _failed(client: EngineClient) -> PeerError | None:

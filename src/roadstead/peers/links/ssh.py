@@ -54,6 +54,10 @@ _RSA_SIGNATURES = frozenset({b"rsa-sha2-256", b"rsa-sha2-512"})
 CLIENT_VERSION = "Roadstead"
 FEED_BYTES = 2**15
 """asyncssh copies what is left of its input for every packet, so it gets no more than this at once."""
+REKEY_SECONDS = 10.0
+"""How soon after a key exchange the next one may come: each costs us milliseconds of the loop, and a guest may ask for
+any number of them. OpenSSH asks after a gigabyte, we after an hour.
+"""
 HANDSHAKE_BYTES = 2**18
 """What a guest may say before it lets us in: a handshake with three host keys takes 5 KiB."""
 GREETED_SECONDS = 2.0
@@ -120,6 +124,8 @@ class GuestConnection(asyncssh.SSHClientConnection):
 
     heard = 0.0
     overheard: Overheard | None = None
+    _exchanged = float("-inf")
+    """When keys were exchanged last, in the loop's time."""
     _socket: socket.socket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -134,6 +140,14 @@ class GuestConnection(asyncssh.SSHClientConnection):
         return not _RSA_SIGNATURES.isdisjoint(self._server_sig_algs) or any(
             key.get_algorithm() != "ssh-rsa" for key in keys
         )
+
+    def send_newkeys(self, k: bytes, h: bytes) -> None:
+        """Called by asyncssh when a key exchange is done."""
+        now = self._loop.time()
+        if now - self._exchanged < REKEY_SECONDS:
+            raise asyncssh.ProtocolError("it exchanges keys too often")
+        self._exchanged = now
+        super().send_newkeys(k, h)
 
     def send_packet(self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None) -> None:
         """Send a packet, without the ignored one that asyncssh puts before each.

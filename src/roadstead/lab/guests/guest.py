@@ -15,6 +15,7 @@ from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
+from roadstead.lab.guests.releases import TODAY, Release
 
 LISTEN_BACKLOG = 128
 
@@ -51,6 +52,7 @@ class SimulatedGuest:
         self.engine = engine
         self.lot = lot
         self.faults: frozenset[str] = frozenset()
+        self.ssh = TODAY
         self._address, self._port = address
         self._extra_keys = 0
         self._admitted: frozenset[bytes] = frozenset()
@@ -132,6 +134,11 @@ class SimulatedGuest:
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""
         return self.engine.truth()
+
+    def be(self, release: Release) -> None:
+        """Have another SSH server from the next connection on."""
+        self.ssh, self._options = release, None
+        self.cut()
 
     # Misbehaving
 

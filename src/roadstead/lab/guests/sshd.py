@@ -15,13 +15,12 @@ import asyncssh
 
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.misbehaviour import Layer, of_layer
+from roadstead.lab.guests.releases import Release
 from roadstead.peers.links import messages
 
 SOCKET_PATH = "/var/run/docker.sock"
 """The one path that is forwarded; sshd compares strings, so no other spelling of it counts."""
 
-CIPHERS = ("aes128-gcm@openssh.com",)
-EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
 LOGIN_SECONDS = 120
 GARBAGE_SECONDS = 0.01
 DRIP_SECONDS = 0.2
@@ -66,6 +65,8 @@ class ServedGuest(Protocol):
 
     faults: frozenset[str]
     """What it does wrong."""
+    ssh: Release
+    """Which server it has."""
 
     def options(self) -> asyncssh.SSHServerConnectionOptions:
         """The settings of the next connection."""
@@ -92,8 +93,11 @@ def options(guest: ServedGuest, host_keys: list[asyncssh.SSHKey]) -> asyncssh.SS
         server_factory=lambda: _Server(guest),
         server_host_keys=host_keys,
         config=None,
-        encryption_algs=CIPHERS,
-        kex_algs=EXCHANGES,
+        server_version=guest.ssh.version or (),
+        encryption_algs=guest.ssh.ciphers,
+        kex_algs=guest.ssh.exchanges,
+        mac_algs=guest.ssh.macs or (),
+        signature_algs=guest.ssh.signatures or (),
         compression_algs=None,
         gss_host=None,
         x509_trusted_certs=None,
@@ -188,6 +192,11 @@ class _Connection(asyncssh.SSHServerConnection):
         """Called by asyncio."""
         if "half-open" not in self._guest.faults:
             super().data_received(data, datatype)
+
+    def _send_ext_info(self) -> None:
+        """Called by asyncssh, to name the signatures that it takes."""
+        if self._guest.ssh.tells_signatures:
+            super()._send_ext_info()
 
     def babble(self, fault: str, say: Callable[[str], None]) -> None:
         """Say something again and again, as fast as it is taken, while the guest has this fault."""

@@ -31,6 +31,8 @@ WINDOW_BYTES = 2**19
 """What a guest may send on one stream before we have taken it: the bound of asyncssh's buffer."""
 PACKET_BYTES = 2**15
 QUESTION_SECONDS = 10.0
+ENDING_SECONDS = 1.0
+"""How long a session may take to end before the next one is asked for: Dropbear may refuse it until then."""
 LATE_SECONDS = 30.0
 """How long a channel whose opening was given up may take to open, to be closed then."""
 COMPLAINT_BYTES = 4096
@@ -243,7 +245,7 @@ class Relays:
         except TimeoutError:
             return Finding.UNKNOWN
         finally:
-            channel.abort()
+            await _ended(channel)
         return finding(listener.output, listener.errors)
 
     async def _session(
@@ -266,3 +268,11 @@ class Relays:
             Finding.NO_RELAY: "no-relay",
         }
         return EngineError(codes.get(found, "engine-unreachable"), socket=self._socket, user=self._user)
+
+
+async def _ended(channel: asyncssh.SSHClientChannel[bytes]) -> None:
+    """End a session, and wait until the server has ended it too, but not for long."""
+    channel.abort()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_SECONDS):
+            await channel.wait_closed()

@@ -50,9 +50,14 @@ CIPHERS = (
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp256")
 """What our own key may sign with; never SHA-1."""
+_RSA_SIGNATURES = frozenset({b"rsa-sha2-256", b"rsa-sha2-512"})
 CLIENT_VERSION = "Roadstead"
 FEED_BYTES = 2**15
 """asyncssh copies what is left of its input for every packet, so it gets no more than this at once."""
+REKEY_SECONDS = 10.0
+"""How soon after a key exchange the next one may come: each costs us milliseconds of the loop, and a guest may ask for
+any number of them. OpenSSH asks after a gigabyte, we after an hour.
+"""
 HANDSHAKE_BYTES = 2**18
 """What a guest may say before it lets us in: a handshake with three host keys takes 5 KiB."""
 GREETED_SECONDS = 2.0
@@ -119,12 +124,30 @@ class GuestConnection(asyncssh.SSHClientConnection):
 
     heard = 0.0
     overheard: Overheard | None = None
+    _exchanged = float("-inf")
+    """When keys were exchanged last, in the loop's time."""
     _socket: socket.socket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._socket = transport.get_extra_info("socket")
         super().connection_made(transport)
+
+    def was_offered(self, keys: Sequence[asyncssh.SSHKey]) -> bool:
+        """Whether the server was asked to take one of ``keys``: without its word that it takes SHA-2 signatures
+        (``server-sig-algs``, RFC 8308) asyncssh offers no RSA key.
+        """
+        return not _RSA_SIGNATURES.isdisjoint(self._server_sig_algs) or any(
+            key.get_algorithm() != "ssh-rsa" for key in keys
+        )
+
+    def send_newkeys(self, k: bytes, h: bytes) -> None:
+        """Called by asyncssh when a key exchange is done."""
+        now = self._loop.time()
+        if now - self._exchanged < REKEY_SECONDS:
+            raise asyncssh.ProtocolError("it exchanges keys too often")
+        self._exchanged = now
+        super().send_newkeys(k, h)
 
     def send_packet(self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None) -> None:
         """Send a packet, without the ignored one that asyncssh puts before each.
@@ -319,15 +342,17 @@ class _Caller:
         try:
             await shake_hands(connection, signed_in, sock, self._settings.login_seconds)
         except Exception as error:
-            raise self._fault(error, judge, connection.overheard or Overheard(), address) from error
+            raise self._fault(error, judge, connection, address) from error
         return self._linked(connection, address, judge.shown)
 
-    def _fault(self, error: Exception, judge: HostKeyJudge, overheard: Overheard, address: str) -> LinkError:
+    def _fault(self, error: Exception, judge: HostKeyJudge, connection: GuestConnection, address: str) -> LinkError:
+        overheard = connection.overheard or Overheard()
         if judge.fault is not None:
             return judge.fault
         if isinstance(error, TimeoutError):
             return faults.timed_out(faults.SIGNING_IN if overheard.banner else faults.GREETING, address)
-        fault = faults.login_fault(error, overheard, self._types, self._target.user)
+        offered = connection.was_offered(self._keys)
+        fault = faults.login_fault(error, overheard, self._types, self._target.user, offered=offered)
         if fault.code == "key-rejected":
             shown = {"type": key_type(judge.shown), "shown": fingerprint(judge.shown)}
             fault = self._refusals.keys[judge.shown] = LinkError(fault.code, **fault.fields, **shown)

@@ -81,9 +81,9 @@ def _opened(key: PoolKey) -> list[str]:
 
 
 def _state(pool: Pool) -> str:
-    if pool.problem is not None:
-        return "broken"
-    return "live" if pool.live else "connecting"
+    if pool.live:  # which may have a problem, too: something that it does not permit
+        return "live"
+    return "broken" if pool.problem is not None else "connecting"
 
 
 def _certificate(pool: Pool) -> str:

@@ -36,9 +36,9 @@ def noting(one: World) -> list[str]:
     names: list[str] = []
     create = one.pool.core.messages.create
 
-    def noted(record: Mapping[str, Any]) -> str:
-        names.append(str(record["name"]))
-        return create(record)
+    def noted(fields: Mapping[str, Any]) -> str:
+        names.append(str(fields["name"]))
+        return create(fields)
 
     one.pool.core.messages.create = noted  # type: ignore[method-assign]
     return names

@@ -48,8 +48,8 @@ class Publisher:
         self._workers: Workers[VmId] = Workers(
             "publisher", self._work, count=WORKERS, pace=writing.of_vm, common=common
         )
-        self._held: dict[VmId, dict[str, str]] = {}
-        """Digests of what stands in the pool, as it said last or as we wrote since."""
+        self._held: dict[VmId, Mapping[str, str]] = {}
+        """Digests of what stands in the pool, as it said last (then they are the watcher's own) or as we wrote since."""
         self._resting: set[VmId] = set()
         """VMs that were written to a moment ago, and are looked at again when they may be written to again."""
         self.writes = 0
@@ -66,7 +66,7 @@ class Publisher:
     def held(self, vm: VmId, digests: Mapping[str, str]) -> None:
         """The pool holds these values of ``vm``, by their digests."""
         if digests:
-            self._held[vm] = dict(digests)
+            self._held[vm] = digests
         else:
             self._held.pop(vm, None)
         self.consider(vm)

@@ -49,7 +49,7 @@ class Publisher:
             "publisher", self._work, count=WORKERS, pace=writing.of_vm, common=common
         )
         self._held: dict[VmId, Mapping[str, str]] = {}
-        """Digests of what stands in the pool, as it said last (then they are the watcher's own) or as we wrote since."""
+        """Digests of what stands in the pool, as it said last (the watcher's own map) or as we wrote since."""
         self._resting: set[VmId] = set()
         """VMs that were written to a moment ago, and are looked at again when they may be written to again."""
         self.writes = 0

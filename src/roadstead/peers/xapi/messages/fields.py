@@ -4,7 +4,7 @@ XAPI sends whole records (a VM has 92 fields, 2.5 KiB) with every event. What do
 decoder: ten times less time and a fraction of the memory for a listing of 10,000 VMs. Every field may be missing and of
 any type, as in other versions.
 
-Of what is published of a VM, which may be hundreds of kilobytes and of any letters, only a `Digest` is kept in its place:
+Of what is published of a VM, which may be hundreds of kilobytes of any letters, only a `Digest` is kept in its place:
 each ``other_config`` is reduced as soon as it is decoded, before the next one is. All its other keys stay: who judges
 whether a secret may be read must see everything that names one.
 """

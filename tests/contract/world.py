@@ -258,11 +258,12 @@ def _free_port() -> int:
         return port
 
 
-async def add(one: World, pool: LabPool | None = None) -> None:
-    """Make the lab pool known, or another one."""
+async def add(one: World, pool: LabPool | None = None, user: str = "") -> None:
+    """Make the lab pool known, or another one; as its first ``user``, or as another."""
     pool = pool or one.pool
+    user = user or pool.user
     await one.core.commands.pools.add(
-        PoolChange(url=pool.url, user=pool.user, password=pool.password, fingerprint=pool.fingerprint, admit=ADMITTED)
+        PoolChange(url=pool.url, user=user, password=pool.password, fingerprint=pool.fingerprint, admit=ADMITTED)
     )
 
 

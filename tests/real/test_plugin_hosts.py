@@ -186,8 +186,8 @@ async def test_another_key_than_the_confirmed_one_gets_no_password(tmp_path: Pat
         domain.stop()
         domain.new_host_key()
         domain.start()
-        assert await one.refused("install", host_key=f"ssh-ed25519 {confirmed}") == "host-key-unexpected"
-        assert await one.refused("install", host_key=f"ssh-rsa {confirmed}") == "host-key-unexpected"
+        assert await one.refused("install", host_key=f"ssh-ed25519 {confirmed}") == "host-key-differs"
+        assert await one.refused("install", host_key=f"ssh-rsa {confirmed}") == "host-key-differs"
         assert "password" not in domain.log
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -10,12 +11,22 @@ from roadstead.act.config import PoolConfig
 from roadstead.act.publishing import Publisher
 from roadstead.errors import PoolError
 from roadstead.kit import tasks
-from roadstead.model import Snapshot, VmId
+from roadstead.model import PoolId, Snapshot, VmId
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import Settings
 
-MakeOutputs = Callable[[XapiClient, PoolConfig, Callable[[], Choice]], "Outputs"]
+
+@dataclass(frozen=True, slots=True)
+class PoolDoor:
+    """The pool whose outputs are made, and how it is written to."""
+
+    id: PoolId
+    client: XapiClient
+    config: PoolConfig
+
+
+MakeOutputs = Callable[[PoolDoor, Callable[[], Choice]], "Outputs"]
 
 
 WIPERS = 4
@@ -34,16 +45,9 @@ class Wiped(Struct, frozen=True, kw_only=True):
 class Outputs:
     """The outputs of one pool; ``choice`` is asked each time what is to be published."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        settings: Settings,
-        client: XapiClient,
-        config: PoolConfig,
-        choice: Callable[[], Choice],
-    ) -> None:
-        self._publisher = Publisher(snapshot, config, settings.publish, choice)
-        self._alerts = Alerts(snapshot, client, settings.alert)
+    def __init__(self, snapshot: Snapshot, settings: Settings, pool: PoolDoor, choice: Callable[[], Choice]) -> None:
+        self._publisher = Publisher(pool.id, snapshot, pool.config, settings.publish, choice)
+        self._alerts = Alerts(pool.id, snapshot, pool.client, settings.alert)
 
     @property
     def writes(self) -> int:
@@ -118,18 +122,17 @@ class Outputs:
         self._publisher.left(vm)
         self._alerts.consider(vm)
 
-    def published(self, digests: Mapping[VmId, Mapping[str, str]], *, complete: bool = False) -> None:
-        """The pool holds these published values of VMs, by their digests; when that is ``complete``, no others."""
-        for vm in self._publisher.known - digests.keys() if complete else ():
-            self._publisher.held(vm, {})
+    def answers(self) -> None:
+        """The pool is there (again); what it holds of each VM is told next. Never waits."""
+        self._publisher.answers()
+        self._alerts.answers()
+
+    def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
+        """The pool holds these published values of VMs, by their digests."""
         for vm, held in digests.items():
             self._publisher.held(vm, held)
 
-    def alerted(self, bodies: Mapping[VmId, Mapping[str, str]], *, complete: bool = False) -> None:
-        """The pool holds these alerts about VMs: their bodies by their references; when that is ``complete``, no
-        others.
-        """
-        for vm in self._alerts.known - bodies.keys() if complete else ():
-            self._alerts.held(vm, {})
+    def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
+        """The pool holds these alerts about VMs: their bodies by their references."""
         for vm, held in bodies.items():
             self._alerts.held(vm, held)

@@ -190,7 +190,7 @@ def _fault(error: LinkError, host: Host, confirmed: str) -> RoadsteadError:
         return ConflictError("host-sign-in-failed", host=host.name)
     if error.code in {"host-key-changed", "host-key-type-gone"}:
         shown = error.fields.get("shown", "of another type")
-        return ConflictError("host-key-unexpected", host=host.name, shown=shown, confirmed=confirmed)
+        return ConflictError("host-key-differs", host=host.name, shown=shown, confirmed=confirmed)
     reason = _REASONS[error.code].format_map(error.fields)
     is_there = error.code in {"ssh-refuses-us", "ssh-failed", "link-lost"}
     code = "host-ssh-failed" if is_there else "host-unreachable"

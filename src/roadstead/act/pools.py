@@ -9,11 +9,10 @@ from typing import Any
 from msgspec import structs
 
 from roadstead.act.audit import Audit
-from roadstead.act.config import PoolConfig
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.outages import LoggedOutage
-from roadstead.act.outputs import MakeOutputs, Outputs, Wiped
+from roadstead.act.outputs import MakeOutputs, Outputs, PoolDoor, Wiped
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell, unusable
 from roadstead.act.trials import PoolChange, Probe, Step, Trials
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
@@ -251,8 +250,8 @@ class Pools:
         await tasks.stop(self._tasks.pop(pool))
         self._unwritten.pop(pool, None)
 
-    def _outputs(self, pool: PoolId, client: XapiClient, config: PoolConfig) -> Outputs:
-        return self._make_outputs(client, config, lambda: Choice.parse(self.stored(pool).publish))
+    def _outputs(self, pool: PoolDoor) -> Outputs:
+        return self._make_outputs(pool, lambda: Choice.parse(self.stored(pool.id).publish))
 
     def _learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
         self._unwritten[pool] = (name, address)

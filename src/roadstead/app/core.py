@@ -7,13 +7,12 @@ from pathlib import Path
 
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
-from roadstead.act.config import PoolConfig
 from roadstead.act.guest import Opened, Services
 from roadstead.act.leftovers import Leftovers
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
-from roadstead.act.outputs import Outputs
+from roadstead.act.outputs import Outputs, PoolDoor
 from roadstead.act.pinning import PinWriter
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
@@ -43,7 +42,6 @@ from roadstead.model import (
 )
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
-from roadstead.peers.xapi.client import XapiClient
 from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import Settings
 
@@ -116,8 +114,9 @@ class Core:
                 self._pins.consider(VmId(change.id))
                 self._leftovers.consider(VmId(change.id))
                 self.commands.rotations.consider(VmId(change.id))
-                for outputs in self._outputs_of(VmId(change.id)):
-                    outputs.consider(VmId(change.id))
+                # Each pool: one that has no such VM any more may still hold something about it.
+                for keeper in self.commands.pools.keepers.values():
+                    keeper.outputs.consider(VmId(change.id))
             elif change.kind == "pool":
                 self._leftovers.consider_pool(PoolId(change.id))
                 self._pins.consider_pool(PoolId(change.id))
@@ -135,8 +134,8 @@ class Core:
             "outputs": {"writes": sum(keeper.outputs.writes for keeper in self.commands.pools.keepers.values())},
         }
 
-    def _outputs(self, client: XapiClient, config: PoolConfig, choice: Callable[[], Choice]) -> Outputs:
-        return Outputs(self.store, self._settings, client, config, choice)
+    def _outputs(self, pool: PoolDoor, choice: Callable[[], Choice]) -> Outputs:
+        return Outputs(self.store, self._settings, pool, choice)
 
     def _outputs_of(self, vm_id: VmId) -> Iterator[Outputs]:
         vm = self.store.vms.get(vm_id)

@@ -185,7 +185,7 @@ def _unfit(hosts: list[SeenHost], given: dict[str, str]) -> Iterator[Done]:
             yield Done(host, None, host.code)
         elif wanted is not None and wanted != host.fingerprint:
             shown = f"{host.type} {host.fingerprint}"
-            yield _failed(host, ConflictError("host-key-unexpected", host=host.name, shown=shown, confirmed=wanted))
+            yield _failed(host, ConflictError("host-key-differs", host=host.name, shown=shown, confirmed=wanted))
 
 
 def _confirm(hosts: list[SeenHost]) -> None:

@@ -46,9 +46,9 @@ def test(connected: client.Client, pool: str) -> None:
 
 
 def _state(pool: Pool) -> str:
-    if pool.problem is not None:
-        return "broken"
-    return "live" if pool.live else "connecting"
+    if pool.live:  # which may have a problem, too: something that it does not permit
+        return "live"
+    return "broken" if pool.problem is not None else "connecting"
 
 
 def _certificate(pool: Pool) -> str:

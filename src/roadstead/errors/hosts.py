@@ -14,7 +14,7 @@ HOSTS = {
         "Compare each with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host's console, then repeat the"
         " whole command with --host-key HOST=FINGERPRINT for each.",
     ),
-    "host-key-unexpected": Code(
+    "host-key-differs": Code(
         409,
         "{host} shows the SSH host key {shown}, not the one that was confirmed ({confirmed}).",
         "Compare it with `ssh-keygen -lf` of that key's file in /etc/ssh on the host's console. If it is the host's"

@@ -50,7 +50,7 @@ class Office:
             SETTINGS,
             self.tell,
             self.retried.append,
-            lambda *of_pool: Outputs(self.store, Settings(), *of_pool),
+            lambda pool, choice: Outputs(self.store, Settings(), pool, choice),
         )
 
     def tell(self, facts: Sequence[Fact]) -> None:

@@ -106,7 +106,7 @@ def test_a_host_that_is_down_or_another_stops_no_other(pool: Canned) -> None:
     assert "not the one that was confirmed" in done.stderr
     assert not sent(pool, "xen1")
     assert sent(pool, "xen2")[0]["action"] == "uninstall"
-    assert "failed: host-unreachable" in done.stdout and "failed: host-key-unexpected" in done.stdout
+    assert "failed: host-unreachable" in done.stdout and "failed: host-key-differs" in done.stdout
 
 
 def test_a_wrong_password_may_be_typed_three_times(pool: Canned) -> None:

@@ -8,6 +8,7 @@ from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
+from roadstead.act.rotation import Rotations
 from roadstead.act.vms import Vms
 
 
@@ -16,6 +17,7 @@ class Commands:
     """The commands, by what they are about."""
 
     pools: Pools
+    rotations: Rotations
     vms: Vms
     operations: Operations
     plugin: PluginCalls

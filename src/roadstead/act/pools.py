@@ -157,9 +157,13 @@ class Pools:
         """Return the pool's SSH key pair, made on first need."""
         return await self.keeper(pool).keys.pair()
 
-    def opened_by(self, pool_key: str) -> frozenset[VmId]:
-        """The VMs that the pool key of this fingerprint opens, as far as it was used from here."""
-        return self._memories.opened_by(pool_key)
+    def keyed(self, pool: PoolId) -> Mapping[VmId, frozenset[str]]:
+        """The VMs that keys of the pool open, each with these keys' fingerprints, as far as it was seen from here."""
+        return self._memories.keyed.by_pool(pool)
+
+    def name(self, pool: PoolId) -> str:
+        """What a pool is called; its id when it is known no more."""
+        return self._stored[pool].name if pool in self._stored else pool
 
     def statistics(self) -> Mapping[str, int]:
         """How many pools there are, and how many of them are live."""

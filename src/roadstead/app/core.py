@@ -19,6 +19,7 @@ from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
+from roadstead.act.rotation import Rotations
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
 from roadstead.inventory.feed import Feed
@@ -68,7 +69,14 @@ class Core:
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._ssh = SshWays(
-            self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
+            self.store,
+            pools.keepers,
+            pools.rules,
+            self._memories,
+            settings.link,
+            gates,
+            self._pins.signed_in,
+            pools.name,
         )
         self._unix = UnixWays(self._local)
         collect = settings.pool.collect_seconds
@@ -77,11 +85,12 @@ class Core:
         services = Services(settings, budget, self.tell, self._names)
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
+        rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
         operations = Operations(vms, audit, settings.server)
         calls = PluginCalls(self.store, pools, vms, operations, audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
-        self.commands = Commands(pools, vms, operations, calls, access, hosts, audit)
+        self.commands = Commands(pools, rotations, vms, operations, calls, access, hosts, audit)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -93,6 +102,7 @@ class Core:
             tasks.spawn(group, self._leftovers.run(), "leftovers")
             tasks.spawn(group, self.links.run(), "links")
             tasks.spawn(group, self.commands.operations.run(), "operations")
+            tasks.spawn(group, self.commands.rotations.run(), "rotations")
             tasks.spawn(group, self.commands.pools.run(), "pools")
             self.tell(_local_facts(self._local))
 
@@ -105,6 +115,7 @@ class Core:
                 self.links.consider(VmId(change.id))
                 self._pins.consider(VmId(change.id))
                 self._leftovers.consider(VmId(change.id))
+                self.commands.rotations.consider(VmId(change.id))
                 for outputs in self._outputs_of(VmId(change.id)):
                     outputs.consider(VmId(change.id))
             elif change.kind == "pool":

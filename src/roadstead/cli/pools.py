@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from roadstead.cli import helping, options, output, plugins, session
+from roadstead.cli import helping, options, output, plugins, pool_keys, session
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make pools known, change, test and remove them.")
-key = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The SSH key with which a pool's VMs are opened.")
-app.add_typer(key, name="key")
+app.add_typer(pool_keys.app, name="key")
 app.add_typer(plugins.app, name="plugin")
 
 User = Annotated[
@@ -253,18 +252,3 @@ def uninstall_plugin(
 def _one_sign_in(password_file: str | None, key_file: Path | None) -> None:
     if password_file is not None and key_file is not None:
         raise typer.BadParameter("one of --password-file and --key-file is enough", param_hint="--key-file")
-
-
-@helping.command(key, "show")
-def show_key(ctx: typer.Context, pool: options.PoolName) -> None:
-    """Print a pool's public key and its line for authorized_keys; the key is made on first need.
-
-    On a terminal it also tells how to put the line into a VM; piped, it prints the line alone.
-
-    Examples:
-      roadstead pool key show lab
-      roadstead pool key show lab | ssh core@web1 'cat >> .ssh/authorized_keys'
-    """
-    from roadstead.cli import poolrows
-
-    poolrows.show_key(session.connect(ctx), pool)

@@ -146,6 +146,43 @@ class PoolKey(Struct, frozen=True, kw_only=True):
     vms: tuple[OpenedVm, ...] = ()
 
 
+class OpeningKey(Struct, frozen=True, kw_only=True):
+    """A key that opens a VM."""
+
+    fingerprint: str = ""
+    key: str = ""
+
+
+class KeyedVm(Struct, frozen=True, kw_only=True):
+    """A VM that keys of a pool are known to open."""
+
+    id: str = ""
+    name: str = ""
+    state: str = ""
+    pool_name: str = ""
+    power: str = ""
+    keys: tuple[OpeningKey, ...] = ()
+
+
+class RotatedVm(Struct, frozen=True, kw_only=True):
+    """A managed VM during a rotation."""
+
+    id: str = ""
+    name: str = ""
+    state: str = ""
+    reason: str = ""
+    needs_old: bool = False
+
+
+class Rotation(Struct, frozen=True, kw_only=True):
+    """How the rotation of a pool's key stands."""
+
+    state: str = ""
+    fingerprint: str = ""
+    old_fingerprint: str = ""
+    vms: tuple[RotatedVm, ...] = ()
+
+
 class PluginState(Struct, frozen=True, kw_only=True):
     """How a pool's plugin stands with the server."""
 

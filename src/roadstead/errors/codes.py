@@ -68,6 +68,14 @@ REACHING_AN_ENGINE = {
 }
 
 POOLS = {
+    "no-rotation": Code(
+        409, "The key of the pool {pool} is not being replaced.", "Begin with `roadstead pool key rotate {pool}`."
+    ),
+    "rotation-moved": Code(
+        409,
+        "Other VMs of the pool {pool} than those that were named need the old key now: {vms}.",
+        "Look at `roadstead pool key status {pool}`, and say it again.",
+    ),
     "pool-answer-invalid": Code(
         502, "The pool at {address} gave an answer that is not XAPI's: {reason}.", "Check the address and the port."
     ),

@@ -54,6 +54,13 @@ REACHING_A_GUEST = {
         " `roadstead hostkey confirm {vm}`, or `roadstead hostkey confirm {vm} --host-key KEY` with one of its others;"
         " `roadstead hostkey forget {vm}` takes back what was said. Otherwise somebody may be in between.",
     ),
+    "key-of-another-pool": Code(
+        409,
+        "The VM's SSH server refuses this pool's key for the user {user}. Likely the VM came from another pool and"
+        " holds that one's key: {evidence}.",
+        "Prepare it for this pool: in that user's authorized_keys put the line that `roadstead pool key show {pool}`"
+        " prints in the place of the other pool's; then say `roadstead why {vm}`.",
+    ),
     "key-rejected": Code(
         409,
         "The VM's SSH server refuses the pool key for the user {user}.",

@@ -136,6 +136,14 @@ class HostVisit(Body):
         )
 
 
+class LostVms(Body):
+    """Which VMs are lost when the old key of a pool is retired now; without any that is done only if none is."""
+
+    vms: list[Annotated[str, Field(max_length=64)]] = Field(
+        max_length=2**16, description="Ids of all VMs that still need it."
+    )
+
+
 class NewOperation(Body):
     """What is to be done to which containers."""
 

@@ -56,6 +56,7 @@ class SimulatedGuest:
         self._address, self._port = address
         self._extra_keys = 0
         self._admitted: frozenset[bytes] = frozenset()
+        self._removed: frozenset[bytes] = frozenset()
         self._server: asyncio.Server | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._rsa: asyncssh.SSHKey | None = None
@@ -129,7 +130,9 @@ class SimulatedGuest:
 
     async def admit(self, public_key: str) -> None:
         """Let the owner of this key in, too."""
-        self._admitted |= {asyncssh.import_public_key(public_key).public_data}
+        added = {asyncssh.import_public_key(public_key).public_data}
+        self._admitted |= added
+        self._removed -= added
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""
@@ -190,8 +193,22 @@ class SimulatedGuest:
 
     def admits(self, user: str, public_data: bytes) -> bool:
         """Whether this user may sign in with this key."""
-        known = public_data in self.lot.keys or public_data in self._admitted
-        return "key-rejected" not in self.faults and user == self.lot.user and known
+        return "key-rejected" not in self.faults and user == self.lot.user and self._knows(public_data)
+
+    def change_keys(self, old: bytes, new: bytes, *, is_removal: bool) -> bool:
+        """Let the owner of ``new`` in as that of ``old``, or the latter no more; return whether there was the old."""
+        if not self._knows(old):
+            return False
+        if is_removal:
+            self._removed |= {old}
+            self._admitted -= {old}
+        else:
+            self._admitted |= {new}
+            self._removed -= {new}
+        return True
+
+    def _knows(self, public_data: bytes) -> bool:
+        return (public_data in self.lot.keys or public_data in self._admitted) and public_data not in self._removed
 
     def opened(self, connection: sshd.Abortable) -> None:
         """A connection was made."""

@@ -71,6 +71,7 @@ FIXED: dict[str, Any] = {
     "agent_identities": None,
     "agent_forwarding": False,
     "pkcs11_provider": None,
+    "client_keys": None,  # the judge offers ours one by one, so that we know which one was taken
     "client_certs": [],
     "client_host_keysign": False,
     "gss_host": None,
@@ -179,15 +180,17 @@ class SshLink:
     """A `Link` over one SSH connection."""
 
     def __init__(
-        self, connection: GuestConnection, address: str, host_key: str, relays: Relays, asks_after: float
+        self, connection: GuestConnection, address: str, judge: HostKeyJudge, relays: Relays, asks_after: float
     ) -> None:
         self._connection = connection
         self._relays = relays
         self._closing = False
         self.asks_after = asks_after
         self.address = address
-        self.host_key = host_key
+        self.host_key = judge.shown
         """The key that the guest showed, as it is pinned: base64 of its blob."""
+        self.opened_with = judge.offered
+        """Fingerprint of the key of ours that the guest took."""
 
     @property
     def fingerprint(self) -> str:
@@ -213,6 +216,13 @@ class SshLink:
         except PeerError as error:
             if self.is_open:
                 raise
+            raise LinkError("link-lost") from error
+
+    async def run(self, command: str, seconds: float) -> bytes:
+        """Run ``command`` in the guest and return what it prints, as `Relays.run`. Raises `LinkError` ``link-lost``."""
+        try:
+            return await self._relays.run(command, seconds)
+        except (asyncssh.Error, OSError) as error:
             raise LinkError("link-lost") from error
 
     async def wait_closed(self) -> None:
@@ -336,14 +346,14 @@ class _Caller:
         await admission.enter_async_context(self._gates.logins())
 
     async def _sign_in(self, sock: socket.socket, address: str) -> SshLink:
-        judge = HostKeyJudge(self._target.pins, self._refusals)
+        judge = HostKeyJudge(self._target.pins, self._refusals, self._keys)
         options = self._options(judge, address)
         connection, signed_in = prepared(options)
         try:
             await shake_hands(connection, signed_in, sock, self._settings.login_seconds)
         except Exception as error:
             raise self._fault(error, judge, connection, address) from error
-        return self._linked(connection, address, judge.shown)
+        return self._linked(connection, address, judge)
 
     def _fault(self, error: Exception, judge: HostKeyJudge, connection: GuestConnection, address: str) -> LinkError:
         overheard = connection.overheard or Overheard()
@@ -358,10 +368,10 @@ class _Caller:
             fault = self._refusals.keys[judge.shown] = LinkError(fault.code, **fault.fields, **shown)
         return fault
 
-    def _linked(self, connection: GuestConnection, address: str, host_key: str) -> SshLink:
+    def _linked(self, connection: GuestConnection, address: str, judge: HostKeyJudge) -> SshLink:
         connection.overheard = None
         relays = Relays(connection, self._target.user, self._target.socket, self._settings.engine_socket)
-        return SshLink(connection, address, host_key, relays, self._settings.keepalive_seconds)
+        return SshLink(connection, address, judge, relays, self._settings.keepalive_seconds)
 
     def _options(self, judge: HostKeyJudge, address: str) -> asyncssh.SSHClientConnectionOptions:
         """Everything that asyncssh would otherwise take from the operator's account is named here."""
@@ -370,7 +380,6 @@ class _Caller:
             host=address,
             port=self._target.port,
             username=self._target.user,
-            client_keys=list(self._keys),
             server_host_key_algs=[name for kind in self._types for name in HOST_KEY_ALGORITHMS[kind]],
             keepalive_interval=self._settings.keepalive_seconds,
             keepalive_count_max=self._settings.keepalive_count,

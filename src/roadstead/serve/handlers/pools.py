@@ -1,14 +1,12 @@
-"""Pools: which there are, how they are reached, and their SSH key."""
+"""Pools: which there are, and how they are reached."""
 
 import asyncio
-from collections.abc import Collection
 
 from starlette.responses import Response
 
-from roadstead.artifacts import authorized_keys
 from roadstead.inventory import names, views
 from roadstead.inventory.views import PoolCounts
-from roadstead.model import Pool, PoolId, VmId
+from roadstead.model import Pool, PoolId
 from roadstead.serve import answers, shapes
 from roadstead.serve.bodies import HostsToSee, HostVisit, NewPool, PluginAddress, PoolEdit, ServerToProbe
 from roadstead.serve.calls import Call
@@ -61,22 +59,6 @@ async def test_pool(call: Call, pool: PoolName) -> Response:
     return answers.record(shapes.PoolTest(ok=all(step.ok for step in steps), steps=steps))
 
 
-async def show_pool_key(call: Call, pool: PoolName) -> Response:
-    """Show the public half of the pool's SSH key, and its line for `authorized_keys`; makes the key on first need."""
-    id = _id(call, pool)
-    pair = await call.commands.pools.key(id)
-    managed = {vm.id for vm in call.store.vms.values() if vm.pool == id and vm.enabled}
-    opened = managed | call.commands.pools.opened_by(pair.fingerprint)
-    key = shapes.PoolKeyView(
-        pool=id,
-        public_key=pair.public,
-        fingerprint=pair.fingerprint,
-        line=authorized_keys.line(pair.public, call.services.engine_socket),
-        vms=sorted((_opened(call, vm, managed) for vm in opened), key=lambda vm: vm.name),
-    )
-    return answers.record(key)
-
-
 async def show_plugin(call: Call, pool: PoolName) -> Response:
     """Show how the pool's plugin stands with this server: what the pool names, and whether that is right."""
     return answers.record(await call.commands.plugin_access.state(_id(call, pool)))
@@ -106,11 +88,6 @@ async def work_on_host(call: Call, pool: PoolName, host: HostPart, body: HostVis
     is kept nowhere. Doing it again changes nothing.
     """
     return answers.record(await call.commands.plugin_hosts.work(_id(call, pool), host, body.visit()))
-
-
-def _opened(call: Call, vm: VmId, managed: Collection[VmId]) -> shapes.OpenedVm:
-    known = call.store.vms.get(vm)
-    return shapes.OpenedVm(id=vm, name=known.name if known is not None else vm, managed=vm in managed)
 
 
 def _id(call: Call, name: str) -> PoolId:

@@ -1,4 +1,4 @@
-"""The two key pairs that a pool names during a rotation: whatever breaks off where, another try comes to the same end."""
+"""The two key pairs that a pool names during a rotation: whatever breaks off where, the next try ends the same."""
 
 from __future__ import annotations
 

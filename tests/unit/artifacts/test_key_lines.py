@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,7 @@ class Home:
 
 
 @pytest.fixture(params=["sh", "bash", "busybox"])
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
     """A home where each of these is the shell; with busybox all tools are its own."""
     found = shutil.which(request.param)
     if found is None:
@@ -68,7 +67,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
         shell, path = [str(tools / "sh")], str(tools)
     folder = tmp_path / "home"
     folder.mkdir()
-    yield Home(folder, shell, path)
+    return Home(folder, shell, path)
 
 
 LINES = [

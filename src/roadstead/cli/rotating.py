@@ -14,6 +14,8 @@ LOOK_SECONDS = 0.5
 WATCH_SECONDS = 900.0
 """Then the watching ends, and the rotation goes on."""
 SHOWN_NAMES = 20
+SETTLED = {"done", "off"}
+"""The states of a VM that are as they should be."""
 MOVING = "waiting"
 """The state of a VM that is changed over without anybody's help."""
 _SAID = {
@@ -85,7 +87,7 @@ def _watched(connected: client.Client, pool: str, told: Rotation) -> Rotation:
         for vm in told.vms:
             if vm.state != MOVING and printed.get(vm.id) != vm.state:
                 printed[vm.id] = vm.state
-                output.result(vm.name, _line(vm), ok=vm.state == "done")
+                output.result(vm.name, _line(vm), ok=vm.state in SETTLED)
         if told.state == "none" or time.monotonic() > until:
             return told
         if all(vm.state != MOVING for vm in told.vms) and any(vm.needs_old for vm in told.vms):
@@ -103,7 +105,7 @@ def _summary(pool: str, told: Rotation) -> None:
         return
     counts = Counter(vm.state for vm in needing)
     left = ", ".join(f"{count} {state.replace('-', ' ')}" for state, count in sorted(counts.items()))
-    output.write(["", f"{words.counted(len(needing), 'VM')} still need the old key: {left}."])
+    output.write(["", f"{words.counted(len(needing), 'VM')} left that the old key opens: {left}."])
     if counts["needs-preparing"]:
         name = terminal_clean(pool)
         output.write(

@@ -320,7 +320,7 @@ def test_a_rotation_is_begun_after_a_yes_and_watched(canned: Canned) -> None:
     assert done.returncode == 0
     assert "SHA256:new" in done.stdout and "SHA256:old" in done.stdout
     assert "changed over" in done.stdout and "needs preparing (no command)" in done.stdout + done.stderr
-    assert "1 VM still need the old key: 1 needs preparing." in done.stdout
+    assert "1 VM left that the old key opens: 1 needs preparing." in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
 
 

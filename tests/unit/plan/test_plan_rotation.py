@@ -1,5 +1,7 @@
 """What is decided about a VM while its pool's key is replaced, and why one refuses the key."""
 
+from typing import Any
+
 import pytest
 
 from roadstead.errors import LinkError
@@ -13,9 +15,10 @@ PIN = {"xscontainer-sshhostkey": "AAAA"}
 STRANGER = Memory(pool_known=True)
 
 
-def _vm(code: str = "", **fields: object) -> Vm:
+def _vm(code: str = "", **fields: Any) -> Vm:
     link = records.link(state=LinkState.BROKEN, problem=records.problem(code, records.at(0))) if code else None
-    return records.vm(**{"settings": records.MANAGED, "power": PowerState.RUNNING, "link": link, **fields})
+    known: dict[str, Any] = {"settings": records.MANAGED, "power": PowerState.RUNNING, "link": link}
+    return records.vm(**(known | fields))
 
 
 @pytest.mark.parametrize(

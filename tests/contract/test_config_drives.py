@@ -359,9 +359,7 @@ async def test_our_own_account_needs_no_more_than_pool_operator(tmp_path: Path) 
         kept(tmp_path) as database,
         running(SETTINGS, database) as core,
     ):
-        account = PoolChange(
-            url=pool.url, user="pool-operator", password=pool.password, fingerprint=pool.fingerprint
-        )
+        account = PoolChange(url=pool.url, user="pool-operator", password=pool.password, fingerprint=pool.fingerprint)
         added = await core.commands.pools.add(account)
         made = config_drives.ConfigDrives(core.commands.pools)
         (sr,) = [str(sr["uuid"]) for _, sr in pool.core.database.all("SR") if sr["name_label"] == DISKS]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead import errors
-from roadstead.errors import CODES, InputError, NotFoundError, PeerError, RoadsteadError, explained, tame
+from roadstead.errors import CODES, InputError, NotFoundError, PeerError, RoadsteadError, codes, explained, tame
 
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 MOST_CLASSES = 25
@@ -80,6 +80,13 @@ def test_a_field_that_nobody_gave_hides_no_text(code: str) -> None:
     error = RoadsteadError(code)
     assert "{" not in str(error)
     assert ("…" in str(error)) == bool(_fields(code))
+
+
+def test_no_code_has_two_meanings() -> None:
+    """The table is put together of parts: of two rows with one code the later would silently be the only one."""
+    tables = [value for name, value in vars(codes).items() if name.isupper() and name != "CODES" and value]
+    named = [code for table in tables if isinstance(table, dict) for code in table]
+    assert sorted(named) == sorted(CODES)
 
 
 def test_an_unknown_code_is_a_mistake() -> None:

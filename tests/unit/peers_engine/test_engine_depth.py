@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from roadstead.errors import EngineError
 from roadstead.peers.engine.messages.containers import PortEntry, read_entries
 from roadstead.peers.engine.messages.guarded import check_depth, tolerant
+from roadstead.peers.engine.messages.versions import read_info
 
 JSON = st.recursive(
     st.none() | st.integers() | st.text(alphabet='[]{}"\\abü'),
@@ -68,3 +69,22 @@ def test_lone_surrogates_are_replaced_wherever_they_stand(where: str) -> None:
 
     json.dumps(tolerant(said.encode()), ensure_ascii=False).encode()
     assert entry.ports in (None, [PortEntry(ip="?")], [PortEntry()])
+
+
+@pytest.mark.parametrize("part", [b"[]", b"{}", b'{"Id":""}', b'[{"":[]}]'])
+def test_answers_of_nothing_but_small_parts_are_refused(part: bytes) -> None:
+    """Each would become an object of a hundred bytes and more."""
+    many = b"[" + b",".join([part] * 400_000) + b"]"
+
+    with pytest.raises(EngineError, match="too many parts"):
+        check_depth(many, 64)
+    with pytest.raises(EngineError, match="too many parts"):
+        read_info(many)
+    check_depth(b"[" + b",".join([part] * 1000) + b"]", 64)
+
+
+def test_long_entries_may_be_many() -> None:
+    """What real engines list has hundreds of bytes for each object."""
+    one = json.dumps({"Id": "ab" * 32, "Labels": {"a": "[{" * 100}, "Ports": [{"PrivatePort": 80, "Type": "tcp"}]})
+
+    check_depth(("[" + ",".join([one] * 30_000) + "]").encode(), 64)

@@ -271,3 +271,21 @@ async def test_an_event_has_a_depth() -> None:
     with pytest.raises(EngineError) as caught:
         await anext(stream)
     assert caught.value.code == "engine-answer-invalid"
+
+
+async def test_small_chunks_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends chunks chooses how small they are: what comes at once is looked through once, not once for each."""
+    asked: list[int] = []
+    feed = Splitter.feed
+
+    def counted(self: Splitter, data: bytes) -> list[bytes]:
+        asked.append(len(data))
+        return feed(self, data)
+
+    monkeypatch.setattr(Splitter, "feed", counted)
+    said = b"".join(_chunk(bytes([byte])) for byte in _wire() * 20)
+    events = await _opened(same(HEAD, said))
+
+    assert [(await anext(events)).action for _ in range(20)] == ["start"] * 20  # type: ignore[union-attr]
+    assert asked == [len(_wire()) * 20]
+    events.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from pathlib import Path
 
 import asyncssh
@@ -223,3 +224,15 @@ def test_noise_has_its_bound() -> None:
     quiet.feed(b"x" * (NOISE_BYTES + 1))
 
     assert quiet.too_much
+
+
+def test_lines_before_the_banner_are_read_in_one_go() -> None:
+    """However short they are: eight times as many take about eight times as long, not sixty-four."""
+
+    def took(lines: int) -> float:
+        overheard, began = Overheard(), time.process_time()
+        overheard.feed(b"\n" * lines + b"SSH-2.0-x\r\nrest")
+        assert overheard.banner == "SSH-2.0-x"
+        return time.process_time() - began
+
+    assert min(took(2**18) for _ in range(3)) < 30 * min(took(2**15) for _ in range(3))

@@ -32,7 +32,7 @@ NO_BANNER = b"SSH-2.0-\xff\xfe\x1b[2J\r\n"
 BABBLE_SECONDS = 0.002
 BABBLE_BOUND_BYTES = 2**20
 BABBLE = "Please hold the line. " * 1000
-GARBAGE = b"220 mail.example.com ESMTP\r\n" * 64
+GARBAGE = b"220 mail.example.com ESMTP\r\n" * 512
 NOISE = b"Welcome to a simulated guest.\n"
 
 NOT_FOUND = 127

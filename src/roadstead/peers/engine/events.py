@@ -26,6 +26,7 @@ class EventStream:
     """
 
     __slots__ = (
+        "_body",
         "_count",
         "_dropped",
         "_error",
@@ -50,6 +51,7 @@ class EventStream:
         self._stream: Stream | None = None
         self._waiting: deque[EngineEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._body = bytearray()
         self._refused = b""
         self._error: PeerError | None = None
         self._interrupted = False
@@ -135,6 +137,7 @@ class EventStream:
             return
         try:
             self._reader.feed(data)
+            self._split()
         except EngineError as error:
             self._fail(error)
             return
@@ -158,15 +161,17 @@ class EventStream:
         return refusal(self._reader.status, self._refused)
 
     def _take(self, data: bytes) -> None:
-        """Take a piece of the body; httptools calls it, so it raises nothing."""
-        if not self._answered:
+        """Take a piece of the body; httptools calls it, for pieces that the guest chooses as small as it likes."""
+        if self._answered:
+            self._body += data
+        else:
             self._refused = (self._refused + data)[:REFUSAL_BYTES]
-            return
-        try:
-            for value in self._splitter.feed(data):
-                self._value(value)
-        except EngineError as error:
-            self._reader.fault = error.fields["reason"]
+
+    def _split(self) -> None:
+        """Read what has come of the body."""
+        body, self._body = bytes(self._body), bytearray()
+        for value in self._splitter.feed(body) if body else ():
+            self._value(value)
 
     def _value(self, value: bytes) -> None:
         if not self._admitted():

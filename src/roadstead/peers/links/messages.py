@@ -90,11 +90,13 @@ class Overheard:
 
     def _read_banner(self) -> None:
         """Lines before the version line are allowed (RFC 4253 §4.2)."""
-        while not self.banner and b"\n" in self._data:
-            line, _, self._data = self._data.partition(b"\n")
+        *lines, self._data = self._data.split(b"\n")
+        for index, line in enumerate(lines):
             self.turned_away = self.turned_away or line.rstrip(b"\r") in TURNED_AWAY
             if line.startswith(b"SSH-"):
                 self.banner = line.rstrip(b"\r").decode("ascii", "replace")
+                self._data = b"\n".join([*lines[index + 1 :], self._data])
+                break
         self.over = not self.banner and len(self._data) > _BANNER_BYTES
 
     def _read_packet(self) -> None:

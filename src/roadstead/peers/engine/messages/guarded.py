@@ -6,6 +6,7 @@ reader, because one broken entry must not hide the others.
 
 import json
 import re
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,11 @@ from roadstead.errors import EngineError
 
 NUMBER_DIGITS = 20
 """A longer number is none that an engine means."""
+
+MANY_PARTS = 2**16
+"""So many objects and lists are always read."""
+PART_BYTES = 32
+"""What an object or a list takes of an answer that has more of them: an engine's take twice that and more."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -29,7 +35,8 @@ def invalid(reason: str) -> EngineError:
 
 
 def check_depth(data: bytes, limit: int) -> None:
-    """Raise `EngineError` ``engine-answer-invalid`` when the JSON in ``data`` nests deeper than ``limit``.
+    """Raise `EngineError` ``engine-answer-invalid`` when the JSON in ``data`` nests deeper than ``limit``, or has so
+    many small parts that reading it would take many times its size.
 
     Every step works on whole byte strings at C speed; what is usual ends at the first one.
     """
@@ -37,13 +44,23 @@ def check_depth(data: bytes, limit: int) -> None:
         return
     text = _ESCAPE.sub(b"", data) if b"\\" in data else data
     brackets = _STRING.sub(b"", text.translate(None, _REST)).replace(b'"', b"")
+    if len(brackets) // 2 > max(MANY_PARTS, len(data) // PART_BYTES):
+        raise invalid("its JSON has too many parts")
     for _ in range(limit):
+        if _run(limit + 1).search(brackets):
+            break  # what nests as deep as that would be taken apart layer by layer
         shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
         if len(shorter) == len(brackets):
             break
         brackets = shorter
     if len(brackets) > limit:
         raise invalid("its JSON nests too deeply")
+
+
+@cache
+def _run(length: int) -> re.Pattern[bytes]:
+    """So many brackets that open, one after the other."""
+    return re.compile(rb"[\[{]{%d}" % length)
 
 
 def check_object(data: bytes, limit: int) -> None:

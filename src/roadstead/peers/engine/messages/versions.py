@@ -13,13 +13,17 @@ from msgspec import Struct, field
 
 from roadstead.errors import EngineError
 from roadstead.model import Engine, VmId
-from roadstead.peers.engine.messages.guarded import fitted, invalid, tolerant
+from roadstead.peers.engine.messages.guarded import check_depth, fitted, invalid, tolerant
 
 OLDEST = (1, 24)
 """Docker 1.12."""
 NEWEST = (1, 55)
 """Docker 29.7."""
 MESSAGE_CHARACTERS = 256
+MESSAGE_BYTES = 2**16
+"""A longer refusal has no message."""
+DEPTH = 64
+"""How deep these answers may nest: real ones do half as much."""
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})")
 
 Version = tuple[int, int]
@@ -135,7 +139,7 @@ def refusal(status: int, body: bytes) -> EngineError:
 def _message(body: bytes) -> str:
     """The three forms of messages: ``{"message"}``, Podman's ``{"cause", "message", "response"}``, plain text."""
     text = body[: 4 * MESSAGE_CHARACTERS]
-    if body.lstrip()[:1] == b"{":
+    if len(body) <= MESSAGE_BYTES and body.lstrip()[:1] == b"{":
         try:
             value = tolerant(body)
         except EngineError:
@@ -146,6 +150,7 @@ def _message(body: bytes) -> str:
 
 
 def _object(data: bytes, kind: type[S]) -> S:
+    check_depth(data, DEPTH)
     value = fitted(tolerant(data), kind)
     if value is None:
         raise invalid("it is no JSON object")

@@ -201,10 +201,13 @@ async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: 
         "/pools": {"url": "https://x", "user": "u", "password": "p"},
         "/pools/probe": {"url": "https://x"},
         "/operations": {"action": "stop", "targets": ["x"]},
+        "/pools/{pool}/key/rotation/drop": {"vms": []},
+        "/pools/{pool}/plugin/hosts": {},
+        "/pools/{pool}/plugin/hosts/{host}": {"action": "look", "type": "ssh-ed25519", "fingerprint": "SHA256:x"},
     }
     async with stage.running(tmp_path) as api:
         for row in TABLE:
-            path = row.path.format(pool="p", vm="v", engine_id="e", operation="o")
+            path = row.path.format(pool="p", vm="v", engine_id="e", operation="o", host="h")
             path += {"/search": "?q=x", "/containers/match": "?name=x"}.get(row.path, "")
             body = bodies.get(row.path) if row.method == "POST" else {} if row.method == "PATCH" else None
             problem = await api.refused(row.method, path, 403, "permission-needed", json=body)

@@ -18,6 +18,7 @@ from roadstead.act.pinning import PinWriter
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.pools import Pools
+from roadstead.act.tls_ways import GuestWays
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
 from roadstead.inventory.feed import Feed
@@ -69,6 +70,7 @@ class Core:
         self._ssh = SshWays(
             self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
         )
+        self._guests = GuestWays(self.store, pools.keepers, self._ssh)
         self._unix = UnixWays(self._local)
         collect = settings.pool.collect_seconds
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, collect)
@@ -146,7 +148,7 @@ class Core:
         self._ssh.forget(vm)
 
     async def _open(self, vm: VmId) -> Opened:
-        return await (self._unix if vm in self._local else self._ssh).open(vm)
+        return await (self._unix if vm in self._local else self._guests).open(vm)
 
 
 def _local_facts(engines: Mapping[VmId, str]) -> list[Fact]:

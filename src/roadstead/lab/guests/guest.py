@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import asyncssh
 
-from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd
+from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd, tlsd
+from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
@@ -45,7 +46,16 @@ class SimulatedGuest:
 
     door: tuple[str, ...] = ()
 
-    def __init__(self, name: str, number: int, address: tuple[str, int], engine: Engine, lot: Lot) -> None:
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        address: tuple[str, int],
+        engine: Engine,
+        lot: Lot,
+        authority: Authority | None = None,
+    ) -> None:
+        """With ``authority``, the CA of its certificates, its engine listens with TLS and it has no SSH server."""
         self.name = name
         self.number = number
         self.engine = engine
@@ -56,6 +66,8 @@ class SimulatedGuest:
         self._admitted: frozenset[bytes] = frozenset()
         self._server: asyncio.Server | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
+        self._authority = authority
+        self.tls = authority.keys() if authority is not None else None
         self._rsa: asyncssh.SSHKey | None = None
         self._connections: set[sshd.Abortable] = set()
         self._connections_ever = 0
@@ -84,7 +96,7 @@ class SimulatedGuest:
 
     @property
     def port(self) -> int:
-        """The port of its SSH server; known once it runs when 0 was asked for."""
+        """The port of its SSH server or of its engine; known once it runs when 0 was asked for."""
         return self._port
 
     @property
@@ -219,7 +231,15 @@ class SimulatedGuest:
     async def _listen(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         listener = socket.create_server((self._address, self._port), backlog=LISTEN_BACKLOG)
-        return await loop.create_server(lambda: sshd.protocol(self), sock=listener, backlog=LISTEN_BACKLOG)
+        make = await asyncio.to_thread(self._protocols)
+        return await loop.create_server(make, sock=listener, backlog=LISTEN_BACKLOG)
+
+    def _protocols(self) -> Callable[[], asyncio.BaseProtocol]:
+        """What makes the protocol of each connection."""
+        if self._authority is None:
+            return lambda: sshd.protocol(self)
+        secure = tlsd.context(self._authority, self._authority.server([self._address]))
+        return lambda: tlsd.Connection(self, secure)
 
     def _ed25519(self) -> asyncssh.SSHKey:
         if "host-key-shared" in self.faults:

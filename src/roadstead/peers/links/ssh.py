@@ -23,6 +23,7 @@ from roadstead.kit import clocks
 from roadstead.kit.gates import Gate
 from roadstead.kit.streams import Receiver, Stream
 from roadstead.peers.links import faults
+from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.race import Race
@@ -155,6 +156,8 @@ class GuestConnection(asyncssh.SSHClientConnection):
 class SshLink:
     """A `Link` over one SSH connection."""
 
+    idle_seconds = 0.0
+
     def __init__(
         self, connection: GuestConnection, address: str, host_key: str, relays: Relays, asks_after: float
     ) -> None:
@@ -247,7 +250,7 @@ class _Caller:
         """
         admission = AsyncExitStack()
         async with self._gates.connects():
-            sock = await self._dial(address)
+            sock = await dial(address, self._target.port, faults.SSH, self._settings.connect_seconds)
             try:
                 await self._admit(admission)
             except BaseException:
@@ -256,25 +259,6 @@ class _Caller:
                 raise
         async with admission:
             return await self._sign_in(sock, address)
-
-    async def _dial(self, address: str) -> socket.socket:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        try:
-            sock = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise faults.dial_fault(error, address, self._target.port) from error
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            async with asyncio.timeout(self._settings.connect_seconds):
-                await asyncio.get_running_loop().sock_connect(sock, (address, self._target.port))
-        except OSError as error:
-            sock.close()
-            raise faults.dial_fault(error, address, self._target.port) from error
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
     async def _admit(self, admission: AsyncExitStack) -> None:
         """Take turns with the other addresses of this guest, but do not wait long for one that says nothing."""

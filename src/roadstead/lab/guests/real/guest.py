@@ -33,6 +33,7 @@ class RealGuest:
         self.machine = machine
         self.port = SSH_PORT
         self.user = USER
+        self.tls = None
         self.key_options = PLAIN_KEY
         """What stands before each key in authorized_keys; see `PLAIN_KEY` and `RESTRICTED_KEY`."""
         self._keys: tuple[str, ...] = ()

@@ -95,12 +95,12 @@ class GuestPace:
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A new way to a guest, and what it was opened under: the host key (its fingerprint; empty where there is none), or
-    certificates, of which the first ends at ``expiry``.
+    certificates, of which ``expiry`` tells the first that ends: an engine may have got others meanwhile.
     """
 
     way: Way
     host_key: str = ""
-    expiry: Expiry | None = None
+    expiry: Callable[[], Expiry | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,11 @@ class Guest:
         return self._engine if self._link.state is LinkState.LIVE else None
 
     @property
+    def expiry(self) -> Expiry | None:
+        """When the first certificate of the way to it ends; None without certificates, or without a way."""
+        return self._opened.expiry() if self._opened is not None else None
+
+    @property
     def link(self) -> Link:
         """How the guest stands."""
         return self._link
@@ -179,8 +184,9 @@ class Guest:
         if way.asks_after and (now - way.heard).total_seconds() > way.asks_after * SILENCE:
             error = LinkError(SILENT, seconds=round(link.keepalive_seconds * (link.keepalive_count + 1)))
             return replace(_problem(error), since=way.heard)
-        if opened.expiry is not None and opened.expiry.at - now < timedelta(days=link.expiry_days):
-            return _problem(opened.expiry.fault(EXPIRING))
+        expiry = opened.expiry()
+        if expiry is not None and expiry.at - now < timedelta(days=link.expiry_days):
+            return _problem(expiry.fault(EXPIRING))
         return None
 
     def reconnect(self) -> None:

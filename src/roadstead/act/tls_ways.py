@@ -40,7 +40,7 @@ class GuestWays:
         target = TlsTarget(wanted.access.port, wanted.addresses)
         link = await open_tls(target, shown, settings=self.ssh.settings, gates=self.ssh.gates)
         self.ssh.memories.note_winner(vm.id, link.address)
-        return Opened(link, expiry=link.expiry)
+        return Opened(link, expiry=lambda: link.expiry)
 
 
 async def _credentials(vm: Vm, keeper: PoolKeeper, *, is_legacy: bool) -> Credentials:

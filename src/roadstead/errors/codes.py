@@ -239,6 +239,12 @@ REACHING_AN_ENGINE = {
         "The engine speaks API {version}, which is too {direction} for this version of Roadstead.",
         "Use an engine with an API between {oldest} and {newest}.",
     ),
+    "pause-unsupported": Code(
+        409,
+        "{container} runs with process isolation, and Windows cannot {action} such a container; the engine was not"
+        " asked.",
+        "Stop it instead; a container that is to be paused must be made with `docker run --isolation=hyperv`.",
+    ),
     "no-engine-socket": Code(
         409,
         "There is no engine socket at {socket} in the VM.",

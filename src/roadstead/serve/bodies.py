@@ -1,10 +1,11 @@
 """The bodies of requests, checked at the border: a field that is wrong or unknown is named."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from roadstead.act.trials import PoolChange
+from roadstead.act.vms import Reach
 
 MOST_NETWORKS = 256
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="`https://HOST` or `https://HOST:PORT`.")]
@@ -52,6 +53,20 @@ class ComparedKey(Body):
         ]
         | None
     ) = None
+
+
+class HowReached(Body):
+    """How a VM's engine is to be reached; what is left out stays as it is."""
+
+    mode: Literal["ssh", "tls"] | None = Field(default=None, description="`ssh`, or `tls` (Windows, for one).")
+    legacy_certificate: bool | None = Field(
+        default=None,
+        description="Whether TLS takes certificates as the old pack made them, without key usage; they are verified.",
+    )
+
+    def reach(self) -> Reach:
+        """Return what is asked."""
+        return Reach(mode=self.mode, legacy_certificate=self.legacy_certificate)
 
 
 class ServerToProbe(Body):

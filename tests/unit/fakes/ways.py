@@ -150,6 +150,7 @@ class MemoryLink:
     """A `Link` to an engine in this process."""
 
     relay = "memory"
+    idle_seconds = 0.0
 
     def __init__(self, engine: Engine, address: str = "192.0.2.1") -> None:
         self.engine = engine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Self
 import asyncssh
 
 from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd, tlsd
-from roadstead.lab.guests.certificates import Authority
+from roadstead.lab.guests.certificates import Authority, Pair
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
@@ -67,6 +68,10 @@ class SimulatedGuest:
         self._server: asyncio.Server | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._authority = authority
+        self.certificate: Pair | None = None
+        """What its engine shows instead of a certificate for its address; counts from its next start on."""
+        self.newest_tls = ssl.TLSVersion.TLSv1_3
+        """The newest TLS that its engine speaks; counts from its next start on."""
         self.tls = authority.keys() if authority is not None else None
         self._rsa: asyncssh.SSHKey | None = None
         self._connections: set[sshd.Abortable] = set()
@@ -238,7 +243,9 @@ class SimulatedGuest:
         """What makes the protocol of each connection."""
         if self._authority is None:
             return lambda: sshd.protocol(self)
-        secure = tlsd.context(self._authority, self._authority.server([self._address]))
+        server = self.certificate or self._authority.server([self._address])
+        secure = tlsd.context(self._authority, server)
+        secure.maximum_version = self.newest_tls
         return lambda: tlsd.Connection(self, secure)
 
     def _ed25519(self) -> asyncssh.SSHKey:

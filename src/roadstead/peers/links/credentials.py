@@ -53,19 +53,20 @@ class Credentials:
     expiry: Expiry
     """What ends first of our certificate and the CA."""
 
-    def secure(self, sock: socket.socket, address: str) -> ssl.SSLSocket:
+    def secure(self, sock: socket.socket, address: str, context: ssl.SSLContext) -> ssl.SSLSocket:
         """Return ``sock``, connected to ``address``, before its handshake, which verifies the far end against the CA
-        and the address; `release` it afterwards. Blocks for a millisecond.
+        and the address with our `context`; `release` it afterwards.
         """
         made = _BARE[self.is_legacy].wrap_socket(sock, server_hostname=address, do_handshake_on_connect=False)
-        made.context = self._context()
+        made.context = context
         return made
 
     def release(self, secured: ssl.SSLSocket) -> None:
         """The handshake is over: let go of what only it needed."""
         secured.context = _BARE[self.is_legacy]
 
-    def _context(self) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
+        """Return what one handshake needs. Blocks for a millisecond."""
         made = _bare(is_strict=not self.is_legacy)
         made.load_verify_locations(cadata=self.authority)
         _load(made, self.certificate + b"\n" + self.key)
@@ -87,7 +88,7 @@ def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: 
         raise expiry.fault("tls-expired")
     made = Credentials(certificate, key, _pem(theirs), is_legacy, expiry)
     try:
-        made._context()  # noqa: SLF001 - its own maker
+        made.context()
     except ssl.SSLError as error:
         fits_not = error.reason == "KEY_VALUES_MISMATCH"
         reason = "it does not belong to the certificate" if fits_not else "OpenSSL does not take it"

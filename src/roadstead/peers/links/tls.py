@@ -148,10 +148,8 @@ class TlsLink:
         self.streams: set[TlsStream] = set()
         self.heard = clocks.now()
         """When the engine last said something."""
-        shown = first.getpeercert(binary_form=True)
-        own = caller.credentials.expiry
-        self.expiry: Expiry = min(own, expiry_of(shown), key=lambda each: each.at) if shown else own
-        """What ends first of all certificates."""
+        self.expiry = self._expiry(first)
+        """What ends first of all certificates, the engine's as it was shown last."""
 
     async def open(self, receiver: Receiver) -> Stream:
         """Connect once more; the first time, take the connection with which the address was found.
@@ -163,6 +161,7 @@ class TlsLink:
         if sock is None:
             self._must_be_open()
             sock = await self._caller.connect(self.address)
+            self.expiry = self._expiry(sock)
         try:
             self._must_be_open()
         except LinkError:
@@ -173,6 +172,10 @@ class TlsLink:
     def _must_be_open(self) -> None:
         if not self.is_open:
             raise LinkError("link-lost")
+
+    def _expiry(self, sock: ssl.SSLSocket) -> Expiry:
+        own, shown = self._caller.credentials.expiry, sock.getpeercert(binary_form=True)
+        return min(own, expiry_of(shown), key=lambda each: each.at) if shown else own
 
     def close(self) -> None:
         """End the link and its streams."""
@@ -231,7 +234,12 @@ class _Caller:
         return sock
 
     async def _secured(self, sock: socket.socket, address: str) -> ssl.SSLSocket:
-        secured = self.credentials.secure(sock, address)
+        try:
+            context = await asyncio.to_thread(self.credentials.context)
+            secured = self.credentials.secure(sock, address, context)
+        except BaseException:
+            sock.close()
+            raise
         try:
             async with asyncio.timeout(self._settings.login_seconds):
                 await self._shake_hands(secured, address)

@@ -127,6 +127,8 @@ class Guest:
         """Set when a try has come to something."""
         self._forced = False
         self._opened: Opened | None = None
+        self._reconnects = 0
+        """How often the guest was to be called anew."""
         self._is_spent = False
         """Whether the way that is open leads no further: the guest is to be called anew."""
         self._engine: EngineClient | None = None
@@ -190,7 +192,8 @@ class Guest:
         return None
 
     def reconnect(self) -> None:
-        """Drop the link: what it was opened with no longer holds."""
+        """Drop the link, also one that is just being opened: what it was opened with no longer holds."""
+        self._reconnects += 1
         if self._opened is not None:
             self._opened.way.close()
         self.try_now()
@@ -247,14 +250,19 @@ class Guest:
             await asyncio.sleep(self._pace.until_polite())
         self._forced = False
         self._pace.signs_in()
+        reconnects = self._reconnects
         try:
-            self._opened = await self._open_way()
+            opened = await self._open_way()
         except LinkError as error:
             if error.code == WAITING:
                 self._pace.calls_off()
             raise
+        if reconnects != self._reconnects:
+            opened.way.close()
+            raise LinkError("link-lost", vm=self.vm)
+        self._opened = opened
         self._is_spent = False
-        return self._opened
+        return opened
 
     def _drop(self) -> None:
         if self._opened is not None:

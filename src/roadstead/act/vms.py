@@ -262,7 +262,10 @@ class Vms:
             (f"{last}relay", link.relay if link else ""),
             ("host key expected", (self._memories.of(vm).expected or "").strip()),
             ("host key shown" if shows else "last known host key", "" if is_tls else self._ways.shown.get(vm.id)),
-            ("legacy certificate", _LEGACY if is_tls and vm.settings.get(config_keys.TLS_LEGACY) == config_keys.ENABLED else ""),
+            (
+                "legacy certificate",
+                _LEGACY if is_tls and vm.settings.get(config_keys.TLS_LEGACY) == config_keys.ENABLED else "",
+            ),
             ("certificates until", self._links.until(vm.id) if is_tls else ""),
             ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
             (

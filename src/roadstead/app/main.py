@@ -19,6 +19,10 @@ LabState = Annotated[
     Path | None,
     typer.Option(help="The lab's folder, unless it stands before. [default: .lab/pool]", show_default=False),
 ]
+OwnVms = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
+]
 Windows = Annotated[
     int, typer.Option(help="How many more VMs with the engine of Windows Server, over TLS and simulated.")
 ]
@@ -91,10 +95,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     rate: Rate = 0.0,
     port: PoolPort = 8443,
     seed: Annotated[int, typer.Option(help="Another seed gives other containers.")] = 0,
-    vm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
-    ] = None,
+    vm: OwnVms = None,
     plugin: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A plugin of the hosts; repeatable.")
     ] = None,

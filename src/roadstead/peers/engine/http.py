@@ -378,14 +378,17 @@ class Http:
         async with self._turn:
             self._stop_idling()
             try:
-                if self._kept is not None and not self._kept.ended:
-                    answer = await self._kept.ask(data, limits, self._budget, skip)
-                    if answer is not None:
-                        return answer
-                self._kept = await self._opened()
-                return await self._first(self._kept, data, limits, skip)
+                return await self._on_kept(data, limits, skip)
             finally:
                 self._begin_idling()
+
+    async def _on_kept(self, data: bytes, limits: Limits, skip: int) -> Answer:
+        if self._kept is not None and not self._kept.ended:
+            answer = await self._kept.ask(data, limits, self._budget, skip)
+            if answer is not None:
+                return answer
+        self._kept = await self._opened()
+        return await self._first(self._kept, data, limits, skip)
 
     def _begin_idling(self) -> None:
         """Give the kept channel up when nobody uses it for as long as the link says."""

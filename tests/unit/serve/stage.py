@@ -168,6 +168,9 @@ class Vms:
             raise LinkError("vm-not-live", vm=container_vm.name)
         return self.inspected
 
+    def check(self, action: str, container: ContainerId) -> None:
+        """Every engine here can do everything."""
+
     def engine(self, vm: VmId) -> Any:
         return Engine(self)
 

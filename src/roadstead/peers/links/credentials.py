@@ -53,12 +53,12 @@ class Credentials:
     expiry: Expiry
     """What ends first of our certificate and the CA."""
 
-    def secure(self, sock: socket.socket, address: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+    def secure(self, sock: socket.socket, address: str) -> ssl.SSLSocket:
         """Return ``sock``, connected to ``address``, before its handshake, which verifies the far end against the CA
-        and the address with our `context`; `release` it afterwards.
+        and the address; `release` it afterwards.
         """
         made = _BARE[self.is_legacy].wrap_socket(sock, server_hostname=address, do_handshake_on_connect=False)
-        made.context = context
+        made.context = self.context()
         return made
 
     def release(self, secured: ssl.SSLSocket) -> None:
@@ -66,7 +66,7 @@ class Credentials:
         secured.context = _BARE[self.is_legacy]
 
     def context(self) -> ssl.SSLContext:
-        """Return what one handshake needs. Blocks for a millisecond."""
+        """Return what one handshake needs: a millisecond's work."""
         made = _bare(is_strict=not self.is_legacy)
         made.load_verify_locations(cadata=self.authority)
         _load(made, self.certificate + b"\n" + self.key)
@@ -127,9 +127,9 @@ def _pem(certificates: list[x509.Certificate]) -> str:
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:
     descriptor = os.memfd_create("roadstead", os.MFD_CLOEXEC)
+    os.set_blocking(descriptor, False)
     try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(pem)
+        os.write(descriptor, pem)  # memory takes all at once
         # An encrypted key would make OpenSSL ask at the terminal, if it were given no passphrase.
         context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
     finally:

@@ -30,7 +30,7 @@ RECORD_BYTES = 2**14
 """The most that one record of TLS holds: a read of that size leaves nothing behind in OpenSSL."""
 READS_AT_ONCE = 16
 """Then the loop has its turn."""
-IDLE_SECONDS = 20.0
+IDLE_SECONDS = 3.0
 """How long a stream that nobody uses is kept for the next request."""
 PLAIN = b"HTTP/"
 """What an engine without TLS begins to say when it is greeted with TLS."""
@@ -235,8 +235,7 @@ class _Caller:
 
     async def _secured(self, sock: socket.socket, address: str) -> ssl.SSLSocket:
         try:
-            context = await asyncio.to_thread(self.credentials.context)
-            secured = self.credentials.secure(sock, address, context)
+            secured = self.credentials.secure(sock, address)
         except BaseException:
             sock.close()
             raise

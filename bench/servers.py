@@ -133,6 +133,7 @@ async def serving(stage: Stage, name: str, *lab_words: object) -> AsyncIterator[
             "password": await asyncio.to_thread(_first_line, Path(ready["password_file"])),
             "fingerprint": ready["fingerprint"],
             "admit": ready["admit"],
+            "publish": "on",
         }
         async with watching(folder, pool) as served:
             yield served

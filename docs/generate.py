@@ -50,6 +50,7 @@ GROUPS: dict[str, Mapping[str, codes.Code]] = {
     "Reaching a guest": codes.REACHING_A_GUEST,
     "Reaching its engine": codes.REACHING_AN_ENGINE,
     "Pools": codes.POOLS,
+    "Hosts of pools": codes.HOSTS,
     "What was asked for": codes.INPUT,
     "The plugin's calls": codes.PLUGIN,
     "Config drives": codes.DRIVES,

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from roadstead.act import config_drives
+from roadstead.act.trials import PoolChange
 from roadstead.artifacts import drive_templates, iso, iso_files
 from roadstead.lab.pool.contents import DISKS, ISOS, TEMPLATE
 from roadstead.lab.pool.mishaps import Mishap
 from roadstead.model.config_keys import CONFIG_DRIVE, MONITOR
 from tests.contract.plugged import Plugin, plugged
 from tests.contract.pool_clients import PLUGIN, Clients
-from tests.contract.world import QUICK
+from tests.contract.world import QUICK, kept, lab, running
 
 MIB = 2**20
 TEXT = "#cloud-config\nhostname: %VMNAMETOHOSTNAME%\nssh_authorized_keys:\n  - ssh-rsa %XSCONTAINERRSAPUB% x\n# ü €\n"
@@ -349,6 +350,23 @@ async def test_the_host_internal_network_is_found(tmp_path: Path) -> None:
         one.database.create("VIF", {"VM": vm, "network": network, "device": "3"})
         joined = iso_files.read(one.content(await one.create(text)), "openstack/latest/user_data", MIB)
         assert joined == b"#cloud-config\nruncmd: [dhclient eth3]\nhostname: a\n"
+
+
+async def test_our_own_account_needs_no_more_than_pool_operator(tmp_path: Path) -> None:
+    """What the pool asks of whoever makes, fills, shows, reads and removes disks, it has."""
+    async with (
+        lab(tmp_path, ["vm-1"], hosts=1) as (pool, _),
+        kept(tmp_path) as database,
+        running(SETTINGS, database) as core,
+    ):
+        account = PoolChange(url=pool.url, user="pool-operator", password=pool.password, fingerprint=pool.fingerprint)
+        added = await core.commands.pools.add(account)
+        made = config_drives.ConfigDrives(core.commands.pools)
+        (sr,) = [str(sr["uuid"]) for _, sr in pool.core.database.all("SR") if sr["name_label"] == DISKS]
+        for text in ("#cloud-config\n# first\n", "#cloud-config\n# second\n"):
+            disk = await made.create(added.id, config_drives.Wanted(pool.uuid_of("vm-1"), sr, text))
+            assert await made.template(added.id, disk) == text
+        assert len(pool.core.database.table("VDI").rows) == 1
 
 
 async def test_two_at_once_leave_one(tmp_path: Path) -> None:

@@ -111,6 +111,8 @@ async def test_a_failed_action_is_told_as_a_message_in_the_pool(tmp_path: Path) 
         ((title, body, about),) = _messages(one)
         assert (title, about) == ("Container Management Error", vm)
         assert body.endswith(("is not paused (500)", "is not paused (409)"))
+        assert await client.refused("unpause", vmuuid=vm, container=target.name) == (502, "engine-refused")
+        assert len(list(_messages(one))) == 1  # the same failure is not said again at once
         assert await client.refused("stop", vmuuid=vm, container="nothing") == (404, "no-such-container")
         assert any(body.startswith("No container is called nothing.") for _, body, _ in _messages(one))
 

@@ -42,7 +42,13 @@ QUICK = Settings(
         boot_seconds=1.0,
         steady_seconds=1.0,
     ),
-    pool=PoolSettings(retry_first_seconds=0.05, retry_limit_seconds=0.3, call_seconds=3.0, absence_seconds=0.3),
+    pool=PoolSettings(
+        retry_first_seconds=0.05,
+        retry_limit_seconds=0.3,
+        call_seconds=3.0,
+        absence_seconds=0.3,
+        rotation_seconds=0.2,
+    ),
     engine=EngineSettings(answer_seconds=2.0, relist_seconds=1.0),
 )
 """The defaults with short waits, so that nobody waits for real time."""
@@ -205,15 +211,17 @@ async def world(
 
 @asynccontextmanager
 async def lab(
-    folder: Path, names: Sequence[str], containers: int = 3, hosts: int = 2, seed: int = 0, **made: Any
+    folder: Path, names: Sequence[str], containers: int = 3, hosts: int = 2, seed: int = 0, key: int = 0, **made: Any
 ) -> AsyncIterator[tuple[LabPool, SimulatedGuests]]:
-    """A pool with enabled VMs of these names and its key pair, not known to anybody; pools differ by their seed."""
+    """A pool with enabled VMs of these names and key pair number ``key``, not known to anybody; pools differ by their
+    seed.
+    """
     maker = SimulatedGuests(folder / "guests", 0.0, 1, base_port=_free_port(), **made)
     async with LabPool(folder / "pool", hosts=hosts, port=0, guests=maker, seed=seed) as pool:
         for name in names:
             await pool.make_vm(NewVm(name, containers), wait=False)
         await pool.machines.booted()
-        await give_key(pool)
+        await give_key(pool, key)
         yield pool, maker
 
 
@@ -250,26 +258,27 @@ def _free_port() -> int:
         return port
 
 
-async def add(one: World, pool: LabPool | None = None) -> None:
-    """Make the lab pool known, or another one."""
+async def add(one: World, pool: LabPool | None = None, user: str = "") -> None:
+    """Make the lab pool known, or another one; as its first ``user``, or as another."""
     pool = pool or one.pool
+    user = user or pool.user
     await one.core.commands.pools.add(
-        PoolChange(url=pool.url, user=pool.user, password=pool.password, fingerprint=pool.fingerprint, admit=ADMITTED)
+        PoolChange(url=pool.url, user=user, password=pool.password, fingerprint=pool.fingerprint, admit=ADMITTED)
     )
 
 
-_pair: list[tuple[str, str]] = []
+_pairs: dict[int, tuple[str, str]] = {}
 
 
-async def give_key(pool: LabPool) -> None:
-    """Put a key pair into the pool: one for all worlds of a process, because making one takes seconds."""
-    if not _pair:
-        _pair.append(await generate_pool_key())
+async def give_key(pool: LabPool, number: int = 0) -> None:
+    """Put a key pair into the pool: the same for all worlds of a process, because making one takes seconds."""
+    if number not in _pairs:
+        _pairs[number] = await generate_pool_key()
     trust = Trust(fingerprints={URL_HOST: pool.fingerprint.replace(":", "").lower()})
     client = XapiClient(PoolAddress(pool.url, pool.user, pool.password, trust), QUICK.pool)
     try:
         await client.open()
-        for key, value in zip((PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET), _pair[0], strict=True):
+        for key, value in zip((PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET), _pairs[number], strict=True):
             await client.set_pool_key(key, await client.create_secret(value, {}))
     finally:
         await client.close()

@@ -29,6 +29,7 @@ from roadstead.peers.links.hostkeys import Pins
 from roadstead.peers.xapi.messages import records
 from roadstead.plan.addresses import Rules, refusal
 from roadstead.settings.schema import EngineSettings
+from tests.fuzz.engines import met
 from tests.unit.artifacts import xencenter
 from tests.unit.peers_engine.recorded import ENGINES, recorded, wire
 
@@ -264,6 +265,7 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
     lists = [json.dumps([{"Id": ID, **said.entry, "Ports": _PORTS, "Labels": {"a": "b"}, **_MORE}]) for said in known]
     bodies = [json.dumps({**said.version, "Containers": 3, "OperatingSystem": "Debian"}) for said in known]
     streams = [b"\x10" + wire(said.streams["v1.41"])[:8000] for said in known]
+    answers = ([b"OK"], _written(bodies), _written(bodies), _written(lists), streams, [said.top for said in known])
     heads = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\nDate: Mon\r\n"
     large = b"\x40" + heads + b"Transfer-Encoding: chunked\r\n\r\n5;x=y\r\n[1,2]\r\n0\r\nX: y\r\n\r\n"
     keys = (b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32), b"\0\0\0\x07ssh-rsa\0\0\0\x03\1\0\1\0\0\1\1" + bytes(257))
@@ -282,15 +284,20 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
         "host_key": (*keys, *(messages.encoded(key).encode() for key in keys)),
         "shell": (b"\x10Welcome\nroadstead-relay:denied\n\x00", b"\x10noise HTTP/1.1 200 OK\x00connect: refused"),
         "networks": (b'{"0/ip":"10.0.0.7","0/ipv4/0":"10.0.0.7","0/ipv6/0":"fe80::1","x":"y"}', b"10.0.0.7\n::"),
+        "met": tuple(bytes([place, 1]) + said for place, saids in enumerate(answers) for said in saids),
         "terminal": ("web\x1b[2J\u202e\u0301中🐋\x85".encode(), b"plain", b"\xff\xfe\x00"),
     }
+
+
+def _written(texts: list[str]) -> list[bytes]:
+    return [text.encode() for text in texts]
 
 
 _PORTS = [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]
 _MORE = {"Image": "nginx", "Created": 1700000000, "Health": {"Status": "healthy"}}
 _RUN = (
     *(http, listed, events, introduced, refused, top, inspection, dates),
-    *(banner, host_key, shell, networks, terminal),
+    *(banner, host_key, shell, networks, terminal, met),
 )
 TARGETS: dict[str, Target] = {run.__name__: Target(guarded(run), _seeds()[run.__name__]) for run in _RUN}
 """By name."""

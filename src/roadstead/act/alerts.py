@@ -1,41 +1,43 @@
 """Keeps the alerts of one pool's VMs as they should be: XAPI messages, which every client of the pool shows.
 
 What the pool holds it says itself, so it makes no difference who raised an alert: an earlier run of ours, another
-instance, or the old pack. Of several about one VM the first one stays.
+instance, or the old pack. Of several about one VM the first one stays. One that somebody removed by hand has been read:
+the same is not said again until the VM was seen meanwhile.
 """
 
-import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
-from roadstead.errors import NotFoundError, PoolError
+from roadstead.act import writing
+from roadstead.errors import NotFoundError
 from roadstead.kit import clocks
 from roadstead.kit.workers import Workers
-from roadstead.model import Snapshot, VmId
+from roadstead.model import PoolId, Snapshot, VmId
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import CANNOT_MONITOR
 from roadstead.plan import alerts
 from roadstead.settings.schema import AlertSettings
 
 WORKERS = 2
-RETRY_SECONDS = 30.0
 
 
 class Alerts:
-    """The alerts of one pool. What the pool holds is told to `held`."""
+    """The alerts of ``pool``. What it holds is told to `held`."""
 
-    def __init__(self, snapshot: Snapshot, client: XapiClient, settings: AlertSettings) -> None:
+    def __init__(self, pool: PoolId, snapshot: Snapshot, client: XapiClient, settings: AlertSettings) -> None:
+        self._pool = pool
         self._snapshot = snapshot
         self._client = client
         self._after = timedelta(seconds=settings.after_seconds)
         self._held: dict[VmId, dict[str, str]] = {}
         """The bodies of each VM's alerts by their references."""
-        self._workers: Workers[VmId] = Workers("alerts", self._work, count=WORKERS, retry=RETRY_SECONDS)
-
-    @property
-    def known(self) -> set[VmId]:
-        """The VMs about which there are alerts, as far as we know."""
-        return set(self._held)
+        self._is_paused = False
+        self._untold: set[str] = set()
+        """Those of ours that the pool has not told of yet: what it tells may be older than they are."""
+        self._read: dict[VmId, str] = {}
+        """The codes of alerts that somebody removed."""
+        common = writing.of_pool()
+        self._workers: Workers[VmId] = Workers("alerts", self._work, count=WORKERS, pace=writing.of_vm, common=common)
 
     async def run(self) -> None:
         """Raise and clear until cancelled."""
@@ -47,31 +49,82 @@ class Alerts:
 
     def held(self, vm: VmId, bodies: Mapping[str, str]) -> None:
         """The pool holds these alerts about ``vm``: their bodies by their references."""
-        if bodies:
-            self._held[vm] = dict(bodies)
-        else:
-            self._held.pop(vm, None)
+        known = self._held.pop(vm, {})
+        held = {ref: body for ref, body in known.items() if ref in self._untold} | dict(bodies)
+        self._untold -= bodies.keys()
+        if held:
+            self._held[vm] = held
+        elif known:
+            self._read[vm] = alerts.code_of(known[min(known)])
         self.consider(vm)
 
-    async def _work(self, vm: VmId) -> None:
-        now = clocks.now()
-        aimed = alerts.aim(self._snapshot.vms.get(vm), self._after, now)
-        if aimed.again is not None:
-            asyncio.get_running_loop().call_later((aimed.again - now).total_seconds(), self._workers.add, vm)
+    def pause(self, *, paused: bool = True) -> None:
+        """Raise and clear nothing from now on, or (``paused`` is false) go on."""
+        self._is_paused = paused
+        for vm in () if paused else list(self._snapshot.vms):
+            self.consider(vm)
+
+    def ours(self) -> list[VmId]:
+        """The VMs about which the pool holds alerts of ours; those of the old pack name no code."""
+        return [vm for vm, held in self._held.items() if any(map(alerts.code_of, held.values()))]
+
+    async def wipe(self, vm: VmId) -> None:
+        """Take away our alerts about ``vm``. Raises `PoolError`."""
         held = self._held.get(vm, {})
-        stays = _first(held, aimed)
+        for ref in [ref for ref, body in held.items() if alerts.code_of(body)]:
+            await self._clear(vm, ref)
+
+    def answers(self) -> None:
+        """The pool is there (again), and tells next what it holds of every VM: what failed is tried at once."""
+        self._held.clear()  # what is missing now may have been lost with the pool's master: nobody removed it
+        self._untold.clear()
+        self._workers.hurry()
+
+    async def _work(self, vm_id: VmId) -> None:
+        if self._is_paused:
+            return
+        now = clocks.now()
+        vm = self._snapshot.vms.get(vm_id)
+        aimed = alerts.aim(vm if vm is not None and vm.pool == self._pool else None, self._after, now)
+        if aimed.again is not None:
+            self._workers.later(vm_id, (aimed.again - now).total_seconds())
+        if aimed.alert is None and not aimed.is_open:
+            self._read.pop(vm_id, None)
+        stays = _first(self._held.get(vm_id, {}), aimed)
         try:
-            for ref in [ref for ref in held if ref != stays]:
-                await self._client.destroy_message(ref)
-                held.pop(ref, None)
-            if aimed.alert is not None and stays is None:
-                ref = await self._client.raise_message(CANNOT_MONITOR, vm, aimed.alert.body)
-                self._held.setdefault(vm, {})[ref] = aimed.alert.body
+            for ref in [ref for ref in self._held.get(vm_id, {}) if ref != stays]:
+                await self._clear(vm_id, ref)
+            if aimed.alert is not None and stays is None and self._read.get(vm_id) != aimed.alert.code:
+                await self._raise(vm_id, aimed.alert)
         except NotFoundError:
             return  # the VM is gone, which will be told
-        except PoolError as error:
-            if error.code != "pool-not-permitted":
-                raise
+
+    async def _raise(self, vm: VmId, alert: alerts.Alert) -> None:
+        ref = await self._client.raise_message(CANNOT_MONITOR, vm, alert.body)
+        self._workers.worked()
+        self._read.pop(vm, None)
+        held = self._held.setdefault(vm, {})
+        if ref not in held:
+            held[ref] = alert.body
+            self._untold.add(ref)
+
+    async def _clear(self, vm: VmId, ref: str) -> None:
+        # Before the pool tells that it is gone: else somebody else would seem to have removed it.
+        body = self._forget(vm, ref)
+        try:
+            await self._client.destroy_message(ref)
+        except BaseException:
+            self._held.setdefault(vm, {})[ref] = body
+            raise
+        self._workers.worked()
+
+    def _forget(self, vm: VmId, ref: str) -> str:
+        held = self._held[vm]
+        body = held.pop(ref)
+        self._untold.discard(ref)
+        if not held:
+            del self._held[vm]
+        return body
 
 
 def _first(held: Mapping[str, str], aimed: alerts.Aim) -> str | None:

@@ -6,7 +6,9 @@ from roadstead.act.audit import Audit
 from roadstead.act.operations import Operations
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess
+from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
+from roadstead.act.rotation import Rotations
 from roadstead.act.vms import Vms
 
 
@@ -15,8 +17,10 @@ class Commands:
     """The commands, by what they are about."""
 
     pools: Pools
+    rotations: Rotations
     vms: Vms
     operations: Operations
     plugin: PluginCalls
     plugin_access: PluginAccess
+    plugin_hosts: PluginHosts
     audit: Audit

@@ -37,7 +37,6 @@ READ_SECONDS = 60.0
 UNDO_SECONDS = 20.0
 """Limit on taking away what was made in vain."""
 UNDO_RETRY_SECONDS = 0.5
-"""A transfer that was cut short holds its disk for a moment."""
 PARALLEL = 2
 """So many drives are read at once, in all pools: each takes up to `plan.DRIVE_BYTES` of memory."""
 
@@ -257,14 +256,17 @@ class _Making:
             await asyncio.sleep(UNDO_RETRY_SECONDS)
 
     async def _is_discarded(self) -> bool:
-        """Remove the disk; return False for one that is in use, or that a call whose answer got lost may still make."""
+        """Remove the disk; return False for one that the pool does not give up yet (a transfer that was cut short holds
+        it for a moment), or that a call whose answer got lost may still make.
+        """
         found = [self._disk] if self._disk else await self._disks.named(self._passing_name)
         for disk in found:
             try:
                 await self._disks.discard(disk)
             except PoolError as error:
-                if error.fields.get("xapi") not in _HELD:
+                if "xapi" not in error.fields:
                     raise
+                log.info("config drive not removed yet", vm=self._machine.uuid, problem=str(error))
                 return False
         return bool(found)
 
@@ -278,10 +280,6 @@ class _Making:
                 raise
             call, reason = error.fields["call"], error.fields["reason"]
             raise ConflictError("config-drive-not-swapped", vm=self._machine.name, call=call, reason=reason) from error
-
-
-_HELD = frozenset({"VDI_IN_USE", "OTHER_OPERATION_IN_PROGRESS"})
-"""What XAPI says of a disk that somebody still uses."""
 
 
 def _host(storage: Storage) -> str:

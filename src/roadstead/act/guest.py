@@ -17,6 +17,7 @@ from roadstead.kit.streams import Link as Way
 from roadstead.model import Fact, Link, LinkState, Problem, Seen, VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.credentials import Expiry
+from roadstead.plan.origins import KEY_PROBLEMS
 from roadstead.plan.pins import HOST_KEY_PROBLEMS
 from roadstead.settings.schema import Settings
 from roadstead.watch.guest import GuestWatcher
@@ -24,7 +25,7 @@ from roadstead.watch.guest import GuestWatcher
 log = structlog.get_logger()
 Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
-REFUSALS = HOST_KEY_PROBLEMS | {"key-rejected"}
+REFUSALS = HOST_KEY_PROBLEMS | KEY_PROBLEMS
 """Failures that another try does not mend, and that a guest's SSH server may hold against our address."""
 WAITING = "no-address-yet"
 """No failure: the VM is still starting. It was not called, so asking again costs nothing."""
@@ -147,6 +148,11 @@ class Guest:
     def expiry(self) -> Expiry | None:
         """When the first certificate of the way to it ends; None without certificates, or without a way."""
         return self._opened.expiry() if self._opened is not None else None
+
+    @property
+    def way(self) -> Way | None:
+        """The way to the guest while it is open, whether its engine answers or not; None otherwise."""
+        return self._opened.way if self._opened is not None and self._opened.way.is_open else None
 
     @property
     def link(self) -> Link:

@@ -26,17 +26,27 @@ REREAD_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class KeyPair:
-    """The pool's pair: what opens guests (``private``, and during a rotation the former ones, too), and its public
-    half as one line of OpenSSH's.
+    """The pool's pair: what opens guests (``private``, during a rotation the former one after it), and its public half
+    as one line of OpenSSH's; ``former`` is that of the pair that is being replaced, empty when none is.
     """
 
     private: tuple[PoolKey, ...]
     public: str
+    former: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
         """The public half's SHA-256 fingerprint in OpenSSH's form, ``SHA256:…``."""
-        return messages.fingerprint(self.public.split()[1])
+        return _fingerprint(self.public)
+
+    @cached_property
+    def former_fingerprint(self) -> str:
+        """The same of the pair that is being replaced; empty when none is."""
+        return _fingerprint(self.former) if self.former else ""
+
+    def refused(self, taken: str) -> tuple[str, ...]:
+        """The fingerprints of the keys that a guest refused which then took the one of the fingerprint ``taken``."""
+        return (self.fingerprint,) if self.former and taken == self.former_fingerprint else ()
 
 
 class PoolKeys:
@@ -68,6 +78,10 @@ class PoolKeys:
         """Read the pool's secrets again at the next need, unless that was just done: a guest refuses the key."""
         self._is_doubted = self._is_doubted or _now() >= self._read_at + REREAD_SECONDS
 
+    def changed(self) -> None:
+        """Read the pool's secrets again at the next need: the pool names others by now."""
+        self._is_doubted = True
+
     async def _reread(self, known: KeyPair) -> KeyPair:
         try:
             pair = await self._found() or await self._make()
@@ -81,7 +95,7 @@ class PoolKeys:
         """Return the pool's pair if it has one, after giving back its public secret if that is gone."""
         config = await self._secrets.names()
         pair = await self._read(config)
-        if pair is not None:
+        if pair is not None and config_keys.FORMER_PRIVATE_KEY_SECRET not in config:
             try:
                 await self._restore(pair.public, config.get(config_keys.PUBLIC_KEY_SECRET))
             except PoolError as error:  # we need it for nothing
@@ -97,19 +111,25 @@ class PoolKeys:
         await self._secrets.offer(config_keys.PUBLIC_KEY_SECRET, public)
 
     async def _read(self, config: Mapping[str, str]) -> KeyPair | None:
-        named = config.get(config_keys.PRIVATE_KEY_SECRET)
-        if not named:
+        """Return the pair, None where none is named. Of two pairs during a rotation one is enough: its beginning or its
+        end may have been interrupted.
+        """
+        named = (config.get(config_keys.PRIVATE_KEY_SECRET), config.get(config_keys.FORMER_PRIVATE_KEY_SECRET))
+        uuids = list(dict.fromkeys(uuid for uuid in named if uuid))
+        if not uuids:
             return None
-        private = [await self._load(named)]
-        if former := config.get(config_keys.FORMER_PRIVATE_KEY_SECRET):
-            private.append(await self._load(former))
-        return KeyPair(tuple(private), _public_line(private[0]))
-
-    async def _load(self, secret: str) -> PoolKey:
-        value = await self._secrets.value(secret)
-        if value is None:
+        loaded = [key for uuid in uuids if (key := await self._load(uuid)) is not None]
+        if not loaded:
             raise LinkError("pool-key-missing", pool=self._pool)
-        return await keys.load_pool_key(value)
+        former = _public_line(loaded[1]) if len(loaded) > 1 else ""
+        return KeyPair(tuple(loaded), _public_line(loaded[0]), former)
+
+    async def _load(self, secret: str) -> PoolKey | None:
+        value = await self._secrets.value(secret)
+        try:
+            return await keys.load_pool_key(value) if value is not None else None
+        except LinkError:
+            return None
 
     async def _make(self) -> KeyPair:
         """Make a pair and put it into the pool; whoever was faster wins."""
@@ -128,6 +148,10 @@ class PoolKeys:
         if pair := await self._read(await self._secrets.names()):
             return pair
         raise LinkError("pool-key-missing", pool=self._pool)
+
+
+def _fingerprint(public: str) -> str:
+    return messages.fingerprint(public.split()[1])
 
 
 def _public_line(key: PoolKey) -> str:

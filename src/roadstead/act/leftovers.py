@@ -17,6 +17,7 @@ import structlog
 from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import PoolError
+from roadstead.kit.backoff import Backoff
 from roadstead.kit.workers import Workers
 from roadstead.model import LOCAL_POOL, PoolId, Snapshot, VmId
 from roadstead.peers.xapi.client import XapiClient
@@ -72,7 +73,7 @@ class Leftovers:
         self._due: dict[PoolId, float] = {}
         """When each pool is looked at next (the loop's clock)."""
         self._live: set[PoolId] = set()
-        self._workers: Workers[PoolId] = Workers("leftovers", self._work, count=WORKERS, retry=RETRY_SECONDS)
+        self._workers: Workers[PoolId] = Workers("leftovers", self._work, count=WORKERS, pace=_pace)
 
     async def run(self) -> None:
         """Take away until cancelled."""
@@ -169,3 +170,7 @@ def _names(secret: _Held) -> tuple[str, ...]:
     """How an object may name a secret, or show that its VM is there still."""
     owner = secrets.owner(secret.marks)
     return (secret.uuid, secret.ref, owner) if owner else (secret.uuid, secret.ref)
+
+
+def _pace() -> Backoff:
+    return Backoff(RETRY_SECONDS, RETRY_SECONDS, jitter=0.0)

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from roadstead.act.guest import Guest, Opened, Services
 from roadstead.errors import LinkError
 from roadstead.kit import clocks, tasks
+from roadstead.kit.streams import Link as Way
 from roadstead.model import Link, LinkState, PoolId, Problem, Seen, Snapshot, Vm, VmId, config_keys
 from roadstead.peers.engine.client import EngineClient
 from roadstead.plan.access import OPENED_UNDER, flaw
@@ -68,6 +69,11 @@ class Links:
         """The engine of a guest that is live, or None."""
         guest = self._guests.get(vm)
         return guest.engine if guest is not None else None
+
+    def way(self, vm: VmId) -> Way | None:
+        """The way to a guest while it is open, whether its engine answers or not; None otherwise."""
+        guest = self._guests.get(vm)
+        return guest.way if guest is not None else None
 
     def heard(self, vm: VmId) -> datetime | None:
         """When a guest was last heard, as far as is known."""
@@ -169,7 +175,9 @@ def _cause(problem: Problem | None) -> str:
 
 
 def _circumstances(vm: Vm) -> tuple[object, ...]:
-    """What matters for a link: first what it was opened under, then what may help one that does not come up."""
-    opened_under = tuple(vm.settings.get(key) for key in OPENED_UNDER)
+    """What matters for a link: first what it was opened under (the key is the pool's), then what may help one that does
+    not come up.
+    """
+    opened_under = vm.pool, *(vm.settings.get(key) for key in OPENED_UNDER)
     may_help = tuple(vm.settings.get(key) for key in (config_keys.ADDRESS, config_keys.HOST_KEY))
     return opened_under, may_help, vm.addresses, vm.host

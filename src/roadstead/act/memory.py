@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 
+from roadstead.act.keyed import KeyedVms, Opening
 from roadstead.act.outages import LoggedOutage
 from roadstead.kit.batches import Batches
 from roadstead.model import PoolId, Vm, VmId, config_keys
@@ -22,11 +23,14 @@ RETRY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """A VM was reached: under which host key (base64 blob), and with which pool key (its fingerprint)."""
+    """A VM was reached: under which host key (base64 blob), with which pool key (its fingerprint), and which ones it
+    had refused before.
+    """
 
     pool: PoolId
     host_key: str
     pool_key: str = ""
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ class Memories:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._last: dict[VmId, Met] = {}
-        self._keyed: set[tuple[VmId, str]] = set()
+        self.keyed = KeyedVms(database)
+        """Which pool key opens which VM; who says otherwise calls `keep_soon`."""
         self._expected: dict[VmId, Expected] = {}
         self._settled: set[VmId] = set()
         """VMs of which the database may still say what they must show."""
@@ -61,10 +66,8 @@ class Memories:
         """Read what was kept, once, at the start; the pools of the database were adopted by an earlier run."""
         self._last = {pin.vm: Met(pin.pool, pin.key) for pin in await self._database.pins()}
         self._expected = {key.vm: Expected(key.pool, key.key) for key in await self._database.expected_keys()}
-        pools = await self._database.pools()
-        self._adopted = {pool.id for pool in pools}
-        for pool in pools:
-            self._keyed |= {(keyed.vm, keyed.key) for keyed in await self._database.keyed_vms(pool.id)}
+        self._adopted = {pool.id for pool in await self._database.pools()}
+        await self.keyed.load()
 
     async def run(self) -> None:
         """Write what is to be kept, in batches, until cancelled; then write what is left."""
@@ -77,17 +80,17 @@ class Memories:
         """Write what is to be kept now. Raises `PeerError` ``state-unusable``; nothing is forgotten then."""
         batch = dict(self._unwritten)
         pins: defaultdict[PoolId, dict[VmId, str]] = defaultdict(dict)
-        keys: defaultdict[PoolId, dict[VmId, str]] = defaultdict(dict)
         for vm, met in batch.items():
             pins[met.pool][vm] = met.host_key
-            if met.pool_key and (vm, met.pool_key) not in self._keyed:
-                keys[met.pool][vm] = met.pool_key
         for pool in pins:
             await self._database.remember_pins(pool, pins[pool])
-            await self._database.remember_keyed_vms(pool, keys[pool])
-            self._keyed.update(keys[pool].items())
         self._unwritten = {vm: met for vm, met in self._unwritten.items() if batch.get(vm) is not met}
         await self._forget_settled()
+        await self.keyed.flush()
+
+    def keep_soon(self) -> None:
+        """Something is to be written."""
+        self._batches.add()
 
     def of(self, vm: Vm) -> Memory:
         """What planning is told of ``vm``."""
@@ -151,9 +154,13 @@ class Memories:
         """``vm`` was reached: that settles whatever was open about its host key."""
         self._settle(vm)
         last = self._last.get(vm)
-        is_new_key = bool(met.pool_key) and (vm, met.pool_key) not in self._keyed
-        if last is None or last.host_key != met.host_key or is_new_key:
+        if last is None or last.host_key != met.host_key:
             self._keep(vm, met)
+        news = [self.keyed.closes(Opening(met.pool, vm, key)) for key in met.refused]
+        if met.pool_key:
+            news.append(self.keyed.opens(Opening(met.pool, vm, met.pool_key)))
+        if any(news):
+            self.keep_soon()
 
     async def forget_pin(self, vm: VmId, pin: str | None) -> None:
         """The next contact with ``vm`` is a first contact, also while its pool still shows ``pin``."""
@@ -163,11 +170,6 @@ class Memories:
         self._unwritten.pop(vm, None)
         if self._last.pop(vm, None) is not None:
             await self._database.forget_pin(vm)
-
-    def opened_by(self, pool_key: str) -> frozenset[VmId]:
-        """The VMs that were ever reached with the pool key of this fingerprint: it opens them still, managed or not."""
-        written = {vm for vm, key in self._keyed if key == pool_key}
-        return frozenset(written | {vm for vm, met in self._unwritten.items() if met.pool_key == pool_key})
 
     async def expect(self, pool: PoolId, vm: VmId, key: str, blob: str | None) -> None:
         """The operator says that ``vm`` must show ``key`` (``<type> <fingerprint>``, the type may be empty) from the
@@ -226,4 +228,4 @@ class Memories:
     def _keep(self, vm: VmId, met: Met) -> None:
         self._last[vm] = met
         self._unwritten[vm] = met
-        self._batches.add()
+        self.keep_soon()

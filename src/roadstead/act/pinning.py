@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import NotFoundError, PoolError
+from roadstead.kit.backoff import Backoff
 from roadstead.kit.workers import Workers
 from roadstead.model import LinkState, PoolId, Snapshot, VmId, config_keys
 from roadstead.plan import pins
@@ -30,7 +31,7 @@ class PinWriter:
         self._keepers = keepers
         self._memories = memories
         self._reconnect = reconnect
-        self._workers: Workers[VmId] = Workers("pin writer", self._work, count=WORKERS, retry=RETRY_SECONDS)
+        self._workers: Workers[VmId] = Workers("pin writer", self._work, count=WORKERS, pace=_pace)
         self._signed_in: set[VmId] = set()
         self._written: dict[VmId, str] = {}
 
@@ -93,3 +94,7 @@ class PinWriter:
                 await keeper.config.set(vm_id, config_keys.HOST_KEY, memory.last)
                 self._written[vm_id] = memory.last
         self._signed_in.discard(vm_id)
+
+
+def _pace() -> Backoff:
+    return Backoff(RETRY_SECONDS, RETRY_SECONDS, jitter=0.0)

@@ -14,6 +14,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.config_drives import ConfigDrives, Wanted
 from roadstead.act.operations import Operations
 from roadstead.act.pools import Pools
+from roadstead.act.said import Said
 from roadstead.act.vms import Vms
 from roadstead.artifacts import complaints, inspected
 from roadstead.errors import (
@@ -38,6 +39,8 @@ ARGUMENT_BYTES = 128 * 2**10
 """How long all arguments of one call may be."""
 ANSWER_BYTES = 4 * 2**20
 """The longest answer; the plugin hands on 5 MB at most."""
+ACTION_SECONDS = 95.0
+"""How long an action may take: with the message about its failure it ends before the plugin, after 110 s, gives up."""
 MESSAGE_SECONDS = 10.0
 """How long a failed action waits for its message in the pool to be raised."""
 
@@ -71,6 +74,7 @@ class PluginCalls:
         self._operations = operations
         self._audit = audit
         self._drives = ConfigDrives(pools)
+        self._said = Said()
 
     async def call(self, asked: Asked) -> str:
         """Do what was asked and return what XAPI's client is to be given. Raises `RoadsteadError`."""
@@ -86,7 +90,7 @@ class PluginCalls:
         vm = self._vm(asked)
         try:
             container = self._container(vm, asked.arguments["container"])
-            await self._operations.act(asked.function, container.id)
+            await self._in_time(self._operations.act(asked.function, container.id))
         except (PeerError, NotFoundError, ConflictError) as error:
             await self._complain(vm, error)
             raise
@@ -149,9 +153,18 @@ class PluginCalls:
             raise NotFoundError("no-such-container", name=named)
         return found
 
+    async def _in_time(self, action: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(ACTION_SECONDS):
+                await action
+        except TimeoutError as error:
+            raise EngineError("engine-timed-out", seconds=f"{ACTION_SECONDS:g}") from error
+
     async def _complain(self, vm: Vm, error: RoadsteadError) -> None:
-        """Raise the message that the old pack raised; that this fails too changes nothing."""
+        """Raise the message that the old pack raised, if it was not said lately; that this fails changes nothing."""
         complaint = complaints.about(error)
+        if not self._said.is_due(vm.pool, vm.id, complaint.body, asyncio.get_running_loop().time()):
+            return
         try:
             async with asyncio.timeout(MESSAGE_SECONDS):
                 client = self._pools.keeper(vm.pool).client

@@ -20,7 +20,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.pool import PoolKeeper
 from roadstead.act.pools import Pools
 from roadstead.act.secrets import PoolSecrets
-from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
+from roadstead.errors import ConflictError, InputError, NotFoundError
 from roadstead.model import PoolId, config_keys
 from roadstead.peers.database.client import Database, PluginToken
 
@@ -110,10 +110,11 @@ class PluginAccess:
             keeper = self._pools.keeper(pool)
             async with self._changing:
                 await self._database.forget_plugin_tokens(pool)
-                await PoolSecrets(keeper.client, pool).replace(config_keys.PLUGIN_TOKEN_SECRET, None)
+                held = PoolSecrets(keeper.client, pool)
+                await held.replace(config_keys.PLUGIN_TOKEN_SECRET, None)
                 for key in (config_keys.PLUGIN_URL, config_keys.PLUGIN_FINGERPRINT):
                     await keeper.client.set_pool_key(key, None)
-                await _kept(keeper)
+                await held.keep()
         return await self.state(pool)
 
     async def state(self, pool: PoolId) -> PluginState:
@@ -147,9 +148,10 @@ class PluginAccess:
         await self._database.keep_plugin_token(keeper.id, _hash(token))
         for key, value in ((config_keys.PLUGIN_URL, url), (config_keys.PLUGIN_FINGERPRINT, door.fingerprint)):
             await keeper.client.set_pool_key(key, value)
-        await PoolSecrets(keeper.client, keeper.id).replace(config_keys.PLUGIN_TOKEN_SECRET, token)
+        held = PoolSecrets(keeper.client, keeper.id)
+        await held.replace(config_keys.PLUGIN_TOKEN_SECRET, token)
         await self._database.forget_plugin_tokens(keeper.id, but=_hash(token))
-        await _kept(keeper)
+        await held.keep()
 
     def _trouble(self, fingerprint: str, token: str | None, known: list[PluginToken]) -> str:
         if self._door is None:
@@ -171,15 +173,6 @@ def _url(door: PluginDoor, given: str | None) -> str:
     if found is None or int((found[2] or ":1")[1:]) not in range(1, LAST_PORT + 1):
         raise InputError("field-invalid", field="url", reason="it is not of the form https://HOST:PORT")
     return given.rstrip("/")
-
-
-async def _kept(keeper: PoolKeeper) -> None:
-    """Make what was written survive a failover; an account that may not ask for it need not."""
-    try:
-        await keeper.client.sync_database()
-    except PoolError as error:
-        if error.code != "pool-not-permitted":
-            raise
 
 
 def _hash(token: str) -> str:

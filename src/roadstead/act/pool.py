@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from roadstead.act.config import PoolConfig
 from roadstead.act.keys import PoolKeys
-from roadstead.act.outputs import Outputs
+from roadstead.act.outputs import Outputs, PoolDoor
 from roadstead.act.trials import Trials
 from roadstead.errors import InputError, PeerError, PoolError
 from roadstead.kit import clocks, tasks
@@ -41,7 +41,7 @@ class PoolEvents:
     """The name of the pool that is kept under this id, or what is known of its hosts and their certificates, changed:
     to be stored.
     """
-    outputs: Callable[[PoolId, XapiClient, PoolConfig], Outputs]
+    outputs: Callable[[PoolDoor], Outputs]
     """Makes what is kept in the pool for its other clients."""
 
 
@@ -62,7 +62,7 @@ class PoolKeeper:
         self.client = client
         self.config = PoolConfig(client, settings.retry_limit_seconds)
         self.keys = PoolKeys(client, stored.id)
-        self.outputs = events.outputs(stored.id, client, self.config)
+        self.outputs = events.outputs(PoolDoor(stored.id, client, self.config))
         self._record = stored
         self._events = events
         self._settings = settings
@@ -74,8 +74,6 @@ class PoolKeeper:
         self._heard = stored.as_of
         self._lack: Problem | None = None
         """What our account may not do there, although the pool can be followed."""
-        self._is_complete = False
-        """Whether what is told of published values and alerts next is all that the pool holds."""
 
     @property
     def record(self) -> Pool:
@@ -154,13 +152,12 @@ class PoolKeeper:
         """The pool answered."""
         self._heard = clocks.now()
 
-    async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+    def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """A complete listing came: the pool is live."""
         self._events.adopt(self.id, _pins(facts))
         self._healthy()
-        self._is_complete = True
         self._take(facts, pool, hosts)
-        await self.certified()
+        self.outputs.answers()
 
     async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """Something changed."""
@@ -169,12 +166,11 @@ class PoolKeeper:
 
     def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
         """The pool holds other published values than before."""
-        self.outputs.published(digests, complete=self._is_complete)
+        self.outputs.published(digests)
 
     def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
         """The pool holds other alerts than before."""
-        self.outputs.alerted(bodies, complete=self._is_complete)
-        self._is_complete = False
+        self.outputs.alerted(bodies)
 
     async def certified(self) -> None:
         """The pool's name, its hosts or their certificates may be others: they are read, and kept."""

@@ -9,11 +9,10 @@ from typing import Any
 from msgspec import structs
 
 from roadstead.act.audit import Audit
-from roadstead.act.config import PoolConfig
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.outages import LoggedOutage
-from roadstead.act.outputs import MakeOutputs, Outputs
+from roadstead.act.outputs import MakeOutputs, Outputs, PoolDoor, Wiped
 from roadstead.act.pool import PoolEvents, PoolKeeper, Tell, unusable
 from roadstead.act.trials import PoolChange, Probe, Step, Trials
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
@@ -30,6 +29,9 @@ from roadstead.settings.schema import PoolSettings
 
 RETRY_SECONDS = 10.0
 """How long after a failed write what the pools said of themselves is written again."""
+
+WIPE_SECONDS = 60.0
+"""How long a removal takes to wipe what was published: a thousand VMs, at twenty writes a second."""
 
 _NOWHERE = PoolAddress("https://nowhere.invalid", "", "", Trust())
 """The address of a pool whose own cannot be read."""
@@ -128,10 +130,20 @@ class Pools:
         with self._audit.of("pool set", pool):
             return await self._change(pool, change)
 
-    async def remove(self, pool: PoolId) -> None:
-        """Sign out of a pool and forget it, with all that is known of it here. In the pool nothing is changed."""
+    async def remove(self, pool: PoolId, *, keep_published: bool = False) -> Wiped:
+        """Sign out of a pool and forget it, with all that is known of it here. What was published there, and our
+        alerts, are taken away before, as far as the pool lets us: nobody would keep them current. That never stands in
+        the way.
+        """
         with self._audit.of("pool remove", pool):
-            await self._remove(pool)
+            wiped = Wiped() if keep_published else await self._wipe(pool)
+            try:
+                await self._remove(pool)
+            except BaseException:
+                if pool in self.keepers:
+                    self.keepers[pool].outputs.resume()
+                raise
+            return wiped
 
     async def test(self, pool: PoolId) -> list[Step]:
         """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
@@ -144,9 +156,13 @@ class Pools:
         """Return the pool's SSH key pair, made on first need."""
         return await self.keeper(pool).keys.pair()
 
-    def opened_by(self, pool_key: str) -> frozenset[VmId]:
-        """The VMs that the pool key of this fingerprint opens, as far as it was used from here."""
-        return self._memories.opened_by(pool_key)
+    def keyed(self, pool: PoolId) -> Mapping[VmId, frozenset[str]]:
+        """The VMs that keys of the pool open, each with these keys' fingerprints, as far as it was seen from here."""
+        return self._memories.keyed.by_pool(pool)
+
+    def name(self, pool: PoolId) -> str:
+        """What a pool is called; its id when it is known no more."""
+        return self._stored[pool].name if pool in self._stored else pool
 
     def statistics(self) -> Mapping[str, int]:
         """How many pools there are, and how many of them are live."""
@@ -199,6 +215,14 @@ class Pools:
         self._rules_changed(pool)
         return await keeper.wait_settled()
 
+    async def _wipe(self, pool: PoolId) -> Wiped:
+        keeper = self.keeper(pool)
+        if keeper.record.live:
+            return await keeper.outputs.wipe(WIPE_SECONDS)
+        problem = keeper.record.problem
+        reason = problem.cause.removesuffix(".") if problem is not None else "the pool was not reached yet"
+        return Wiped(left=keeper.outputs.ours(), reason=reason)
+
     async def _remove(self, pool: PoolId) -> None:
         async with self._changing:
             self.stored(pool)
@@ -226,8 +250,8 @@ class Pools:
         await tasks.stop(self._tasks.pop(pool))
         self._unwritten.pop(pool, None)
 
-    def _outputs(self, pool: PoolId, client: XapiClient, config: PoolConfig) -> Outputs:
-        return self._make_outputs(client, config, lambda: Choice.parse(self.stored(pool).publish))
+    def _outputs(self, pool: PoolDoor) -> Outputs:
+        return self._make_outputs(pool, lambda: Choice.parse(self.stored(pool.id).publish))
 
     def _learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
         self._unwritten[pool] = (name, address)

@@ -8,47 +8,53 @@ lost is put right like anything else.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 
+from roadstead.act import writing
 from roadstead.act.config import PoolConfig
 from roadstead.artifacts import published
-from roadstead.errors import NotFoundError, PoolError
+from roadstead.errors import NotFoundError
 from roadstead.kit import clocks
 from roadstead.kit.rates import Rate
 from roadstead.kit.workers import Workers
-from roadstead.model import Snapshot, Vm, VmId, config_keys
+from roadstead.model import PoolId, Snapshot, Vm, VmId, config_keys
 from roadstead.peers.xapi.messages import digest
 from roadstead.plan.publishing import Choice, What, aim
 from roadstead.settings.schema import PublishSettings
 
 WORKERS = 4
-RETRY_SECONDS = 15.0
 Values = Mapping[str, str | None]
 """What each of the keys is to be; None is absent."""
 
 
 class Publisher:
-    """Publishes the VMs of one pool. What the pool holds is told to `held`; ``choice`` is asked each time."""
+    """Publishes the VMs of ``pool``. What it holds is told to `held`; ``choice`` is asked each time."""
 
     def __init__(
-        self, snapshot: Snapshot, config: PoolConfig, settings: PublishSettings, choice: Callable[[], Choice]
+        self,
+        pool: PoolId,
+        snapshot: Snapshot,
+        config: PoolConfig,
+        settings: PublishSettings,
+        choice: Callable[[], Choice],
     ) -> None:
+        self._pool = pool
         self._snapshot = snapshot
         self._config = config
         self._settings = settings
         self._choice = choice
         self._rate = Rate(settings.pool_writes_per_second)
-        self._workers: Workers[VmId] = Workers("publisher", self._work, count=WORKERS, retry=RETRY_SECONDS)
-        self._held: dict[VmId, dict[str, str]] = {}
-        """Digests of what stands in the pool, as it said last or as we wrote since."""
+        common = writing.of_pool()
+        self._workers: Workers[VmId] = Workers(
+            "publisher", self._work, count=WORKERS, pace=writing.of_vm, common=common
+        )
+        self._held: dict[VmId, Mapping[str, str]] = {}
+        """Digests of what stands in the pool, as it said last (the watcher's own map) or as we wrote since."""
         self._resting: set[VmId] = set()
         """VMs that were written to a moment ago, and are looked at again when they may be written to again."""
         self.writes = 0
-
-    @property
-    def known(self) -> set[VmId]:
-        """The VMs of which something stands in the pool, as far as we know."""
-        return set(self._held)
+        self._is_paused = False
 
     async def run(self) -> None:
         """Publish until cancelled."""
@@ -62,14 +68,36 @@ class Publisher:
     def held(self, vm: VmId, digests: Mapping[str, str]) -> None:
         """The pool holds these values of ``vm``, by their digests."""
         if digests:
-            self._held[vm] = dict(digests)
+            self._held[vm] = digests
         else:
             self._held.pop(vm, None)
         self.consider(vm)
 
+    def pause(self, *, paused: bool = True) -> None:
+        """Publish nothing from now on, or (``paused`` is false) go on."""
+        self._is_paused = paused
+        for vm in () if paused else list(self._snapshot.vms):
+            self.consider(vm)
+
+    def ours(self) -> list[VmId]:
+        """The VMs of which the pool holds something that is ours to take away."""
+        vms, choice = self._snapshot.vms, self._choice()
+        return [vm for vm in self._held if self._held[vm] and (choice.on or (vm in vms and vms[vm].enabled))]
+
+    async def wipe(self, vm: VmId) -> None:
+        """Take away what is published of ``vm``. Raises `PoolError`."""
+        await self._rate.wait()
+        with suppress(NotFoundError):
+            await self._config.publish(vm, dict.fromkeys(self._held.get(vm, {})))
+        self._held.pop(vm, None)
+
     def left(self, vm: VmId) -> None:
         """``vm`` is not in the pool any more."""
         self._held.pop(vm, None)
+
+    def answers(self) -> None:
+        """The pool is there (again): what failed is tried at once."""
+        self._workers.hurry()
 
     async def _work(self, vm: VmId) -> None:
         if vm in self._resting or not self._changes(vm):
@@ -80,15 +108,13 @@ class Publisher:
             return
         try:
             await self._config.publish(vm, changes)
-            self.writes += 1
-        except (NotFoundError, PoolError) as error:
-            if isinstance(error, PoolError) and error.code != "pool-not-permitted":
-                raise
-            # To write the same again would be in vain.
-        finally:
-            # From its end: a pool that is slow to write must not be written to without a pause.
-            self._rest(vm)
+        except NotFoundError:
+            return  # it is gone, which will be told
+        self.writes += 1
+        self._workers.worked()
         self._wrote(vm, changes)
+        # From its end: a pool that is slow to write must not be written to without a pause.
+        self._rest(vm)
 
     def _rest(self, vm: VmId) -> None:
         self._resting.add(vm)
@@ -105,8 +131,10 @@ class Publisher:
 
     def _changes(self, vm_id: VmId) -> dict[str, str | None]:
         """Return what is to be written of a VM now."""
+        if self._is_paused:
+            return {}
         vm = self._snapshot.vms.get(vm_id)
-        if vm is None:
+        if vm is None or vm.pool != self._pool:
             self._held.pop(vm_id, None)
             return {}
         held = self._held.get(vm_id, {})
@@ -116,8 +144,7 @@ class Publisher:
         now = clocks.now()
         aimed = aim(vm, self._choice(), timedelta(seconds=self._settings.lost_seconds), now)
         if aimed.again is not None:
-            wait = (aimed.again - now).total_seconds()
-            asyncio.get_running_loop().call_later(wait, self._workers.add, vm.id)
+            self._workers.later(vm.id, (aimed.again - now).total_seconds())
         match aimed.what:
             case What.AS_IT_IS:
                 return {}

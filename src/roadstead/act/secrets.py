@@ -41,6 +41,24 @@ class PoolSecrets:
         """Keep ``value`` under ``key``, whatever is named there."""
         await self._client.set_pool_key(key, await self._made(value))
 
+    async def claim(self, key: str, uuid: str) -> bool:
+        """Let ``key`` name the secret ``uuid`` unless it names one; return whether it did so: of several one wins."""
+        return await self._client.add_pool_key(key, uuid)
+
+    async def destroy(self, key: str, begins: str) -> None:
+        """Destroy the secret that ``key`` names, then let it name nothing; what breaks off between can be done again.
+
+        A secret goes only if it begins with ``begins`` (what a key of this kind does), and no other key names it:
+        ``key`` may be edited to name any other.
+        """
+        names = await self.names()
+        uuid = names.get(key)
+        value = await self.value(uuid) if uuid else None
+        is_shared = any(other == uuid for name, other in names.items() if name != key)
+        if uuid and value is not None and value.startswith(begins) and not is_shared:
+            await self._client.destroy_secret(uuid)
+        await self.clear(key)
+
     async def clear(self, key: str) -> None:
         """Let ``key`` name nothing; a secret that it named stays."""
         await self._client.set_pool_key(key, None)
@@ -63,6 +81,14 @@ class PoolSecrets:
         secret = await self._client.read_secret(former) if former else None
         if secret is not None and secret.marks.items() >= self._marks(key).items():
             await self._client.destroy_secret(secret.uuid)
+
+    async def keep(self) -> None:
+        """Make what was written survive a failover; an account that may not ask for it need not."""
+        try:
+            await self._client.sync_database()
+        except PoolError as error:
+            if error.code != "pool-not-permitted":
+                raise
 
     def _marks(self, key: str) -> dict[str, str]:
         return {POOL_MARK: self._pool, NAMED_MARK: key}

@@ -10,12 +10,12 @@ from roadstead.errors import LinkError
 from roadstead.kit import clocks
 from roadstead.kit.net import is_own
 from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical, config_keys
-from roadstead.peers.links import messages
 from roadstead.peers.links.hostkeys import Pins, named
-from roadstead.peers.links.ssh import Gates, SshTarget, open_ssh
+from roadstead.peers.links.keys import PoolKey
+from roadstead.peers.links.ssh import Gates, SshLink, SshTarget, open_ssh
 from roadstead.peers.links.unix import open_unix
-from roadstead.plan import links, pins
-from roadstead.plan.access import Defaults
+from roadstead.plan import links, origins, pins
+from roadstead.plan.access import Defaults, access_of
 from roadstead.plan.addresses import Rules
 from roadstead.settings.schema import LinkSettings
 
@@ -33,6 +33,8 @@ class SshWays:
     gates: Gates
     signed_in: Callable[[VmId], None]
     """Told of each guest that was reached, when its key is remembered."""
+    pool_name: Callable[[PoolId], str] = str
+    """What a pool is called, which may be known no more."""
     shown: dict[VmId, str] = field(default_factory=dict)
     """The host key (``<type> <fingerprint>``) that each guest showed last, accepted or not."""
 
@@ -47,22 +49,47 @@ class SshWays:
         try:
             link = await open_ssh(self._target(wanted), pair.private, settings=self.settings, gates=self.gates)
         except LinkError as error:
-            if error.code == "key-rejected":
+            if error.code in origins.KEY_PROBLEMS:
                 keeper.keys.forget()
             if "shown" in error.fields:
                 self.shown[vm_id] = f"{error.fields['type']} {error.fields['shown']}"
             elif error.code == "host-key-type-gone":
                 self.shown.pop(vm_id, None)
-            raise pins.explain(error, wanted.pin) from error
+            raise origins.explain(pins.explain(error, wanted.pin), vm, self._origin(vm)) from error
         self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
-        self.memories.met(vm_id, Met(vm.pool, link.host_key, messages.fingerprint(pair.public.split()[1])))
+        self.memories.met(vm_id, Met(vm.pool, link.host_key, link.opened_with, pair.refused(link.opened_with)))
         self.signed_in(vm_id)
         return Opened(link, link.fingerprint)
 
     def forget(self, vm: VmId) -> None:
         """``vm`` is gone."""
         self.shown.pop(vm, None)
+
+    async def verify(self, vm_id: VmId, known: SshLink, key: PoolKey) -> SshLink:
+        """Sign in anew with ``key`` alone where ``known`` leads, to the same host key; the caller closes the link.
+
+        Raises `LinkError` with the reason, ``key-rejected`` when the guest does not take this key.
+        """
+        vm = self.snapshot.vms.get(vm_id)
+        if vm is None:
+            raise LinkError("link-lost", vm=vm_id)
+        access = access_of(vm, self._defaults())
+        target = SshTarget(access.user, access.port, (known.address,), access.socket, Pins(pin=known.host_key))
+        return await open_ssh(target, (key,), settings=self.settings, gates=self.gates)
+
+    def _origin(self, vm: Vm) -> origins.Origin:
+        """What is known of how ``vm`` came into its pool."""
+        openings = self.memories.keyed.of(vm.id)
+        elsewhere = sorted({opening.pool for opening in openings if opening.pool != vm.pool})
+        return origins.Origin(
+            opened_here=any(opening.pool == vm.pool for opening in openings),
+            opened_by=tuple(self.pool_name(pool) for pool in elsewhere),
+            memory=self.memories.of(vm),
+        )
+
+    def _defaults(self) -> Defaults:
+        return Defaults(self.settings.user, self.settings.engine_socket)
 
     def _target(self, wanted: links.Wanted) -> SshTarget:
         return SshTarget(
@@ -84,7 +111,7 @@ class SshWays:
         texts = [*vm.addresses, given] if given else vm.addresses
         own = {address for text in texts if (address := canonical(text)) and is_own(address)}
         return links.Circumstances(
-            defaults=Defaults(self.settings.user, self.settings.engine_socket),
+            defaults=self._defaults(),
             rules=Rules(rules.admit, rules.only, frozenset(keeper.host_addresses | own), self.settings.addresses),
             memory=self.memories.of(vm),
             winner=self.memories.winner(vm.id),

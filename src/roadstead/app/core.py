@@ -7,17 +7,18 @@ from pathlib import Path
 
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
-from roadstead.act.config import PoolConfig
 from roadstead.act.guest import Opened, Services
 from roadstead.act.leftovers import Leftovers
 from roadstead.act.links import Links
 from roadstead.act.memory import Memories
 from roadstead.act.operations import Operations
-from roadstead.act.outputs import Outputs
+from roadstead.act.outputs import Outputs, PoolDoor
 from roadstead.act.pinning import PinWriter
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
+from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
+from roadstead.act.rotation import Rotations
 from roadstead.act.tls_ways import GuestWays
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
@@ -42,7 +43,6 @@ from roadstead.model import (
 )
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
-from roadstead.peers.xapi.client import XapiClient
 from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import Settings
 
@@ -68,7 +68,14 @@ class Core:
         gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._ssh = SshWays(
-            self.store, pools.keepers, pools.rules, self._memories, settings.link, gates, self._pins.signed_in
+            self.store,
+            pools.keepers,
+            pools.rules,
+            self._memories,
+            settings.link,
+            gates,
+            self._pins.signed_in,
+            pools.name,
         )
         self._guests = GuestWays(self.store, pools.keepers, self._ssh)
         self._unix = UnixWays(self._local)
@@ -78,10 +85,12 @@ class Core:
         services = Services(settings, budget, self.tell, self._names)
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
+        rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
         operations = Operations(vms, audit, settings.server)
         calls = PluginCalls(self.store, pools, vms, operations, audit)
         access = PluginAccess(database, pools, door, audit)
-        self.commands = Commands(pools, vms, operations, calls, access, audit)
+        hosts = PluginHosts(pools, settings.link, audit)
+        self.commands = Commands(pools, rotations, vms, operations, calls, access, hosts, audit)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -93,6 +102,7 @@ class Core:
             tasks.spawn(group, self._leftovers.run(), "leftovers")
             tasks.spawn(group, self.links.run(), "links")
             tasks.spawn(group, self.commands.operations.run(), "operations")
+            tasks.spawn(group, self.commands.rotations.run(), "rotations")
             tasks.spawn(group, self.commands.pools.run(), "pools")
             self.tell(_local_facts(self._local))
 
@@ -105,8 +115,10 @@ class Core:
                 self.links.consider(VmId(change.id))
                 self._pins.consider(VmId(change.id))
                 self._leftovers.consider(VmId(change.id))
-                for outputs in self._outputs_of(VmId(change.id)):
-                    outputs.consider(VmId(change.id))
+                self.commands.rotations.consider(VmId(change.id))
+                # Each pool: one that has no such VM any more may still hold something about it.
+                for keeper in self.commands.pools.keepers.values():
+                    keeper.outputs.consider(VmId(change.id))
             elif change.kind == "pool":
                 self._leftovers.consider_pool(PoolId(change.id))
                 self._pins.consider_pool(PoolId(change.id))
@@ -124,8 +136,8 @@ class Core:
             "outputs": {"writes": sum(keeper.outputs.writes for keeper in self.commands.pools.keepers.values())},
         }
 
-    def _outputs(self, client: XapiClient, config: PoolConfig, choice: Callable[[], Choice]) -> Outputs:
-        return Outputs(self.store, self._settings, client, config, choice)
+    def _outputs(self, pool: PoolDoor, choice: Callable[[], Choice]) -> Outputs:
+        return Outputs(self.store, self._settings, pool, choice)
 
     def _outputs_of(self, vm_id: VmId) -> Iterator[Outputs]:
         vm = self.store.vms.get(vm_id)

@@ -33,8 +33,8 @@ SecondPool = Annotated[
 ]
 
 VERBS = (
-    "start, stop, migrate, rename, create, destroy, address, bring, admit, host-key, door or truth; of the pool: rate,"
-    " master, restart, sessions, certificate, mood, host or lose-deletions."
+    "start, stop, migrate, rename, create, destroy, address, config, bring, admit, host-key, door or truth; of the"
+    " pool: rate, master, restart, sessions, certificate, mood, host or lose-deletions."
 )
 
 lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")
@@ -152,7 +152,7 @@ def lab_do(
     vm: Annotated[str, typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid.")] = "",
     value: Annotated[
         str | None,
-        typer.Argument(show_default=False, help="A host's number, a name, addresses, how many containers: by verb."),
+        typer.Argument(show_default=False, help="A host's number, a name, addresses, KEY or KEY=VALUE: by verb."),
     ] = None,
     state: LabState = None,
 ) -> None:
@@ -163,6 +163,8 @@ def lab_do(
       roadstead lab do stop web-1
       roadstead lab do migrate web-1 2                        to the second host
       roadstead lab do address web-1 127.89.0.77
+      roadstead lab do config web-1                           its other_config
+      roadstead lab do config web-1 xscontainer-username=ops  sets a key of it; the key alone removes it
     """
     from roadstead.app import labs
 

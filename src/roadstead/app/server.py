@@ -49,10 +49,15 @@ async def run_server(options: ServeOptions, settings: Settings, ready: Callable[
         raise StartError("socket-unusable", path=options.socket, reason="its name is too long for a socket")
     if warning := process.raise_file_limit():
         log.warning(warning)
-    with state.held(options.state) as folder:
+    with state.Newborn(options.state) as newborn, state.held(options.state) as folder:
         plugins = await asyncio.to_thread(_plugins, options, settings)
+
+        def begun(listening: Listening) -> None:
+            newborn.lives()
+            ready(listening)
+
         try:
-            await _run(folder, options, settings, plugins, ready)
+            await _run(folder, options, settings, plugins, begun)
         finally:
             if plugins is not None:
                 plugins.listen.socket.close()

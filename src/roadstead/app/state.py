@@ -3,13 +3,40 @@
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from roadstead.errors import StartError
 
 TOKEN_BYTES = 32
+
+
+class Newborn:
+    """Removes a state folder that the block made, when the block ends before `lives` was called: whoever mistypes an
+    option need not find a folder with keys that nobody knows. One that was there before is left as it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._is_new = not folder.exists()
+
+    def lives(self) -> None:
+        """The server runs: from now on there is something to keep."""
+        self._is_new = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        is_another_s = isinstance(error, StartError) and error.code == "state-taken"
+        if self._is_new and not is_another_s:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager

@@ -3,15 +3,14 @@
 The server tries what it is given before it accepts it, so a wrong password or address changes nothing.
 """
 
-import getpass
 import sys
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-from roadstead.cli import client, failures, output, session, words
-from roadstead.cli.views import Pool, Probe
+from roadstead.cli import client, failures, output, secrets, session, words
+from roadstead.cli.views import Pool, Probe, Wiped
 from roadstead.errors import InputError, PoolError
 from roadstead.kit.text import fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean
 
@@ -20,8 +19,6 @@ CHANGEABLE = (
     "name what is to be changed: --url, --user, --password-file, --fingerprint, --ca-file, --admit, --only, --drop or"
     " --publish"
 )
-FILE_BYTES = 1 << 20
-"""A password or a certificate that is longer is none."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def add(connected: client.Client, url: str, trust: Trust, sign_in: SignIn, guest
     _check(trust, guests)
     trusted = _trusted(connected, url, trust)
     user = sign_in.user or _asked_user()
-    password = _password(sign_in.password_file, user)
+    password = secrets.password(sign_in.password_file, _question(user))
     body = {"url": url, "user": user, "password": password, "admit": guests.admit, "only": guests.only, **trusted}
     if guests.publish is not None:
         body["publish"] = guests.publish
@@ -85,7 +82,7 @@ def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) 
         body["url"] = wanted.url
     if wanted.sign_in.user is not None or wanted.sign_in.password_file is not None:
         user = wanted.sign_in.user or known.user
-        body |= {"user": user, "password": _password(wanted.sign_in.password_file, user)}
+        body |= {"user": user, "password": secrets.password(wanted.sign_in.password_file, _question(user))}
     if wanted.trust.ca_file is not None:
         body["ca_pem"] = _certificates_of(wanted.trust.ca_file)
     elif wanted.trust.fingerprint is not None:
@@ -96,8 +93,8 @@ def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) 
     output.result(connected.patch(Pool, path, body).name, "changed")
 
 
-def remove(connected: client.Client, name: str, *, yes: bool) -> None:
-    """Forget the pool called ``name``."""
+def remove(connected: client.Client, name: str, *, keep_published: bool, yes: bool) -> None:
+    """Forget the pool called ``name``, and tell what of it stays in the pool."""
     path = f"/pools/{client.part(name)}"
     pool = connected.get(Pool, path)
     if not yes:
@@ -105,8 +102,20 @@ def remove(connected: client.Client, name: str, *, yes: bool) -> None:
         question = f"Forget the pool {terminal_clean(pool.name)} and its password ({pool.vms} VMs are shown no more)?"
         if not session.agreed(question, refusal=refusal):
             failures.stop()
-    connected.delete(path)
-    output.result(pool.name, "removed")
+    wiped = connected.remove(Wiped, path, {"keep_published": "true"} if keep_published else None)
+    output.result(pool.name, _removed(wiped, keep_published=keep_published))
+
+
+def _removed(wiped: Wiped, *, keep_published: bool) -> str:
+    """Return a sentence on what became of what was published."""
+    if keep_published:
+        return "removed; what was published in it stays there"
+    if wiped.reason:
+        stays = f"what was published of {words.counted(wiped.left, 'VM')}" if wiped.left else "what was published in it"
+        return f"removed; {stays} stays there, because: {wiped.reason}"
+    if wiped.vms:
+        return f"removed; what was published of {words.counted(wiped.vms, 'VM')} was taken away"
+    return "removed"
 
 
 def _check(trust: Trust, guests: Shown) -> None:
@@ -163,39 +172,13 @@ def _asked_user() -> str:
     return sys.stdin.readline().strip() or DEFAULT_USER
 
 
-def _password(source: str | None, user: str) -> str:
-    if source == "-":
-        return _first_line(sys.stdin.readline(FILE_BYTES), "standard input")
-    if source is not None:
-        return _first_line(_text_of(Path(source)), source)
-    if not output.is_asked():
-        raise InputError(
-            "field-invalid", field="--password-file", reason="without a terminal nobody can type a password"
-        )
-    return getpass.getpass(f"Password of {terminal_clean(user)}: ")
-
-
-def _first_line(text: str, source: str) -> str:
-    # Whoever writes a password into a file leaves a newline after it, which is no part of it.
-    password = text.split("\n", 1)[0].removesuffix("\r")
-    if not password:
-        raise InputError("file-unreadable", path=source, reason="there is no password in it")
-    return password
+def _question(user: str) -> str:
+    return f"Password of {terminal_clean(user)}: "
 
 
 def _certificates_of(path: Path) -> str:
     """Return the certificates of a CA file; a private key that stands beside them goes nowhere."""
-    certificates = pem_certificates(_text_of(path))
+    certificates = pem_certificates(secrets.text_of(path))
     if not certificates:
         raise InputError("file-unreadable", path=path, reason="there is no certificate in it")
     return certificates
-
-
-def _text_of(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(FILE_BYTES).decode()
-    except OSError as error:
-        raise InputError("file-unreadable", path=path, reason=error.strerror or "it cannot be opened") from error
-    except UnicodeDecodeError as error:
-        raise InputError("file-unreadable", path=path, reason="it is not text") from error

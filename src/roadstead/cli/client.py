@@ -159,6 +159,10 @@ class Client:
         """DELETE ``path`` and return what the server says to it."""
         return self._sent("DELETE", path, None, None).raw()
 
+    def remove(self, shape: type[T], path: str, query: Query | None = None) -> T:
+        """DELETE ``path``, the answer decoded into ``shape``."""
+        return self._sent("DELETE", path, query, None).read(shape)
+
     def _sent(self, method: str, path: str, query: Query | None, body: dict[str, Any] | None) -> Waiting:
         content = b"" if body is None else json.dumps(body).encode()
         head = wire.head(method, wire.target(PREFIX + path, query), self._headers(content))

@@ -17,7 +17,12 @@ NO_CONTAINER = "The managed VMs have no containers."
 
 def containers(connected: client.Client, query: str | None = None) -> None:
     """Say why there are no containers."""
-    say(NO_MATCH if query else _no_containers(connected))
+    say(why(connected, query))
+
+
+def why(connected: client.Client, query: str | None = None) -> str:
+    """Return why there are no containers."""
+    return NO_MATCH if query else _no_containers(connected)
 
 
 def vms(connected: client.Client, query: str | None) -> None:

@@ -7,6 +7,7 @@ the same functions ask, print and tell what goes wrong. What reads the answer is
 import gc
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from roadstead.cli import client, failures, output
 
@@ -38,8 +39,17 @@ def ran(arguments: Sequence[str]) -> bool:
         waiting = connected.ask(CONTAINERS, {"fields": SHOWN})
         from roadstead.cli import rows
 
-        if not rows.write(waiting, BY_NAME, wide=False, cut=True):
-            from roadstead.cli import empty
-
-            empty.containers(connected)
+        conclude(connected, rows.write(waiting, BY_NAME, wide=False, cut=True))
     return True
+
+
+def conclude(connected: client.Client, shown: list[Any], query: str | None = None) -> None:
+    """Say below a list of containers what it cannot show: why there are none, or which VMs do not answer."""
+    if shown:
+        from roadstead.cli import doubt
+
+        doubt.tell(connected, shown)
+    else:
+        from roadstead.cli import empty
+
+        empty.containers(connected, query)

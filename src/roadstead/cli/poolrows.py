@@ -1,20 +1,12 @@
-"""What is shown of pools: their list, the steps of their test, their key."""
+"""What is shown of pools: their list, and the steps of their test."""
 
 from collections.abc import Sequence
 
 import typer
 
-from roadstead.cli import client, failures, output, table, words
-from roadstead.cli.views import Pool, PoolKey, PoolTest
+from roadstead.cli import client, failures, output, table
+from roadstead.cli.views import Pool, PoolTest
 from roadstead.kit.text import terminal_clean
-
-_HOW_TO = """
-How to put it into a VM, as a user there who is in the group `docker`:
-  1. append the line above to ~/.ssh/authorized_keys (the folder 0700, the file 0600);
-  2. tell which user that is, if it is not the one that the settings name:
-     xe vm-param-set uuid=… other-config:xscontainer-username=USER
-  3. roadstead enable VM
-`roadstead why VM` says what is still missing."""
 
 
 def write(waiting: client.Waiting, *, wide: bool) -> bool:
@@ -53,37 +45,10 @@ def test(connected: client.Client, pool: str) -> None:
         raise typer.Exit(failures.FAILED)
 
 
-def show_key(connected: client.Client, pool: str) -> None:
-    """Print a pool's key: all about it for people, its line alone for a pipe."""
-    told = connected.get(PoolKey, f"/pools/{client.part(pool)}/key")
-    if not output.is_terminal():
-        output.write([terminal_clean(told.line)])
-        return
-    output.write(
-        [
-            output.bold(f"Public key of the pool {terminal_clean(pool)}") + f"  {terminal_clean(told.fingerprint)}",
-            terminal_clean(told.public_key.strip()),
-            "",
-            output.bold("Line for authorized_keys"),
-            terminal_clean(told.line.strip()),
-            _HOW_TO,
-            *_opened(told),
-        ]
-    )
-
-
-def _opened(key: PoolKey) -> list[str]:
-    """Name the VMs that the key still opens although they are no longer managed."""
-    former = [terminal_clean(vm.name) for vm in key.vms if not vm.managed]
-    if not former:
-        return []
-    return ["", output.bold("It still opens VMs that are no longer managed"), words.listed(former)]
-
-
 def _state(pool: Pool) -> str:
-    if pool.problem is not None:
-        return "broken"
-    return "live" if pool.live else "connecting"
+    if pool.live:  # which may have a problem, too: something that it does not permit
+        return "live"
+    return "broken" if pool.problem is not None else "connecting"
 
 
 def _certificate(pool: Pool) -> str:

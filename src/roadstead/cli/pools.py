@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from roadstead.cli import helping, options, output, plugins, session
+from roadstead.cli import helping, options, output, plugins, pool_keys, session
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make pools known, change, test and remove them.")
-key = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The SSH key with which a pool's VMs are opened.")
-app.add_typer(key, name="key")
+app.add_typer(pool_keys.app, name="key")
 app.add_typer(plugins.app, name="plugin")
 
 User = Annotated[
@@ -20,6 +19,13 @@ User = Annotated[
 ]
 PasswordFile = Annotated[
     str | None, typer.Option(metavar="FILE", help="Read the password from this file; `-` is standard input.")
+]
+KeepPublished = Annotated[
+    bool,
+    typer.Option(
+        "--keep-published",
+        help="Leave in the pool what XenCenter and Xen Orchestra are shown of containers, and alerts.",
+    ),
 ]
 Fingerprint = Annotated[
     str | None, typer.Option(metavar="SHA256", help="Trust the certificate that has this SHA-256 fingerprint.")
@@ -40,6 +46,29 @@ Publish = Annotated[
         help="What XenCenter and Xen Orchestra are shown: all VMs, none, or those with a tag.",
     ),
 ]
+
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host", metavar="HOST", help="Only this host (name, address or id); repeatable.", show_default=False
+    ),
+]
+HostKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host-key",
+        metavar="HOST=SHA256:…",
+        help="A host's SSH host key, so that it is not asked for; repeatable.",
+        show_default=False,
+    ),
+]
+RootPasswordFile = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Read root's password from this file; `-` is standard input.")
+]
+RootKeyFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Sign in with this private key instead of a password.")
+]
+SshPort = Annotated[int, typer.Option(metavar="PORT", min=1, max=65535, help="Where the hosts' SSH servers listen.")]
 
 
 @helping.command(app)
@@ -139,15 +168,20 @@ def show_all(
 
 
 @helping.command(app)
-def remove(ctx: typer.Context, pool: options.PoolName, yes: options.Yes = False) -> None:
-    """Forget a pool and its password. Its VMs, and what is written in its own database, stay as they are.
+def remove(
+    ctx: typer.Context, pool: options.PoolName, keep_published: KeepPublished = False, yes: options.Yes = False
+) -> None:
+    """Forget a pool and its password. What was published in it, and alerts, are taken away; all else there stays.
+
+    A pool that does not answer is forgotten all the same, and what stays in it is told.
 
     Examples:
       roadstead pool remove lab
+      roadstead pool remove lab --keep-published --yes
     """
     from roadstead.cli import adding
 
-    adding.remove(session.connect(ctx), pool, yes=yes)
+    adding.remove(session.connect(ctx), pool, keep_published=keep_published, yes=yes)
 
 
 @helping.command(app)
@@ -162,16 +196,59 @@ def test(ctx: typer.Context, pool: options.PoolName) -> None:
     poolrows.test(session.connect(ctx), pool)
 
 
-@helping.command(key, "show")
-def show_key(ctx: typer.Context, pool: options.PoolName) -> None:
-    """Print a pool's public key and its line for authorized_keys; the key is made on first need.
+@helping.command(app)
+def install_plugin(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    ctx: typer.Context,
+    pool: options.PoolName,
+    host: Hosts = None,
+    host_key: HostKeys = None,
+    password_file: RootPasswordFile = None,
+    key_file: RootKeyFile = None,
+    ssh_port: SshPort = 22,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing, only tell what is there.")] = False,
+) -> None:
+    """Put the plugin for XenCenter and Xen Orchestra on every host of a pool, over SSH as root.
 
-    On a terminal it also tells how to put the line into a VM; piped, it prints the line alone.
+    The hosts' keys are shown and confirmed before the password is asked for or sent; it is used once and kept nowhere.
+    A plugin that is there already is left or replaced, another one is kept and comes back with `pool uninstall-plugin`.
 
     Examples:
-      roadstead pool key show lab
-      roadstead pool key show lab | ssh core@web1 'cat >> .ssh/authorized_keys'
+      roadstead pool install-plugin lab
+      roadstead pool install-plugin lab --check
+      roadstead pool install-plugin lab --key-file ~/.ssh/id_ed25519 --host-key xen1=SHA256:…
     """
-    from roadstead.cli import poolrows
+    from roadstead.cli import placing
 
-    poolrows.show_key(session.connect(ctx), pool)
+    _one_sign_in(password_file, key_file)
+    action = "look" if check else "install"
+    wanted = placing.Wanted(action, host or [], host_key or [], password_file, key_file, ssh_port)
+    placing.work(session.connect(ctx), pool, wanted)
+
+
+@helping.command(app)
+def uninstall_plugin(
+    ctx: typer.Context,
+    pool: options.PoolName,
+    host: Hosts = None,
+    host_key: HostKeys = None,
+    password_file: RootPasswordFile = None,
+    key_file: RootKeyFile = None,
+    ssh_port: SshPort = 22,
+) -> None:
+    """Take the plugin out of every host of a pool, where it is the one that `pool install-plugin` put there.
+
+    What was there before comes back; what somebody changed since, or what rpm installed, is left and told.
+
+    Examples:
+      roadstead pool uninstall-plugin lab
+    """
+    from roadstead.cli import placing
+
+    _one_sign_in(password_file, key_file)
+    wanted = placing.Wanted("uninstall", host or [], host_key or [], password_file, key_file, ssh_port)
+    placing.work(session.connect(ctx), pool, wanted)
+
+
+def _one_sign_in(password_file: str | None, key_file: Path | None) -> None:
+    if password_file is not None and key_file is not None:
+        raise typer.BadParameter("one of --password-file and --key-file is enough", param_hint="--key-file")

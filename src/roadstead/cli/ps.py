@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from roadstead.cli import options, output, session
-from roadstead.cli.plain import BY_NAME, CONTAINERS, SHOWN
+from roadstead.cli import client, options, output, session
+from roadstead.cli.plain import BY_NAME, CONTAINERS, SHOWN, conclude
 
 WIDE = SHOWN + ",id,command"
 
@@ -20,7 +20,12 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
         options.ListFormat, typer.Option("--format", help="A table, one with more columns, or JSON for programs.")
     ] = "table",
     fields: Annotated[
-        str | None, typer.Option("--fields", metavar="FIELD,…", help="Show these fields of the record instead.")
+        str | None,
+        typer.Option(
+            "--fields",
+            metavar="FIELD,…",
+            help="Show these fields of the record instead: `vm` is the VM's id, `vm_name` its name.",
+        ),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing, live, until q or Ctrl-C.")] = False,
     sort: options.Sort = None,
@@ -65,14 +70,21 @@ def ps(  # noqa: PLR0913, PLR0917 - one parameter for each option
         elif quiet:
             output.write(row["id"] for row in found)
         else:
-            records.write_table(found, fields or SHOWN, cut=not no_trunc)
+            _write_fields(found, connected, query, fields=fields or SHOWN, cut=not no_trunc)
     else:
         from roadstead.cli import rows
 
-        if not rows.write(waiting, sort or BY_NAME, wide=format == "wide", cut=not no_trunc):
-            from roadstead.cli import empty
+        conclude(connected, rows.write(waiting, sort or BY_NAME, wide=format == "wide", cut=not no_trunc), query)
 
-            empty.containers(connected, query)
+
+def _write_fields(
+    found: list[dict[str, Any]], connected: client.Client, query: str | None, *, fields: str, cut: bool
+) -> None:
+    from roadstead.cli import records
+
+    records.write_table(found, fields, cut=cut)
+    if not found:
+        conclude(connected, [], query)
 
 
 def with_sorting(fields: str | None, sort: str | None) -> str | None:

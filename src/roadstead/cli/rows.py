@@ -13,11 +13,11 @@ _ALIASES = {"vm": "vm_name"}
 _UNSORTABLE = {"ports"}
 
 
-def write(waiting: client.Waiting, sort: str, *, wide: bool, cut: bool) -> bool:
-    """Print the containers that the server answers with; return whether there were any."""
+def write(waiting: client.Waiting, sort: str, *, wide: bool, cut: bool) -> list[Container]:
+    """Print the containers that the server answers with, and return them."""
     found = ordered(waiting.read(list[Container]), sort)
     output.write(table.lines(columns(found, datetime.now(UTC), wide=wide), output.room() if cut else None))
-    return bool(found)
+    return found
 
 
 def columns(containers: Sequence[Container], now: datetime, *, wide: bool = False) -> list[table.Column]:

@@ -146,6 +146,43 @@ class PoolKey(Struct, frozen=True, kw_only=True):
     vms: tuple[OpenedVm, ...] = ()
 
 
+class OpeningKey(Struct, frozen=True, kw_only=True):
+    """A key that opens a VM."""
+
+    fingerprint: str = ""
+    key: str = ""
+
+
+class KeyedVm(Struct, frozen=True, kw_only=True):
+    """A VM that keys of a pool are known to open."""
+
+    id: str = ""
+    name: str = ""
+    state: str = ""
+    pool_name: str = ""
+    power: str = ""
+    keys: tuple[OpeningKey, ...] = ()
+
+
+class RotatedVm(Struct, frozen=True, kw_only=True):
+    """A managed VM during a rotation."""
+
+    id: str = ""
+    name: str = ""
+    state: str = ""
+    reason: str = ""
+    needs_old: bool = False
+
+
+class Rotation(Struct, frozen=True, kw_only=True):
+    """How the rotation of a pool's key stands."""
+
+    state: str = ""
+    fingerprint: str = ""
+    old_fingerprint: str = ""
+    vms: tuple[RotatedVm, ...] = ()
+
+
 class PluginState(Struct, frozen=True, kw_only=True):
     """How a pool's plugin stands with the server."""
 
@@ -155,6 +192,29 @@ class PluginState(Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     since: datetime | None = None
     listen: str = ""
+
+
+class SeenHost(Struct, frozen=True, kw_only=True):
+    """A host of a pool and the SSH host key that it shows, or why it shows none."""
+
+    id: str = ""
+    name: str = ""
+    address: str = ""
+    type: str = ""
+    fingerprint: str = ""
+    code: str = ""
+    message: str = ""
+
+
+class HostPlugin(Struct, frozen=True, kw_only=True):
+    """How the plugin stands on a host."""
+
+    name: str = ""
+    state: str = ""
+    version: str = ""
+    former: str = ""
+    backup: str = ""
+    python: str = ""
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):
@@ -184,6 +244,14 @@ class Key(Struct, frozen=True):
 
     type: str = ""
     fingerprint: str = ""
+
+
+class Wiped(Struct, frozen=True):
+    """What became of what was published in a pool that was removed."""
+
+    vms: int = 0
+    left: int = 0
+    reason: str = ""
 
 
 class HostKey(Struct, frozen=True):

@@ -3,16 +3,18 @@
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import msgspec
 
-from roadstead.cli import cells, client, happenings, live, output, rows, table, words
+from roadstead.cli import cells, client, empty, happenings, live, output, rows, table, words
 from roadstead.cli.notes import Note, fitted
 from roadstead.cli.screen import Screen
 from roadstead.cli.silence import Silent
 from roadstead.cli.views import Container
+from roadstead.errors import ServerError
 from roadstead.kit.text import terminal_clean
 
 REDRAWN_SECONDS = 1.0
@@ -21,6 +23,8 @@ LEAST_ROWS = 4
 """Notes that would leave fewer lines to the list are not all shown."""
 NAMED = 3
 """How many silent VMs are named."""
+REASON_SECONDS = 5.0
+"""How often it is asked why there are no rows."""
 PAUSE_SECONDS = 0.1
 """A change is drawn at once, but so soon after the last one only together with what comes meanwhile."""
 
@@ -79,12 +83,14 @@ def watch(connected: client.Client, view: View, *, as_json: bool = False) -> Non
             silent = Silent(connected)
             followed = live.Live(connected, view.query, silent.take, fields)
             followed.start()
-            _draw_until_quit(followed, view, silent)
+            _draw_until_quit(followed, view, silent, Reason(connected, view.query))
             return
         followed = live.Live(connected, view.query, fields=fields)
         followed.start()
         found = rows.ordered(list(followed.rows.values()), view.sort)
         output.write(table.lines(rows.columns(found, datetime.now(UTC), wide=view.wide), None))
+        if not found:
+            empty.containers(connected, view.query)
         sys.stdout.flush()
         happenings.tell_on(followed)
     except KeyboardInterrupt:
@@ -136,12 +142,31 @@ def _heading(facts: str, end: str, lost: datetime | None, width: int, now: datet
     return output.bold(cells.shortened(text, width))
 
 
-def _draw_until_quit(followed: live.Live, view: View, silent: Silent) -> None:
+class Reason:
+    """Why a view has no rows, as the server said not long ago."""
+
+    def __init__(self, connected: client.Client, query: str | None) -> None:
+        self._client = connected
+        self._query = query
+        self._said = ""
+        self._asked = -REASON_SECONDS
+
+    def added(self, view: View) -> View:
+        """Return ``view`` with the reason as its first note."""
+        if time.monotonic() - self._asked >= REASON_SECONDS:
+            self._asked = time.monotonic()
+            with suppress(client.Refused, ServerError):
+                self._said = empty.why(self._client, self._query)
+        return replace(view, notes=(Note(self._said), *view.notes)) if self._said else view
+
+
+def _draw_until_quit(followed: live.Live, view: View, silent: Silent, reason: Reason) -> None:
     with Screen(followed.wake) as screen:
         place = Place(has_keys=screen.has_keys)
         while "quit" not in place.moved(screen.pressed()):
             names = silent.among(followed.rows.values())
-            screen.draw(picture(followed, view, screen.size(), datetime.now(UTC), place, names))
+            seen = view if followed.rows or followed.lost else reason.added(view)
+            screen.draw(picture(followed, seen, screen.size(), datetime.now(UTC), place, names))
             drawn = time.monotonic()
             if followed.take(REDRAWN_SECONDS):
                 time.sleep(max(drawn + PAUSE_SECONDS - time.monotonic(), 0.0))

@@ -121,6 +121,13 @@ def _address(pool: LabPool, order: Order) -> object:
     return _shown(pool, order.vm)
 
 
+def _config(pool: LabPool, order: Order) -> object:
+    if order.value is None:
+        return dict(pool.core.vm(pool.find(order.vm))["other_config"])
+    key, given, value = order.value.partition("=")
+    return pool.set_key(order.vm, key, value if given else None)
+
+
 async def _truth(pool: LabPool, _: Order) -> object:
     return await pool.truth()
 
@@ -197,6 +204,7 @@ VERBS: dict[str, Run] = {
     "create": _create,
     "destroy": _destroy,
     "address": _address,
+    "config": _config,
     "truth": _truth,
     "bring": _bring,
     "admit": _admit,

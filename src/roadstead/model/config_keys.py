@@ -53,7 +53,9 @@ PRIVATE_KEY_SECRET = "xscontainer-private-secret-uuid"  # noqa: S105 - the name 
 PUBLIC_KEY_SECRET = "xscontainer-public-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """In ``pool.other_config``: uuid of the secret with the public half."""
 FORMER_PRIVATE_KEY_SECRET = "roadstead-old-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
-"""The same for the pair that is being replaced, while it is."""
+"""The same for the pair that is being replaced, while it is: that it is there says that a rotation is under way."""
+FORMER_PUBLIC_KEY_SECRET = "roadstead-old-public-secret-uuid"  # noqa: S105 - the name of a key, not a secret
+"""The same for its public half."""
 
 VM_MARK = "roadstead-vm"
 """In ``secret.other_config``: the secret is ours and belongs to the VM of this uuid."""

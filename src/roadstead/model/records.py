@@ -64,6 +64,7 @@ class Pool(Struct, frozen=True, kw_only=True, gc=False):
     live: bool = False
     """Whether its events reach us now; when not, everything of the pool is as of ``as_of``."""
     problem: Problem | None = None
+    """Why its events do not reach us; of a live pool, what it does not permit us."""
     as_of: datetime
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from roadstead.act.plugin_hosts import Visit
 from roadstead.act.trials import PoolChange
 from roadstead.act.vms import Reach
 
@@ -117,6 +118,47 @@ class PluginAddress(Body):
     url: Annotated[str, Field(max_length=512, description="`https://HOST:8421`.")] | None = None
 
 
+HostKeyType = Literal["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"]
+Port = Annotated[int, Field(ge=1, le=65535, description="Where the hosts' SSH servers listen.")]
+
+
+class HostsToSee(Body):
+    """How the hosts of a pool are looked at."""
+
+    port: Port = 22
+
+
+class HostVisit(Body):
+    """What is to be done on a host as root, and how root signs in: with a password, or with a private key."""
+
+    action: Literal["look", "install", "uninstall"]
+    port: Port = 22
+    type: HostKeyType = Field(description="Type of the host key that was confirmed.")
+    fingerprint: Annotated[str, Field(max_length=128, description="Its fingerprint, as shown: `SHA256:…`.")]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = None
+    private_key: Annotated[SecretStr, Field(max_length=2**16, description="In OpenSSH's format or PEM.")] | None = None
+    passphrase: Annotated[SecretStr, Field(max_length=1024, description="Of the private key.")] | None = None
+
+    def visit(self) -> Visit:
+        """Return the command."""
+        return Visit(
+            action=self.action,
+            port=self.port,
+            host_key=f"{self.type} {self.fingerprint}",
+            password=_open(self.password),
+            private_key=_open(self.private_key),
+            passphrase=_open(self.passphrase),
+        )
+
+
+class LostVms(Body):
+    """Which VMs are lost when the old key of a pool is retired now; without any that is done only if none is."""
+
+    vms: list[Annotated[str, Field(max_length=64)]] = Field(
+        max_length=2**16, description="Ids of all VMs that still need it."
+    )
+
+
 class NewOperation(Body):
     """What is to be done to which containers."""
 
@@ -128,7 +170,7 @@ def _change(body: NewPool | PoolEdit, password: SecretStr | None) -> PoolChange:
     return PoolChange(
         url=body.url,
         user=body.user,
-        password=password.get_secret_value() if password is not None else None,
+        password=_open(password),
         fingerprint=body.fingerprint,
         ca_pem=body.ca_pem,
         accept_new=body.accept_new,
@@ -136,6 +178,10 @@ def _change(body: NewPool | PoolEdit, password: SecretStr | None) -> PoolChange:
         only=_tuple(body.only),
         publish=body.publish,
     )
+
+
+def _open(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
 
 
 def _tuple(networks: list[str] | None) -> tuple[str, ...] | None:

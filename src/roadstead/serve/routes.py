@@ -6,13 +6,16 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from roadstead.act.outputs import Wiped
 from roadstead.act.plugin_access import PluginState
+from roadstead.act.plugin_hosts import HostPlugin, SeenHost
+from roadstead.act.rotation import Rotation
 from roadstead.act.trials import Probe
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
 from roadstead.model import AuditEntry, Container, Host, Operation
 from roadstead.serve import shapes
-from roadstead.serve.handlers import audit, inventory, operations, pools, stream, vms
+from roadstead.serve.handlers import audit, inventory, operations, pool_keys, pools, stream, vms
 
 PREFIX = "/api/v1"
 JSON = "application/json"
@@ -53,12 +56,18 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/pools/probe", "administer", pools.probe_server, Probe),
     Route("GET", "/pools/{pool}", "view", pools.show_pool, shapes.PoolView),
     Route("PATCH", "/pools/{pool}", "administer", pools.change_pool, shapes.PoolView),
-    Route("DELETE", "/pools/{pool}", "administer", pools.remove_pool, None, 204),
+    Route("DELETE", "/pools/{pool}", "administer", pools.remove_pool, Wiped),
     Route("POST", "/pools/{pool}/test", "administer", pools.test_pool, shapes.PoolTest),
-    Route("GET", "/pools/{pool}/key", "administer", pools.show_pool_key, shapes.PoolKeyView),
+    Route("GET", "/pools/{pool}/key", "administer", pool_keys.show_pool_key, shapes.PoolKeyView),
+    Route("GET", "/pools/{pool}/key/vms", "administer", pool_keys.list_keyed_vms, list[shapes.KeyedVmView]),
+    Route("GET", "/pools/{pool}/key/rotation", "administer", pool_keys.show_rotation, Rotation),
+    Route("POST", "/pools/{pool}/key/rotation", "administer", pool_keys.rotate_pool_key, Rotation, 202),
+    Route("POST", "/pools/{pool}/key/rotation/drop", "administer", pool_keys.drop_old_key, Rotation),
     Route("GET", "/pools/{pool}/plugin", "administer", pools.show_plugin, PluginState),
     Route("POST", "/pools/{pool}/plugin", "administer", pools.enable_plugin, PluginState),
     Route("DELETE", "/pools/{pool}/plugin", "administer", pools.disable_plugin, PluginState),
+    Route("POST", "/pools/{pool}/plugin/hosts", "administer", pools.look_at_hosts, list[SeenHost]),
+    Route("POST", "/pools/{pool}/plugin/hosts/{host}", "administer", pools.work_on_host, HostPlugin),
     Route("GET", "/hosts", "view", inventory.list_hosts, list[Host]),
     Route("GET", "/vms", "view", inventory.list_vms, list[VmView]),
     Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),

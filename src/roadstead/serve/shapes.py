@@ -59,6 +59,26 @@ class PoolKeyView(Struct, frozen=True, kw_only=True):
     vms: list[OpenedVm]
 
 
+class OpeningKey(Struct, frozen=True, kw_only=True):
+    """A key that opens a VM: ``current``, ``old`` (it is being replaced) or ``earlier`` (the pool has it no more)."""
+
+    fingerprint: str
+    key: str
+
+
+class KeyedVmView(Struct, frozen=True, kw_only=True):
+    """A VM that keys of a pool are known to open, because they did."""
+
+    id: VmId
+    name: str
+    """Its id when no pool has it any more."""
+    state: str
+    """``managed``, ``formerly-managed``, ``moved`` (into the pool ``pool_name``) or ``gone``."""
+    pool_name: str = ""
+    power: str = ""
+    keys: list[OpeningKey]
+
+
 class Match(Struct, frozen=True, kw_only=True):
     """A container that a name names."""
 

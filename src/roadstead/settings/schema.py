@@ -51,6 +51,9 @@ class PoolSettings(Section):
     collect_seconds: float = Field(
         default=60.0, ge=0, description="How long after a VM has gone its secrets in the pool are collected."
     )
+    rotation_seconds: float = Field(
+        default=15.0, gt=0, description="How often it is looked how far the rotation of a pool's key is."
+    )
     objects: int = Field(
         default=20_000, ge=1, description="How many objects of one class (VMs, for one) a pool may have."
     )

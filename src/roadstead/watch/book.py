@@ -94,13 +94,16 @@ class Book:
         return [*self._pool_facts(), *facts, *self._joined(dirty)]
 
     def published(self) -> Mapping[VmId, Mapping[str, str]]:
-        """Return the VMs of which the pool holds other published values than when this was asked last, by digests."""
+        """Return the VMs that are new, or of which the pool holds other published values than when this was asked last,
+        with these by their digests. Of a new VM it is told, too, that there are none: a pool that was lost and found
+        may have lost some.
+        """
         news, self._news = self._news, {}
         return news
 
     def alerts(self) -> Mapping[VmId, Mapping[str, str]]:
-        """Return the VMs about which the pool holds other alerts than when this was asked last: all bodies by their
-        references.
+        """Return the VMs that are new, or about which the pool holds other alerts than when this was asked last: all
+        bodies by their references.
         """
         found: dict[VmId, dict[str, str]] = {vm: {} for vm in self._alerted}
         for ref, (vm, body) in self._alerts.items():
@@ -199,8 +202,10 @@ class Book:
         published = messages.published(snapshot) if vm is not None else {}
         entry = _VmEntry(vm, resident_on, guest_metrics, metrics, published or _NOTHING, {})
         self._vms[ref] = entry
-        if vm is not None and entry.published != (old.published if old is not None else _NOTHING):
+        if vm is not None and (old is None or entry.published != old.published):
             self._news[vm.id] = entry.published
+        if vm is not None and old is None:
+            self._alerted.add(vm.id)
         self._measured.update((each, ref) for each in (guest_metrics, metrics) if vm is not None and each is not None)
         if old is not None and old.vm is not None:
             self._hold(ref, entry, old, now)

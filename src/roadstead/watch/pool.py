@@ -31,20 +31,24 @@ class Listener(Protocol):
     def heard(self) -> None:
         """The pool answered, whether something changed or not."""
 
-    async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
-        """A complete listing: the pool is live from now on."""
+    def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+        """A complete listing: the pool is live from now on. What it holds of every VM is told next."""
 
     async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         """What changed since."""
 
     def published(self, digests: Mapping[VmId, Mapping[str, str]]) -> None:
-        """The pool holds other published values (by digests) of these VMs than before; told after facts about them."""
+        """The pool holds other published values (by digests) of these VMs than before, or than nothing is known of;
+        told after facts about them.
+        """
 
     def alerted(self, bodies: Mapping[VmId, Mapping[str, str]]) -> None:
-        """The pool holds other alerts about these VMs than before: all their bodies by their references."""
+        """The pool holds other alerts about these VMs than before, or than nothing is known of: all their bodies by
+        their references.
+        """
 
     async def certified(self) -> None:
-        """Certificates of hosts changed since the listing."""
+        """Certificates of hosts are to be read: after a listing, and when some changed since."""
 
 
 class PoolWatcher:
@@ -73,8 +77,9 @@ class PoolWatcher:
         if pool is None:
             fields = {"address": self._stored.url, "pool": self._stored.name}
             raise PoolError("pool-answer-invalid", **fields, reason="it has no pool")
-        await self._listener.listed([*facts, *self._book.listing()], pool, list(self._book.hosts))
+        self._listener.listed([*facts, *self._book.listing()], pool, list(self._book.hosts))
         self._tell_written()
+        await self._listener.certified()
         while True:
             batch = await self._events(batch.token, self._patience())
             await self._tell([*await self._taken(batch), *self._book.due(_now())])

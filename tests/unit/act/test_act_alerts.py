@@ -36,12 +36,14 @@ class Pool:
         self.store = Store()
         self.messages: dict[str, str] = {}
         self.raised = 0
+        self.asked = 0
         self.failure: PoolError | None = None
-        self.alerts = Alerts(self.store, cast("XapiClient", self), AlertSettings())
+        self.alerts = Alerts(records.POOL, self.store, cast("XapiClient", self), AlertSettings())
         self.told(Seen(records.vm()))
 
     async def raise_message(self, title: str, vm: str, body: str) -> str:
         """See `XapiClient`."""
+        self.asked += 1
         await asyncio.sleep(0.003)
         assert (title, vm) == ("Container Management cannot monitor VM", "vm-1")
         if self.failure is not None:
@@ -163,7 +165,7 @@ async def test_another_cause_is_told_anew() -> None:
 
 
 async def test_a_pool_that_takes_none_now_is_tried_again() -> None:
-    """It was restarting; one that does not permit it is left alone."""
+    """It was restarting."""
     pool = Pool()
     async with pool.kept():
         pool.failure = PoolError("pool-unreachable", pool="lab")
@@ -172,3 +174,80 @@ async def test_a_pool_that_takes_none_now_is_tried_again() -> None:
         pool.failure = None
         await asyncio.sleep(60)
         assert pool.raised == 1
+
+
+async def test_what_somebody_removed_is_not_said_again() -> None:
+    """He has read it. Another cause is said, and so is the same one after the VM was seen meanwhile."""
+    pool = Pool()
+    async with pool.kept():
+        pool.broken()
+        await asyncio.sleep(130)
+        pool.messages.clear()
+        pool.echo()
+        pool.broken(since=0)
+        await asyncio.sleep(600)
+        assert (pool.messages, pool.raised) == ({}, 1)
+
+        pool.broken("key-rejected", since=0)
+        await asyncio.sleep(1)
+        assert pool.raised == 2
+        pool.told(Seen(records.link()))
+        await asyncio.sleep(1)
+        pool.broken()
+        await asyncio.sleep(130)
+        assert (len(pool.messages), pool.raised) == (1, 3)
+
+
+async def test_what_the_pool_lost_is_said_again() -> None:
+    """A new master does not have the files of the old one; nobody removed anything."""
+    pool = Pool()
+    async with pool.kept():
+        pool.broken()
+        await asyncio.sleep(130)
+        pool.messages.clear()
+        pool.alerts.answers()
+        pool.echo()
+        await asyncio.sleep(1)
+        assert (len(pool.messages), pool.raised) == (1, 2)
+
+
+async def test_what_the_pool_told_before_it_had_ours_hides_it_not() -> None:
+    """What it tells may be older than our message: it is neither raised twice nor taken for removed."""
+    pool = Pool()
+    async with pool.kept():
+        pool.broken()
+        await asyncio.sleep(120.01)
+        assert pool.raised == 1
+        pool.alerts.held(VM, {})
+        await asyncio.sleep(60)
+        assert (len(pool.messages), pool.raised) == (1, 1)
+        pool.told(Seen(records.link()))
+        await asyncio.sleep(1)
+        assert pool.messages == {}
+
+
+async def test_a_role_that_does_not_suffice_is_one_problem() -> None:
+    """It is asked again after ten minutes, not every time the VM is tried, and said until it works."""
+    pool = Pool()
+    async with pool.kept():
+        pool.failure = PoolError("pool-not-permitted", call="message.create")
+        pool.broken()
+        for _ in range(25):
+            await asyncio.sleep(20)
+            pool.broken(since=0)
+        assert pool.asked == 1
+        pool.failure = None
+        await asyncio.sleep(600)
+        assert pool.raised == 1
+
+
+async def test_a_vm_that_moved_to_another_pool_leaves_no_message() -> None:
+    """The pool where it was clears up; the other one tells what is to be told."""
+    pool = Pool()
+    async with pool.kept():
+        pool.broken()
+        await asyncio.sleep(130)
+        pool.store.apply(Seen(records.vm(pool="elsewhere")))
+        pool.told(Gone("vm", VM, records.POOL))
+        await asyncio.sleep(1)
+        assert pool.messages == {}

@@ -210,7 +210,7 @@ async def test_what_is_remembered_of_a_gone_vm_is_forgotten(desk: Desk) -> None:
     await asyncio.sleep(LONG)
     assert desk.memories.of(records.vm()) == Memory()
     assert set(desk.database.last) == {TWO}
-    assert desk.memories.opened_by("SHA256:pool") == {ONE}
+    assert desk.memories.keyed.by_pool(records.POOL) == {ONE: {"SHA256:pool"}}
 
 
 async def test_a_pin_that_a_template_carries_is_remembered(desk: Desk) -> None:

@@ -67,7 +67,7 @@ async def test_what_was_kept_is_known_after_a_start(database: FakeDatabase) -> N
     database.keyed[records.POOL, ONE, "SHA256:k"] = KeyedVm(records.POOL, ONE, "SHA256:k", records.START)
     async with _running(database) as memories:
         assert memories.of(records.vm()) == Memory(last=KEY, pool_known=True)
-        assert memories.opened_by("SHA256:k") == {ONE}
+        assert memories.keyed.by_pool(records.POOL) == {ONE: {"SHA256:k"}}
         memories.met(ONE, Met(records.POOL, KEY, "SHA256:k"))
         await asyncio.sleep(100)
         assert database.writes == []
@@ -78,13 +78,13 @@ async def test_a_meeting_is_known_at_once_and_kept_soon(database: FakeDatabase) 
     async with _running(database) as memories:
         memories.met(ONE, Met(records.POOL, KEY, "SHA256:k"))
         assert memories.of(records.vm()).last == KEY
-        assert memories.opened_by("SHA256:k") == {ONE}
+        assert memories.keyed.by_pool(records.POOL) == {ONE: {"SHA256:k"}}
         assert _kept(database) == {}
         await asyncio.sleep(1)
         assert _kept(database) == {ONE: KEY}
         assert list(database.keyed) == [(records.POOL, ONE, "SHA256:k")]
-        assert memories.opened_by("SHA256:k") == {ONE}
-        assert memories.opened_by("SHA256:other") == set()
+        assert memories.keyed.by_pool(records.POOL) == {ONE: {"SHA256:k"}}
+        assert memories.keyed.by_pool(PoolId("pool-2")) == {}
 
 
 async def test_a_fleet_is_kept_in_few_writes(database: FakeDatabase) -> None:

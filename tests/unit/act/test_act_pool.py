@@ -7,8 +7,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.config import PoolConfig
-from roadstead.act.outputs import Outputs
+from roadstead.act.outputs import Outputs, PoolDoor
 from roadstead.act.pool import PoolEvents, PoolKeeper
 from roadstead.errors import InputError
 from roadstead.inventory.store import Store
@@ -53,9 +52,9 @@ class Owner:
         assert VmId("vm-1") not in self.store.vms or self.adopted, "pins are adopted before the listing is told"
         self.adopted.append((pool, dict(pins)))
 
-    def outputs(self, _pool: PoolId, client: XapiClient, config: PoolConfig) -> Outputs:
+    def outputs(self, pool: PoolDoor) -> Outputs:
         """See `PoolEvents`."""
-        return Outputs(self.store, Settings(), client, config, Choice)
+        return Outputs(self.store, Settings(), pool, Choice)
 
     def learned(self, pool: PoolId, name: str, address: PoolAddress) -> None:
         """See `PoolEvents`."""

@@ -15,7 +15,7 @@ from msgspec import structs
 from roadstead.act import pools
 from roadstead.act.audit import Audit
 from roadstead.act.memory import Memories
-from roadstead.act.outputs import Outputs
+from roadstead.act.outputs import Outputs, Wiped
 from roadstead.act.pools import Pools
 from roadstead.act.trials import PoolChange
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
@@ -50,7 +50,7 @@ class Office:
             SETTINGS,
             self.tell,
             self.retried.append,
-            lambda *of_pool: Outputs(self.store, Settings(), *of_pool),
+            lambda pool, choice: Outputs(self.store, Settings(), pool, choice),
         )
 
     def tell(self, facts: Sequence[Fact]) -> None:
@@ -323,7 +323,7 @@ async def test_removing_twice_is_not_found(office: Office, lab: LabPool) -> None
     """Also when both are asked for at the same time."""
     pool = await office.pools.add(_change(lab))
     results = await asyncio.gather(office.pools.remove(pool.id), office.pools.remove(pool.id), return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), NotFoundError]
+    assert [type(result) for result in results] == [Wiped, NotFoundError]
 
 
 @pytest.mark.parametrize("command", ["change", "remove", "test", "key"])

@@ -43,12 +43,15 @@ class Pool:
         self.seconds = 0.003
         """How long a write takes."""
         config = cast("PoolConfig", self)
-        self.publisher = Publisher(self.store, config, PublishSettings(**settings), lambda: self.choice)
+        self.asked = 0
+        """How many writes were tried."""
+        self.publisher = Publisher(records.POOL, self.store, config, PublishSettings(**settings), lambda: self.choice)
         for number in range(1, vms + 1):
             self.seen(Seen(records.vm(f"vm-{number}")), vm=f"vm-{number}")
 
     async def publish(self, vm: VmId, changes: Mapping[str, str | None]) -> None:
         """See `PoolConfig`."""
+        self.asked += 1
         await asyncio.sleep(self.seconds)
         if self.failure is not None:
             raise self.failure
@@ -246,3 +249,68 @@ async def test_a_choice_is_followed() -> None:
         pool.publisher.consider(VmId("vm-1"))
         await asyncio.sleep(1)
         assert pool.values[VmId("vm-1")] == {}
+
+
+async def test_what_a_vm_makes_impossible_is_tried_ever_more_seldom() -> None:
+    """In three hours of failing some twenty tries, though its containers change all the time; others are written."""
+    pool = Pool(vms=2)
+    async with pool.kept():
+        pool.failure = PoolError("pool-call-failed", pool="lab")
+        pool.live()
+        for number in range(1080):
+            pool.seen(Seen(records.container(1, name=f"name-{number}")))
+            await asyncio.sleep(10)
+        assert 15 < pool.asked < 30
+        pool.failure = None
+        pool.live("vm-2")
+        await asyncio.sleep(1)
+        assert pool.shown("vm-2")
+        await asyncio.sleep(600)
+        assert "name-1079" in pool.shown()
+
+
+async def test_a_role_that_does_not_suffice_is_one_problem() -> None:
+    """Not a thousand tries; it is over once a write works, at the latest ten minutes after it could."""
+    pool = Pool(vms=300)
+    async with pool.kept():
+        pool.failure = PoolError("pool-not-permitted", call="VM.add_to_other_config")
+        for number in range(1, 301):
+            pool.live(f"vm-{number}")
+        await asyncio.sleep(500)
+        assert pool.asked <= 4
+        pool.failure = None
+        await asyncio.sleep(200)
+        assert all(pool.shown(vm) for vm in pool.store.vms)
+
+
+async def test_a_pool_that_is_there_again_is_written_to_at_once() -> None:
+    """Also what was tried in vain, and what it lost meanwhile."""
+    pool = Pool()
+    async with pool.kept():
+        pool.live()
+        await asyncio.sleep(5)
+        pool.failure = PoolError("pool-unreachable", pool="lab")
+        pool.seen(Seen(records.container(1, name="renamed")))
+        await asyncio.sleep(1000)
+        pool.failure = None
+        pool.values.clear()
+        pool.publisher.answers()
+        pool.echo(VmId("vm-1"))
+        await asyncio.sleep(1)
+        assert "renamed" in pool.shown()
+        assert set(pool.values[VmId("vm-1")]) == set(config_keys.PUBLISHED_KEYS)
+
+
+async def test_a_vm_of_another_pool_is_not_ours_to_write() -> None:
+    """It moved there; what our pool still holds under its id goes with its record."""
+    pool = Pool()
+    async with pool.kept():
+        pool.live()
+        await asyncio.sleep(5)
+        writes = len(pool.writes)
+        pool.store.apply(Seen(records.vm("vm-1", pool="elsewhere")))
+        pool.store.apply(Gone("vm", "vm-1", records.POOL))
+        pool.publisher.consider(VmId("vm-1"))
+        pool.publisher.held(VmId("vm-1"), {})
+        await asyncio.sleep(10)
+        assert len(pool.writes) == writes

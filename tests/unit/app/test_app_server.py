@@ -30,4 +30,21 @@ async def test_an_address_that_cannot_be_listened_on_is_said_before_anything_sta
         await run_server(options, Settings(), lambda _: None)
 
     assert (caught.value.code, caught.value.fields["address"]) == ("plugin-listen-unusable", "nowhere")
-    assert not (tmp_path / "state" / "roadstead.db").exists()
+    assert not options.state.exists()
+
+
+@pytest.mark.blocking
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_start_that_fails_leaves_no_new_state_folder(tmp_path: Path, *, is_new: bool) -> None:
+    """It failed late, when there was a database already; a folder that was there stays, with all that is in it."""
+    options = ServeOptions(tmp_path / "above" / "state", tmp_path / "s.sock", None)
+    options.socket.write_text("no socket")
+    if not is_new:
+        options.state.mkdir(parents=True)
+        (options.state / "mine").touch()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(StartError, match=options.socket.name), flatten_subgroups=True):
+        await run_server(options, Settings(), lambda _: None)
+
+    assert options.state.exists() is not is_new
+    assert is_new or {"mine", "roadstead.db"} <= {path.name for path in options.state.iterdir()}

@@ -38,6 +38,17 @@ def test_others_read_ours(tmp_path: Path) -> None:
     assert "Volume Id    : config-2" in xorriso("-indev", tmp_path / "one.iso", "-pvd_info")
 
 
+def test_guests_find_it_by_its_label(tmp_path: Path) -> None:
+    """As blkid tells it, which udev, cloud-init and coreos-cloudinit go by; also with the disk's zeros behind it."""
+    file = tmp_path / "one.iso"
+    file.write_bytes(iso.build("config-2", FILES).ljust(2**21, b"\0"))
+    said = subprocess.run(
+        ["/usr/sbin/blkid", "-p", "-o", "export", file], check=True, capture_output=True, encoding="utf-8"
+    )
+
+    assert {"LABEL=config-2", "TYPE=iso9660"} <= set(said.stdout.split())
+
+
 def test_windows_sees_joliets_names() -> None:
     """By Joliet alone every file is there, too, under the same label."""
     made = PyCdlib()

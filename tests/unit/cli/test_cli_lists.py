@@ -76,6 +76,7 @@ POOL = {"id": "p", "name": "p"}
         ),
         (["ps"], [vm("b") | {"enabled": True}], [POOL], "The managed VMs have no containers."),
         (["ps", "-f", "state:running"], [BROKEN], [POOL], "Nothing matches."),
+        (["ps", "--fields", "name,state"], [], [], "`roadstead pool add URL`"),
         (["vms"], [], [], "`roadstead pool add URL`"),
         (["vms"], [], [POOL], "have no VM."),
         (["vms", "-f", "state:live"], [], [POOL], "Nothing matches."),
@@ -94,6 +95,27 @@ def test_a_list_without_rows_says_what_to_do(
     assert (done.returncode, len(done.stdout.splitlines()), len(done.stderr.splitlines())) == (0, 1, 1)
     assert said in done.stderr
     assert for_programs.stderr == ""
+
+
+def test_ps_says_which_vms_do_not_answer_just_now(canned: Canned) -> None:
+    """Below the list, on stderr: it is not clear yet that they are lost, so nothing of them is stale. Only those whose
+    containers are shown; programs, and whoever asks a server that cannot tell, get the list alone.
+    """
+    shown = [container("a", "web-1"), container("b", "web-2")]
+    silent = [
+        vm(name) | {"problem": {"code": "no-answer", "cause": "", "remedy": ""}} for name in ("web-1", "elsewhere")
+    ]
+    canned.answers |= {"GET /containers": shown, "GET /vms": silent}
+
+    done = run(canned, "ps")
+    for_programs = run(canned, "ps", "--format", "json")
+    canned.answers["GET /vms"] = problem(500, "internal-error", "It failed.")
+    blind = run(canned, "ps")
+
+    assert canned.asked[1].query["q"] == ["problem:no-answer"]
+    assert done.stderr == "No answer from web-1: what is shown of their containers may be out of date.\n"
+    assert (for_programs.stderr, blind.stderr) == ("", "")
+    assert (done.stdout, blind.returncode) == (blind.stdout, 0)
 
 
 def test_ps_json_is_one_list(canned: Canned) -> None:

@@ -58,6 +58,27 @@ def test_watch_redraws_at_once_and_restores_the_terminal(canned: Canned, stream:
     assert code == 0 and shown.endswith("\x1b[?25h\x1b[?1049l")
 
 
+def test_watch_says_why_it_is_empty(canned: Canned, stream: Stream) -> None:
+    """Below the heading, as long as there are no rows."""
+    canned.answers |= {"GET /containers": [], "GET /vms": [], "GET /pools": []}
+    with Terminal(canned, "ps", "--watch") as terminal:
+        terminal.wait_for("No pool is known yet")
+        stream.change(2, "container", container("db"))
+        terminal.wait_for("db ")
+        terminal.interrupt()
+        _, shown = terminal.ended()
+    assert "No pool" not in shown.rpartition("db ")[2]
+
+
+def test_watch_piped_says_why_it_is_empty(canned: Canned, stream: Stream) -> None:
+    """On stderr: what reads its output reads a table."""
+    canned.answers["GET /containers"] = []
+    process = piped(canned, "ps", "--watch", "-f", "state:running")
+    assert process.stderr is not None
+    assert process.stderr.readline() == "Nothing matches.\n"
+    ended_by_interrupt(process)
+
+
 def test_watch_shows_what_fits(canned: Canned, stream: Stream) -> None:
     """On a small terminal the first rows are shown, and how many more there are; what ends a line erases none of it."""
     canned.answers["GET /containers"] = [container(f"c{n:03}", image="image" * 20) for n in range(100)]

@@ -1,5 +1,6 @@
 """Pools: the certificate before the password, files and prompts, changes, tests, keys."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -243,13 +244,28 @@ def test_pool_list_can_show_ids(canned: Canned) -> None:
     assert lines[0].split()[:2] == ["ID", "NAME"] and {line.split()[0] for line in lines[1:]} == {"p", id}
 
 
-def test_pool_remove_asks(canned: Canned) -> None:
-    """`pool remove` needs a yes, and takes an answer without content."""
+@pytest.mark.parametrize(
+    ("options", "told", "line"),
+    [
+        ([], {"vms": 0, "left": 0, "reason": ""}, "lab: removed"),
+        ([], {"vms": 2, "left": 0, "reason": ""}, "lab: removed; what was published of 2 VMs was taken away"),
+        (
+            [],
+            {"vms": 2, "left": 1, "reason": "it is slow"},
+            "lab: removed; what was published of 1 VM stays there, because: it is slow",
+        ),
+        (["--keep-published"], {}, "lab: removed; what was published in it stays there"),
+    ],
+)
+def test_pool_remove_asks_and_tells_what_stays(
+    canned: Canned, options: list[str], told: dict[str, Any], line: str
+) -> None:
+    """`pool remove` needs a yes; what could not be taken away from the pool is told with the reason."""
     canned.answers["GET /pools/lab"] = pool()
-    canned.answers["DELETE /pools/lab"] = (204, "")
+    canned.answers["DELETE /pools/lab"] = told
 
-    assert run(canned, "pool", "remove", "lab").returncode == 2
-    assert run(canned, "pool", "remove", "lab", "--yes").stdout == "lab: removed\n"
+    assert run(canned, "pool", "remove", "lab", *options).returncode == 2
+    assert run(canned, "pool", "remove", "lab", "--yes", *options).stdout == line + "\n"
 
 
 def test_pool_test_shows_each_step(canned: Canned) -> None:
@@ -282,6 +298,66 @@ def test_pool_key_show_is_the_line_alone_when_piped(canned: Canned) -> None:
 
     assert run(canned, "pool", "key", "show", "lab").stdout == "restrict ssh-rsa AAAA\n"
     assert "restrict ssh-rsa AAAA\n" in shown and "authorized_keys" in shown and "SHA256:x" in shown
+
+
+def _rotation(*vms: dict[str, Any], state: str = "rotating") -> dict[str, Any]:
+    old = "SHA256:old" if state == "rotating" else ""
+    return {"pool": "p", "state": state, "fingerprint": "SHA256:new", "old_fingerprint": old, "vms": list(vms)}
+
+
+STUCK = {"id": "2", "name": "db\x1b[2J", "state": "needs-preparing", "reason": "no command", "needs_old": True}
+DONE = {"id": "1", "name": "web", "state": "done", "reason": "", "needs_old": False}
+
+
+def test_a_rotation_is_begun_after_a_yes_and_watched(canned: Canned) -> None:
+    """It asks once, prints a line for each VM, and ends when nothing moves by itself, with what is left to do."""
+    canned.answers["GET /pools/lab/key/rotation"] = _rotation(state="none")
+    canned.answers["POST /pools/lab/key/rotation"] = (202, _rotation(DONE, STUCK))
+
+    refused = run(canned, "pool", "key", "rotate", "lab")
+    assert refused.returncode == 2 and not canned.bodies("POST", "/pools/lab/key/rotation")
+    done = run(canned, "pool", "key", "rotate", "lab", "--yes")
+    assert done.returncode == 0
+    assert "SHA256:new" in done.stdout and "SHA256:old" in done.stdout
+    assert "changed over" in done.stdout and "needs preparing (no command)" in done.stdout + done.stderr
+    assert "1 VM left that the old key opens: 1 needs preparing." in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_the_state_of_a_rotation_is_a_table_or_json(canned: Canned) -> None:
+    """Whoever looks sees each VM; without a rotation one line says so."""
+    canned.answers["GET /pools/lab/key/rotation"] = _rotation(DONE, STUCK)
+    shown = run(canned, "pool", "key", "status", "lab").stdout
+    assert "NEEDS OLD KEY" in shown and "needs preparing" in shown
+    assert json.loads(run(canned, "pool", "key", "status", "lab", "--format", "json").stdout)["vms"][1]["needs_old"]
+    canned.answers["GET /pools/lab/key/rotation"] = _rotation(state="none")
+    assert "is not being replaced: SHA256:new" in run(canned, "pool", "key", "status", "lab").stdout
+
+
+def test_the_old_key_is_dropped_after_the_lost_were_named(canned: Canned) -> None:
+    """Nothing is sent without a yes; then exactly the VMs that were named."""
+    canned.answers["GET /pools/lab/key/rotation"] = _rotation(DONE, STUCK)
+    canned.answers["POST /pools/lab/key/rotation/drop"] = _rotation(state="none")
+
+    refused = run(canned, "pool", "key", "rotate", "lab", "--drop")
+    assert refused.returncode == 2 and "db" in refused.stdout + refused.stderr
+    assert not canned.bodies("POST", "/pools/lab/key/rotation/drop")
+    assert run(canned, "pool", "key", "rotate", "lab", "--drop", "--yes").returncode == 0
+    assert canned.bodies("POST", "/pools/lab/key/rotation/drop") == [{"vms": ["2"]}]
+
+
+def test_where_a_key_opens_is_listed(canned: Canned) -> None:
+    """A VM for each key that opens it; a VM that moved says where it is."""
+    key = {"fingerprint": "SHA256:x", "key": "current"}
+    canned.answers["GET /pools/lab/key/vms"] = [
+        {"id": "1", "name": "web", "state": "formerly-managed", "power": "Halted", "keys": [key, key | {"key": "old"}]},
+        {"id": "2", "name": "db", "state": "moved", "pool_name": "west", "power": "Running", "keys": [key]},
+    ]
+    lines = run(canned, "pool", "key", "where", "lab").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["VM", "web", "web", "db"]
+    assert "formerly managed" in lines[1] and "old" in lines[2] and "moved to west" in lines[3]
+    canned.answers["GET /pools/lab/key/vms"] = []
+    assert "No key of this pool" in run(canned, "pool", "key", "where", "lab").stdout
 
 
 # ---- the plugin

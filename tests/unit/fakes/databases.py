@@ -79,13 +79,18 @@ class FakeDatabase:
             self.last.pop(vm, None)
             self.expected.pop(vm, None)
 
-    async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:
-        return tuple(keyed for keyed in self.keyed.values() if keyed.pool == pool)
+    async def keyed_vms(self) -> tuple[KeyedVm, ...]:
+        return tuple(self.keyed.values())
 
-    async def remember_keyed_vms(self, pool: PoolId, keys: Mapping[VmId, str]) -> None:
+    async def remember_keyed_vms(self, pool: PoolId, openings: Sequence[tuple[VmId, str]]) -> None:
         await self._write()
-        for vm, key in keys.items():
+        for vm, key in openings:
             self.keyed.setdefault((pool, vm, key), KeyedVm(pool, vm, key, clocks.now()))
+
+    async def forget_keyed_vms(self, pool: PoolId, openings: Sequence[tuple[VmId, str]]) -> None:
+        await self._write()
+        for vm, key in openings:
+            self.keyed.pop((pool, vm, key), None)
 
     async def plugin_tokens(self) -> tuple[PluginToken, ...]:
         return tuple(self.tokens.values())

@@ -192,6 +192,10 @@ class FakeXapi:
     async def sync_database(self) -> None:
         self._called("sync_database")
 
+    async def raise_message(self, title: str, vm: str, body: str) -> str:
+        self._called("raise_message")
+        return f"message about {vm}"
+
     async def call(self, method: str, *params: Any, seconds: float | None = None) -> Any:
         self._called(method)
         return []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,20 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from roadstead.lab.pool.server import LabPool
 
-MODEL = "XENAPI_JSON"
-"""Names the file with XAPI's data model, which is not ours to keep here."""
+RECORDING = Path(__file__).parents[2] / "data" / "xapi" / "real-xapi-26.17.jsonl"
+"""What a real XAPI answered; see the README beside it."""
 
 
-def data_model() -> dict[str, Any]:
-    """XAPI's data model by class; the test is skipped where it is not at hand."""
-    file = os.environ.get(MODEL)
-    if not file:
-        pytest.skip(f"XAPI's data model is not here: {MODEL} names no file")
-    return {found["name"]: found for found in json.loads(Path(file).read_text(encoding="utf-8"))}
+def recorded_shapes() -> dict[str, dict[str, str]]:
+    """The fields of the recorded pool's classes, each with the name of its type; a session's by ``session record``."""
+    checks = map(json.loads, RECORDING.read_text(encoding="utf-8").splitlines())
+    shapes = {check["name"]: check["res"] for check in checks if "shape" in check["name"].split()}
+    return {name.replace("shape", "").strip(): fields for name, fields in shapes.items() if fields is not None}
 
 
 class Refusal(Exception):

@@ -184,6 +184,20 @@ async def test_orders_drive_vms(tmp_path: Path) -> None:
         assert list(await lab_do(tmp_path, "truth")) == [pool.uuid_of("a b")]
 
 
+async def test_orders_edit_the_other_config(tmp_path: Path) -> None:
+    """A key is set, also to nothing or to what holds an equals sign, replaced and removed; what there is is told."""
+    async with ordered(tmp_path) as (pool, _):
+        before = await lab_do(tmp_path, "config", "web-1")
+        for value in ("one=1", "two=a=b", "three="):
+            await lab_do(tmp_path, "config", "web-1", value)
+        after = await lab_do(tmp_path, "config", "web-1", "one=2")
+        assert after == {**before, "one": "2", "two": "a=b", "three": ""}
+        for key in ("one", "two", "three"):
+            await lab_do(tmp_path, "config", "web-1", key)
+        after = await lab_do(tmp_path, "config", "web-1", "absent")
+        assert after == before == pool.core.vm(pool.find("web-1"))["other_config"]
+
+
 async def test_what_orders_did_survives_a_killed_lab(tmp_path: Path) -> None:
     """Each is kept when it is answered, not a minute later; also what a failed one left behind."""
     async with ordered(tmp_path) as (pool, guests):
@@ -246,6 +260,9 @@ async def test_orders_break_the_pool(tmp_path: Path) -> None:
         (("migrate", "web-1", "x"), InputError, "field-invalid"),
         (("rename", "web-1"), InputError, "field-invalid"),
         (("create", ""), InputError, "field-invalid"),
+        (("config", "web-1", "=value"), InputError, "field-invalid"),
+        (("config", "web-1", "key=\x07"), InputError, "field-invalid"),
+        (("config", "nobody", "key=value"), NotFoundError, "no-such-lab-vm"),
         (("rate", "fast"), InputError, "field-invalid"),
         (("mood", "sad"), InputError, "field-invalid"),
         (("host", "1", "sideways"), InputError, "field-invalid"),

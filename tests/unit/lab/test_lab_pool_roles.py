@@ -11,10 +11,9 @@ import pytest
 
 from roadstead.lab.pool import methods
 from roadstead.lab.pool.accounts import Role
-from roadstead.lab.pool.schema import SCHEMAS
 from roadstead.lab.pool.server import LabPool
 from roadstead.lab.pool.values import NULL
-from tests.unit.lab.pool_support import Client, Refusal, data_model, signed_in
+from tests.unit.lab.pool_support import Client, Refusal, signed_in
 
 DENIED = "RBAC_PERMISSION_DENIED"
 LOWEST: dict[str, tuple[tuple[Any, ...], ...]] = {
@@ -188,25 +187,3 @@ def test_more_role_is_more_permission() -> None:
     lists = [set(methods.permissions(role)) for role in Role]
     assert all(less < more for less, more in itertools.pairwise(lists))
     assert "vm.add_to_other_config/key:pci" in lists[-1] - lists[-2]
-
-
-def test_roles_are_those_of_the_data_model() -> None:
-    """Every call that the lab answers needs the role that XAPI's data model says."""
-    model = data_model()
-    different = {}
-    for name, method in methods.METHODS.items():
-        kind, _, call = name.partition(".")
-        told = [found for found in model.get(kind, {}).get("messages", ()) if found["name"] == call]
-        lowest = (
-            min((Role.of(role) for role in told[0]["roles"] if role != "client-cert"), default=None) if told else None
-        )
-        if lowest not in {None, method.role} and not call.endswith(("local_logout", "local_login_with_password")):
-            different[name] = (method.role.label, lowest and lowest.label)
-    assert not different
-
-
-def test_fields_are_those_of_the_data_model() -> None:
-    """The lab's table of classes has the fields of XAPI's data model, no more and no fewer."""
-    model = data_model()
-    for name, schema in SCHEMAS.items():
-        assert set(schema.fields) == {field["name"] for field in model[name]["fields"]}, name

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from roadstead.errors import ConflictError, NotFoundError, PeerError, StartError
 from roadstead.kit import tasks
 from roadstead.model import AuditEntry, PoolId, VmId
-from roadstead.peers.database.client import STATEMENT_VMS, Database, StoredPool
+from roadstead.peers.database.client import STATEMENT_ITEMS, Database, StoredPool
 from roadstead.peers.database.migrations import load_scripts, migrate
 from roadstead.peers.database.places import url_of
 from roadstead.peers.database.tables import Base
@@ -198,13 +198,13 @@ async def test_removed_pool_takes_its_pins_along(database: Database) -> None:
     for pool, vm in ((POOL, VM), (OTHER, VmId("b"))):
         await database.add_pool(pool)
         await database.remember_pins(pool.id, {vm: "AAAA"})
-    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:key"})
+    await database.remember_keyed_vms(POOL.id, [(VM, "SHA256:key")])
 
     await database.remove_pool(POOL.id)
 
     assert [pool.name for pool in await database.pools()] == ["other"]
     assert [pin.vm for pin in await database.pins()] == ["b"]
-    assert [(known.vm, known.key) for known in await database.keyed_vms(POOL.id)] == [(VM, "SHA256:key")]
+    assert [(known.vm, known.key) for known in await database.keyed_vms()] == [(VM, "SHA256:key")]
 
 
 async def test_a_vm_has_one_pin(database: Database) -> None:
@@ -234,13 +234,13 @@ async def test_expected_keys_are_kept_by_vm(database: Database) -> None:
 
 async def test_keyed_vms_keep_their_first_time(database: Database) -> None:
     """That a key opens a VM is kept once, from the first time on, for each key of its own."""
-    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:old"})
-    (first,) = await database.keyed_vms(POOL.id)
-    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:old"})
-    await database.remember_keyed_vms(POOL.id, {VM: "SHA256:new"})
+    await database.remember_keyed_vms(POOL.id, [(VM, "SHA256:old")])
+    (first,) = await database.keyed_vms()
+    await database.remember_keyed_vms(POOL.id, [(VM, "SHA256:old")])
+    await database.remember_keyed_vms(POOL.id, [(VM, "SHA256:new")])
 
-    assert [known.key for known in await database.keyed_vms(POOL.id)] == ["SHA256:old", "SHA256:new"]
-    assert (await database.keyed_vms(POOL.id))[0] == first
+    assert [known.key for known in await database.keyed_vms()] == ["SHA256:old", "SHA256:new"]
+    assert (await database.keyed_vms())[0] == first
 
 
 async def test_plugin_tokens_belong_to_a_pool(database: Database) -> None:
@@ -374,17 +374,17 @@ def test_urls_get_the_drivers_of_asyncio() -> None:
 
 async def test_a_fleet_is_remembered_at_once(database: Database) -> None:
     """However many VMs are met for the first time, and however often: nothing of them is lost or kept twice."""
-    vms = [VmId(f"vm-{number}") for number in range(2 * STATEMENT_VMS + 1)]
+    vms = [VmId(f"vm-{number}") for number in range(2 * STATEMENT_ITEMS + 1)]
     await database.add_pool(POOL)
-    await database.remember_keyed_vms(POOL.id, {vms[7]: "SHA256:key"})
+    await database.remember_keyed_vms(POOL.id, [(vms[7], "SHA256:key")])
     for _ in range(2):
         await database.remember_pins(POOL.id, dict.fromkeys(vms, "AAAA"))
-        await database.remember_keyed_vms(POOL.id, dict.fromkeys(vms, "SHA256:key"))
+        await database.remember_keyed_vms(POOL.id, [(vm, "SHA256:key") for vm in vms])
 
     assert {pin.vm for pin in await database.pins()} == set(vms)
-    assert len(await database.keyed_vms(POOL.id)) == len(vms)
+    assert len(await database.keyed_vms()) == len(vms)
     await database.remember_pins(POOL.id, {})
-    await database.remember_keyed_vms(POOL.id, {})
+    await database.remember_keyed_vms(POOL.id, [])
 
 
 @pytest.mark.parametrize("turns", range(0, 40, 3))

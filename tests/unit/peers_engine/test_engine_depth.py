@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.errors import EngineError
+from roadstead.peers.engine.messages.containers import PortEntry, read_entries
 from roadstead.peers.engine.messages.guarded import check_depth, tolerant
 
 JSON = st.recursive(
@@ -55,3 +56,15 @@ def test_what_never_closes_is_refused(data: bytes) -> None:
     if not data.endswith(b"]"):
         with pytest.raises(EngineError):
             tolerant(data)
+
+
+@pytest.mark.parametrize(
+    "where", ['"Ports":[{"IP":"@"}]', '"Ports":[{"@":1}]', '"Labels":{"@":"@"}', '"x":{"y":["@"]}']
+)
+def test_lone_surrogates_are_replaced_wherever_they_stand(where: str) -> None:
+    """JSON can express them, UTF-8 cannot: left in, they would break whoever writes the text down."""
+    said = '[{"Id":"' + "ab" * 32 + '",' + where.replace("@", "\\ud800") + "}]"
+    (entry,) = read_entries(said.encode(), 64)
+
+    json.dumps(tolerant(said.encode()), ensure_ascii=False).encode()
+    assert entry.ports in (None, [PortEntry(ip="?")], [PortEntry()])

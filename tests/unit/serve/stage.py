@@ -16,8 +16,11 @@ from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
+from roadstead.act.outputs import Wiped
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
+from roadstead.act.plugin_hosts import PluginHosts
+from roadstead.act.rotation import RotatedVm, Rotation
 from roadstead.act.trials import PoolChange, Probe, Step
 from roadstead.act.vms import HostKey, HostKeys, Reach, Why
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
@@ -30,7 +33,7 @@ from roadstead.serve.app import build
 from roadstead.serve.borders import Token
 from roadstead.serve.calls import Services
 from roadstead.serve.server import Listen, Listening, serve_api
-from roadstead.settings.schema import AuditSettings, ServerSettings
+from roadstead.settings.schema import AuditSettings, LinkSettings, ServerSettings
 from tests.unit.fakes.databases import FakeDatabase
 from tests.unit.fakes.xapi import FakeXapi, small_pool
 from tests.unit.inventory_views import samples
@@ -87,10 +90,11 @@ class Pools:
         self.known[pool] = replace(known, user=change.user or known.user, admit=change.admit or known.admit)
         return self.world.store.pools[pool]
 
-    async def remove(self, pool: PoolId) -> None:
+    async def remove(self, pool: PoolId, *, keep_published: bool = False) -> Wiped:
         await asyncio.sleep(0)
         del self.known[self.stored(pool).id]
         self.world.apply(samples.gone("pool", pool))
+        return Wiped() if keep_published else Wiped(vms=2, left=1, reason="it is slow")
 
     async def test(self, pool: PoolId) -> list[Step]:
         await asyncio.sleep(0)
@@ -103,8 +107,36 @@ class Pools:
         self.stored(pool)
         return KeyPair((), PUBLIC_KEY)
 
-    def opened_by(self, pool_key: str) -> frozenset[VmId]:
-        return self.opened if pool_key.startswith("SHA256:") else frozenset()
+    def keyed(self, pool: PoolId) -> dict[VmId, frozenset[str]]:
+        self.stored(pool)
+        return dict.fromkeys(self.opened, frozenset({KeyPair((), PUBLIC_KEY).fingerprint}))
+
+
+@dataclass
+class Rotations:
+    """Stands in for `act.rotation.Rotations`."""
+
+    world: "World"
+    is_rotating: bool = False
+    dropped: list[VmId] = field(default_factory=list)
+
+    async def state(self, pool: PoolId) -> Rotation:
+        await asyncio.sleep(0)
+        self.world.pools.stored(pool)
+        vms = [RotatedVm(id=VmId("vm-2"), name="db", state="off", needs_old=True)] if self.is_rotating else []
+        state, old = ("rotating", "SHA256:old") if self.is_rotating else ("none", "")
+        return Rotation(pool=pool, state=state, fingerprint="SHA256:new", old_fingerprint=old, vms=vms)
+
+    async def begin(self, pool: PoolId) -> Rotation:
+        self.is_rotating = True
+        return await self.state(pool)
+
+    async def drop(self, pool: PoolId, vms: Iterable[VmId]) -> Rotation:
+        self.dropped = list(vms)
+        if self.dropped != [VmId("vm-2")]:
+            raise ConflictError("rotation-moved", pool="Rack 1", vms="db")
+        self.is_rotating = False
+        return await self.state(pool)
 
 
 @dataclass
@@ -198,13 +230,17 @@ class World:
         self.feed = Feed(feed_changes, 2**30)
         self.pools = Pools(self)
         self.vms = Vms(self)
+        self.rotations = Rotations(self)
         self.database = FakeDatabase()
         database, pools, vms = cast("Any", self.database), cast("Any", self.pools), cast("Any", self.vms)
         self.audit = Audit(database, AuditSettings())
         self.operations = Operations(vms, self.audit, ServerSettings(operation_targets=5))
         calls = PluginCalls(self.store, pools, vms, self.operations, self.audit)
         self.access = PluginAccess(database, pools, door, self.audit)
-        self.commands = Commands(pools, vms, self.operations, calls, self.access, self.audit)
+        self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
+        self.commands = Commands(
+            pools, cast("Any", self.rotations), vms, self.operations, calls, self.access, self.hosts, self.audit
+        )
         self.services = Services(
             self.commands, self.store, self.feed, lambda: {"links": {"live": 1}}, engine_socket="/var/run/docker.sock"
         )

@@ -83,7 +83,8 @@ async def test_pool_is_removed(tmp_path: Path) -> None:
     """A removed pool is gone with all that was known of it."""
     async with stage.running(tmp_path) as api:
         api.world.pools.keep("pool-1", "https://10.0.0.1")
-        assert await api.ask("DELETE", "/pools/pool-1", status=204) is None
+        wiped = {"vms": 2, "left": 1, "reason": "it is slow"}
+        assert await api.ask("DELETE", "/pools/pool-1?keep_published=false") == wiped
         assert await api.get("/vms") == []
         await api.refused("DELETE", "/pools/pool-1", 404, "no-such-pool")
 
@@ -116,6 +117,29 @@ async def test_a_pool_key_lists_what_it_still_opens(tmp_path: Path) -> None:
         key = await api.get("/pools/pool-1/key")
         former = {vm["name"] for vm in key["vms"] if not vm["managed"]}
         assert "gone" in former
+
+
+async def test_where_a_pools_keys_open_is_told(tmp_path: Path) -> None:
+    """Managed, formerly managed, and gone; each with the key that opens it."""
+    async with stage.running(tmp_path) as api:
+        api.world.pools.keep("pool-1", "https://10.0.0.1")
+        api.world.pools.opened = frozenset({VmId("vm-1"), VmId("gone")})
+        told = {vm["id"]: vm for vm in await api.get("/pools/pool-1/key/vms")}
+        assert {id: vm["state"] for id, vm in told.items()} == {"vm-1": "managed", "gone": "gone"}
+        assert [key["key"] for key in told["vm-1"]["keys"]] == ["current"]
+
+
+async def test_a_rotation_is_begun_shown_and_ended(tmp_path: Path) -> None:
+    """The old key goes only when exactly those were named that need it."""
+    async with stage.running(tmp_path) as api:
+        api.world.pools.keep("pool-1", "https://10.0.0.1")
+        assert (await api.get("/pools/pool-1/key/rotation"))["state"] == "none"
+        begun = await api.ask("POST", "/pools/pool-1/key/rotation", status=202)
+        assert (begun["state"], begun["vms"][0]["needs_old"]) == ("rotating", True)
+        drop = "/pools/pool-1/key/rotation/drop"
+        await api.refused("POST", drop, 409, "rotation-moved", json={"vms": []})
+        await api.refused("POST", drop, 422, "field-invalid", json={})
+        assert (await api.ask("POST", drop, json={"vms": ["vm-2"]}))["state"] == "none"
 
 
 def test_line_restricts_the_key() -> None:

@@ -40,7 +40,7 @@ class Listener:
     def heard(self) -> None:
         self.answers += 1
 
-    async def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
+    def listed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         self._note("listed", facts, pool, hosts)
 
     async def changed(self, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
@@ -53,7 +53,8 @@ class Listener:
         self.alerts |= {vm: dict(held) for vm, held in bodies.items()}
 
     async def certified(self) -> None:
-        self.told.append((_now(), "certified", []))
+        if self.words[-1] != (_now(), "listed"):  # as after each listing
+            self.told.append((_now(), "certified", []))
 
     def _note(self, word: str, facts: Sequence[Fact], pool: Pool, hosts: Sequence[Host]) -> None:
         self.told.append((_now(), word, list(facts)))
@@ -318,3 +319,16 @@ async def test_alerts_of_the_pool_are_told_whoever_raised_them() -> None:
         xapi.drop("message", "ref:1")
         await asyncio.sleep(1)
         assert listener.alerts == {VmId("vm-1"): {"ref:3": "again"}}
+
+
+async def test_of_every_vm_of_a_listing_is_told_what_the_pool_holds() -> None:
+    """Also nothing: a pool that was lost and found may have lost what it held, and nobody else would say so."""
+    xapi, listener = small_pool(vms=2), Listener()
+    for _ in range(2):
+        listener.held, listener.alerts = {}, {}
+        watcher = PoolWatcher(cast("XapiClient", xapi), STORED, listener, SETTINGS)
+        asyncio.get_running_loop().call_later(5, xapi.fail, "events", "pool-unreachable")
+        with pytest.raises(PoolError):
+            await watcher.run()
+        xapi.fail("events", None)
+        assert listener.held == listener.alerts == {VmId("vm-1"): {}, VmId("vm-2"): {}}

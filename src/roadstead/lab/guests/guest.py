@@ -17,6 +17,7 @@ from roadstead.lab.guests.certificates import Authority, Pair
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
+from roadstead.lab.guests.releases import TODAY, Release
 
 LISTEN_BACKLOG = 128
 
@@ -62,9 +63,11 @@ class SimulatedGuest:
         self.engine = engine
         self.lot = lot
         self.faults: frozenset[str] = frozenset()
+        self.ssh = TODAY
         self._address, self._port = address
         self._extra_keys = 0
         self._admitted: frozenset[bytes] = frozenset()
+        self._removed: frozenset[bytes] = frozenset()
         self._server: asyncio.Server | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._authority = authority
@@ -144,11 +147,18 @@ class SimulatedGuest:
 
     async def admit(self, public_key: str) -> None:
         """Let the owner of this key in, too."""
-        self._admitted |= {asyncssh.import_public_key(public_key).public_data}
+        added = {asyncssh.import_public_key(public_key).public_data}
+        self._admitted |= added
+        self._removed -= added
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""
         return self.engine.truth()
+
+    def be(self, release: Release) -> None:
+        """Have another SSH server from the next connection on."""
+        self.ssh, self._options = release, None
+        self.cut()
 
     # Misbehaving
 
@@ -200,8 +210,22 @@ class SimulatedGuest:
 
     def admits(self, user: str, public_data: bytes) -> bool:
         """Whether this user may sign in with this key."""
-        known = public_data in self.lot.keys or public_data in self._admitted
-        return "key-rejected" not in self.faults and user == self.lot.user and known
+        return "key-rejected" not in self.faults and user == self.lot.user and self._knows(public_data)
+
+    def change_keys(self, old: bytes, new: bytes, *, is_removal: bool) -> bool:
+        """Let the owner of ``new`` in as that of ``old``, or the latter no more; return whether there was the old."""
+        if not self._knows(old):
+            return False
+        if is_removal:
+            self._removed |= {old}
+            self._admitted -= {old}
+        else:
+            self._admitted |= {new}
+            self._removed -= {new}
+        return True
+
+    def _knows(self, public_data: bytes) -> bool:
+        return (public_data in self.lot.keys or public_data in self._admitted) and public_data not in self._removed
 
     def opened(self, connection: sshd.Abortable) -> None:
         """A connection was made."""

@@ -58,6 +58,7 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "exec-forbidden": Trait(Layer.CHANNEL, "refuses commands; direct-streamlocal works"),
     "dial-stdio-missing": Trait(Layer.CHANNEL, "has no docker command (exit 127); direct-streamlocal works"),
     "command-forced": Trait(Layer.CHANNEL, "runs the relay whatever command is asked for, as a restricted key does"),
+    "keys-unwritable": Trait(Layer.CHANNEL, "lets nobody change who may sign in"),
     "exec-noise": Trait(Layer.CHANNEL, "prints text before the output of a command, as a .bashrc may"),
     "no-socket": Trait(Layer.CHANNEL, "has no socket at the path"),
     "socket-denied": Trait(Layer.CHANNEL, "has a socket that the login user may not open"),

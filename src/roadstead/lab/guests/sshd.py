@@ -7,21 +7,23 @@ thousands of guests, and it can misbehave at every step of a connection.
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import asyncssh
 
+from roadstead.artifacts import key_lines
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.misbehaviour import Layer, of_layer
+from roadstead.lab.guests.releases import Release
 from roadstead.peers.links import messages
 
 SOCKET_PATH = "/var/run/docker.sock"
 """The one path that is forwarded; sshd compares strings, so no other spelling of it counts."""
 
-CIPHERS = ("aes128-gcm@openssh.com",)
-EXCHANGES = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
 LOGIN_SECONDS = 120
 GARBAGE_SECONDS = 0.01
 DRIP_SECONDS = 0.2
@@ -54,6 +56,10 @@ _FINDINGS = {
 }
 
 
+# The same of the change of a key: it is read from what the command is given, and carried out.
+_KEY_CHANGE = re.compile(r"step=(?P<step>\w+); ot=\S+; ob=(?P<old>\S+); nt=\S+; nb=(?P<new>\S+);")
+
+
 class Abortable(Protocol):
     """A connection that can be cut."""
 
@@ -66,12 +72,17 @@ class ServedGuest(Protocol):
 
     faults: frozenset[str]
     """What it does wrong."""
+    ssh: Release
+    """Which server it has."""
 
     def options(self) -> asyncssh.SSHServerConnectionOptions:
         """The settings of the next connection."""
 
     def admits(self, user: str, public_data: bytes) -> bool:
         """Whether this user may sign in with this key."""
+
+    def change_keys(self, old: bytes, new: bytes, *, is_removal: bool) -> bool:
+        """Put one key beside another in `authorized_keys`, or take the old one out; whether that was there."""
 
     def opened(self, connection: Abortable) -> None:
         """A connection was made."""
@@ -92,8 +103,11 @@ def options(guest: ServedGuest, host_keys: list[asyncssh.SSHKey]) -> asyncssh.SS
         server_factory=lambda: _Server(guest),
         server_host_keys=host_keys,
         config=None,
-        encryption_algs=CIPHERS,
-        kex_algs=EXCHANGES,
+        server_version=guest.ssh.version or (),
+        encryption_algs=guest.ssh.ciphers,
+        kex_algs=guest.ssh.exchanges,
+        mac_algs=guest.ssh.macs or (),
+        signature_algs=guest.ssh.signatures or (),
         compression_algs=None,
         gss_host=None,
         x509_trusted_certs=None,
@@ -188,6 +202,11 @@ class _Connection(asyncssh.SSHServerConnection):
         """Called by asyncio."""
         if "half-open" not in self._guest.faults:
             super().data_received(data, datatype)
+
+    def _send_ext_info(self) -> None:
+        """Called by asyncssh, to name the signatures that it takes."""
+        if self._guest.ssh.tells_signatures:
+            super()._send_ext_info()
 
     def babble(self, fault: str, say: Callable[[str], None]) -> None:
         """Say something again and again, as fast as it is taken, while the guest has this fault."""
@@ -340,7 +359,11 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
             channel.write(NOISE)
         command = str(channel.get_command() or "")
         complaint, status = self._judge(command)
-        if command == messages.question(SOCKET_PATH) and "command-forced" not in self._guest.faults:
+        change = _KEY_CHANGE.search(command)
+        if change is not None and "command-forced" not in self._guest.faults:
+            channel.write(f"\n{key_lines.MARK}{self._changed(change)}\n".encode())
+            channel.exit(0)
+        elif command == messages.question(SOCKET_PATH) and "command-forced" not in self._guest.faults:
             channel.write(f"\n{messages.MARK}{self._finding()}\n".encode())
             channel.exit(0)
         elif complaint:
@@ -348,6 +371,20 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
             channel.exit(status)
         else:
             super().session_started()
+
+    def eof_received(self) -> bool:
+        """The relay ends with its input."""
+        super().eof_received()
+        if self._channel is not None:
+            self._channel.exit(0)
+        return False
+
+    def _changed(self, change: re.Match[str]) -> key_lines.Answer:
+        if "keys-unwritable" in self._guest.faults:
+            return key_lines.Answer.UNWRITABLE
+        old, new = base64.b64decode(change["old"]), base64.b64decode(change["new"])
+        found = self._guest.change_keys(old, new, is_removal=change["step"] == key_lines.Step.REMOVE)
+        return key_lines.Answer.DONE if found else key_lines.Answer.ABSENT
 
     def _judge(self, command: str) -> tuple[str, int]:
         """What a shell complains of and with which exit code; no complaint when the relay runs."""

@@ -13,6 +13,7 @@ from roadstead.lab.pool.database import Record
 from roadstead.lab.pool.failures import Failure
 from roadstead.lab.pool.machines import USER_KEY, Machines
 from roadstead.lab.pool.state import Machine
+from roadstead.lab.pool.text import longest_valid
 
 MONITOR_KEY = "xscontainer-monitor"
 
@@ -198,6 +199,20 @@ class VmDriver:
         """Set the key that names a VM's account."""
         ref = self.find(name)
         self.core.database.write("VM", ref, "other_config", {**self.core.vm(ref)["other_config"], USER_KEY: user})
+
+    def set_key(self, name: str, key: str, value: str | None) -> dict[str, str]:
+        """Make a key of a VM's `other_config` be `value`, or not be there; returns the whole map.
+
+        `InputError` for what a pool's database does not take.
+        """
+        if not key or longest_valid(key + (value or "")) != key + (value or ""):
+            raise InputError("field-invalid", field="VALUE", reason="a pool takes no such text")
+        ref = self.find(name)
+        known: dict[str, str] = {**self.core.vm(ref)["other_config"]}
+        known.pop(key, None)
+        known |= {} if value is None else {key: value}
+        self.core.database.write("VM", ref, "other_config", known)
+        return known
 
     async def admit(self, name: str, public_key: str) -> None:
         """Append a key in a VM's guest, as its user does, who lets a pool in."""

@@ -132,13 +132,16 @@ class Machines:
             )
 
     async def settle_keys(self) -> None:
-        """Authorise the pool's public keys in every guest, when they have changed."""
-        if not self._keys_changed or self._maker is None:
+        """Authorise the pool's key in every guest once it has one, as an operator who prepares them all would.
+
+        Later keys are for whoever brings them into the guests: a rotation, `admit`.
+        """
+        if not self._keys_changed or self._keys or self._maker is None:
             return
         async with self._authorising:
             self._keys_changed = False
             keys = self.public_keys()
-            if keys != self._keys:
+            if keys and not self._keys:
                 await self._maker.authorize(keys)
                 self._keys = keys
 

@@ -24,7 +24,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import msgspec
 from alembic.script import ScriptDirectory
 from msgspec import Struct, structs
-from sqlalchemy import URL, Delete, delete, event, func, insert, select
+from sqlalchemy import URL, Delete, delete, event, func, insert, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -46,8 +46,8 @@ from roadstead.peers.database.vault import Vault, open_vault
 
 P = ParamSpec("P")
 T = TypeVar("T")
-STATEMENT_VMS = 500
-"""How many VMs one statement names."""
+STATEMENT_ITEMS = 400
+"""How many VMs one statement names; each may take two of SQLite's 999 parameters."""
 BUSY_SECONDS = 10.0
 """How long a write waits for another program (a backup) that has the database locked."""
 
@@ -257,24 +257,34 @@ class Database:
             await session.commit()
 
     @whole
-    async def keyed_vms(self, pool: PoolId) -> tuple[KeyedVm, ...]:
-        """Return the VMs that keys of ``pool`` open, as far as we know."""
+    async def keyed_vms(self) -> tuple[KeyedVm, ...]:
+        """Return the VMs that keys of pools open, as far as we know; of pools that were removed, too."""
         async with self._session() as session:
-            rows = await session.scalars(select(KeyedVmRow).where(KeyedVmRow.pool == pool).order_by(KeyedVmRow.since))
+            rows = await session.scalars(select(KeyedVmRow).order_by(KeyedVmRow.since))
             return tuple(KeyedVm(PoolId(row.pool), VmId(row.vm), row.key, row.since) for row in rows)
 
     @whole
-    async def remember_keyed_vms(self, pool: PoolId, keys: Mapping[VmId, str]) -> None:
-        """Keep for several VMs at once which key (its fingerprint) of ``pool`` opens them; what is known stays."""
+    async def remember_keyed_vms(self, pool: PoolId, openings: Sequence[tuple[VmId, str]]) -> None:
+        """Keep several VMs at once, each with a key (its fingerprint) of ``pool`` that opens it."""
         now = clocks.now()
         async with self._session() as session:
-            for part in _parts(keys):
-                known = select(KeyedVmRow.vm, KeyedVmRow.key).where(KeyedVmRow.pool == pool, KeyedVmRow.vm.in_(part))
+            for part in _parts(openings):
+                vms = {vm for vm, _ in part}
+                known = select(KeyedVmRow.vm, KeyedVmRow.key).where(KeyedVmRow.pool == pool, KeyedVmRow.vm.in_(vms))
                 held = {(vm, key) for vm, key in await session.execute(known)}
-                new = [vm for vm in part if (vm, keys[vm]) not in held]
-                rows = [{"pool": pool, "vm": vm, "key": keys[vm], "since": now} for vm in new]
-                if rows:
+                new = [opening for opening in part if opening not in held]
+                if new:
+                    rows = [{"pool": pool, "vm": vm, "key": key, "since": now} for vm, key in new]
                     await session.execute(insert(KeyedVmRow), rows)
+            await session.commit()
+
+    @whole
+    async def forget_keyed_vms(self, pool: PoolId, openings: Sequence[tuple[VmId, str]]) -> None:
+        """Forget of several VMs at once, each with a key of ``pool``, that this key opens it."""
+        row = tuple_(KeyedVmRow.vm, KeyedVmRow.key)
+        async with self._session() as session:
+            for part in _parts(openings):
+                await session.execute(delete(KeyedVmRow).where(KeyedVmRow.pool == pool, row.in_(part)))
             await session.commit()
 
     @whole
@@ -370,10 +380,10 @@ class Database:
         return structs.replace(pool, flaw=f"{', '.join(lost)} cannot be read from the database") if lost else pool
 
 
-def _parts(vms: Iterable[VmId]) -> Iterator[tuple[VmId, ...]]:
-    """Yield ``vms`` in parts that one statement can name."""
-    remaining = iter(vms)
-    while part := tuple(islice(remaining, STATEMENT_VMS)):
+def _parts(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    """Yield ``items`` in parts that one statement can name."""
+    remaining = iter(items)
+    while part := tuple(islice(remaining, STATEMENT_ITEMS)):
         yield part
 
 

@@ -13,6 +13,7 @@ from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard
 CONNECTING = "connecting"
 GREETING = "waiting for the SSH server's greeting"
 SIGNING_IN = "signing in"
+SHA1_ONLY = "it takes RSA keys with SHA-1 signatures only, as OpenSSH did before 7.2"
 SHAKING_HANDS = "shaking hands for TLS"
 
 
@@ -72,13 +73,16 @@ def timed_out(step: str, address: str) -> LinkError:
     return LinkError("timed-out", addresses=address, step=step)
 
 
-def login_fault(error: Exception, overheard: Overheard, wanted: Sequence[str], user: str) -> LinkError:
+def login_fault(
+    error: Exception, overheard: Overheard, wanted: Sequence[str], user: str, *, offered: bool = True
+) -> LinkError:
     """Return the error for a handshake or sign-in that failed with ``error``.
 
-    ``wanted`` are the types of host keys that we would have taken: one when there is a pin.
+    ``wanted`` are the types of host keys that we would have taken: one when there is a pin. ``offered`` tells whether
+    our key was offered at all: a pool's key is an RSA key, and it signs with SHA-2 or not at all.
     """
     if isinstance(error, asyncssh.PermissionDenied):
-        return LinkError("key-rejected", user=user)
+        return LinkError("key-rejected", user=user) if offered else LinkError("ssh-failed", reason=SHA1_ONLY)
     if not overheard.banner:
         is_stranger = overheard.received > 0 and not overheard.turned_away
         return LinkError("ssh-failed", reason="it speaks no SSH") if is_stranger else LinkError("ssh-refuses-us")

@@ -4,7 +4,7 @@ asyncssh is told which types of key to negotiate (with a pin: its type only) and
 shown, before it signs in. Its own lists of known hosts stay empty, so that there is one judge and not two.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import asyncssh
@@ -69,14 +69,29 @@ class Refusals:
 
 
 class HostKeyJudge(asyncssh.SSHClient):
-    """Judges the host key of one connection; `fault` says why it was refused."""
+    """Our side of one sign-in: judges the host key (`fault` says why it was refused), then offers ``keys`` in turn."""
 
-    def __init__(self, pins: Pins, refusals: Refusals) -> None:
+    def __init__(self, pins: Pins, refusals: Refusals, keys: Sequence[asyncssh.SSHKey] = ()) -> None:
         self._pins = pins
         self._refusals = refusals
+        self._unoffered = list(keys)
         self.shown = ""
         """The key that the server showed (base64 of its blob)."""
         self.fault: LinkError | None = None
+        self.offered = ""
+        """Fingerprint of the key of ours that was offered last: after the sign-in, the one that was taken."""
+
+    def public_key_auth_requested(self) -> asyncssh.SSHKey | None:
+        """Return our next key, None when there is no further one; called by asyncssh."""
+        if not self._unoffered:
+            return None
+        key = self._unoffered.pop(0)
+        self.offered = fingerprint(encoded(key.public_data))
+        return key
+
+    def types(self) -> tuple[str, ...]:
+        """Return the types of keys to negotiate; see `Pins.types`."""
+        return self._pins.types()
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Say whether to go on; called by asyncssh before the sign-in."""

@@ -31,6 +31,8 @@ WINDOW_BYTES = 2**19
 """What a guest may send on one stream before we have taken it: the bound of asyncssh's buffer."""
 PACKET_BYTES = 2**15
 QUESTION_SECONDS = 10.0
+ENDING_SECONDS = 1.0
+"""How long a session may take to end before the next one is asked for: Dropbear may refuse it until then."""
 LATE_SECONDS = 30.0
 """How long a channel whose opening was given up may take to open, to be closed then."""
 COMPLAINT_BYTES = 4096
@@ -226,6 +228,26 @@ class Relays:
             raise LinkError("ssh-failed", reason="it opens no further session (MaxSessions)") from error
         return cast("CommandStream", session)
 
+    async def run(self, command: str, seconds: float) -> bytes:
+        """Run ``command``, give it no input, and return the beginning (`NOISE_BYTES`) of what it prints in ``seconds``.
+
+        That is nothing where no command may run; where another one is forced, it is what that one prints.
+        """
+        listener = Listener()
+        channel = None
+        try:
+            async with asyncio.timeout(seconds):
+                channel, _ = await self._session(command, lambda: QuestionSession(listener))
+                with contextlib.suppress(OSError):  # it may have ended already
+                    channel.write_eof()
+                await listener.answered.wait()
+        except (TimeoutError, asyncssh.ChannelOpenError):
+            return listener.output
+        finally:
+            if channel is not None:
+                channel.abort()
+        return listener.output
+
     async def _ask(self) -> Finding:
         """Ask the guest's shell what stands in the way; a forced relay is recognised by the engine's answer."""
         listener = Listener()
@@ -243,7 +265,7 @@ class Relays:
         except TimeoutError:
             return Finding.UNKNOWN
         finally:
-            channel.abort()
+            await _ended(channel)
         return finding(listener.output, listener.errors)
 
     async def _session(
@@ -266,3 +288,11 @@ class Relays:
             Finding.NO_RELAY: "no-relay",
         }
         return EngineError(codes.get(found, "engine-unreachable"), socket=self._socket, user=self._user)
+
+
+async def _ended(channel: asyncssh.SSHClientChannel[bytes]) -> None:
+    """End a session, and wait until the server has ended it too, but not for long."""
+    channel.abort()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_SECONDS):
+            await channel.wait_closed()

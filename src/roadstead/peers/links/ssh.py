@@ -51,15 +51,20 @@ CIPHERS = (
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp256")
 """What our own key may sign with; never SHA-1."""
+_RSA_SIGNATURES = frozenset({b"rsa-sha2-256", b"rsa-sha2-512"})
 CLIENT_VERSION = "Roadstead"
 FEED_BYTES = 2**15
 """asyncssh copies what is left of its input for every packet, so it gets no more than this at once."""
+REKEY_SECONDS = 10.0
+"""How soon after a key exchange the next one may come: each costs us milliseconds of the loop, and a guest may ask for
+any number of them. OpenSSH asks after a gigabyte, we after an hour.
+"""
 HANDSHAKE_BYTES = 2**18
 """What a guest may say before it lets us in: a handshake with three host keys takes 5 KiB."""
 GREETED_SECONDS = 2.0
 """How long one address's handshake may take before the next one's begins beside it."""
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
-_FIXED: dict[str, Any] = {
+FIXED: dict[str, Any] = {
     "config": None,
     "tunnel": None,
     "proxy_command": None,
@@ -67,6 +72,7 @@ _FIXED: dict[str, Any] = {
     "agent_identities": None,
     "agent_forwarding": False,
     "pkcs11_provider": None,
+    "client_keys": None,  # the judge offers ours one by one, so that we know which one was taken
     "client_certs": [],
     "client_host_keysign": False,
     "gss_host": None,
@@ -91,7 +97,7 @@ _FIXED: dict[str, Any] = {
     "send_env": None,
     "login_timeout": 0,
 }
-"""What is the same for every guest. The limit on the sign-in is ours, so that it can name the step."""
+"""What is the same for every server that is called. The limit on the sign-in is ours, so that it can name the step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +126,30 @@ class GuestConnection(asyncssh.SSHClientConnection):
 
     heard = 0.0
     overheard: Overheard | None = None
+    _exchanged = float("-inf")
+    """When keys were exchanged last, in the loop's time."""
     _socket: socket.socket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._socket = transport.get_extra_info("socket")
         super().connection_made(transport)
+
+    def was_offered(self, keys: Sequence[asyncssh.SSHKey]) -> bool:
+        """Whether the server was asked to take one of ``keys``: without its word that it takes SHA-2 signatures
+        (``server-sig-algs``, RFC 8308) asyncssh offers no RSA key.
+        """
+        return not _RSA_SIGNATURES.isdisjoint(self._server_sig_algs) or any(
+            key.get_algorithm() != "ssh-rsa" for key in keys
+        )
+
+    def send_newkeys(self, k: bytes, h: bytes) -> None:
+        """Called by asyncssh when a key exchange is done."""
+        now = self._loop.time()
+        if now - self._exchanged < REKEY_SECONDS:
+            raise asyncssh.ProtocolError("it exchanges keys too often")
+        self._exchanged = now
+        super().send_newkeys(k, h)
 
     def send_packet(self, pkttype: int, *args: bytes, handler: SSHPacketLogger | None = None) -> None:
         """Send a packet, without the ignored one that asyncssh puts before each.
@@ -159,15 +183,17 @@ class SshLink:
     idle_seconds = 0.0
 
     def __init__(
-        self, connection: GuestConnection, address: str, host_key: str, relays: Relays, asks_after: float
+        self, connection: GuestConnection, address: str, judge: HostKeyJudge, relays: Relays, asks_after: float
     ) -> None:
         self._connection = connection
         self._relays = relays
         self._closing = False
         self.asks_after = asks_after
         self.address = address
-        self.host_key = host_key
+        self.host_key = judge.shown
         """The key that the guest showed, as it is pinned: base64 of its blob."""
+        self.opened_with = judge.offered
+        """Fingerprint of the key of ours that the guest took."""
 
     @property
     def fingerprint(self) -> str:
@@ -195,6 +221,13 @@ class SshLink:
                 raise
             raise LinkError("link-lost") from error
 
+    async def run(self, command: str, seconds: float) -> bytes:
+        """Run ``command`` in the guest and return what it prints, as `Relays.run`. Raises `LinkError` ``link-lost``."""
+        try:
+            return await self._relays.run(command, seconds)
+        except (asyncssh.Error, OSError) as error:
+            raise LinkError("link-lost") from error
+
     async def wait_closed(self) -> None:
         """Wait until the connection has ended."""
         await self._connection.wait_closed()
@@ -208,6 +241,30 @@ class SshLink:
     def is_open(self) -> bool:
         """Whether the connection lives."""
         return not self._closing and not self._connection.is_closed()
+
+
+def prepared(options: asyncssh.SSHClientConnectionOptions) -> tuple[GuestConnection, asyncio.Future[None]]:
+    """Return a connection that is not connected yet, and what will tell that it is signed in, for `shake_hands`."""
+    loop = asyncio.get_running_loop()
+    options.waiter = signed_in = loop.create_future()
+    connection = GuestConnection(loop, options, wait="auth")
+    connection.overheard = Overheard()
+    return connection, signed_in
+
+
+async def shake_hands(
+    connection: GuestConnection, signed_in: asyncio.Future[None], sock: socket.socket, seconds: float
+) -> None:
+    """Take a `prepared` connection through handshake and sign-in; where that fails (with what asyncssh raises, or
+    `TimeoutError`), it is ended.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().create_connection(lambda: connection, sock=sock)
+            await signed_in
+    except BaseException:
+        connection.abort()
+        raise
 
 
 async def open_ssh(
@@ -271,38 +328,32 @@ class _Caller:
         await admission.enter_async_context(self._gates.logins())
 
     async def _sign_in(self, sock: socket.socket, address: str) -> SshLink:
-        loop = asyncio.get_running_loop()
-        judge = HostKeyJudge(self._target.pins, self._refusals)
+        judge = HostKeyJudge(self._target.pins, self._refusals, self._keys)
         options = self._options(judge, address)
-        options.waiter = loop.create_future()
-        connection = GuestConnection(loop, options, wait="auth")
-        connection.overheard = Overheard()
+        connection, signed_in = prepared(options)
         try:
-            async with asyncio.timeout(self._settings.login_seconds):
-                await loop.create_connection(lambda: connection, sock=sock)
-                await options.waiter
+            await shake_hands(connection, signed_in, sock, self._settings.login_seconds)
         except Exception as error:
-            raise self._fault(error, judge, connection.overheard, address) from error
-        finally:
-            if not options.waiter.done() or options.waiter.cancelled() or options.waiter.exception():
-                connection.abort()
-        return self._linked(connection, address, judge.shown)
+            raise self._fault(error, judge, connection, address) from error
+        return self._linked(connection, address, judge)
 
-    def _fault(self, error: Exception, judge: HostKeyJudge, overheard: Overheard, address: str) -> LinkError:
+    def _fault(self, error: Exception, judge: HostKeyJudge, connection: GuestConnection, address: str) -> LinkError:
+        overheard = connection.overheard or Overheard()
         if judge.fault is not None:
             return judge.fault
         if isinstance(error, TimeoutError):
             return faults.timed_out(faults.SIGNING_IN if overheard.banner else faults.GREETING, address)
-        fault = faults.login_fault(error, overheard, self._types, self._target.user)
+        offered = connection.was_offered(self._keys)
+        fault = faults.login_fault(error, overheard, self._types, self._target.user, offered=offered)
         if fault.code == "key-rejected":
             shown = {"type": key_type(judge.shown), "shown": fingerprint(judge.shown)}
             fault = self._refusals.keys[judge.shown] = LinkError(fault.code, **fault.fields, **shown)
         return fault
 
-    def _linked(self, connection: GuestConnection, address: str, host_key: str) -> SshLink:
+    def _linked(self, connection: GuestConnection, address: str, judge: HostKeyJudge) -> SshLink:
         connection.overheard = None
         relays = Relays(connection, self._target.user, self._target.socket, self._settings.engine_socket)
-        return SshLink(connection, address, host_key, relays, self._settings.keepalive_seconds)
+        return SshLink(connection, address, judge, relays, self._settings.keepalive_seconds)
 
     def _options(self, judge: HostKeyJudge, address: str) -> asyncssh.SSHClientConnectionOptions:
         """Everything that asyncssh would otherwise take from the operator's account is named here."""
@@ -311,9 +362,8 @@ class _Caller:
             host=address,
             port=self._target.port,
             username=self._target.user,
-            client_keys=list(self._keys),
             server_host_key_algs=[name for kind in self._types for name in HOST_KEY_ALGORITHMS[kind]],
             keepalive_interval=self._settings.keepalive_seconds,
             keepalive_count_max=self._settings.keepalive_count,
-            **_FIXED,
+            **FIXED,
         )

@@ -48,7 +48,7 @@ _GRAVITY = (
 """Which of several hosts' errors tells most (the last) about a search that found no master; any other tells less."""
 
 T = TypeVar("T")
-Decode = Callable[[bytes], messages.Answer]
+Decode = Callable[[bytearray], messages.Answer]
 
 
 class Session:
@@ -165,7 +165,7 @@ class Session:
             raise self._invalid(self.endpoint, "its session fits into no cookie", request.call)
         cookie = {"Cookie": f"session_id={ref}"}
         wire = self._connections(request.call)
-        return await wire.exchange(endpoint, request._replace(headers=cookie), seconds=seconds, lane=Lane.DISKS)
+        return bytes(await wire.exchange(endpoint, request._replace(headers=cookie), seconds=seconds, lane=Lane.DISKS))
 
     def _signed_in(self, method: str) -> str:
         if self._ref is not None:
@@ -296,7 +296,7 @@ class Session:
         self._number += 1
         return messages.encode_call(method, params, self._number)
 
-    def _read(self, decode: Callable[[bytes], T], body: bytes, endpoint: Endpoint, method: str) -> T:
+    def _read(self, decode: Callable[[bytearray], T], body: bytearray, endpoint: Endpoint, method: str) -> T:
         try:
             return decode(body)
         except ValueError as error:

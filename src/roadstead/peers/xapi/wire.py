@@ -75,12 +75,12 @@ class Wire:
 
     async def post(
         self, endpoint: Endpoint, body: bytes, *, call: str, seconds: float, lane: Lane = Lane.CALLS
-    ) -> bytes:
+    ) -> bytearray:
         """Send the call ``body`` to ``endpoint`` and return its answer, see `exchange`."""
         request = Request("POST", _PATH, call, ANSWER_BYTES, body, _JSON)
         return await self.exchange(endpoint, request, seconds=seconds, lane=lane)
 
-    async def exchange(self, endpoint: Endpoint, request: Request, *, seconds: float, lane: Lane) -> bytes:
+    async def exchange(self, endpoint: Endpoint, request: Request, *, seconds: float, lane: Lane) -> bytearray:
         """Send ``request`` to ``endpoint`` and return the answer's body.
 
         Raises `PoolError`: ``pool-certificate-changed``, ``-untrusted``, ``pool-unreachable``, ``pool-timed-out`` after
@@ -99,7 +99,9 @@ class Wire:
                 return answer
         raise refusal or faults.untrusted(endpoint.shown, self._pool, "nobody vouches for it")
 
-    async def _exchange(self, endpoint: Endpoint, request: Request, check: Check, seconds: float, lane: Lane) -> bytes:
+    async def _exchange(
+        self, endpoint: Endpoint, request: Request, check: Check, seconds: float, lane: Lane
+    ) -> bytearray:
         """Send ``request`` if the certificate passes ``check``; otherwise not a byte of it."""
         url = f"https://{endpoint.shown}{request.target}"
         body = BytesIO(request.body) if len(request.body) > PIECEMEAL_BYTES else request.body
@@ -114,14 +116,14 @@ class Wire:
                     raise self._invalid(endpoint, request, f"HTTP status {answer.status}")
                 return await self._body(answer, endpoint, request)
 
-    async def _body(self, answer: aiohttp.ClientResponse, endpoint: Endpoint, request: Request) -> bytes:
+    async def _body(self, answer: aiohttp.ClientResponse, endpoint: Endpoint, request: Request) -> bytearray:
         received = bytearray()
         async for piece in answer.content.iter_any():
             received += piece
             if len(received) > request.answer_bytes:
                 reason = f"it is larger than {request.answer_bytes // 2**20} MiB"
                 raise self._invalid(endpoint, request, reason)
-        return bytes(received)
+        return received  # as it is: of a whole pool, a copy would be 100 MB
 
     def _invalid(self, endpoint: Endpoint, request: Request, reason: str) -> PoolError:
         return faults.answer_invalid(endpoint.shown, self._pool, request.call, reason)

@@ -14,6 +14,7 @@ def _decoded(text: str) -> str:
 # The border leaves paths as they were written, so that a slash in a name stays in the name: it is decoded here.
 Written = AfterValidator(_decoded)
 PoolName = Annotated[str, Written, Path(description="Id, beginning of the id, or name of the pool.")]
+HostPart = Annotated[str, Written, Path(description="Id of the host.")]
 VmName = Annotated[str, Written, Path(description="Id, beginning of the id, or name of the VM.")]
 VmPart = Annotated[str, Written, Path(description="Id of the VM.")]
 EnginePart = Annotated[str, Written, Path(description="The engine's id of the container, 64 digits.")]
@@ -25,5 +26,8 @@ Filter = Annotated[
         "alternatives, different fields must all match, `-` negates, quotes make text literal. `state:stale` (or "
         "`state:unknown`) alone finds what is stale."
     ),
+]
+KeepPublished = Annotated[
+    bool, Query(description="Leave in the pool what was published there of containers, and alerts.")
 ]
 Fields = Annotated[str | None, Query(description="Names of fields with commas between them: rows of only these.")]

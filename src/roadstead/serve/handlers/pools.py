@@ -1,18 +1,16 @@
-"""Pools: which there are, how they are reached, and their SSH key."""
+"""Pools: which there are, and how they are reached."""
 
 import asyncio
-from collections.abc import Collection
 
 from starlette.responses import Response
 
-from roadstead.artifacts import authorized_keys
 from roadstead.inventory import names, views
 from roadstead.inventory.views import PoolCounts
-from roadstead.model import Pool, PoolId, VmId
+from roadstead.model import Pool, PoolId
 from roadstead.serve import answers, shapes
-from roadstead.serve.bodies import NewPool, PluginAddress, PoolEdit, ServerToProbe
+from roadstead.serve.bodies import HostsToSee, HostVisit, NewPool, PluginAddress, PoolEdit, ServerToProbe
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import PoolName
+from roadstead.serve.handlers.parameters import HostPart, KeepPublished, PoolName
 
 FIRST_LISTING_SECONDS = 60.0
 """How long an answer waits until a pool that was added or changed is listed."""
@@ -50,32 +48,15 @@ async def change_pool(call: Call, pool: PoolName, body: PoolEdit) -> Response:
     return answers.record(await _listed(call, changed))
 
 
-async def remove_pool(call: Call, pool: PoolName) -> Response:
-    """Forget a pool; in the pool itself nothing changes."""
-    await call.commands.pools.remove(_id(call, pool))
-    return Response(status_code=204)
+async def remove_pool(call: Call, pool: PoolName, *, keep_published: KeepPublished = False) -> Response:
+    """Forget a pool. What was published in it is taken away before, as far as the pool lets us; VMs stay enabled."""
+    return answers.record(await call.commands.pools.remove(_id(call, pool), keep_published=keep_published))
 
 
 async def test_pool(call: Call, pool: PoolName) -> Response:
     """Sign in to a pool anew and tell how each step went."""
     steps = await call.commands.pools.test(_id(call, pool))
     return answers.record(shapes.PoolTest(ok=all(step.ok for step in steps), steps=steps))
-
-
-async def show_pool_key(call: Call, pool: PoolName) -> Response:
-    """Show the public half of the pool's SSH key, and its line for `authorized_keys`; makes the key on first need."""
-    id = _id(call, pool)
-    pair = await call.commands.pools.key(id)
-    managed = {vm.id for vm in call.store.vms.values() if vm.pool == id and vm.enabled}
-    opened = managed | call.commands.pools.opened_by(pair.fingerprint)
-    key = shapes.PoolKeyView(
-        pool=id,
-        public_key=pair.public,
-        fingerprint=pair.fingerprint,
-        line=authorized_keys.line(pair.public, call.services.engine_socket),
-        vms=sorted((_opened(call, vm, managed) for vm in opened), key=lambda vm: vm.name),
-    )
-    return answers.record(key)
 
 
 async def show_plugin(call: Call, pool: PoolName) -> Response:
@@ -94,9 +75,19 @@ async def disable_plugin(call: Call, pool: PoolName) -> Response:
     return answers.record(await call.commands.plugin_access.disable(_id(call, pool)))
 
 
-def _opened(call: Call, vm: VmId, managed: Collection[VmId]) -> shapes.OpenedVm:
-    known = call.store.vms.get(vm)
-    return shapes.OpenedVm(id=vm, name=known.name if known is not None else vm, managed=vm in managed)
+async def look_at_hosts(call: Call, pool: PoolName, body: HostsToSee | None = None) -> Response:
+    """Tell which SSH host key each host of the pool shows; nobody signs in, and nothing is sent to them."""
+    port = (body or HostsToSee()).port
+    return answers.record(await call.commands.plugin_hosts.look(_id(call, pool), port))
+
+
+async def work_on_host(call: Call, pool: PoolName, host: HostPart, body: HostVisit) -> Response:
+    """Sign in to a host of the pool as root, and install the plugin there, uninstall it, or look what is there.
+
+    The host must show the key that is named, or nothing is sent to it. What is given to sign in is used this once and
+    is kept nowhere. Doing it again changes nothing.
+    """
+    return answers.record(await call.commands.plugin_hosts.work(_id(call, pool), host, body.visit()))
 
 
 def _id(call: Call, name: str) -> PoolId:

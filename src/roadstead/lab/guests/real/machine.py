@@ -24,7 +24,8 @@ USER = "core"
 USER_NUMBER = 61999
 DOCKER_GROUP_NUMBER = 61998
 HOME = f"/run/home/{USER}"
-AUTHORIZED_KEYS = "run/roadstead/authorized_keys"
+AUTHORIZED_KEYS = f"{HOME}/.ssh/authorized_keys"
+"""Of the user, who may change it, and also of root."""
 SSH_PORT = 22
 TLS_PORT = 2376
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
@@ -45,7 +46,7 @@ RESTRICTED_KEY = (
 SSHD_CONFIG = f"""\
 Port {SSH_PORT}
 ListenAddress 0.0.0.0
-AuthorizedKeysFile /{AUTHORIZED_KEYS}
+AuthorizedKeysFile {AUTHORIZED_KEYS}
 StrictModes no
 PermitRootLogin prohibit-password
 PasswordAuthentication no
@@ -159,9 +160,12 @@ class Machine:
 
     def authorize(self, lines: list[str]) -> None:
         """Write the file of authorized keys."""
-        path = self.root / AUTHORIZED_KEYS
+        path = self.root / AUTHORIZED_KEYS.removeprefix("/")
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        path.chmod(0o644)
+        path.chmod(0o600)
+        for each in (path.parent, path):
+            os.chown(each, USER_NUMBER, USER_NUMBER)
 
     def host_key(self) -> str:
         """Its ed25519 host key, as a line."""

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from roadstead.kit import clocks, text
 from roadstead.model import Container, Port, VmId, container_id
-from roadstead.peers.engine.messages.guarded import check_depth, clean, fitted, invalid, tolerant
+from roadstead.peers.engine.messages.guarded import check_depth, fitted, invalid, tolerant
 
 LAST_PORT = 65535
 PARTS = 1024
@@ -148,8 +148,8 @@ def _name(entry: Entry) -> str:
     names = entry.names or ()
     for name in names:
         if name.startswith("/") and name.count("/") == 1 and len(name) > 1:
-            return clean(name[1:])
-    return clean(names[0].rpartition("/")[2]) if names and names[0].strip("/") else entry.id[:12]
+            return name[1:]
+    return names[0].rpartition("/")[2] if names and names[0].strip("/") else entry.id[:12]
 
 
 def _state(said: str, status: str) -> str:
@@ -175,7 +175,7 @@ def _is_port(entry: PortEntry) -> bool:
 
 
 def _port(entry: PortEntry) -> Port:
-    kind, ip = sys.intern(clean(entry.type[:16])), clean(entry.ip[:64])
+    kind, ip = sys.intern(entry.type[:16]), entry.ip[:64]
     return Port(private=entry.private, type=kind, public=entry.public, ip=ip)
 
 

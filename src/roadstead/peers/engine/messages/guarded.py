@@ -54,7 +54,8 @@ def check_object(data: bytes, limit: int) -> None:
 
 
 def tolerant(data: bytes) -> Any:
-    """Return what the JSON in ``data`` says, reading past invalid UTF-8, NaN, infinities and repeated keys.
+    """Return what the JSON in ``data`` says, reading past invalid UTF-8, NaN, infinities, repeated keys and the lone
+    surrogates that JSON can express and UTF-8 cannot.
 
     Raises `EngineError` ``engine-answer-invalid`` when it is no JSON at all.
     """
@@ -63,7 +64,8 @@ def tolerant(data: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        return json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_int=_number)
+        said = json.loads(data.decode("utf-8", "replace"), parse_constant=lambda _: None, parse_int=_number)
+        return _clean(said)
     except (ValueError, RecursionError) as error:
         raise invalid("it is not JSON") from error
 
@@ -72,9 +74,14 @@ def _number(text: str) -> int | None:
     return int(text) if len(text) <= NUMBER_DIGITS else None
 
 
-def clean(text: str) -> str:
-    """Return ``text`` without the lone surrogates that JSON can express and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
 
 
 def fitted(value: object, kind: type[S]) -> S | None:
@@ -94,10 +101,6 @@ def fitted(value: object, kind: type[S]) -> S | None:
 
 
 def _fitted_value(value: object, kind: Any) -> Any:
-    if isinstance(value, dict):
-        value = {clean(key): clean(item) if isinstance(item, str) else item for key, item in value.items()}
-    if isinstance(value, str):
-        value = clean(value)
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, OverflowError):

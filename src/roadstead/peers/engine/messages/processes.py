@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from roadstead.peers.engine.messages.guarded import check_depth, clean, invalid, tolerant
+from roadstead.peers.engine.messages.guarded import check_depth, invalid, tolerant
 
 COLUMNS = 64
 """More than any ``ps`` prints."""
@@ -38,4 +38,4 @@ def read_top(data: bytes, depth: int) -> Top:
 def _texts(values: Any) -> list[str]:
     """What of ``values`` is text, or a number, as text; the rest as nothing, so that each stays in its column."""
     known: Iterable[Any] = values if isinstance(values, list) else ()
-    return [clean(str(value)) if isinstance(value, str | int | float) else "" for value in known]
+    return [str(value) if isinstance(value, str | int | float) else "" for value in known]

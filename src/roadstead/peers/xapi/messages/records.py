@@ -7,20 +7,18 @@ all objects (the pool's watcher): the functions here take what they refer to as 
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any
 
 from roadstead.kit import text
 from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
 from roadstead.model.config_keys import PUBLISHED_KEYS, TLS_SECRETS, VM_KEYS
+from roadstead.peers.xapi.messages.fields import TEXT_BYTES, Digest
 
 XapiObject = Mapping[str, Any]
 """One object's record, whole as XAPI sends it or reduced to `Fields`."""
 
 CANNOT_MONITOR = "Container Management cannot monitor VM"
 """The title that the old pack gave to messages about VMs that it lost; clients show it as it is."""
-TEXT_BYTES = 4096
-"""What is kept of a name, a tag or a key's value."""
 ADDRESS_BYTES = 64
 """What is kept of one announced address: an IPv6 address has 39 characters, longer ones are none."""
 ADDRESSES = 32
@@ -114,7 +112,7 @@ def published(snapshot: XapiObject) -> dict[str, str]:
 
 def digest(value: str) -> str:
     """Return what tells one published value from another."""
-    return blake2b(value.encode("utf-8", "replace"), digest_size=12).hexdigest()
+    return Digest.of(value)
 
 
 def message_about_vm(message: XapiObject, title: str) -> tuple[VmId, str] | None:

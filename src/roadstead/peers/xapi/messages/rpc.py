@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from roadstead.errors import InputError
 from roadstead.kit import text
-from roadstead.peers.xapi.messages.fields import Fields
+from roadstead.peers.xapi.messages.fields import Fields, config
 
 BODY_BYTES = 300 * 1024
 """A request must be smaller than this: XAPI answers larger ones with status 500."""
@@ -70,13 +70,13 @@ def encode_call(method: str, params: tuple[Any, ...], number: int) -> bytes:
     return body
 
 
-def decode_answer(body: bytes) -> Answer:
+def decode_answer(body: bytes | bytearray) -> Answer:
     """Read the answer to any call. Raises `ValueError` with a plain reason when it is none."""
     result = _opened(body)
     return Answer(None, result) if isinstance(result, Failure) else Answer(_decoded(result, Any))
 
 
-def decode_listing(body: bytes) -> Answer:
+def decode_listing(body: bytes | bytearray) -> Answer:
     """Read the answer to ``get_all_records``: a dictionary of `Fields` by reference. Raises `ValueError` when it is
     none.
     """
@@ -84,7 +84,7 @@ def decode_listing(body: bytes) -> Answer:
     return Answer(None, result) if isinstance(result, Failure) else Answer(_decoded(result, dict[str, Fields]))
 
 
-def decode_mentions(texts: Collection[str], body: bytes) -> Answer:
+def decode_mentions(texts: Collection[str], body: bytes | bytearray) -> Answer:
     """Read which of ``texts`` (of ASCII) stand anywhere in the answer to any call, as a set. Raises `ValueError`."""
     result = _opened(body)
     if isinstance(result, Failure):
@@ -93,7 +93,7 @@ def decode_mentions(texts: Collection[str], body: bytes) -> Answer:
     return Answer({text for text in texts if text.encode() in plain})
 
 
-def decode_events(body: bytes) -> EventBatch | Failure:
+def decode_events(body: bytes | bytearray) -> EventBatch | Failure:
     """Read the answer to ``event.from``. Raises `ValueError` with a plain reason when it is none."""
     result = _opened(body)
     if isinstance(result, Failure):
@@ -102,18 +102,18 @@ def decode_events(body: bytes) -> EventBatch | Failure:
     return batch
 
 
-def _opened(body: bytes) -> msgspec.Raw | Failure:
+def _opened(body: bytes | bytearray) -> msgspec.Raw | Failure:
     envelope: _Envelope = _decoded(body, _Envelope)
     if envelope.error is not None:
         return _failure(envelope.error)
-    if not bytes(envelope.result):
+    if not memoryview(envelope.result).nbytes:
         raise ValueError("it holds neither a result nor an error")
     return envelope.result
 
 
-def _decoded(body: bytes | msgspec.Raw, kind: Any) -> Any:
+def _decoded(body: bytes | bytearray | msgspec.Raw, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(body, type=kind, strict=False)
+        return msgspec.json.decode(body, type=kind, strict=False, dec_hook=config)
     except msgspec.ValidationError as error:
         raise ValueError("it has another shape") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -1,0 +1,73 @@
+"""Which pool key opens which VM, as far as it was seen from here: known at once, kept in the database in batches.
+
+A key opens a VM until its line was taken out there or the key was destroyed: whether the VM is managed, off, in another
+pool by now or gone makes no difference. So what is known outlives the VM, and a pool that was removed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from roadstead.model import PoolId, VmId
+from roadstead.peers.database.client import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """That a key (its fingerprint) of ``pool`` opens ``vm``."""
+
+    pool: PoolId
+    vm: VmId
+    key: str
+
+
+class KeyedVms:
+    """What is known of all pools' keys. ``opens`` and ``closes`` never wait; `flush` writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[VmId, frozenset[Opening]] = {}
+        self._new: dict[Opening, bool] = {}
+        """What is not in the database yet: whether the key opens the VM now."""
+
+    async def load(self) -> None:
+        """Read what was kept."""
+        for row in await self._database.keyed_vms():
+            self._add(Opening(row.pool, row.vm, row.key))
+
+    def of(self, vm: VmId) -> frozenset[Opening]:
+        """What opens ``vm``."""
+        return self._known.get(vm, frozenset())
+
+    def by_pool(self, pool: PoolId) -> Mapping[VmId, frozenset[str]]:
+        """The VMs that keys of ``pool`` open, each with the fingerprints of these keys."""
+        found = {vm: frozenset(each.key for each in known if each.pool == pool) for vm, known in self._known.items()}
+        return {vm: keys for vm, keys in found.items() if keys}
+
+    def opens(self, opening: Opening) -> bool:
+        """The key was seen to open the VM; return whether that is news."""
+        if opening in self.of(opening.vm):
+            return False
+        self._add(opening)
+        self._new[opening] = True
+        return True
+
+    def closes(self, opening: Opening) -> bool:
+        """The key opens the VM no more; return whether that is news."""
+        known = self.of(opening.vm)
+        if opening not in known:
+            return False
+        self._known[opening.vm] = known - {opening}
+        self._new[opening] = False
+        return True
+
+    async def flush(self) -> None:
+        """Write what is new. Raises `PeerError` ``state-unusable``; nothing is forgotten then."""
+        batch = dict(self._new)
+        for pool in {opening.pool for opening in batch}:
+            mine = [(opening, opens) for opening, opens in batch.items() if opening.pool == pool]
+            await self._database.remember_keyed_vms(pool, [(each.vm, each.key) for each, opens in mine if opens])
+            await self._database.forget_keyed_vms(pool, [(each.vm, each.key) for each, opens in mine if not opens])
+        self._new = {opening: opens for opening, opens in self._new.items() if batch.get(opening) is not opens}
+
+    def _add(self, opening: Opening) -> None:
+        self._known[opening.vm] = self.of(opening.vm) | {opening}

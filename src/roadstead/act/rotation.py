@@ -1,0 +1,338 @@
+"""Rotations of pools' keys: guests are changed over one by one, and the old key goes when none needs it any more.
+
+What is to be done is read anew each time from the pool (is there an old pair?), from what opens which VM
+(`act.keyed`), and from the links. So it makes no difference whether this process began the rotation, was restarted in
+the middle of it, or learns of one that another server began. A VM is changed over in this order: a line for the new
+key is added over the link that the old one opened; a new sign-in with the new key alone shows that it works; over that
+one the old line goes. Wherever that breaks off, one of the two keys opens the guest, and the next sign-in tells which.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+from msgspec import Struct
+
+from roadstead.act.audit import Audit
+from roadstead.act.key_change import KeyChange
+from roadstead.act.keyed import Opening
+from roadstead.act.keys import KeyPair
+from roadstead.act.links import Links
+from roadstead.act.memory import Memories
+from roadstead.act.pool import PoolKeeper
+from roadstead.act.pools import Pools
+from roadstead.act.ways import SshWays
+from roadstead.artifacts import key_lines
+from roadstead.artifacts.key_lines import Answer, Step
+from roadstead.errors import ConflictError, LinkError, PeerError
+from roadstead.kit import clocks, tasks
+from roadstead.kit.backoff import Backoff
+from roadstead.kit.workers import Workers
+from roadstead.model import PoolId, Snapshot, Vm, VmId
+from roadstead.peers.links.keys import PoolKey
+from roadstead.peers.links.ssh import SshLink
+from roadstead.plan import rotation
+from roadstead.plan.rotation import Evidence, State
+from roadstead.settings.schema import Settings
+
+log = structlog.get_logger()
+GUESTS_AT_ONCE = 4
+COMMAND_SECONDS = 20.0
+_STUCK = {
+    Answer.NO_COMMAND: "its key may run no command",
+    Answer.ABSENT: "its user can read no file that holds the old line",
+    Answer.UNWRITABLE: "its user may not replace the file that holds the old line, or it was just being written",
+    Answer.FAILED: "its tools failed",
+    Answer.DONE: "its line was added, but its SSH server does not take the new key",
+}
+
+
+class RotatedVm(Struct, frozen=True, kw_only=True):
+    """A managed VM during a rotation."""
+
+    id: VmId
+    name: str
+    state: str
+    """``done``, ``waiting``, ``needs-preparing``, ``unreachable`` or ``off``."""
+    reason: str = ""
+    """Why it needs preparing, in plain words, or the code of the problem that keeps it from being reached."""
+    needs_old: bool = False
+    """Whether it would be lost without the old key."""
+
+
+class Rotation(Struct, frozen=True, kw_only=True):
+    """How the rotation of a pool's key stands; ``fingerprint`` is the key's, ``old_fingerprint`` that of the one which
+    is being replaced (empty when there is no rotation).
+    """
+
+    pool: PoolId
+    state: str
+    """``none`` or ``rotating``."""
+    fingerprint: str
+    old_fingerprint: str = ""
+    vms: list[RotatedVm] = []
+
+
+@dataclass(slots=True)
+class _Stuck:
+    """A VM whose line could not be changed: ``link`` is the one over which that was tried last."""
+
+    pace: Backoff
+    link: SshLink | None = None
+    reason: str = ""
+    until: float = 0.0
+
+
+class Rotations:
+    """All pools' rotations. Commands raise `NotFoundError` ``no-such-pool`` and `PeerError`."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pools: Pools,
+        links: Links,
+        ways: SshWays,
+        memories: Memories,
+        audit: Audit,
+        settings: Settings,
+    ) -> None:
+        self._snapshot = snapshot
+        self._pools = pools
+        self._links = links
+        self._ways = ways
+        self._memories = memories
+        self._audit = audit
+        self._settings = settings
+        self._workers: Workers[VmId] = Workers(
+            "key change", self._work, count=GUESTS_AT_ONCE, retry=settings.link.retry_first_seconds
+        )
+        self._stuck: dict[VmId, _Stuck] = {}
+        self._rotating: set[PoolId] = set()
+        self._broken_off: set[PoolId] = set()
+        self._wake = asyncio.Event()
+        self._changing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Look after rotations until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            tasks.spawn(group, self._workers.run(), "key changes")
+            while True:
+                await self._look_at_all()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), self._settings.pool.rotation_seconds)
+                self._wake.clear()
+
+    async def _look_at_all(self) -> None:
+        for keeper in list(self._pools.keepers.values()):
+            with suppress(PeerError):  # that a pool or its key fails is told elsewhere; the next look is near
+                await self._look(keeper)
+
+    def consider(self, vm_id: VmId) -> None:
+        """``vm_id`` changed: it may be its turn. Never waits."""
+        vm = self._snapshot.vms.get(vm_id)
+        if vm is not None and vm.pool in self._rotating and rotation.concerns(vm):
+            self._workers.add(vm_id)
+
+    # ---- commands
+
+    async def begin(self, pool: PoolId) -> Rotation:
+        """Make a second key for the pool, unless there is one, and change its guests over; answers at once."""
+        with self._audit.of("pool key rotate", pool):
+            keeper = self._pools.keeper(pool)
+            async with self._changing:
+                await self._change(keeper).begin()
+            self._rotating.add(pool)
+            for vm in self._managed(pool):
+                self._stuck.pop(vm.id, None)
+                self._workers.add(vm.id)
+        return await self.state(pool)
+
+    async def drop(self, pool: PoolId, vms: Iterable[VmId]) -> Rotation:
+        """Retire the old key although ``vms``, which the operator was told of, are lost by that.
+
+        Raises `ConflictError` ``no-rotation``, or ``rotation-moved`` when other VMs than these need it by now.
+        """
+        with self._audit.of("pool key rotate --drop", pool):
+            keeper = self._pools.keeper(pool)
+            now = await self.state(pool)
+            if not now.old_fingerprint:
+                raise ConflictError("no-rotation", pool=keeper.record.name)
+            lost = {vm.id: vm.name for vm in now.vms if vm.needs_old}
+            if set(lost) != set(vms):
+                raise ConflictError("rotation-moved", pool=keeper.record.name, vms=", ".join(lost.values()) or "none")
+            await self._retire(keeper)
+        for vm in lost:
+            self._links.reconnect(vm)
+        return await self.state(pool)
+
+    async def state(self, pool: PoolId) -> Rotation:
+        """Tell how the pool's rotation stands."""
+        pair = await self._pools.keeper(pool).keys.pair()
+        return Rotation(
+            pool=pool,
+            state="rotating" if pair.former else "none",
+            fingerprint=pair.fingerprint,
+            old_fingerprint=pair.former_fingerprint,
+            vms=[self._told(vm, pair) for vm in self._managed(pool)] if pair.former else [],
+        )
+
+    # ---- one look at a pool
+
+    async def _look(self, keeper: PoolKeeper) -> None:
+        change = self._change(keeper)
+        if not keeper.record.live:
+            return
+        if not await change.is_begun():
+            if keeper.id in self._rotating:
+                keeper.keys.changed()
+                self._rotating.discard(keeper.id)
+            return
+        async with self._changing:
+            await self._repair(keeper, change)
+        pair = await keeper.keys.pair()
+        if not pair.former:
+            keeper.keys.changed()
+            return
+        self._rotating.add(keeper.id)
+        managed = self._managed(keeper.id)
+        if not any(rotation.needs_old(vm, self._evidence(vm, pair)) for vm in managed):
+            await self._retire(keeper)
+            return
+        for vm in managed:
+            self._workers.add(vm.id)
+
+    async def _repair(self, keeper: PoolKeeper, change: KeyChange) -> None:
+        """Go on with what somebody else broke off: when it was so at two looks, nobody is about it any more."""
+        if not await change.is_broken_off():
+            self._broken_off.discard(keeper.id)
+        elif keeper.id in self._broken_off:
+            await change.resume()
+            self._broken_off.discard(keeper.id)
+        else:
+            self._broken_off.add(keeper.id)
+
+    async def _retire(self, keeper: PoolKeeper) -> None:
+        """Destroy the old key; from then on it opens nothing."""
+        async with self._changing:
+            old = (await keeper.keys.pair()).former_fingerprint
+            with self._audit.of("pool key retire", keeper.id):
+                await self._change(keeper).retire()
+        self._rotating.discard(keeper.id)
+        for vm in self._memories.keyed.by_pool(keeper.id):
+            self._memories.keyed.closes(Opening(keeper.id, vm, old))
+            self._stuck.pop(vm, None)
+        self._memories.keep_soon()
+        log.info("pool key retired", pool=keeper.id, name=keeper.record.name, key=old)
+
+    # ---- one guest
+
+    async def _work(self, vm_id: VmId) -> None:
+        vm = self._snapshot.vms.get(vm_id)
+        keeper = self._pools.keepers.get(vm.pool) if vm is not None else None
+        link = self._links.way(vm_id)
+        if vm is None or keeper is None or not rotation.concerns(vm) or not isinstance(link, SshLink):
+            return
+        pair = await keeper.keys.pair()
+        evidence = self._evidence(vm, pair)
+        stuck = self._stuck.get(vm_id)
+        is_early = stuck is not None and stuck.link is link and _now() < stuck.until
+        if not pair.former or is_early or (evidence.new_opens and not evidence.old_opens):
+            return
+        if evidence.new_opens:
+            await self._clean(vm, link, pair)
+        else:
+            await self._change_over(vm, link, pair)
+        self._wake.set()
+
+    async def _change_over(self, vm: Vm, link: SshLink, pair: KeyPair) -> None:
+        """Add the new line, see that it works, remove the old one. Raises `PeerError`: then it is tried again."""
+        command = key_lines.command(pair.former, pair.public, Step.ADD)
+        answer = key_lines.answer(await link.run(command, COMMAND_SECONDS))
+        await self._polite(vm)
+        # Also where nothing could be added: somebody may have done it.
+        fresh = await self._signed_in(vm, link, pair.private[0])
+        if fresh is None:
+            self._is_stuck(vm, link, _STUCK[answer])
+            return
+        try:
+            self._memories.keyed.opens(Opening(vm.pool, vm.id, pair.fingerprint))
+            self._memories.keep_soon()
+            self._audit.note("pool key changed over", vm.id)
+            await self._clean(vm, fresh, pair)
+        finally:
+            fresh.close()
+
+    async def _clean(self, vm: Vm, link: SshLink, pair: KeyPair) -> None:
+        """Remove the old line, which the new key may be allowed to do. Where none is found, a sign-in with the old key
+        tells whether it was removed before or stands where the user cannot read.
+        """
+        command = key_lines.command(pair.former, pair.public, Step.REMOVE)
+        answer = key_lines.answer(await link.run(command, COMMAND_SECONDS))
+        if answer is Answer.DONE or (answer is Answer.ABSENT and not await self._opens(vm, link, pair.private[1])):
+            self._stuck.pop(vm.id, None)
+            self._memories.keyed.closes(Opening(vm.pool, vm.id, pair.former_fingerprint))
+            self._memories.keep_soon()
+        else:
+            self._is_stuck(vm, link, _STUCK[answer])
+
+    async def _opens(self, vm: Vm, link: SshLink, key: PoolKey) -> bool:
+        """Whether ``key`` alone opens ``vm``."""
+        await self._polite(vm)
+        signed_in = await self._signed_in(vm, link, key)
+        if signed_in is not None:
+            signed_in.close()
+        return signed_in is not None
+
+    async def _signed_in(self, vm: Vm, link: SshLink, key: PoolKey) -> SshLink | None:
+        """Sign in with ``key`` alone; None when it is refused."""
+        try:
+            return await self._ways.verify(vm.id, link, key)
+        except LinkError as error:
+            if error.code == "key-rejected":
+                return None
+            raise
+
+    async def _polite(self, vm: Vm) -> None:
+        """Wait until a further sign-in to ``vm`` is polite."""
+        since = vm.link.since if vm.link is not None else clocks.now()
+        age = (clocks.now() - since).total_seconds()
+        await asyncio.sleep(min(self._settings.link.retry_first_seconds, self._settings.link.retry_first_seconds - age))
+
+    def _is_stuck(self, vm: Vm, link: SshLink, reason: str) -> None:
+        settings = self._settings.link
+        stuck = self._stuck.setdefault(
+            vm.id, _Stuck(Backoff(settings.refusal_first_seconds, settings.refusal_limit_seconds))
+        )
+        stuck.link, stuck.reason, stuck.until = link, reason, _now() + stuck.pace.delay()
+
+    # ---- pieces
+
+    def _change(self, keeper: PoolKeeper) -> KeyChange:
+        return KeyChange(keeper.client, keeper.id, keeper.keys)
+
+    def _managed(self, pool: PoolId) -> list[Vm]:
+        vms = (vm for vm in self._snapshot.vms.values() if vm.pool == pool and rotation.concerns(vm))
+        return sorted(vms, key=lambda vm: vm.name)
+
+    def _evidence(self, vm: Vm, pair: KeyPair) -> Evidence:
+        keys = {opening.key for opening in self._memories.keyed.of(vm.id) if opening.pool == vm.pool}
+        return Evidence(pair.fingerprint in keys, pair.former_fingerprint in keys, vm.id in self._stuck)
+
+    def _told(self, vm: Vm, pair: KeyPair) -> RotatedVm:
+        evidence = self._evidence(vm, pair)
+        state = rotation.state(vm, evidence)
+        reason = ""
+        if state is State.NEEDS_PREPARING:
+            reason = self._stuck[vm.id].reason
+        elif state is State.UNREACHABLE and vm.link is not None and vm.link.problem is not None:
+            reason = vm.link.problem.code
+        elif state is State.DONE and evidence.old_opens:
+            reason = "its old line may still be there"
+        needs_old = rotation.needs_old(vm, evidence)
+        return RotatedVm(id=vm.id, name=vm.name, state=state.value, reason=reason, needs_old=needs_old)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,146 @@
+"""The command that puts one public key in the place of another in a guest's ``authorized_keys``, in two steps.
+
+A guest is somebody else's machine, and a mistake in this file locks people out. So nothing is touched but the lines
+that hold the old key: the first step only adds (each such line once more under the new key, with its options and its
+comment), the second, after the new key was seen to work, only removes. A file is replaced whole and at once by a copy
+of the same mode and owner in the same folder, after its size was compared with what was to change; a symbolic link is
+followed, and a file that somebody else changed meanwhile is left alone.
+
+It is POSIX ``sh`` and ``awk`` (busybox has both) in one argument without newlines, backslashes and exclamation marks,
+so that every login shell hands it on as it is. Lines are read as OpenSSH reads them (sshd(8), AUTHORIZED_KEYS FILE
+FORMAT): options up to the first blank outside of double quotes, then the type, then the key. Which files count is
+``AuthorizedKeysFile`` of sshd_config(5), as far as the user may read it, and OpenSSH's default; in
+``authorized_keys.d`` Flatcar and Fedora CoreOS keep what they make the file of.
+"""
+
+import re
+from enum import StrEnum
+
+MARK = "roadstead-keys:"
+"""What the answer to the command begins with, on a line of its own; an `Answer` follows."""
+_KEY = re.compile(r"([a-z0-9@.-]{1,64}) ([A-Za-z0-9+/]{16,4096}={0,2})( .*)?", re.ASCII)
+
+
+class Step(StrEnum):
+    """What the command does with the lines of the old key."""
+
+    ADD = "add"
+    """Put a line of the new key behind each, unless it is there."""
+    REMOVE = "remove"
+    """Take them out."""
+
+
+class Answer(StrEnum):
+    """What came of it."""
+
+    DONE = "done"
+    """Every line of the old key that was found has its new one, or is gone."""
+    ABSENT = "absent"
+    """There is no line of the old key in any file that the user may read."""
+    UNWRITABLE = "unwritable"
+    """A file with such a line may not be replaced by this user, or somebody else wrote it meanwhile."""
+    FAILED = "failed"
+    """The guest's own tools did not do what they should; nothing was changed."""
+    NO_COMMAND = "no command"
+    """The key may not run it: nobody answered."""
+
+
+def command(old: str, new: str, step: Step) -> str:
+    """Return the command that does ``step`` for ``new`` in the place of ``old``, both public keys (``ssh-rsa AAAA…``).
+
+    Raises ValueError for what is no public key.
+    """
+    old_type, old_blob = _parts(old)
+    new_type, new_blob = _parts(new)
+    given = f"step={step}; ot={old_type}; ob={old_blob}; nt={new_type}; nb={new_blob}; m={MARK};"
+    script = " ".join(f"{given} {_SCRIPT}".splitlines())
+    return f"exec sh -c {_quoted(script)}"
+
+
+def answer(output: bytes) -> Answer:
+    """Return what the command said; what a shell prints besides does not count."""
+    for line in output.splitlines():
+        if line.startswith(MARK.encode()):
+            said = line[len(MARK) :].decode("ascii", "replace").strip()
+            return Answer(said) if said in set(Answer) else Answer.FAILED
+    return Answer.NO_COMMAND
+
+
+def _parts(public_key: str) -> tuple[str, str]:
+    found = _KEY.fullmatch(public_key.strip())
+    if found is None:
+        raise ValueError("it is no public key")
+    return found[1], found[2]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+_AWK = """\
+function blank(c) { return c == S || c == T };
+function ends(c) { return c == "" || c == S || c == T || c == R };
+function typed(s, i) { return index(substr(s, i), ot) == 1 && blank(substr(s, i + length(ot), 1)) };
+function key(s, i, j) {
+j = i + length(ot);
+while (blank(substr(s, j, 1))) j++;
+if (index(substr(s, j), ob) == 1 && ends(substr(s, j + length(ob), 1))) { behind = j + length(ob); return i };
+return 0 };
+function place(s, i, c, q, e) {
+i = 1;
+while (blank(substr(s, i, 1))) i++;
+if (substr(s, i, 1) == "#") return 0;
+if (typed(s, i)) return key(s, i);
+for (; i <= length(s); i++) {
+c = substr(s, i, 1);
+if (e) e = 0;
+else if (c == B && substr(s, i + 1, 1) == Q) e = 1;
+else if (c == Q) q = 1 - q;
+else if (q == 0 && blank(c)) break };
+while (blank(substr(s, i, 1))) i++;
+return typed(s, i) ? key(s, i) : 0 };
+function put(s) { if (n++) printf "%s", ORS > out; printf "%s", s > out };
+BEGIN {
+S = sprintf("%c", 32); T = sprintf("%c", 9); R = sprintf("%c", 13); Q = sprintf("%c", 34); B = sprintf("%c", 92);
+d = 0; hits = 0 };
+pass == 1 { there[$0] = 1; next };
+{ at = place($0) };
+at == 0 { put($0); next };
+{ hits++ };
+step == "remove" { d -= length($0) + 1; next };
+{ put($0);
+line = substr($0, 1, at - 1) nt S nb substr($0, behind);
+if (line in there) next;
+there[line] = 1; put(line); d += length(line) + 1 };
+END { if (n && whole) printf "%s", ORS > out; print d, hits }"""
+"""Reads the file twice; writes the new one to ``out`` and prints by how many bytes it grew, and the lines found."""
+
+_SCRIPT = f"""\
+look() {{ ls -ldn "$1" | cut -c1-10; ls -ldn "$1" | tr -s " " | cut -d " " -f 3,4; }};
+size() {{ wc -c <"$1"; }};
+edit() {{
+f=$(readlink -f "$1") && [ -f "$f" ] && [ -r "$f" ] && grep -qF -e "$ob" "$f" || return 0;
+k=$(cksum <"$f"); w=0; [ -z "$(tail -c 1 "$f")" ] && w=1;
+t=; [ -w "$f" ] && t=$(mktemp "$f.XXXXXX" 2>/dev/null);
+[ -n "$t" ] || {{ bad=unwritable; return 0; }};
+r=$(cp -p "$f" "$t" 2>/dev/null && : >"$t" &&
+awk -v out="$t" -v step="$step" -v whole="$w" -v ot="$ot" -v ob="$ob" -v nt="$nt" -v nb="$nb" '{_AWK}'
+pass=1 "$f" pass=2 "$f") || r=;
+set -- $r; d=${{1:-x}}; h=${{2:-0}};
+if [ "$d" = x ]; then bad=failed;
+elif [ "$d" = 0 ]; then hits=$((hits + h));
+elif [ "$(look "$f")" = "$(look "$t")" ] && [ $(($(size "$f") + d)) = $(($(size "$t"))) ]; then
+chcon --reference="$f" "$t" 2>/dev/null; sync "$t" 2>/dev/null;
+if [ "$k" = "$(cksum <"$f")" ] && mv -f "$t" "$f"; then hits=$((hits + h)); t=;
+restorecon "$f" >/dev/null 2>&1; else bad=unwritable; fi;
+else bad=unwritable; fi;
+[ -z "$t" ] || rm -f "$t"; return 0; }};
+LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; u=$(id -un); cd;
+c=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | tr -d '"' |
+awk 'tolower($1) == "authorizedkeysfile" {{ $1 = ""; print; exit }}');
+for x in $c .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do
+case $x in *%h*) x=${{x%%[%]h*}}$HOME${{x#*%h}};; esac;
+case $x in *%u*) x=${{x%%[%]u*}}$u${{x#*%u}};; esac;
+edit "$x"; done;
+[ -n "$bad" ] || {{ bad=done; [ "$hits" = 0 ] && bad=absent; }};
+echo; echo "$m$bad" """

@@ -1,0 +1,66 @@
+"""What is shown of a pool's key, and of the VMs that it opens."""
+
+from roadstead.cli import client, output, table, words
+from roadstead.cli.views import KeyedVm, PoolKey
+from roadstead.kit.text import terminal_clean
+
+_HOW_TO = """
+How to put it into a VM, as a user there who is in the group `docker`:
+  1. append the line above to ~/.ssh/authorized_keys (the folder 0700, the file 0600);
+  2. tell which user that is, if it is not the one that the settings name:
+     xe vm-param-set uuid=… other-config:xscontainer-username=USER
+  3. roadstead enable VM
+`roadstead why VM` says what is still missing."""
+
+
+def show(connected: client.Client, pool: str) -> None:
+    """Print a pool's key: all about it for people, its line alone for a pipe."""
+    told = connected.get(PoolKey, f"/pools/{client.part(pool)}/key")
+    if not output.is_terminal():
+        output.write([terminal_clean(told.line)])
+        return
+    output.write(
+        [
+            output.bold(f"Public key of the pool {terminal_clean(pool)}") + f"  {terminal_clean(told.fingerprint)}",
+            terminal_clean(told.public_key.strip()),
+            "",
+            output.bold("Line for authorized_keys"),
+            terminal_clean(told.line.strip()),
+            _HOW_TO,
+            *_opened(told),
+        ]
+    )
+
+
+def _opened(key: PoolKey) -> list[str]:
+    """Name the VMs that the key still opens although they are no longer managed."""
+    former = [terminal_clean(vm.name) for vm in key.vms if not vm.managed]
+    if not former:
+        return []
+    return ["", output.bold("It still opens VMs that are no longer managed"), words.listed(former)]
+
+
+def where(connected: client.Client, pool: str, format: str) -> None:
+    """Print the VMs that keys of a pool open."""
+    waiting = connected.ask(f"/pools/{client.part(pool)}/key/vms")
+    if format == "json":
+        output.write_json(waiting.raw())
+        return
+    rows = [(vm, key) for vm in waiting.read(list[KeyedVm]) for key in vm.keys]
+    if not rows:
+        output.write(["No key of this pool was seen to open a VM from here."])
+        return
+    made = [
+        table.Column("VM", [vm.name for vm, _ in rows], least=10),
+        table.Column("STATE", [_state(vm) for vm, _ in rows], least=10),
+        table.Column("POWER", [vm.power or "-" for vm, _ in rows], rank=2),
+        table.Column("KEY", [key.key for _, key in rows]),
+        table.Column("FINGERPRINT", [key.fingerprint for _, key in rows], least=12, rank=1),
+    ]
+    output.write(table.lines(made, output.room()))
+
+
+def _state(vm: KeyedVm) -> str:
+    if vm.state == "moved":
+        return f"moved to {vm.pool_name}"
+    return vm.state.replace("-", " ")

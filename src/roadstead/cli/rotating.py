@@ -1,0 +1,122 @@
+"""The replacement of a pool's key, as it is watched and ended from a terminal."""
+
+import time
+from collections import Counter
+
+from roadstead.cli import client, failures, output, session, table, words
+from roadstead.cli.views import RotatedVm, Rotation
+from roadstead.errors import InputError
+from roadstead.kit.text import terminal_clean
+
+ANSWER_SECONDS = 120.0
+"""Making a key of 4096 bits and naming it in the pool takes seconds, on a machine that is busy more."""
+LOOK_SECONDS = 0.5
+WATCH_SECONDS = 900.0
+"""Then the watching ends, and the rotation goes on."""
+SHOWN_NAMES = 20
+SETTLED = {"done", "off"}
+"""The states of a VM that are as they should be."""
+MOVING = "waiting"
+"""The state of a VM that is changed over without anybody's help."""
+_SAID = {
+    "done": "changed over",
+    "needs-preparing": "needs preparing",
+    "off": "off; it follows when it runs",
+    "unreachable": "cannot be reached; it follows when it can",
+}
+
+
+def rotate(connected: client.Client, pool: str, *, yes: bool, is_watched: bool) -> None:
+    """Begin a rotation, or go on with it, and watch until no VM moves by itself any more."""
+    before = connected.get(Rotation, _path(pool))
+    if before.state == "none" and not yes:
+        refusal = InputError("confirmation-needed", candidates=[f"every managed VM of {pool}"])
+        if not session.agreed(f"Replace the SSH key of the pool {terminal_clean(pool)}?", refusal=refusal):
+            failures.stop()
+    told = connected.post(Rotation, _path(pool))
+    output.write([f"new key  {told.fingerprint}", f"old key  {told.old_fingerprint or 'retired'}"])
+    if is_watched:
+        told = _watched(connected, pool, told)
+    _summary(pool, told)
+
+
+def status(connected: client.Client, pool: str, format: str) -> None:
+    """Print how a rotation stands."""
+    waiting = connected.ask(_path(pool))
+    if format == "json":
+        output.write_json(waiting.raw())
+        return
+    told = waiting.read(Rotation)
+    if told.state == "none":
+        output.write([f"The key of {terminal_clean(pool)} is not being replaced: {told.fingerprint}"])
+        return
+    output.write([f"new key  {told.fingerprint}", f"old key  {told.old_fingerprint}", ""])
+    made = [
+        table.Column("VM", [vm.name for vm in told.vms], least=10),
+        table.Column("STATE", [vm.state.replace("-", " ") for vm in told.vms]),
+        table.Column("NEEDS OLD KEY", ["yes" if vm.needs_old else "no" for vm in told.vms], rank=2),
+        table.Column("REASON", [vm.reason or "-" for vm in told.vms], least=20, rank=1),
+    ]
+    output.write(table.lines(made, output.room()))
+    _summary(pool, told)
+
+
+def drop(connected: client.Client, pool: str, *, yes: bool) -> None:
+    """Retire the old key after the VMs were named that are lost by that."""
+    told = connected.get(Rotation, _path(pool))
+    lost = [vm for vm in told.vms if vm.needs_old]
+    for vm in lost:
+        output.result(vm.name, f"still needs the old key: {_line(vm)}", ok=False)
+    if not yes:
+        listed = words.listed((terminal_clean(vm.name) for vm in lost), SHOWN_NAMES) if lost else "no VM"
+        refusal = InputError("confirmation-needed", candidates=[listed])
+        question = (
+            f"Retire the old key of {terminal_clean(pool)}? It is destroyed, and {listed} is lost until prepared."
+        )
+        if not session.agreed(question, refusal=refusal):
+            failures.stop()
+    connected.post(Rotation, _path(pool) + "/drop", {"vms": [vm.id for vm in lost]})
+    output.write(["The old key is retired."])
+
+
+def _watched(connected: client.Client, pool: str, told: Rotation) -> Rotation:
+    """Print a line for each VM as soon as it has come to something; return how it stands when none moves any more."""
+    printed: dict[str, str] = {}
+    until = time.monotonic() + WATCH_SECONDS
+    while True:
+        for vm in told.vms:
+            if vm.state != MOVING and printed.get(vm.id) != vm.state:
+                printed[vm.id] = vm.state
+                output.result(vm.name, _line(vm), ok=vm.state in SETTLED)
+        if told.state == "none" or time.monotonic() > until:
+            return told
+        if all(vm.state != MOVING for vm in told.vms) and any(vm.needs_old for vm in told.vms):
+            return told
+        time.sleep(LOOK_SECONDS)
+        told = connected.get(Rotation, _path(pool))
+
+
+def _summary(pool: str, told: Rotation) -> None:
+    """Say what is left to do; a rotation that waits for somebody is no failure."""
+    needing = [vm for vm in told.vms if vm.needs_old]
+    if not needing:
+        retired = "it is retired" if told.state == "none" else "it is retired in a moment"
+        output.write([f"No VM needs the old key any more; {retired}."])
+        return
+    counts = Counter(vm.state for vm in needing)
+    left = ", ".join(f"{count} {state.replace('-', ' ')}" for state, count in sorted(counts.items()))
+    output.write(["", f"{words.counted(len(needing), 'VM')} left that the old key opens: {left}."])
+    if counts["needs-preparing"]:
+        name = terminal_clean(pool)
+        output.write(
+            [f"Put the line of `roadstead pool key show {name}` into those; that they have it is seen by itself."]
+        )
+
+
+def _line(vm: RotatedVm) -> str:
+    said = _SAID.get(vm.state, vm.state)
+    return f"{said} ({vm.reason})" if vm.reason else said
+
+
+def _path(pool: str) -> str:
+    return f"/pools/{client.part(pool)}/key/rotation"

@@ -1,0 +1,223 @@
+"""A visit to a host of a pool: the operator's own sign-in, for one command, of which nothing is kept.
+
+The pool's key never takes part, and neither does anything of the account that runs the server. What the host is, its
+key decides: it is looked at first, without a sign-in, and a visit takes the one that somebody confirmed and no other.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncssh
+
+from roadstead.errors import InputError, LinkError
+from roadstead.peers.links import faults
+from roadstead.peers.links.dialing import dial
+from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals, named
+from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard
+from roadstead.peers.links.ssh import FIXED, SIGNATURES, GuestConnection, prepared, shake_hands
+from roadstead.settings.schema import LinkSettings
+
+USER = "root"
+OUTPUT_BYTES = 2**16
+"""What a command may say; more is no answer."""
+PARTING_SECONDS = 2.0
+"""How long the end of a connection may take before it is cut."""
+WORKING = "doing what it was asked to"
+_SIGNATURES = (*SIGNATURES, "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+"""What operators' keys may sign with; never SHA-1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a host's SSH server listens."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How the operator signs in: by password, or by a key. Neither shows in a repr."""
+
+    password: str | None = field(default=None, repr=False)
+    key: asyncssh.SSHKey | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One command: what runs, what it reads, and how many seconds it may take."""
+
+    command: str
+    input: bytes
+    seconds: float
+
+
+async def read_key(pem: str, passphrase: str | None) -> asyncssh.SSHKey:
+    """Return the private key that a file holds.
+
+    Raises `InputError` ``key-passphrase-wrong`` (also when there is none, and it needs one) or ``field-invalid``.
+    """
+    try:
+        return await asyncio.to_thread(asyncssh.import_private_key, pem, passphrase)
+    except asyncssh.KeyEncryptionError as error:
+        raise InputError("key-passphrase-wrong") from error
+    except (asyncssh.KeyImportError, ValueError) as error:
+        # What the library says of it might quote it.
+        if "passphrase" in str(error).lower():
+            raise InputError("key-passphrase-wrong") from None
+        raise InputError("field-invalid", field="private_key", reason="it is no private key") from None
+
+
+async def look(door: Door, settings: LinkSettings) -> str:
+    """Return the host key that a host shows, as `hostkeys.named`; nobody signs in.
+
+    Raises `LinkError` ``unreachable``, ``refused``, ``timed-out``, ``ssh-refuses-us`` or ``ssh-failed``.
+    """
+    onlooker = _Onlooker(Pins(), Refusals())
+    try:
+        connection = await _connect(door, onlooker, {}, settings)
+    except LinkError:
+        if not onlooker.shown:
+            raise
+    else:
+        connection.abort()
+    return named(onlooker.shown)
+
+
+async def visit(door: Door, confirmed: str, sign_in: SignIn, task: Task, settings: LinkSettings) -> bytes:
+    """Sign in to the host whose key was ``confirmed`` (as `hostkeys.named`), run one command, return what it said.
+
+    Raises `LinkError`: those of `look`, ``host-key-changed``, ``host-key-type-gone``, ``key-rejected`` (the password,
+    too), and ``link-lost`` when it broke before the command ended.
+    """
+    visitor = _Visitor(confirmed, sign_in.password)
+    methods = ["publickey"] if sign_in.key is not None else ["password", "keyboard-interactive"]
+    asked = {
+        "client_keys": [sign_in.key] if sign_in.key is not None else None,
+        "preferred_auth": methods,
+        "password_auth": sign_in.key is None,
+        "kbdint_auth": sign_in.key is None,
+    }
+    connection = await _connect(door, visitor, asked, settings)
+    try:
+        return await _said(connection, task, door.address)
+    finally:
+        await _part(connection)
+
+
+class _Onlooker(HostKeyJudge):
+    """Learns which key is shown, and goes no further."""
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Called by asyncssh."""
+        super().validate_host_public_key(host, addr, port, key)
+        return False
+
+
+class _Visitor(HostKeyJudge):
+    """Gives the password once, by whichever of the two ways the host asks: no guess counts twice."""
+
+    def __init__(self, confirmed: str, password: str | None) -> None:
+        super().__init__(Pins(confirmed=confirmed), Refusals())
+        self._password = password
+
+    def password_auth_requested(self) -> str | None:
+        """Called by asyncssh."""
+        password, self._password = self._password, None
+        return password
+
+    def kbdint_auth_requested(self) -> str | None:
+        """Called by asyncssh."""
+        return "" if self._password is not None else None
+
+    def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list[str] | None:
+        """Called by asyncssh; a host that asks for more than the password is not answered."""
+        if not prompts:
+            return []
+        password = self.password_auth_requested()
+        return [password] if len(prompts) == 1 and password is not None else None
+
+
+class _Listener(asyncssh.SSHClientSession[bytes]):
+    """Keeps what a command says, as far as it may."""
+
+    def __init__(self) -> None:
+        self.output = b""
+        self.ended = asyncio.Event()
+        self.status: int | None = None
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Called by asyncssh."""
+        if datatype is not None:
+            return
+        self.output += data[: OUTPUT_BYTES - len(self.output)]
+        if len(self.output) == OUTPUT_BYTES:
+            self.ended.set()
+
+    def exit_status_received(self, status: int) -> None:
+        """Called by asyncssh."""
+        self.status = status
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncssh."""
+        self.ended.set()
+
+
+async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], settings: LinkSettings) -> GuestConnection:
+    sock = await dial(door.address, door.port, faults.SSH, settings.connect_seconds)
+    types = judge.types()
+    options = asyncssh.SSHClientConnectionOptions(
+        **{
+            **FIXED,
+            "client_factory": lambda: judge,
+            "host": door.address,
+            "port": door.port,
+            "username": USER,
+            "client_keys": None,
+            "server_host_key_algs": [name for kind in types for name in HOST_KEY_ALGORITHMS[kind]],
+            "signature_algs": list(_SIGNATURES),
+            **asked,
+        }
+    )
+    connection, signed_in = prepared(options)
+    try:
+        await shake_hands(connection, signed_in, sock, settings.login_seconds)
+    except Exception as error:
+        overheard = connection.overheard or Overheard()
+        if judge.fault is not None:
+            raise judge.fault from error
+        if isinstance(error, TimeoutError):
+            step = faults.SIGNING_IN if overheard.banner else faults.GREETING
+            raise faults.timed_out(step, door.address) from error
+        raise faults.login_fault(error, overheard, types, USER) from error
+    connection.overheard = None
+    return connection
+
+
+async def _said(connection: GuestConnection, task: Task, address: str) -> bytes:
+    listener = _Listener()
+    try:
+        async with asyncio.timeout(task.seconds):
+            channel, _ = await connection.create_session(
+                lambda: listener, task.command, request_pty=False, encoding=None, window=OUTPUT_BYTES
+            )
+            channel.write(task.input)
+            channel.write_eof()
+            await listener.ended.wait()
+    except TimeoutError as error:
+        raise faults.timed_out(WORKING, address) from error
+    except (asyncssh.Error, OSError) as error:
+        raise LinkError("link-lost") from error
+    if listener.status is None and len(listener.output) < OUTPUT_BYTES:
+        raise LinkError("link-lost")
+    return listener.output
+
+
+async def _part(connection: GuestConnection) -> None:
+    connection.close()
+    try:
+        async with asyncio.timeout(PARTING_SECONDS):
+            await connection.wait_closed()
+    except TimeoutError:
+        connection.abort()

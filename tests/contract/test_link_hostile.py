@@ -1,0 +1,122 @@
+"""What a server may say on an SSH connection once it has let us in: nothing of it ends more than that connection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import asyncssh
+import pytest
+from asyncssh.packet import Boolean, String, UInt32
+
+from roadstead.errors import PeerError
+from roadstead.lab.guests.guest import SimulatedGuest
+from roadstead.lab.guests.simulated import lone_guest
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links import ssh
+from tests.contract.links_contract import call, engine_client
+from tests.unit.lab.guests_support import KEY, KEY_LINE
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\nforged"
+NOBODY = 4711
+"""A channel that does not exist."""
+PACKETS: dict[str, tuple[int, bytes]] = {
+    "bye": (1, UInt32(11) + String(ESCAPES) + String("")),
+    "bye without words": (1, b""),
+    "no such message": (3, UInt32(1)),
+    "debug": (4, Boolean(True) + String(ESCAPES) + String("")),
+    "service": (6, String("ssh-userauth")),
+    "extensions again": (7, UInt32(2**31) + String("server-sig-algs") + String("")),
+    "new keys, unasked": (21, b""),
+    "broken key exchange": (20, bytes(16) + String("none") * 10),
+    "key exchange, cut": (20, b"\x00" * 7),
+    "let in twice": (52, b""),
+    "refused after all": (51, String("publickey") + Boolean(False)),
+    "text about the sign-in": (53, String(ESCAPES) + String("")),
+    "host keys, unasked": (80, String("hostkeys-00@openssh.com") + Boolean(False) + String(b"x" * 30_000)),
+    "request without a name": (80, b"\x00\x00\x00\xff"),
+    "answer to nothing": (81, b""),
+    "channel to us": (90, String("forwarded-tcpip") + UInt32(0) + UInt32(2**31) + UInt32(2**15)),
+    "agent wanted": (90, String("auth-agent@openssh.com") + UInt32(1) + UInt32(2**21) + UInt32(2**15)),
+    "X11 wanted": (90, String("x11") + UInt32(1) + UInt32(2**21) + UInt32(2**15) + String("a") + UInt32(1)),
+    "confirmed for nobody": (91, UInt32(NOBODY) + UInt32(1) + UInt32(1) + UInt32(1)),
+    "window for nobody": (93, UInt32(NOBODY) + UInt32(2**32 - 1)),
+    "data for nobody": (94, UInt32(NOBODY) + String(b"x" * 30_000)),
+    "end for nobody": (96, UInt32(NOBODY)),
+    "request for nobody": (98, UInt32(NOBODY) + String("exit-signal") + Boolean(True)),
+    "unknown type": (190, b"\xff" * 100),
+    "nothing": (0, b""),
+}
+
+
+@pytest.fixture
+async def guest() -> AsyncIterator[SimulatedGuest]:
+    """A guest that lets the test's key in."""
+    async with lone_guest("garbled", count=3, public_keys=[KEY_LINE]) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", PACKETS)
+async def test_no_message_ends_more_than_its_connection(
+    guest: SimulatedGuest, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The link goes on or is lost, in words of ours; nothing is logged of it, and the next one works."""
+    link = await call(guest, KEY)
+    client = engine_client(link)
+    await client.hello()
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    kind, payload = PACKETS[name]
+    connection.send_packet(kind, payload)
+    error = await _failed(client)
+    assert error is None or (str(error).isprintable() and not link.is_open)
+    link.close()
+    await link.wait_closed()
+    again = await call(guest, KEY)
+    again.close()
+    await again.wait_closed()
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_keys_are_not_exchanged_again_and_again(guest: SimulatedGuest) -> None:
+    """Each exchange takes milliseconds of ours: who asks for the next one at once is cut off."""
+    link = await call(guest, KEY)
+    client = engine_client(link)
+    await client.hello()
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    connection._rekey_bytes_sent = 2**40  # noqa: SLF001 - the same: it asks at its next packet
+    error = await _failed(client)
+
+    assert error is not None
+    assert error.code == "link-lost"
+    await link.wait_closed()
+
+
+async def test_keys_may_be_exchanged_again_later(guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As servers do after a gigabyte: the link goes on."""
+    monkeypatch.setattr(ssh, "REKEY_SECONDS", 0.0)
+    link = await call(guest, KEY)
+    client = engine_client(link)
+    await client.hello()
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    connection._rekey_bytes_sent = 2**40  # noqa: SLF001 - the same: it asks at its next packet
+
+    assert [await _failed(client) for _ in range(3)] == [None] * 3
+    assert connection._rekey_bytes_sent < 2**40  # noqa: SLF001 - the same
+    link.close()
+    await link.wait_closed()
+
+
+async def _failed(client: EngineClient) -> PeerError | None:
+    """How a list fails; None when it is whole."""
+    try:
+        async with asyncio.timeout(5):
+            listing = await client.containers()
+    except PeerError as error:
+        return error
+    assert len(listing.containers) == 3
+    return None

@@ -1,0 +1,100 @@
+"""Taking away what was published in a pool: as far as it goes, and no longer than it may take."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from roadstead.act.config import PoolConfig
+from roadstead.act.outputs import Outputs, Wiped
+from roadstead.errors import NotFoundError, PoolError, RoadsteadError
+from roadstead.inventory.store import Store
+from roadstead.model import Seen, VmId
+from roadstead.model.config_keys import DOCKER_PS
+from roadstead.peers.xapi.client import XapiClient
+from roadstead.plan.publishing import Choice
+from roadstead.settings.schema import Settings
+from tests.unit.fakes import records
+
+pytestmark = pytest.mark.looptime
+OURS, OLD = "cause\nremedy\n(refused)", "Cannot connect"
+CALL_SECONDS = 0.1
+
+
+@dataclass
+class Pool:
+    """A pool that is written to, with values of VMs and messages about them."""
+
+    wiped: list[VmId] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
+    errors: dict[str, RoadsteadError] = field(default_factory=dict)
+    """What the pool says to a write to a VM."""
+
+    async def publish(self, vm: VmId, changes: Mapping[str, str | None]) -> None:
+        """See `PoolConfig`."""
+        await asyncio.sleep(CALL_SECONDS)
+        if vm in self.errors:
+            raise self.errors[vm]
+        assert changes == {DOCKER_PS: None}
+        self.wiped.append(vm)
+
+    async def destroy_message(self, ref: str) -> None:
+        """See `XapiClient`."""
+        self.cleared.append(ref)
+
+
+def _outputs(pool: Pool, vms: int, choice: Choice | None = None) -> Outputs:
+    store = Store()
+    named = [VmId(f"vm-{number}") for number in range(1, vms + 1)]
+    store.apply(Seen(records.pool()), *(Seen(records.vm(vm)) for vm in named))
+    made = Outputs(
+        store, Settings(), cast("XapiClient", pool), cast("PoolConfig", pool), lambda: choice or Choice(on=True)
+    )
+    made.published({vm: {DOCKER_PS: "digest"} for vm in named})
+    return made
+
+
+async def test_values_and_our_messages_go() -> None:
+    """A message of the old pack stays; a VM that is gone meanwhile is no trouble."""
+    pool = Pool(errors={"vm-2": NotFoundError("no-such-vm", name="vm-2")})
+    outputs = _outputs(pool, 3)
+    outputs.alerted({VmId("vm-1"): {"ref:1": OURS, "ref:2": OLD}, VmId("vm-9"): {"ref:9": OLD}})
+    assert await outputs.wipe(60) == Wiped(vms=3)
+    assert (sorted(pool.wiped), pool.cleared) == (["vm-1", "vm-3"], ["ref:1"])
+
+
+async def test_what_takes_too_long_stays_and_is_counted() -> None:
+    """The pool is not written to faster than ever because of that."""
+    pool = Pool()
+    wiped = await _outputs(pool, 300).wipe(5)
+    assert wiped.reason == "it takes longer than 5 s"
+    assert (wiped.vms, wiped.left) == (len(pool.wiped), 300 - len(pool.wiped))
+    assert 0 < len(pool.wiped) <= 5 * Settings().publish.pool_writes_per_second + 1
+
+
+async def test_a_refusal_ends_it() -> None:
+    """With the pool's reason; nobody waits for hundreds of refusals."""
+    pool = Pool(errors={f"vm-{number}": PoolError("pool-not-permitted", call="VM.x") for number in range(1, 101)})
+    wiped = await _outputs(pool, 100).wipe(60)
+    assert wiped == Wiped(vms=0, left=100, reason="The pool account may not call VM.x")
+
+
+async def test_what_stands_at_foreign_vms_of_a_pool_that_publishes_nothing_is_left_alone() -> None:
+    """It is another program's; our own VMs' values are taken away as ever."""
+    pool = Pool()
+    outputs = _outputs(pool, 1, Choice(on=False))
+    outputs.published({VmId("foreign"): {DOCKER_PS: "digest"}})
+    assert (await outputs.wipe(60)).vms == 1
+    assert pool.wiped == ["vm-1"]
+
+
+async def test_a_complete_listing_says_what_is_not_there() -> None:
+    """What we believed to stand in the pool, and does not, is not ours to take away."""
+    pool = Pool()
+    outputs = _outputs(pool, 3)
+    outputs.alerted({VmId("vm-3"): {"ref:3": OURS}})
+    outputs.published({VmId("vm-2"): {DOCKER_PS: "digest"}}, complete=True)
+    outputs.alerted({}, complete=True)
+    assert outputs.ours() == 1

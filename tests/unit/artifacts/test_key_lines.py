@@ -1,0 +1,187 @@
+"""The command that changes a key in a guest, run by real shells and real awks on real files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roadstead.artifacts import key_lines
+from roadstead.artifacts.key_lines import Answer, Step
+
+OLD, NEW = f"ssh-rsa {'A' * 40}==", f"ssh-ed25519 {'B' * 44}"
+OTHER = f"ssh-rsa {'C' * 40}== somebody"
+
+
+class Home:
+    """A user's home in a guest, and the tools that are found there."""
+
+    def __init__(self, folder: Path, shell: list[str], path: str) -> None:
+        self.folder = folder
+        self.file = folder / ".ssh/authorized_keys"
+        self.file.parent.mkdir(mode=0o700)
+        self._shell = shell
+        self._path = path
+
+    def write(self, text: str, mode: int = 0o600) -> None:
+        """Let the file hold this."""
+        self.file.write_bytes(text.encode("utf-8", "surrogateescape"))
+        self.file.chmod(mode)
+
+    def read(self) -> str:
+        """What the file holds."""
+        return self.file.read_bytes().decode("utf-8", "surrogateescape")
+
+    def run(self, step: Step) -> Answer:
+        """Run the command as a login shell does."""
+        command = key_lines.command(f"{OLD} xscontainer", NEW, step)
+        done = subprocess.run(
+            [*self._shell, "-c", command],
+            env={"HOME": str(self.folder), "PATH": self._path},
+            cwd="/",
+            check=False,
+            capture_output=True,
+            timeout=20,
+        )
+        assert not list(self.folder.rglob("*.??????")), "a copy was left"
+        return key_lines.answer(done.stdout)
+
+
+@pytest.fixture(params=["sh", "bash", "busybox"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
+    """A home where each of these is the shell; with busybox all tools are its own."""
+    found = shutil.which(request.param)
+    if found is None:
+        pytest.skip(f"there is no {request.param} here")
+    shell, path = [found], os.environ["PATH"]
+    if request.param == "busybox":
+        tools = tmp_path / "bin"
+        tools.mkdir()
+        for name in ("sh", "awk", "cat", "cksum", "cp", "cut", "grep", "id", "ls", "mktemp", "mv", "readlink", "rm"):
+            (tools / name).symlink_to(found)
+        for name in ("sync", "tail", "tr", "wc"):
+            (tools / name).symlink_to(found)
+        shell, path = [str(tools / "sh")], str(tools)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return Home(folder, shell, path)
+
+
+LINES = [
+    pytest.param(OLD, NEW, id="bare"),
+    pytest.param(f"{OLD} xscontainer", f"{NEW} xscontainer", id="with a comment"),
+    pytest.param(f"  {OLD}  two  blanks ", f"  {NEW}  two  blanks ", id="blanks stay"),
+    pytest.param(
+        f'from="10.0.0.0/8,!10.0.0.9",no-pty {OLD} x', f'from="10.0.0.0/8,!10.0.0.9",no-pty {NEW} x', id="from"
+    ),
+    pytest.param(f'environment="A=b c" {OLD}', f'environment="A=b c" {NEW}', id="a blank in an option"),
+    pytest.param(f'environment="A=\\"b c" {OLD}', f'environment="A=\\"b c" {NEW}', id="a quote in an option"),
+    pytest.param(f"restrict,pty\t{OLD.replace(' ', chr(9))}", f"restrict,pty\t{NEW}", id="tabs"),
+    pytest.param(f"{OLD} x\r", f"{NEW} x\r", id="a line of DOS"),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), LINES)
+def test_a_line_is_doubled_then_removed(home: Home, old: str, new: str) -> None:
+    """Options and comment stay, others' lines and their bytes too, and both steps may be done again."""
+    before, after = f"# keys\n\n{OTHER}\n", "ssh-rsa D\udcff no UTF-8\n"
+    home.write(f"{before}{old}\n{after}", 0o640)
+    for _ in range(2):
+        assert home.run(Step.ADD) is Answer.DONE
+        assert home.read() == f"{before}{old}\n{new}\n{after}"
+    assert home.run(Step.REMOVE) is Answer.DONE
+    assert home.read() == f"{before}{new}\n{after}"
+    assert home.run(Step.REMOVE) is Answer.ABSENT
+    assert home.file.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_file_without_a_last_newline_survives(home: Home) -> None:
+    """The new line is one of its own."""
+    home.write(f"{OTHER}\n{OLD}")
+    assert home.run(Step.ADD) is Answer.DONE
+    assert home.read() == f"{OTHER}\n{OLD}\n{NEW}"
+    assert home.run(Step.REMOVE) is Answer.DONE
+    assert home.read() == f"{OTHER}\n{NEW}"
+
+
+def test_every_line_of_the_old_key_is_changed(home: Home) -> None:
+    """Two lines with different options become two others; the same twice becomes one."""
+    home.write(f'from="10.0.0.1" {OLD}\n{OLD}\n{OLD}\n')
+    assert home.run(Step.ADD) is Answer.DONE
+    assert home.run(Step.REMOVE) is Answer.DONE
+    assert home.read() == f'from="10.0.0.1" {NEW}\n{NEW}\n'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [f"# {OLD}", f"   # {OLD}", f'command="echo {OLD}" {OTHER}', f"{OLD}A", f"ssh-dss {OLD.split()[1]}", f"x{OLD}"],
+)
+def test_what_only_looks_like_the_key_is_left_alone(home: Home, line: str) -> None:
+    """A comment, an option's text, a longer key and another type are no line of the old key."""
+    home.write(f"{line}\n")
+    assert home.run(Step.ADD) is Answer.ABSENT
+    assert home.run(Step.REMOVE) is Answer.ABSENT
+    assert home.read() == f"{line}\n"
+
+
+def test_a_link_to_the_file_is_followed(home: Home) -> None:
+    """The link stays one, and what it leads to is changed where it is."""
+    target = home.folder / "kept"
+    target.write_text(f"{OLD}\n")
+    home.file.symlink_to(target)
+    assert home.run(Step.ADD) is Answer.DONE
+    assert home.file.is_symlink()
+    assert target.read_text() == f"{OLD}\n{NEW}\n"
+
+
+def test_further_files_of_the_user_are_changed_too(home: Home) -> None:
+    """Flatcar and Fedora CoreOS make the file of what is in a folder beside it."""
+    folder = home.file.parent / "authorized_keys.d"
+    folder.mkdir()
+    (folder / "ignition").write_text(f"{OLD}\n")
+    home.write(f"{OLD}\n")
+    assert home.run(Step.ADD) is Answer.DONE
+    assert (folder / "ignition").read_text() == home.read() == f"{OLD}\n{NEW}\n"
+
+
+def test_without_the_old_key_nothing_is_made(home: Home) -> None:
+    """No file, and an empty one, are as they were."""
+    assert home.run(Step.ADD) is Answer.ABSENT
+    home.write("")
+    assert home.run(Step.ADD) is Answer.ABSENT
+    assert home.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        (b"", Answer.NO_COMMAND),
+        (b"HTTP/1.1 400 Bad Request\r\n", Answer.NO_COMMAND),
+        (b"Welcome!\n\nroadstead-keys:done\n", Answer.DONE),
+        (b"\nroadstead-keys:unwritable\n", Answer.UNWRITABLE),
+        (b"\nroadstead-keys:\xff\xff\n", Answer.FAILED),
+        (b"x roadstead-keys:done\n", Answer.NO_COMMAND),
+    ],
+)
+def test_the_answer_is_a_line_of_its_own(output: bytes, found: Answer) -> None:
+    """What a shell prints besides, and what a forced command says, is none."""
+    assert key_lines.answer(output) is found
+
+
+@pytest.mark.parametrize("key", ["", "ssh-rsa", "ssh-rsa $(reboot)", "ssh-rsa AAAA'; reboot; '", "ssh-rsa A\nB"])
+def test_only_a_public_key_gets_into_the_command(key: str) -> None:
+    """Nothing that a shell could read otherwise."""
+    with pytest.raises(ValueError, match="no public key"):
+        key_lines.command(key, NEW, Step.ADD)
+    with pytest.raises(ValueError, match="no public key"):
+        key_lines.command(OLD, key, Step.ADD)
+
+
+def test_the_command_is_one_line_that_every_login_shell_hands_on() -> None:
+    """No newline, no exclamation mark, and backslashes only around quotes."""
+    command = key_lines.command(OLD, NEW, Step.ADD)
+    assert not {"\n", "!"} & set(command)
+    assert "\\" not in command.replace("'\\''", "")

@@ -120,9 +120,13 @@ class Rotations:
             tasks.spawn(group, self._workers.run(), "key changes")
             while True:
                 await self._look_at_all()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._settings.pool.rotation_seconds)
-                self._wake.clear()
+                await self._next_turn()
+
+    async def _next_turn(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.pool.rotation_seconds):
+                await self._wake.wait()
+        self._wake.clear()
 
     async def _look_at_all(self) -> None:
         for keeper in list(self._pools.keepers.values()):

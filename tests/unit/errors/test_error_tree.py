@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead import errors
-from roadstead.errors import CODES, InputError, NotFoundError, PeerError, RoadsteadError, explained, tame
+from roadstead.errors import CODES, InputError, NotFoundError, PeerError, RoadsteadError, codes, explained, tame
 
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Exception)]
 MOST_CLASSES = 25
@@ -39,6 +39,12 @@ def test_outages_can_be_told_from_everything_else() -> None:
     """What `kit.keep` retries is what something outside did; wrong input and a wrong state are not."""
     outages = {kind.__name__ for kind in CLASSES if issubclass(kind, PeerError)}
     assert outages == {"PeerError", "PoolError", "LinkError", "EngineError", "ServerError"}
+
+
+def test_no_code_means_two_things() -> None:
+    """A code stands in one table only: of two rows the later one would win everywhere."""
+    tables = [getattr(codes, name) for name in codes.__all__ if name.isupper() and name != "CODES"]
+    assert sum(map(len, tables)) == len(codes.CODES)
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

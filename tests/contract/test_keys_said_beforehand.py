@@ -48,7 +48,7 @@ async def test_a_vm_is_held_to_it_from_the_first_contact_on(tmp_path: Path, how:
             one = World(pool, maker, core, database)
             vm = await _disabled(one)
             await core.commands.vms.enable(vm)
-            await one.until_problem("vm-1", "host-key-unexpected")
+            await one.until_problem("vm-1", "host-key-not-as-said")
             await _check_what_is_told(one, vm)
             line = one.guest("vm-1").host_key()
             await core.commands.vms.expect_host_key(vm, line if how == "whole key" else _print(line))

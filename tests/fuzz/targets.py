@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from roadstead.artifacts import complaints, inspected, published
+from roadstead.artifacts import complaints, config_drive, drive_templates, inspected, published
 from roadstead.cli import cells
 from roadstead.errors import RoadsteadError
 from roadstead.kit import clocks, text
@@ -38,6 +38,7 @@ VM = VmId("vm-1")
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ID = "ab" * 32
 PUBLISHED_BYTES = 2**16
+GUEST = config_drive.Guest("5a1f7f0e-0000-4000-8000-000000000001", "web1", "ssh-rsa AAAAB3NzaC1yc2E= x", "2")
 GROWTH = 400
 """How many bytes of memory a byte of an answer may become: a port of 2 letters is a record."""
 
@@ -218,6 +219,26 @@ def networks(data: bytes) -> None:
             assert parse_address(canonical(address) or address)
 
 
+# What stands on a config drive
+
+
+def drive(data: bytes) -> None:
+    """An image that somebody made: its template, or why it has none."""
+    try:
+        found = config_drive.template_of(data)
+    except ValueError:
+        return
+    assert len(found.encode()) <= config_drive.TEXT_BYTES
+
+
+def configuration(data: bytes) -> None:
+    """A text for a drive: it is read back as it was, or refused with a place in it."""
+    said = data.decode("utf-8", "replace")
+    made = config_drive.prepare(said, GUEST)
+    assert len(made.user_data.encode()) <= config_drive.TEXT_BYTES
+    assert config_drive.template_of(config_drive.image(made)) == said
+
+
 # Where texts go
 
 
@@ -285,6 +306,8 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
         "shell": (b"\x10Welcome\nroadstead-relay:denied\n\x00", b"\x10noise HTTP/1.1 200 OK\x00connect: refused"),
         "networks": (b'{"0/ip":"10.0.0.7","0/ipv4/0":"10.0.0.7","0/ipv6/0":"fe80::1","x":"y"}', b"10.0.0.7\n::"),
         "met": tuple(bytes([place, 1]) + said for place, saids in enumerate(answers) for said in saids),
+        "drive": (config_drive.image(config_drive.prepare("#cloud-config", GUEST)),),
+        "configuration": (*map(str.encode, drive_templates.PROFILES.values()), _YAML),
         "terminal": ("web\x1b[2J\u202e\u0301中🐋\x85".encode(), b"plain", b"\xff\xfe\x00"),
     }
 
@@ -293,11 +316,12 @@ def _written(texts: list[str]) -> list[bytes]:
     return [text.encode() for text in texts]
 
 
+_YAML = b"#cloud-config\na: &a {b: [1, 0o7, 1:2:3, ~]}\n%HINEXISTS%c: *a%HIN%\n%ENDHINEXISTS%d: {<<: *a, e: |\n x\n}\n"
 _PORTS = [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]
 _MORE = {"Image": "nginx", "Created": 1700000000, "Health": {"Status": "healthy"}}
 _RUN = (
     *(http, listed, events, introduced, refused, top, inspection, dates),
-    *(banner, host_key, shell, networks, terminal, met),
+    *(banner, host_key, shell, networks, drive, configuration, terminal, met),
 )
 TARGETS: dict[str, Target] = {run.__name__: Target(guarded(run), _seeds()[run.__name__]) for run in _RUN}
 """By name."""

@@ -6,9 +6,9 @@ the former one go. Whatever fails before that takes away again what was made, an
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
@@ -33,12 +33,12 @@ NAME = "Automatic Config Drive"
 MARKS = {CONFIG_DRIVE: MARKED}
 CREATE_SECONDS = 75.0
 """Limit on making a drive. With `UNDO_SECONDS` it stays below the plugin's, which waits 110 s for an answer."""
-READ_SECONDS = 60.0
+READ_SECONDS = 90.0
 UNDO_SECONDS = 20.0
 """Limit on taking away what was made in vain."""
 UNDO_RETRY_SECONDS = 0.5
 PARALLEL = 2
-"""So many drives are read at once, in all pools: each takes up to `plan.DRIVE_BYTES` of memory."""
+"""So many drives of one pool are read at once: each takes up to `plan.DRIVE_BYTES` of memory."""
 
 _FULL = frozenset({"SR_BACKEND_FAILURE_44", "SR_FULL", "SR_BACKEND_FAILURE_110"})
 _UNSEEN = frozenset({"SR_HAS_NO_PBDS", "SR_NOT_ATTACHED", "SR_NO_PBDS"})
@@ -57,8 +57,9 @@ class ConfigDrives:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._reading = Gate(PARALLEL)
-        self._turns: WeakValueDictionary[tuple[PoolId, str], Gate] = WeakValueDictionary()
+        self._reading: WeakValueDictionary[PoolId, Gate] = WeakValueDictionary()
+        self._making: WeakValueDictionary[tuple[PoolId, str], Gate] = WeakValueDictionary()
+        """One gate for each VM that is given a drive: who saves twice gets one after the other."""
 
     async def default(self, pool: PoolId, vm: str) -> str:
         """Return the template to begin with, for a VM or a template; for what is not there, the usual one."""
@@ -72,20 +73,26 @@ class ConfigDrives:
         """Return the template that a drive was made from. Raises `InputError` ``config-drive-unreadable`` for every
         other disk alike, so that nobody learns anything of it, and `PoolError`.
         """
+        try:
+            async with asyncio.timeout(READ_SECONDS), _gate(self._reading, pool, PARALLEL)():
+                return await self._template(pool, disk)
+        except TimeoutError as error:
+            raise PoolError("pool-timed-out", call="export_raw_vdi", pool=pool) from error
+
+    async def _template(self, pool: PoolId, disk: str) -> str:
         disks = self._disks(pool)
         unreadable = InputError("config-drive-unreadable", disk=disk)
         found = await disks.disk(disk)
         if found is None or not plan.is_drive(found):
             raise unreadable
-        async with self._reading():
-            host = await disks.host_of(found)
-            if host is None:
-                raise unreadable
-            content = await disks.read(found, host, READ_SECONDS)
-            try:
-                return await asyncio.to_thread(config_drive.template_of, content)
-            except ValueError as error:
-                raise unreadable from error
+        host = await disks.host_of(found)
+        if host is None:
+            raise unreadable
+        content = await disks.read(found, host, READ_SECONDS)
+        try:
+            return await asyncio.to_thread(config_drive.template_of, content)
+        except ValueError as error:
+            raise unreadable from error
 
     async def create(self, pool: PoolId, wanted: Wanted) -> str:
         """Make a drive for a VM, in the place of the one that it has; return the uuid of the disk.
@@ -93,24 +100,17 @@ class ConfigDrives:
         Raises `InputError` (what was given), `ConflictError` (the VM, the storage) and `PoolError`; nothing was changed
         then.
         """
-        async with self._turn(pool, wanted.vm):
-            try:
-                async with asyncio.timeout(CREATE_SECONDS):
-                    return await self._create(pool, wanted)
-            except TimeoutError as error:
-                raise PoolError("config-drive-late", vm=wanted.vm, limit=round(CREATE_SECONDS)) from error
+        turn = _gate(self._making, (pool, wanted.vm), 1)
+        try:
+            async with asyncio.timeout(CREATE_SECONDS), turn():
+                return await self._create(pool, wanted)
+        except TimeoutError as error:
+            raise PoolError("config-drive-late", vm=wanted.vm, limit=round(CREATE_SECONDS)) from error
 
     # ---- pieces
 
     def _disks(self, pool: PoolId) -> Disks:
         return Disks(self._pools.keeper(pool).client)
-
-    @asynccontextmanager
-    async def _turn(self, pool: PoolId, vm: str) -> AsyncIterator[None]:
-        gate = self._turns.get((pool, vm)) or Gate(1)
-        self._turns[pool, vm] = gate
-        async with gate():
-            yield
 
     async def _create(self, pool: PoolId, wanted: Wanted) -> str:
         disks = self._disks(pool)
@@ -280,6 +280,17 @@ class _Making:
                 raise
             call, reason = error.fields["call"], error.fields["reason"]
             raise ConflictError("config-drive-not-swapped", vm=self._machine.name, call=call, reason=reason) from error
+
+
+K = TypeVar("K")
+
+
+def _gate(gates: WeakValueDictionary[K, Gate], key: K, width: int) -> Gate:
+    """Return the gate of ``key``, which is there as long as somebody holds it or waits."""
+    gate = gates.get(key)
+    if gate is None:
+        gate = gates[key] = Gate(width)
+    return gate
 
 
 def _host(storage: Storage) -> str:

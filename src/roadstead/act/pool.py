@@ -136,7 +136,7 @@ class PoolKeeper:
             await asyncio.sleep(pace.delay())
             await self._permitted(limit)
             self._lack = None
-            with suppress(PoolError):  # who watches the pool says what is wrong with it
+            with suppress(PoolError, InputError):  # who watches the pool says what is wrong with it
                 await self.client.open()
 
     async def _permitted(self, seconds: float) -> None:

@@ -105,9 +105,7 @@ class Rotations:
         self._memories = memories
         self._audit = audit
         self._settings = settings
-        self._workers: Workers[VmId] = Workers(
-            "key change", self._work, count=GUESTS_AT_ONCE, retry=settings.link.retry_first_seconds
-        )
+        self._workers: Workers[VmId] = Workers("key change", self._work, count=GUESTS_AT_ONCE, pace=self._pace)
         self._stuck: dict[VmId, _Stuck] = {}
         self._rotating: set[PoolId] = set()
         self._broken_off: set[PoolId] = set()
@@ -121,6 +119,9 @@ class Rotations:
             while True:
                 await self._look_at_all()
                 await self._next_turn()
+
+    def _pace(self) -> Backoff:
+        return Backoff(self._settings.link.retry_first_seconds, self._settings.link.retry_limit_seconds)
 
     async def _next_turn(self) -> None:
         with suppress(TimeoutError):

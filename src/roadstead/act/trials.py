@@ -114,7 +114,7 @@ class Trials:
         try:
             await client.open()
             await client.call(NEEDS_OPERATOR)
-        except PoolError:
+        except (PoolError, InputError):
             return False
         finally:
             await client.close()

@@ -48,7 +48,7 @@ REACHING_A_GUEST = {
         "If its SSH server was reconfigured, say `roadstead hostkey forget {vm}`: then the key that it shows next is"
         " remembered, unless it is another VM's.",
     ),
-    "host-key-unexpected": Code(
+    "host-key-not-as-said": Code(
         409,
         "The operator said that the VM must show the SSH host key {expected}, but it shows another: {shown} ({type}).",
         "Compare with `for k in /etc/ssh/ssh_host_*_key.pub; do ssh-keygen -lf $k; done` on the VM's console"

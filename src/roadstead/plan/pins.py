@@ -67,7 +67,7 @@ class Memory:
 
 
 HOST_KEY_PROBLEMS = frozenset(
-    {"host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone", "host-key-unexpected"}
+    {"host-key-changed", "host-key-forgotten", "host-key-shared", "host-key-type-gone", "host-key-not-as-said"}
 )
 """The problems that wait for the operator to judge a host key."""
 
@@ -114,10 +114,10 @@ def explain(error: LinkError, pin: Pin) -> LinkError:
 def _unexpected(error: LinkError, expected: str) -> LinkError:
     if error.code == "host-key-changed":
         fields = {**error.fields, "expected": expected.strip()}
-        return LinkError("host-key-unexpected", **fields)
+        return LinkError("host-key-not-as-said", **fields)
     if error.code == "host-key-type-gone":
         return LinkError(
-            "host-key-unexpected", shown="none of this type", type=error.fields.get("type"), expected=expected.strip()
+            "host-key-not-as-said", shown="none of this type", type=error.fields.get("type"), expected=expected.strip()
         )
     return error
 

@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from roadstead.act.config import PoolConfig
-from roadstead.act.outputs import Outputs, Wiped
+from roadstead.act.outputs import Outputs, PoolDoor, Wiped
 from roadstead.errors import NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.model import Seen, VmId
@@ -49,9 +49,8 @@ def _outputs(pool: Pool, vms: int, choice: Choice | None = None) -> Outputs:
     store = Store()
     named = [VmId(f"vm-{number}") for number in range(1, vms + 1)]
     store.apply(Seen(records.pool()), *(Seen(records.vm(vm)) for vm in named))
-    made = Outputs(
-        store, Settings(), cast("XapiClient", pool), cast("PoolConfig", pool), lambda: choice or Choice(on=True)
-    )
+    door = PoolDoor(records.POOL, cast("XapiClient", pool), cast("PoolConfig", pool))
+    made = Outputs(store, Settings(), door, lambda: choice or Choice(on=True))
     made.published({vm: {DOCKER_PS: "digest"} for vm in named})
     return made
 
@@ -90,11 +89,12 @@ async def test_what_stands_at_foreign_vms_of_a_pool_that_publishes_nothing_is_le
     assert pool.wiped == ["vm-1"]
 
 
-async def test_a_complete_listing_says_what_is_not_there() -> None:
+async def test_a_new_listing_says_what_is_not_there() -> None:
     """What we believed to stand in the pool, and does not, is not ours to take away."""
     pool = Pool()
     outputs = _outputs(pool, 3)
     outputs.alerted({VmId("vm-3"): {"ref:3": OURS}})
-    outputs.published({VmId("vm-2"): {DOCKER_PS: "digest"}}, complete=True)
-    outputs.alerted({}, complete=True)
+    outputs.answers()
+    outputs.published({VmId("vm-1"): {}, VmId("vm-2"): {DOCKER_PS: "digest"}, VmId("vm-3"): {}})
+    outputs.alerted({})
     assert outputs.ours() == 1

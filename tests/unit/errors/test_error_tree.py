@@ -88,6 +88,13 @@ def test_a_field_that_nobody_gave_hides_no_text(code: str) -> None:
     assert ("…" in str(error)) == bool(_fields(code))
 
 
+def test_no_code_has_two_meanings() -> None:
+    """The table is put together of parts: of two rows with one code the later would silently be the only one."""
+    tables = [value for name, value in vars(codes).items() if name.isupper() and name != "CODES" and value]
+    named = [code for table in tables if isinstance(table, dict) for code in table]
+    assert sorted(named) == sorted(CODES)
+
+
 def test_an_unknown_code_is_a_mistake() -> None:
     """There are no codes beside the table."""
     with pytest.raises(KeyError):

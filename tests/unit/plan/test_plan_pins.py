@@ -278,12 +278,12 @@ def test_another_key_than_the_expected_one_is_said_so() -> None:
     shown = LinkError("host-key-changed", vm="x", type="ssh-rsa", shown="SHA256:shown", pinned="SHA256:said")
     told = pins.explain(shown, pin)
     assert (told.code, told.fields["expected"], told.fields["shown"]) == (
-        "host-key-unexpected",
+        "host-key-not-as-said",
         "SHA256:said",
         "SHA256:shown",
     )
     gone = pins.explain(LinkError("host-key-type-gone", type="ssh-ed25519"), Pin(Standing.EXPECTED, confirmed=EXPECTED))
-    assert (gone.code, gone.fields["type"]) == ("host-key-unexpected", "ssh-ed25519")
+    assert (gone.code, gone.fields["type"]) == ("host-key-not-as-said", "ssh-ed25519")
     assert pins.explain(LinkError("refused"), pin).code == "refused"
 
 

@@ -92,10 +92,12 @@ class Vms:
         reach = reach or Reach()
         with self._audit.of("enable", vm):
             self._check_reach(self._vm(vm), reach)
+            if reach.legacy_certificate is not None:
+                # Not removed: a key that vanished counts as there for a while.
+                value = config_keys.ENABLED if reach.legacy_certificate else config_keys.DISABLED
+                await self._write(vm, config_keys.TLS_LEGACY, value)
             if reach.mode is not None:
                 await self._write(vm, config_keys.MODE, reach.mode)
-            if reach.legacy_certificate is not None:
-                await self._write(vm, config_keys.TLS_LEGACY, config_keys.ENABLED if reach.legacy_certificate else None)
             await self._write(vm, config_keys.MONITOR, config_keys.ENABLED)
         self._links.try_now(vm)
 

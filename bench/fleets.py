@@ -6,7 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -18,8 +18,12 @@ from bench.figures import Extra, Measured
 from bench.listener import Heard
 from bench.servers import Served
 from bench.stage import Stage
+from roadstead.peers.links.tls import IDLE_SECONDS
 
 CONTAINERS = 20
+TLS_VMS = 1_000
+TLS_SETTLED_SECONDS = 5.0
+"""After idle connections were given up."""
 RATES = (100, 1000)
 """Events per second, one after the other."""
 IDLE_SHARE = 0.5
@@ -49,15 +53,29 @@ class Fleet:
 
 async def link_memory(stage: Stage) -> Measured:
     """Memory for each connected VM without containers."""
-    vms = stage.sizes.vms
-    stage.say("link-memory: a server with an empty pool")
-    async with servers.serving(stage, "empty", "--vms", 0, "--guests", "none") as served:
+    return await _memory(stage, "link-memory", _listed(stage, "links", 0), stage.sizes.vms)
+
+
+async def tls_memory(stage: Stage) -> Measured:
+    """The same for guests over TLS, each with a CA and certificates of its own."""
+    return await _memory(stage, "tls-memory", _windows(stage), TLS_VMS)
+
+
+async def _memory(stage: Stage, name: str, listed: AbstractAsyncContextManager[Fleet], vms: int) -> Measured:
+    stage.say(f"{name}: a server with an empty pool")
+    async with servers.serving(stage, f"{name}-empty", "--vms", 0, "--guests", "none") as served:
         await asyncio.sleep(stage.sizes.settle_seconds / 4)
         empty = served.server.pss_bytes()
-    async with _listed(stage, "links", 0) as fleet:
-        await asyncio.sleep(stage.sizes.settle_seconds / 2)
-        full = fleet.served.server.pss_bytes()
-        extras = (Extra("link-memory, time to connect", fleet.listed_seconds, "s"),)
+    async with listed as fleet:
+        await asyncio.sleep(max(IDLE_SECONDS + TLS_SETTLED_SECONDS, stage.sizes.settle_seconds / 2))
+        server = fleet.served.server
+        full, used = server.pss_bytes(), server.cpu_seconds()
+        await asyncio.sleep(stage.sizes.settle_seconds)
+        idle = (server.cpu_seconds() - used) / stage.sizes.settle_seconds
+        extras = (
+            Extra(f"{name}, time to connect", fleet.listed_seconds, "s"),
+            Extra(f"{name}, idle CPU", idle * 100, "% of a core"),
+        )
         return Measured((full - empty) / vms / 1000, extras=extras)
 
 
@@ -109,6 +127,17 @@ async def _listed(stage: Stage, name: str, containers: int) -> AsyncIterator[Fle
         stage.say(f"{name}: connecting to {vms:,} VMs")
         began = time.monotonic()
         await served.until_listed(stage, vms, vms * containers)
+        yield Fleet(served, time.monotonic() - began, served.server.cpu_seconds())
+
+
+@asynccontextmanager
+async def _windows(stage: Stage) -> AsyncIterator[Fleet]:
+    """Guests over TLS without containers, all live."""
+    stage.say(f"tls-memory: starting a lab of {TLS_VMS:,} VMs whose engines are reached over TLS")
+    words = ("--vms", 0, "--windows", TLS_VMS, "--containers", 0)
+    async with servers.serving(stage, "windows", *words) as served:
+        began = time.monotonic()
+        await served.until_listed(stage, TLS_VMS, 0)
         yield Fleet(served, time.monotonic() - began, served.server.cpu_seconds())
 
 

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from bench.stage import Stage
 from roadstead.kit.gates import Budget, Gate
 from roadstead.kit.streams import Link
+from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.real import RealGuest, RealGuests, Recipe
+from roadstead.lab.guests.real.machine import TLS_PORT
 from roadstead.model import VmId
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.credentials import credentials
 from roadstead.peers.links.keys import PoolKey, generate_pool_key, load_pool_key
 from roadstead.peers.links.ssh import Gates, SshLink, SshTarget, open_ssh
+from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.peers.links.unix import UnixLink, open_unix
 from roadstead.settings.schema import EngineSettings, LinkSettings
 
@@ -64,6 +68,26 @@ class Guest:
         return await open_unix(self.socket)
 
 
+@dataclass(frozen=True, slots=True)
+class SecuredGuest:
+    """A guest whose engine listens with TLS, too."""
+
+    guest: Guest
+    authority: Authority
+
+    async def connect(self) -> TlsLink:
+        """Open a link over TLS as the server does."""
+        client = self.authority.client()
+        pem = (client.certificate.encode(), client.key.encode(), self.authority.certificate.encode())
+        shown = credentials(*pem, is_legacy=False)
+        target = TlsTarget(TLS_PORT, (self.guest.address,))
+        return await open_tls(target, shown, settings=LinkSettings(), gates=Gates(Gate(1), Gate(1)))
+
+    async def connect_socket(self) -> UnixLink:
+        """Open its engine's socket."""
+        return await self.guest.connect_socket()
+
+
 @asynccontextmanager
 async def engine_over(link: Link) -> AsyncIterator[EngineClient]:
     """A client that has said hello; the link is closed at the end."""
@@ -84,6 +108,15 @@ async def single(stage: Stage) -> AsyncIterator[Guest]:
     """A guest with 1 container."""
     async with _guest(stage, "single", 1, 1) as guest:
         yield guest
+
+
+@asynccontextmanager
+async def secured(stage: Stage) -> AsyncIterator[SecuredGuest]:
+    """A guest with 1 container, whose engine listens with TLS."""
+    async with _guest(stage, "secured", 4, 1) as guest:
+        authority = Authority("bench")
+        await guest.real.secure_engine(authority.certificate, authority.server([guest.address]))
+        yield SecuredGuest(guest, authority)
 
 
 @asynccontextmanager

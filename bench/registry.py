@@ -26,6 +26,7 @@ BENCHMARKS = (
     Benchmark("event-to-sse", "ms", "socket", times_at_most(2), "guest", events.event_to_sse),
     Benchmark("event-to-list", "ms", "old", times_better(100), "guest", events.event_to_list),
     Benchmark("list-1", "ms", "socket", times_at_most(2), "guest", requests.list_1),
+    Benchmark("tls-list-1", "ms", "socket", times_at_most(1.5), "guest", requests.tls_list_1),
     Benchmark("list-20", "ms", "socket", times_at_most(2), "guest", requests.list_20),
     Benchmark("reread-200", "ms", "socket", times_at_most(2), "guest", requests.reread_200),
     Benchmark("connect-cpu", "ms", "old", times_better(40), "guest", requests.connect_cpu),
@@ -33,6 +34,7 @@ BENCHMARKS = (
     Benchmark("publish-writes", "writes", "old", times_better(1.5), "publishing", publishing.publish_writes),
     Benchmark("publish-storm", "writes/s", "", at_most(20, "writes/s"), "publishing", publishing.publish_storm),
     Benchmark("link-memory", "KB", "", at_most(60, "KB"), "links", fleets.link_memory),
+    Benchmark("tls-memory", "KB", "", at_most(70, "KB"), "tls", fleets.tls_memory),
     Benchmark("fleet", "GB", "", at_most(1.5, "GB"), "fleet", fleets.fleet),
     Benchmark("churn", "differences", "", at_most(0, "differences"), "fleet", fleets.churn),
 )

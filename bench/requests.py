@@ -11,7 +11,7 @@ from itertools import cycle
 
 from bench import guests, old
 from bench.figures import Measured
-from bench.guests import Guest
+from bench.guests import Guest, SecuredGuest
 from bench.stage import Stage
 from roadstead.peers.engine.client import EngineClient
 
@@ -22,6 +22,13 @@ Request = Callable[[EngineClient], Awaitable[object]]
 async def list_1(stage: Stage) -> Measured:
     """List a guest with 1 container."""
     return await _listing(stage, "list-1", guests.single, 1)
+
+
+async def tls_list_1(stage: Stage) -> Measured:
+    """List a guest with 1 container over TLS."""
+    guest = await stage.shared(guests.secured)
+    stage.say(f"tls-list-1: {stage.sizes.requests} requests on each way")
+    return await _beside_socket(guest, _lists(1), stage.sizes.requests)
 
 
 async def list_20(stage: Stage) -> Measured:
@@ -78,13 +85,17 @@ async def _listing(
     guest = await stage.shared(kind)
     stage.say(f"{name}: {stage.sizes.requests} requests on each way")
 
+    return await _beside_socket(guest, _lists(count), stage.sizes.requests)
+
+
+def _lists(count: int) -> Request:
     async def listed(engine: EngineClient) -> None:
         assert (await engine.containers()).total == count
 
-    return await _beside_socket(guest, listed, stage.sizes.requests)
+    return listed
 
 
-async def _beside_socket(guest: Guest, request: Request, count: int) -> Measured:
+async def _beside_socket(guest: Guest | SecuredGuest, request: Request, count: int) -> Measured:
     """The request by our link and at the engine's own socket in turn, with the same client."""
     async with _both(guest) as engines:
         times: tuple[list[float], list[float]] = ([], [])
@@ -99,7 +110,7 @@ async def _beside_socket(guest: Guest, request: Request, count: int) -> Measured
 
 
 @asynccontextmanager
-async def _both(guest: Guest) -> AsyncIterator[tuple[EngineClient, EngineClient]]:
+async def _both(guest: Guest | SecuredGuest) -> AsyncIterator[tuple[EngineClient, EngineClient]]:
     async with (
         guests.engine_over(await guest.connect()) as ours,
         guests.engine_over(await guest.connect_socket()) as socket,

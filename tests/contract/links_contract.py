@@ -14,11 +14,14 @@ from roadstead.errors import EngineError, LinkError
 from roadstead.kit.gates import Budget, Gate
 from roadstead.kit.streams import Link
 from roadstead.lab.guests import Guest
+from roadstead.lab.guests.certificates import Authority, Pair
 from roadstead.model import Container, VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.engine.messages.events import EngineEvent
+from roadstead.peers.links.credentials import Credentials, credentials
 from roadstead.peers.links.hostkeys import Pins
 from roadstead.peers.links.ssh import Gates, SshLink, SshTarget, open_ssh
+from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.settings.schema import EngineSettings, LinkSettings
 
 SOCKET = "/var/run/docker.sock"
@@ -84,6 +87,21 @@ async def call(
 ) -> SshLink:
     """Open an SSH link to the guest."""
     return await open_ssh(target(guest, pins, *addresses), [key], settings=settings, gates=gates())
+
+
+async def shown(authority: Authority, client: Pair | None = None, *, is_legacy: bool = False) -> Credentials:
+    """What we show to an engine whose certificate ``authority`` signed, and what we trust."""
+    client = client or authority.client()
+    pem = (client.certificate.encode(), client.key.encode(), authority.certificate.encode())
+    return await asyncio.to_thread(credentials, *pem, is_legacy=is_legacy)
+
+
+async def call_tls(
+    guest: Guest, ours: Credentials, *addresses: str, port: int = 0, settings: LinkSettings = FAST
+) -> TlsLink:
+    """Open a TLS link to the guest's engine."""
+    somebody = TlsTarget(port or guest.port, addresses or guest.addresses)
+    return await open_tls(somebody, ours, settings=settings, gates=gates())
 
 
 def engine_client(link: Link, settings: EngineSettings | None = None) -> EngineClient:

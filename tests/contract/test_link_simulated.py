@@ -9,12 +9,24 @@ import asyncssh
 import pytest
 
 from roadstead.errors import EngineError
+from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.links.hostkeys import Pins, named
 from roadstead.peers.links.ssh import SshLink, SshTarget, open_ssh
 from roadstead.peers.links.unix import open_unix
-from tests.contract.links_contract import CHECKS, FAST, Reached, Sink, call, engine_client, gates, refused
+from tests.contract.links_contract import (
+    CHECKS,
+    FAST,
+    Reached,
+    Sink,
+    call,
+    call_tls,
+    engine_client,
+    gates,
+    refused,
+    shown,
+)
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 OTHER = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().split()[1]
@@ -28,20 +40,30 @@ async def guest() -> AsyncIterator[SimulatedGuest]:
         yield made
 
 
-@pytest.fixture(params=["ssh", "relay", "unix"])
+@pytest.fixture(params=["ssh", "relay", "unix", "tls"])
 async def reached(request: pytest.FixtureRequest, guest: SimulatedGuest, tmp_path: Path) -> AsyncIterator[Reached]:
-    """The guest over SSH with forwarding, over SSH without, and over its engine's own socket."""
+    """The guest over SSH with forwarding, over SSH without, over its engine's own socket, and over TLS."""
+    if request.param == "tls":
+        authority = Authority("web")
+        async with lone_guest("web", count=6, authority=authority) as secured:
+            link = await call_tls(secured, await shown(authority))
+            client = engine_client(link)
+            await client.hello()
+            yield Reached(secured, link, client)
+            client.close()
+            link.close()
+        return
     if request.param == "relay":
         await guest.misbehave("streamlocal-forbidden", "exec-noise")
     server = await guest.serve_unix(tmp_path / "engine.sock") if request.param == "unix" else None
-    link = await (open_unix(str(tmp_path / "engine.sock")) if server else call(guest, KEY))
-    client = engine_client(link)
+    other = await (open_unix(str(tmp_path / "engine.sock")) if server else call(guest, KEY))
+    client = engine_client(other)
     await client.hello()
-    yield Reached(guest, link, client)
+    yield Reached(guest, other, client)
     client.close()
-    link.close()
-    if isinstance(link, SshLink):
-        await link.wait_closed()
+    other.close()
+    if isinstance(other, SshLink):
+        await other.wait_closed()
     if server:
         server.close()
 

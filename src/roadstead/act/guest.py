@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from roadstead.kit.keep import Healthy, keep
 from roadstead.kit.streams import Link as Way
 from roadstead.model import Fact, Link, LinkState, Problem, Seen, VmId
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.credentials import Expiry
 from roadstead.plan.origins import KEY_PROBLEMS
 from roadstead.plan.pins import HOST_KEY_PROBLEMS
 from roadstead.settings.schema import Settings
@@ -29,6 +30,7 @@ REFUSALS = HOST_KEY_PROBLEMS | KEY_PROBLEMS
 WAITING = "no-address-yet"
 """No failure: the VM is still starting. It was not called, so asking again costs nothing."""
 SILENT = "no-answer"
+EXPIRING = "tls-expires-soon"
 SILENCE = 4 / 3
 """A guest is silent when this many times the period of keepalive passed: it was asked, and had time to answer."""
 FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay"})
@@ -93,10 +95,13 @@ class GuestPace:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A new way to a guest, and the host key it was opened under (its fingerprint; empty where there is none)."""
+    """A new way to a guest, and what it was opened under: the host key (its fingerprint; empty where there is none), or
+    certificates, of which ``expiry`` tells the first that ends: an engine may have got others meanwhile.
+    """
 
     way: Way
     host_key: str = ""
+    expiry: Callable[[], Expiry | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,10 @@ class Guest:
         """Set when a try has come to something."""
         self._forced = False
         self._opened: Opened | None = None
+        self._reconnects = 0
+        """How often the guest was to be called anew."""
         self._is_spent = False
+        """Whether the way that is open leads no further: the guest is to be called anew."""
         self._engine: EngineClient | None = None
         self._healthy: Healthy = lambda: None
         self._link = Link(vm=vm, state=LinkState.CONNECTING, since=clocks.now())
@@ -135,6 +143,11 @@ class Guest:
     def engine(self) -> EngineClient | None:
         """The engine, while the guest is live; None otherwise."""
         return self._engine if self._link.state is LinkState.LIVE else None
+
+    @property
+    def expiry(self) -> Expiry | None:
+        """When the first certificate of the way to it ends; None without certificates, or without a way."""
+        return self._opened.expiry() if self._opened is not None else None
 
     @property
     def way(self) -> Way | None:
@@ -163,24 +176,30 @@ class Guest:
         return True
 
     def listen(self, now: datetime) -> None:
-        """Say when a live guest stays silent although it was asked, and when it is heard again.
-
-        The link still stands, and only that can be said: keepalive decides later whether it is lost.
+        """Say of a live guest when it stays silent although it was asked, and when a certificate of its link ends soon;
+        and when that is no longer so. The link still stands: keepalive decides later whether it is lost.
         """
-        way = self._opened.way if self._opened is not None else None
-        if way is None or not way.asks_after or self._link.state is not LinkState.LIVE:
+        if self._opened is None or self._link.state is not LinkState.LIVE:
             return
-        code = self._link.problem.code if self._link.problem is not None else ""
-        is_silent = (now - way.heard).total_seconds() > way.asks_after * SILENCE
-        if is_silent and not code:
-            link = self._services.settings.link
+        said = self._link.problem.code if self._link.problem is not None else ""
+        doubt = self._doubt(self._opened, now)
+        if said in {"", SILENT, EXPIRING} and said != (doubt.code if doubt is not None else ""):
+            self._say(self._described(LinkState.LIVE, doubt))
+
+    def _doubt(self, opened: Opened, now: datetime) -> Problem | None:
+        """Return what is wrong with a link that stands."""
+        link, way = self._services.settings.link, opened.way
+        if way.asks_after and (now - way.heard).total_seconds() > way.asks_after * SILENCE:
             error = LinkError(SILENT, seconds=round(link.keepalive_seconds * (link.keepalive_count + 1)))
-            self._say(self._described(LinkState.LIVE, replace(_problem(error), since=way.heard)))
-        elif code == SILENT and not is_silent:
-            self._say(self._described(LinkState.LIVE, None))
+            return replace(_problem(error), since=way.heard)
+        expiry = opened.expiry()
+        if expiry is not None and expiry.at - now < timedelta(days=link.expiry_days):
+            return _problem(expiry.fault(EXPIRING))
+        return None
 
     def reconnect(self) -> None:
-        """Drop the link: what it was opened with no longer holds."""
+        """Drop the link, also one that is just being opened: what it was opened with no longer holds."""
+        self._reconnects += 1
         if self._opened is not None:
             self._opened.way.close()
         self.try_now()
@@ -220,7 +239,7 @@ class Guest:
         try:
             await GuestWatcher(engine, self.vm, self, self._services.settings.engine).run()
         except PeerError as error:
-            self._is_spent = error.code in FIXED_AT_SIGN_IN
+            self._is_spent = error.code in FIXED_AT_SIGN_IN or isinstance(error, LinkError)
             if not opened.way.is_open:
                 raise LinkError("link-lost", vm=self.vm) from error
             raise
@@ -237,14 +256,19 @@ class Guest:
             await asyncio.sleep(self._pace.until_polite())
         self._forced = False
         self._pace.signs_in()
+        reconnects = self._reconnects
         try:
-            self._opened = await self._open_way()
+            opened = await self._open_way()
         except LinkError as error:
             if error.code == WAITING:
                 self._pace.calls_off()
             raise
+        if reconnects != self._reconnects:
+            opened.way.close()
+            raise LinkError("link-lost", vm=self.vm)
+        self._opened = opened
         self._is_spent = False
-        return self._opened
+        return opened
 
     def _drop(self) -> None:
         if self._opened is not None:
@@ -259,7 +283,11 @@ class Guest:
         self._pace.lists()
         self._forced = False
         self._wake.clear()
-        problem = _problem(EngineError("engine-too-large", hidden=hidden, total=total)) if hidden > 0 else None
+        problem = None
+        if hidden > 0:
+            problem = _problem(EngineError("engine-too-large", hidden=hidden, total=total))
+        elif self._opened is not None:
+            problem = self._doubt(self._opened, clocks.now())
         link = self._described(LinkState.LIVE, problem)
         self._link = link
         self._tell([Seen(link), *facts])

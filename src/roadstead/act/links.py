@@ -80,6 +80,12 @@ class Links:
         guest = self._guests.get(vm)
         return guest.last_heard() if guest is not None else None
 
+    def until(self, vm: VmId) -> str:
+        """When the first certificate of the link to a guest ends, and whose that is; empty where there is none."""
+        guest = self._guests.get(vm)
+        expiry = guest.expiry if guest is not None else None
+        return f"{expiry.at:%Y-%m-%d} ({expiry.whose})" if expiry is not None else ""
+
     def try_now(self, vm: VmId) -> None:
         """Try a guest that is not live at once: somebody is looking."""
         self._try(vm, politely=False)

@@ -32,6 +32,9 @@ class Targets(Protocol):
     def exists(self, container: ContainerId) -> bool:
         """Whether there is such a container."""
 
+    def check(self, action: str, container: ContainerId) -> None:
+        """Raise `ConflictError` for an action of which it is known that the engine cannot do it."""
+
     def engine(self, vm: VmId) -> EngineClient:
         """Return the engine of a VM. Raises `ConflictError` or `LinkError` when it cannot be reached now."""
 
@@ -117,7 +120,9 @@ class Operations:
         """Do ``action`` to one container in its turn, without an operation; raises what stands in the way."""
         vm, engine_id = split_container_id(container)
         async with self.turn(vm):
-            await self._targets.engine(vm).act(action, engine_id)
+            engine = self._targets.engine(vm)
+            self._targets.check(action, container)
+            await engine.act(action, engine_id)
 
     @asynccontextmanager
     async def turn(self, vm: VmId) -> AsyncIterator[None]:

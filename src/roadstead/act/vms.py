@@ -22,12 +22,13 @@ from roadstead.model import (
 )
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import given_keys, messages
-from roadstead.plan import pins
+from roadstead.plan import abilities, access, pins
 
 TRY_SECONDS = 3.0
 """How long an answer to ``why`` waits for what comes of its own try."""
-_SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY})
+_SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY, config_keys.TLS_LEGACY})
 """Settings that the facts about a VM tell in words of their own."""
+_LEGACY = "accepted: without key usage and key identifiers; CA, address and dates are verified"
 _CLAIMED = "address-claimed-twice"
 _WAITING = pins.HOST_KEY_PROBLEMS | {_CLAIMED}
 
@@ -37,6 +38,15 @@ class HostKey(Struct, frozen=True, kw_only=True):
 
     type: str
     fingerprint: str
+
+
+class Reach(Struct, frozen=True, kw_only=True):
+    """How a VM is to be reached; None leaves a setting as it is."""
+
+    mode: str | None = None
+    """``ssh`` or ``tls``."""
+    legacy_certificate: bool | None = None
+    """Whether certificates as the old pack made them are taken."""
 
 
 class HostKeys(Struct, frozen=True, kw_only=True):
@@ -75,9 +85,19 @@ class Vms:
         self._memories = memories
         self._audit = audit
 
-    async def enable(self, vm: VmId) -> None:
-        """Enable container management; the pool keeps it, and what follows is observed. A try is made at once."""
+    async def enable(self, vm: VmId, reach: Reach | None = None) -> None:
+        """Enable container management, ``reach``-ed so; the pool keeps it, and what follows is observed. A try is made
+        at once. Raises `ConflictError` ``tls-secrets-missing`` where TLS is wanted; then nothing was changed.
+        """
+        reach = reach or Reach()
         with self._audit.of("enable", vm):
+            self._check_reach(self._vm(vm), reach)
+            if reach.legacy_certificate is not None:
+                # Not removed: a key that vanished counts as there for a while.
+                value = config_keys.ENABLED if reach.legacy_certificate else config_keys.DISABLED
+                await self._write(vm, config_keys.TLS_LEGACY, value)
+            if reach.mode is not None:
+                await self._write(vm, config_keys.MODE, reach.mode)
             await self._write(vm, config_keys.MONITOR, config_keys.ENABLED)
         self._links.try_now(vm)
 
@@ -166,6 +186,12 @@ class Vms:
         """Whether there is such a container."""
         return container in self._snapshot.containers_of(split_container_id(container)[0])
 
+    def check(self, action: str, container: ContainerId) -> None:
+        """Raise `ConflictError` ``pause-unsupported`` for an action of which it is known that the engine cannot."""
+        found = self._snapshot.containers_of(split_container_id(container)[0]).get(container)
+        if found is not None:
+            abilities.check(action, found)
+
     async def inspect(self, container: ContainerId) -> bytes:
         """Return everything the engine knows of a container, as JSON. Raises `LinkError` ``vm-not-live``."""
         vm_id, engine_id = split_container_id(container)
@@ -196,6 +222,11 @@ class Vms:
         kind, _, fingerprint = self._ways.shown.get(vm.id, "").partition(" ")
         return live and fingerprint == given.fingerprint and given.type in {"", kind}
 
+    def _check_reach(self, vm: Vm, reach: Reach) -> None:
+        missing = access.tls_missing(vm)
+        if missing and (reach.mode or vm.settings.get(config_keys.MODE)) == config_keys.TLS:
+            raise ConflictError("tls-secrets-missing", vm=vm.name, missing=", ".join(missing))
+
     def _compared(self, vm: Vm, code: str, fingerprint: str | None) -> str:
         """Return the key that ``vm`` shows, which is the one with ``fingerprint``; raise otherwise."""
         shown = self._ways.shown.get(vm.id) if code in pins.HOST_KEY_PROBLEMS else None
@@ -218,6 +249,7 @@ class Vms:
         problem = views.vm_problem(vm)
         last = "" if views.vm_state(vm) is LinkState.LIVE else "last known "
         shows = not last or (problem is not None and problem.code in pins.HOST_KEY_PROBLEMS)
+        is_tls = vm.settings.get(config_keys.MODE) == config_keys.TLS
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
@@ -231,11 +263,18 @@ class Vms:
             (f"{last}address", link.address if link else ""),
             (f"{last}relay", link.relay if link else ""),
             ("host key expected", (self._memories.of(vm).expected or "").strip()),
-            ("host key shown" if shows else "last known host key", self._ways.shown.get(vm.id)),
+            ("host key shown" if shows else "last known host key", "" if is_tls else self._ways.shown.get(vm.id)),
+            (
+                "legacy certificate",
+                _LEGACY if is_tls and vm.settings.get(config_keys.TLS_LEGACY) == config_keys.ENABLED else "",
+            ),
+            ("certificates until", self._links.until(vm.id) if is_tls else ""),
             ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
             (
                 f"{last}engine",
-                f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version})" if vm.engine else "",
+                f"{vm.engine.name} {vm.engine.version} (API {vm.engine.api_version}, {vm.engine.kind})"
+                if vm.engine
+                else "",
             ),
         ]
         return [(name, str(value)) for name, value in rows if value]

@@ -44,7 +44,7 @@ class SshWays:
         keeper = self.pools.get(vm.pool) if vm is not None else None
         if vm is None or keeper is None:
             raise LinkError("link-lost", vm=vm_id)
-        wanted = links.wanted(vm, self.snapshot, self._circumstances(vm, keeper))
+        wanted = links.wanted(vm, self.snapshot, self.circumstances(vm, keeper))
         pair = await keeper.keys.pair()
         try:
             link = await open_ssh(self._target(wanted), pair.private, settings=self.settings, gates=self.gates)
@@ -104,7 +104,8 @@ class SshWays:
             ),
         )
 
-    def _circumstances(self, vm: Vm, keeper: PoolKeeper) -> links.Circumstances:
+    def circumstances(self, vm: Vm, keeper: PoolKeeper) -> links.Circumstances:
+        """Return what planning a link to ``vm`` needs to know, whatever kind of link it is."""
         rules = self.rules(vm.pool)
         given = vm.settings.get(config_keys.ADDRESS)
         texts = [*vm.addresses, given] if given else vm.addresses

@@ -19,6 +19,7 @@ from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
 from roadstead.act.rotation import Rotations
+from roadstead.act.tls_ways import GuestWays
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
 from roadstead.inventory.feed import Feed
@@ -76,6 +77,7 @@ class Core:
             self._pins.signed_in,
             pools.name,
         )
+        self._guests = GuestWays(self.store, pools.keepers, self._ssh)
         self._unix = UnixWays(self._local)
         collect = settings.pool.collect_seconds
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, collect)
@@ -158,7 +160,7 @@ class Core:
         self._ssh.forget(vm)
 
     async def _open(self, vm: VmId) -> Opened:
-        return await (self._unix if vm in self._local else self._ssh).open(vm)
+        return await (self._unix if vm in self._local else self._guests).open(vm)
 
 
 def _local_facts(engines: Mapping[VmId, str]) -> list[Fact]:

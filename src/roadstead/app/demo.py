@@ -41,6 +41,7 @@ class DemoOptions:
     hosts: int
     vms: int
     containers: int
+    windows: int
     rate: float
     port: int
     """Of the pool."""
@@ -156,6 +157,7 @@ def _lab_words(options: DemoOptions) -> list[str]:
         "hosts": options.hosts,
         "vms": options.vms,
         "containers": options.containers,
+        "windows": options.windows,
         "rate": options.rate,
         "port": options.port,
     }

@@ -19,6 +19,13 @@ LabState = Annotated[
     Path | None,
     typer.Option(help="The lab's folder, unless it stands before. [default: .lab/pool]", show_default=False),
 ]
+OwnVms = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
+]
+Windows = Annotated[
+    int, typer.Option(help="How many more VMs with the engine of Windows Server, over TLS and simulated.")
+]
 Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that containers make by themselves, in all.")]
 
 SecondPool = Annotated[
@@ -84,13 +91,11 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     vms: Annotated[int, typer.Option(help="How many VMs the pool has.")] = 5,
     containers: Annotated[int, typer.Option(help="How many containers each VM has.")] = 20,
     guests: Annotated[GuestKind, typer.Option(help="What is inside the VMs; real ones need root.")] = "simulated",
+    windows: Windows = 0,
     rate: Rate = 0.0,
     port: PoolPort = 8443,
     seed: Annotated[int, typer.Option(help="Another seed gives other containers.")] = 0,
-    vm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
-    ] = None,
+    vm: OwnVms = None,
     plugin: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="A plugin of the hosts; repeatable.")
     ] = None,
@@ -106,6 +111,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     \b
     Examples:
       roadstead lab --vms 50 --rate 10
+      roadstead lab --windows 2                               also VMs whose engine is reached over TLS
       roadstead lab --guests none --vm mine=192.0.2.7@admin
       roadstead lab --second-pool 2 --historic                then: roadstead lab do bring queue-101
       roadstead lab do stop web-1                             act on the running lab
@@ -123,6 +129,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         vms=vms,
         containers=containers,
         guests=guests,
+        windows=windows,
         rate=rate,
         port=port,
         seed=seed,
@@ -201,6 +208,7 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
     containers: Annotated[
         int | None, typer.Option(help="How many containers each VM has.", show_default="5 real or 8 simulated")
     ] = None,
+    windows: Windows = 1,
     rate: Rate = 0.5,
     port: PoolPort = 8443,
     api_port: Annotated[int, typer.Option(help="The port of Roadstead's API.")] = places.DEFAULT_PORT,
@@ -225,6 +233,7 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
         hosts=hosts,
         vms=vms or (3 if is_real else 5),
         containers=containers or (5 if is_real else 8),
+        windows=windows,
         rate=rate,
         port=port,
         api_port=api_port,

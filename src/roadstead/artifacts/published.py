@@ -60,6 +60,7 @@ def docker_info(engine: Engine) -> str:
             "Driver": engine.storage_driver,
             "IndexServerAddress": engine.index_server,
             "IPv4Forwarding": engine.ipv4_forwarding,
+            "OSType": engine.kind,
         },
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from roadstead.cli import client, failures, names, output, session, table, words
 from roadstead.cli.views import HostKey, Key, Vm, Why
@@ -15,11 +16,13 @@ CLAIMED = "address-claimed-twice"
 """The state of a host key in which not the key but the VM's address is to be confirmed."""
 
 
-def set_enabled(connected: client.Client, given: list[str], verb: str, *, yes: bool) -> None:
-    """Enable or disable the VMs that were named."""
+def set_enabled(
+    connected: client.Client, given: list[str], verb: str, *, yes: bool, how: dict[str, Any] | None = None
+) -> None:
+    """Enable or disable the VMs that were named; ``how`` they are reached is said with it."""
 
     def change(vm: Vm) -> str:
-        connected.post(Vm, f"/vms/{client.part(vm.id)}/{verb}")
+        connected.post(Vm, f"/vms/{client.part(vm.id)}/{verb}", how or None)
         return f"{verb}d"
 
     failures.leave(each(confirmed(names.vms(connected, given), verb, yes=yes), change))

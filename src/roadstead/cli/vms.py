@@ -1,6 +1,6 @@
 """VMs: listed, shown in their tree, found by a search, enabled, disabled, and asked why they are silent."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -76,18 +76,35 @@ def tree(ctx: typer.Context) -> None:
     branches.write(waiting.read(list[dict[str, Any]]))
 
 
-def enable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False) -> None:
+def enable(
+    ctx: typer.Context,
+    names: options.VmNames,
+    mode: Annotated[
+        Literal["ssh", "tls"] | None,
+        typer.Option(help="How the engine is reached: tls needs certificates in the pool.", show_default=False),
+    ] = None,
+    legacy_certificate: Annotated[
+        Literal["on", "off"] | None,
+        typer.Option(help="Whether TLS takes certificates that the old pack made.", show_default=False),
+    ] = None,
+    yes: options.Yes = False,
+) -> None:
     """Enable container management for VMs.
 
-    It is a property of the VM, kept in the pool's own database. It asks before it touches more than one VM.
+    It is a property of the VM, kept in the pool's own database, and so is how its engine is reached, which can be
+    changed at any time. It asks before it touches more than one VM.
 
     Examples:
       roadstead enable web1
       roadstead enable 'web*' --yes
+      roadstead enable win1 --mode tls
     """
     from roadstead.cli import managing
 
-    managing.set_enabled(session.connect(ctx), names, "enable", yes=yes)
+    how: dict[str, str | bool] = {"mode": mode} if mode else {}
+    if legacy_certificate:
+        how["legacy_certificate"] = legacy_certificate == "on"
+    managing.set_enabled(session.connect(ctx), names, "enable", yes=yes, how=how)
 
 
 def disable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False) -> None:

@@ -22,7 +22,7 @@ REACHING_AN_ENGINE = {
     "engine-down": Code(
         503,
         "The container engine in the VM does not answer.",
-        "Start it in the VM, for example with `systemctl start docker`.",
+        "Start it in the VM, for example with `systemctl start docker`, or `Start-Service docker` on Windows.",
     ),
     "engine-refused": Code(
         502,
@@ -54,6 +54,12 @@ REACHING_AN_ENGINE = {
         409,
         "The engine speaks API {version}, which is too {direction} for this version of Roadstead.",
         "Use an engine with an API between {oldest} and {newest}.",
+    ),
+    "pause-unsupported": Code(
+        409,
+        "{container} runs with process isolation, and Windows cannot {action} such a container; the engine was not"
+        " asked.",
+        "Stop it instead; a container that is to be paused must be made with `docker run --isolation=hyperv`.",
     ),
     "no-engine-socket": Code(
         409,

@@ -1,8 +1,10 @@
 """The codes of reaching a guest: what an address, a host key, a sign-in or a link can be wrong with."""
 
 from roadstead.errors.row import Code
+from roadstead.errors.tls import TLS
 
 REACHING_A_GUEST = {
+    **TLS,
     "address-claimed-twice": Code(
         409,
         "Every address of this VM ({addresses}) is announced by another running VM too ({others}).",
@@ -74,8 +76,8 @@ REACHING_A_GUEST = {
     ),
     "mode-unsupported": Code(
         409,
-        "The VM is set to the mode {mode}, which this version does not speak.",
-        "Set `xscontainer-mode` of the VM to ssh.",
+        "The VM is set to the mode {mode}, which there is none of.",
+        "Say `roadstead enable {vm} --mode ssh` or `--mode tls`.",
     ),
     "no-address": Code(
         409,
@@ -100,25 +102,7 @@ REACHING_A_GUEST = {
     "refused": Code(
         503,
         "The VM refuses connections to port {port} ({addresses}).",
-        "Start the SSH server in the VM, or set `roadstead-ssh-port` of the VM.",
-    ),
-    "secret-missing": Code(
-        409,
-        "The VM's key {key} names no secret of its pool: {reason}.",
-        "Give the VM a certificate of its own; where the secret was lost (the VM came from another pool, say), that"
-        " makes it anew.",
-    ),
-    "secret-of-another": Code(
-        409,
-        "The VM's key {key} names a secret ({secret}) that was made for another VM ({owner}), so it is not used.",
-        "A copy of a VM brings its keys along: remove the key with `xe vm-param-remove uuid={uuid}"
-        " param-name=other-config param-key={key}`, then give this VM a certificate of its own.",
-    ),
-    "secret-unusable": Code(
-        409,
-        "The secret {secret} that the VM's key {key} names is not used: {reason}.",
-        "Let the key name the VM's own secret, or remove it with `xe vm-param-remove uuid={uuid}"
-        " param-name=other-config param-key={key}`.",
+        "Start {server} in the VM, or set `{key}` of the VM.",
     ),
     "setting-invalid": Code(
         409,

@@ -46,7 +46,7 @@ class Link(Protocol):
 
     @property
     def relay(self) -> str:
-        """How streams are opened: ``streamlocal``, ``dial-stdio`` or ``unix``; empty before the first one was."""
+        """How streams are opened: ``streamlocal``, ``dial-stdio``, ``tls`` or ``unix``; empty before the first was."""
 
     @property
     def heard(self) -> datetime:
@@ -55,6 +55,10 @@ class Link(Protocol):
     @property
     def asks_after(self) -> float:
         """After how many seconds of silence the far end is asked whether it lives; 0 where nobody asks."""
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a stream that nobody uses is worth keeping; 0 where it costs nothing."""
 
     async def open(self, receiver: Receiver) -> Stream:
         """Open one more stream to the engine. Raises `LinkError` or `EngineError` with the reason."""

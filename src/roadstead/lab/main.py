@@ -14,13 +14,15 @@ from typing import Literal
 from roadstead.errors import InputError, StartError
 from roadstead.lab import control
 from roadstead.lab.guests import GuestMaker
+from roadstead.lab.guests.profiles import WINDOWS_PROFILE
 from roadstead.lab.guests.real import RealGuests
 from roadstead.lab.guests.simulated import SimulatedGuests
+from roadstead.lab.guests.tlsd import PORT as TLS_PORT
 from roadstead.lab.pool import contents, dom0, historic
 from roadstead.lab.pool.driver import NewVm
 from roadstead.lab.pool.profiles import CURRENT, PROFILES
 from roadstead.lab.pool.server import LabPool
-from roadstead.lab.pool.state import Folder
+from roadstead.lab.pool.state import WINDOWS, Folder
 from roadstead.model import parse_address
 
 PORT = 8443
@@ -56,6 +58,8 @@ class LabOptions:
     """Files for the hosts' plugin folder."""
     conformance: bool = False
     """Whether the pool holds what the conformance script asks for."""
+    windows: int = 0
+    """How many further VMs run Windows: with an engine that is simulated, and reached over TLS."""
     historic: bool = False
     """Whether the old pack's keys are there already."""
     second: int = 0
@@ -135,7 +139,7 @@ class _Wanted:
 
 async def _second(stack: AsyncExitStack, options: LabOptions) -> LabPool:
     """The second pool, in a folder within that of the first, at addresses of its own."""
-    changed = replace(options, vms=options.second, seed=options.seed + 1, conformance=False)
+    changed = replace(options, vms=options.second, windows=0, seed=options.seed + 1, conformance=False)
     state = _absolute(options.state)
     # The outer folder first, so that it is its owner's alone.
     await asyncio.to_thread(Folder(state).make)
@@ -158,6 +162,7 @@ async def _open(stack: AsyncExitStack, wanted: _Wanted) -> LabPool:
         seed=options.seed,
     )
     pool.label, pool.profile, pool.neighbour = wanted.label, PROFILES[options.profile], wanted.neighbour
+    pool.windows_maker = _windows_maker(wanted)
     await stack.enter_async_context(pool)
     if options.conformance:
         pool.add_bare_vms(*CONFORMANCE_VMS)
@@ -201,7 +206,13 @@ def _absolute(path: Path) -> Path:
 
 def checked(options: LabOptions) -> LabOptions:
     """Return ``options``. Raises `InputError` when they make no sense."""
-    for name, least, most in (("hosts", 1, 64), ("vms", 0, 50_000), ("containers", 0, 4096), ("port", 0, 65535)):
+    for name, least, most in (
+        ("hosts", 1, 64),
+        ("vms", 0, 50_000),
+        ("windows", 0, 2_000),
+        ("containers", 0, 4096),
+        ("port", 0, 65535),
+    ):
         value = getattr(options, name)
         if not least <= value <= most:
             raise InputError("field-invalid", field=f"--{name}", reason=f"{value} is not between {least} and {most}")
@@ -241,12 +252,27 @@ def _guest_maker(wanted: _Wanted) -> GuestMaker | None:
     return SimulatedGuests(folder.guests, options.rate, options.seed)
 
 
+def _windows_maker(wanted: _Wanted) -> GuestMaker:
+    folder, options = Folder(wanted.state), wanted.options
+    return SimulatedGuests(
+        folder.guests / WINDOWS,
+        options.rate,
+        options.seed,
+        base_port=TLS_PORT,
+        profile=WINDOWS_PROFILE,
+        is_tls=True,
+    )
+
+
 async def _populate(pool: LabPool, options: LabOptions, of: _Wanted) -> None:
     """Make the VMs that are missing, and let those of others announce what was asked for."""
     missing = max(0, options.vms - pool.seeded_vms)
     for name in contents.names(missing, pool.seeded_vms + of.first):
         await pool.make_vm(NewVm(name, options.containers), wait=False)
     pool.seeded_vms += missing
+    there = sum(machine.kind == WINDOWS for machine in pool.machines.known.values())
+    for number in range(there + 1, options.windows + 1):
+        await pool.make_vm(NewVm(f"win-{number}", options.containers, kind=WINDOWS), wait=False)
     if pool.is_new:
         pool.decorate()
     for wanted in of.extra:

@@ -11,7 +11,9 @@ ENABLED, DISABLED = "True", "False"
 USERNAME = "xscontainer-username"
 """Whom to sign in as."""
 MODE = "xscontainer-mode"
-"""How the engine is reached; empty and ``ssh`` are the same."""
+"""How the engine is reached: one of `MODES`; empty and ``ssh`` are the same."""
+SSH, TLS = MODES = ("ssh", "tls")
+"""The values of `MODE`."""
 HOST_KEY = "xscontainer-sshhostkey"
 """Base64 of the VM's public host key, without the name of its type (which stands inside)."""
 ADDRESS = "roadstead-address"
@@ -21,6 +23,10 @@ SSH_PORT = "roadstead-ssh-port"
 ENGINE_SOCKET = "roadstead-engine-socket"
 """The path of the engine's socket in the guest."""
 
+TLS_PORT = "roadstead-tls-port"
+"""The port at which the engine is reached over TLS."""
+TLS_LEGACY = "roadstead-tls-legacy"
+"""Whether certificates as the old pack made them are taken: only the exact `ENABLED` says yes."""
 TLS_CLIENT_CERT = "xscontainer-tls-client-cert"
 """Uuid of the secret with our certificate for the engine behind TLS, as PEM."""
 TLS_CLIENT_KEY = "xscontainer-tls-client-key"
@@ -30,7 +36,7 @@ TLS_CA_CERT = "xscontainer-tls-ca-cert"
 TLS_SECRETS = (TLS_CLIENT_CERT, TLS_CLIENT_KEY, TLS_CA_CERT)
 """The keys of a VM that name secrets."""
 
-VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET, *TLS_SECRETS)
+VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET, TLS_PORT, TLS_LEGACY, *TLS_SECRETS)
 """The keys of ``VM.other_config`` that are taken over into `model.Vm.settings`."""
 
 DOCKER_PS, DOCKER_INFO, DOCKER_VERSION = "docker_ps", "docker_info", "docker_version"

@@ -198,6 +198,8 @@ class Container(Struct, frozen=True, kw_only=True, gc=False):
     """From the engine's start event when we saw it, otherwise worked out of ``status`` and as coarse as that."""
     exit_code: int | None = None
     restarting: bool = False
+    isolation: str = ""
+    """On Windows ``process`` or ``hyperv``, as far as the engine tells; empty elsewhere."""
     as_of: datetime
     """When the engine last said so; for a stale container, when the guest was last heard."""
     stale: bool = False

@@ -10,17 +10,25 @@ from roadstead.model import Vm, canonical, config_keys
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
 _USER = re.compile(r"[A-Za-z0-9_.@\\-]{1,64}\$?")
-OPENED_UNDER = (config_keys.USERNAME, config_keys.MODE, config_keys.SSH_PORT, config_keys.ENGINE_SOCKET)
+OPENED_UNDER = (
+    config_keys.USERNAME,
+    config_keys.MODE,
+    config_keys.SSH_PORT,
+    config_keys.ENGINE_SOCKET,
+    config_keys.TLS_PORT,
+    config_keys.TLS_LEGACY,
+    *config_keys.TLS_SECRETS,
+)
 """The settings that a link was opened under: when one changes, the link no longer holds."""
 SOCKET_BYTES = 107
 """What fits into ``sockaddr_un.sun_path`` with its final zero."""
-SSH_PORT = 22
+SSH_PORT, TLS_PORT = 22, 2376
 LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The checked settings of one VM."""
+    """The checked settings of one VM that is reached over SSH."""
 
     user: str
     port: int
@@ -32,6 +40,17 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsAccess:
+    """The checked settings of one VM whose engine is reached over TLS."""
+
+    port: int
+    address: str | None
+    """As in `Access`."""
+    is_legacy: bool
+    """Whether certificates as the old pack made them are taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Defaults:
     """What holds for a VM that says nothing."""
 
@@ -39,7 +58,7 @@ class Defaults:
     socket: str
 
 
-_MONITOR = frozenset({"", config_keys.ENABLED, config_keys.DISABLED})
+_YES_OR_NO = frozenset({"", config_keys.ENABLED, config_keys.DISABLED})
 
 
 def flaw(vm: Vm) -> LinkError | None:
@@ -47,23 +66,25 @@ def flaw(vm: Vm) -> LinkError | None:
     so whoever wrote one believes that the VM is managed.
     """
     value = vm.settings.get(config_keys.MONITOR, "")
-    if value in _MONITOR:
+    if value in _YES_OR_NO:
         return None
     reason = f"only {config_keys.ENABLED} and {config_keys.DISABLED} count, spelled like this"
     return LinkError("setting-invalid", vm=vm.id, key=config_keys.MONITOR, value=brief(value), reason=reason)
 
 
-def access_of(vm: Vm, defaults: Defaults) -> Access:
-    """Return how ``vm`` wants to be reached.
+def mode_of(vm: Vm) -> str:
+    """Return how the engine of ``vm`` is reached: ``ssh`` or ``tls``. Raises `LinkError` ``mode-unsupported``."""
+    mode = vm.settings.get(config_keys.MODE) or config_keys.SSH
+    if mode not in config_keys.MODES:
+        raise LinkError("mode-unsupported", vm=vm.id, mode=brief(mode))
+    return mode
 
-    Raises `LinkError` ``setting-invalid`` (naming the key) or ``mode-unsupported``.
-    """
-    mode = vm.settings.get(config_keys.MODE) or "ssh"
-    if mode != "ssh":
-        raise LinkError("mode-unsupported", vm=vm.id, mode=mode)
+
+def access_of(vm: Vm, defaults: Defaults) -> Access:
+    """Return how ``vm`` wants to be reached over SSH. Raises `LinkError` ``setting-invalid`` (naming the key)."""
     return Access(
         user=_checked(vm, config_keys.USERNAME, defaults.user, _USER, "it is no user name"),
-        port=_port(vm),
+        port=_port(vm, config_keys.SSH_PORT, SSH_PORT),
         socket=_socket(vm, defaults.socket),
         address=_address(vm),
     )
@@ -76,6 +97,28 @@ def _address(vm: Vm) -> str | None:
         reason = "it is no literal IP address (names are not looked up)"
         raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(text), reason=reason)
     return text
+
+
+def tls_access_of(vm: Vm) -> TlsAccess:
+    """Return how ``vm`` wants to be reached over TLS. Raises `LinkError` ``setting-invalid`` (naming the key)."""
+    return TlsAccess(
+        port=_port(vm, config_keys.TLS_PORT, TLS_PORT),
+        address=_address(vm),
+        is_legacy=_is_legacy(vm),
+    )
+
+
+def _is_legacy(vm: Vm) -> bool:
+    value = vm.settings.get(config_keys.TLS_LEGACY, "")
+    if value not in _YES_OR_NO:
+        reason = f"only {config_keys.ENABLED} and {config_keys.DISABLED} count, spelled like this"
+        raise LinkError("setting-invalid", vm=vm.id, key=config_keys.TLS_LEGACY, value=brief(value), reason=reason)
+    return value == config_keys.ENABLED
+
+
+def tls_missing(vm: Vm) -> tuple[str, ...]:
+    """Return those keys of ``vm`` that TLS needs and that name nothing."""
+    return tuple(key for key in config_keys.TLS_SECRETS if not vm.settings.get(key))
 
 
 def _checked(vm: Vm, key: str, default: str, pattern: re.Pattern[str], reason: str) -> str:
@@ -94,9 +137,8 @@ def _socket(vm: Vm, default: str) -> str:
     return path
 
 
-def _port(vm: Vm) -> int:
-    key = config_keys.SSH_PORT
-    text = vm.settings.get(key) or str(SSH_PORT)
+def _port(vm: Vm, key: str, default: int) -> int:
+    text = vm.settings.get(key) or str(default)
     if not (_PORT.fullmatch(text) and 1 <= int(text) <= LAST_PORT):
         reason = f"it is no port between 1 and {LAST_PORT}"
         raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(text), reason=reason)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from roadstead.errors import LinkError
 from roadstead.model import LinkState, Snapshot, Vm, VmId
 from roadstead.plan import addresses, pins
-from roadstead.plan.access import Access, Defaults, access_of
+from roadstead.plan.access import Access, Defaults, TlsAccess, access_of, tls_access_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,15 @@ class Wanted:
     addresses: tuple[str, ...]
     """Allowed, in order, best first."""
     pin: pins.Pin
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTls:
+    """One connection over TLS to be made; whose address it is, the certificate decides."""
+
+    access: TlsAccess
+    addresses: tuple[str, ...]
+    """Allowed, in order, best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +51,34 @@ def wanted_state(vm: Vm | None) -> LinkState:
 
 
 def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
-    """Return the connection that ``vm``, which is to be connected, needs now.
+    """Return the connection over SSH that ``vm``, which is to be connected, needs now.
 
-    Raises `LinkError` when its settings or addresses forbid one: ``setting-invalid``, ``mode-unsupported``,
-    ``no-address-yet``, ``no-address``, ``address-not-allowed``, ``address-claimed-twice``.
+    Raises `LinkError` when its settings or addresses forbid one: ``setting-invalid``, ``no-address-yet``,
+    ``no-address``, ``address-not-allowed``, ``address-claimed-twice``.
     """
     access = access_of(vm, circumstances.defaults)
-    if access.address is None and _is_booting(vm, circumstances):
-        raise LinkError("no-address-yet", vm=vm.id)
-    usable = addresses.candidates(vm, access.address, circumstances.winner, circumstances.rules)
+    usable = _usable(vm, access.address, circumstances)
     pin = pins.pin_before(vm, circumstances.memory, snapshot)
     is_known = pin.key is not None or pin.confirmed is not None
     if not is_known and not circumstances.memory.address_accepted:
         usable = addresses.unclaimed(vm, usable, snapshot)
     return Wanted(vm.id, access, usable, pin)
+
+
+def wanted_tls(vm: Vm, circumstances: Circumstances) -> WantedTls:
+    """Return the connection over TLS that ``vm``, which is to be connected, needs now.
+
+    Raises `LinkError` ``setting-invalid``, ``no-address-yet``, ``no-address``, ``address-not-allowed``.
+    """
+    access = tls_access_of(vm)
+    return WantedTls(access, _usable(vm, access.address, circumstances))
+
+
+def _usable(vm: Vm, given: str | None, circumstances: Circumstances) -> tuple[str, ...]:
+    """Return the addresses that may be called; ``given`` is one that the operator gave."""
+    if given is None and _is_booting(vm, circumstances):
+        raise LinkError("no-address-yet", vm=vm.id)
+    return addresses.candidates(vm, given, circumstances.winner, circumstances.rules)
 
 
 def _is_booting(vm: Vm, circumstances: Circumstances) -> bool:

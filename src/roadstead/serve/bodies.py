@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from roadstead.act.plugin_hosts import Visit
 from roadstead.act.trials import PoolChange
+from roadstead.act.vms import Reach
 
 MOST_NETWORKS = 256
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="`https://HOST` or `https://HOST:PORT`.")]
@@ -53,6 +54,20 @@ class ComparedKey(Body):
         ]
         | None
     ) = None
+
+
+class HowReached(Body):
+    """How a VM's engine is to be reached; what is left out stays as it is."""
+
+    mode: Literal["ssh", "tls"] | None = Field(default=None, description="`ssh`, or `tls` (Windows, for one).")
+    legacy_certificate: bool | None = Field(
+        default=None,
+        description="Whether TLS takes certificates as the old pack made them, without key usage; they are verified.",
+    )
+
+    def reach(self) -> Reach:
+        """Return what is asked."""
+        return Reach(mode=self.mode, legacy_certificate=self.legacy_certificate)
 
 
 class ServerToProbe(Body):

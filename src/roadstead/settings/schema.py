@@ -63,7 +63,9 @@ class LinkSettings(Section):
     """How guests are reached."""
 
     connect_seconds: float = Field(default=5.0, gt=0, description="Limit on reaching one address of a guest.")
-    login_seconds: float = Field(default=10.0, gt=0, description="Limit on the SSH handshake and sign-in.")
+    login_seconds: float = Field(
+        default=10.0, gt=0, description="Limit on the SSH handshake and sign-in, or on the TLS handshake."
+    )
     keepalive_seconds: float = Field(
         default=15.0, gt=0, description="How often a silent link is asked whether it lives."
     )
@@ -86,7 +88,8 @@ class LinkSettings(Section):
         default=120.0, ge=0, description="How long a VM that has just started may announce no address."
     )
     parallel_connects: int = Field(default=64, ge=1, description="How many connections may be under way at once.")
-    parallel_logins: int = Field(default=16, ge=1, description="How many SSH handshakes may be under way at once.")
+    parallel_logins: int = Field(default=16, ge=1, description="How many handshakes may be under way at once.")
+    expiry_days: float = Field(default=30.0, ge=0, description="How long before its end a certificate is warned of.")
     addresses: int = Field(default=16, ge=1, le=32, description="How many addresses of a guest are tried.")
     user: str = Field(default="core", description="Login user of a VM that names none (xscontainer-username).")
     engine_socket: str = Field(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 
 from roadstead.act.guest import FIXED_AT_SIGN_IN, LISTINGS_AT_ONCE, REFUSALS, Guest
 from roadstead.errors import EngineError, LinkError, PeerError, PoolError
-from roadstead.kit import tasks
+from roadstead.kit import clocks, tasks
 from roadstead.lab.guests.containers import CATALOGUE
 from roadstead.model import LinkState
+from roadstead.peers.links.credentials import Expiry
 from roadstead.settings.schema import EngineSettings, Settings
 from tests.unit.fakes import records
 from tests.unit.fakes.roads import SIGN_IN_SECONDS, Road, World
@@ -407,6 +409,45 @@ async def test_reconnecting_opens_a_new_link() -> None:
         await asyncio.sleep(SOON)
         assert len(road.links) == 2
         assert not road.links[0].is_open
+        assert world.words()[-1] == "live"
+
+
+async def test_reconnecting_counts_for_a_link_that_is_just_being_opened() -> None:
+    """What it is being opened under no longer holds either, so it is not used."""
+    road, world = Road(), World()
+    async with _kept(road, world) as guest:
+        await asyncio.sleep(SIGN_IN_SECONDS / 2)
+        guest.reconnect()
+        await asyncio.sleep(6)
+        assert [link.is_open for link in road.links] == [False, True]
+        assert world.words()[-1] == "live"
+
+
+async def test_a_way_that_leads_no_further_is_opened_anew() -> None:
+    """A link whose streams fail, though it stands, is given up: the guest may be at another address by now."""
+    road, world = Road(), World()
+    async with _kept(road, world):
+        await asyncio.sleep(SOON)
+        road.link.stop_engine("refused", LinkError)
+        await asyncio.sleep(30)
+        assert "broken refused" in world.words()
+        assert len(road.links) == 2
+        assert world.words()[-1] == "live"
+
+
+@pytest.mark.parametrize(("days", "word"), [(29, "live tls-expires-soon"), (31, "live")])
+async def test_certificates_that_end_soon_are_warned_of(days: int, word: str) -> None:
+    """From the first listing on, and while the link stands; the guest is live all the time."""
+    road, world = Road(), World()
+    end = clocks.now() + timedelta(days=days)
+    road.expiry = Expiry(end, "the engine")
+    async with _kept(road, world) as guest:
+        await asyncio.sleep(SOON)
+        assert world.words()[-1] == word
+        guest.listen(end - timedelta(days=20))
+        assert world.words()[-1] == "live tls-expires-soon"
+        road.expiry = Expiry(end + timedelta(days=700), "the engine")
+        guest.listen(end - timedelta(days=20))
         assert world.words()[-1] == "live"
 
 

@@ -48,6 +48,10 @@ class Engines:
     def exists(self, container: ContainerId) -> bool:
         return not container.endswith("nothing")
 
+    def check(self, action: str, container: ContainerId) -> None:
+        if action == "pause" and container.endswith("frozen"):
+            raise ConflictError("pause-unsupported", container=container, action=action)
+
     def engine(self, vm: VmId) -> EngineClient:
         if error := self.unreachable.get(vm):
             raise error

@@ -25,6 +25,7 @@ class RefusingWay:
         self.heard = datetime.now(UTC)
         self.address = "192.0.2.1"
         self.relay = ""
+        self.idle_seconds = 0.0
         self.asks_after = 0.0
         self._code = code
         self._tried = tried

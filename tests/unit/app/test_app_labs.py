@@ -20,7 +20,7 @@ from roadstead.lab.pool.server import LabPool
 from tests.unit.lab.pool_support import PlainGuests
 
 PROGRAM = (sys.executable, "-c", "from roadstead.app.main import main; main()")
-DEMO = DemoOptions(Path(), guests="simulated", hosts=1, vms=1, containers=1, rate=0.0, port=0, api_port=0)
+DEMO = DemoOptions(Path(), guests="simulated", hosts=1, vms=1, containers=1, windows=0, rate=0.0, port=0, api_port=0)
 
 
 @pytest.fixture(autouse=True)

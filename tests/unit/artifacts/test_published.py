@@ -128,6 +128,7 @@ def test_what_is_known_of_the_engine_reads_as_the_old_pack_wrote_it() -> None:
         "Driver": "overlay2",
         "IndexServerAddress": "https://index.docker.io/v1/",
         "IPv4Forwarding": "True",
+        "OSType": "linux",
     }
     assert version == {
         "Version": "27.1.0",

@@ -11,6 +11,7 @@ from roadstead.inventory.store import Store
 from roadstead.kit.gates import Budget
 from roadstead.lab.guests.engine import Engine
 from roadstead.model import Container, Fact, Link, Seen, VmId
+from roadstead.peers.links.credentials import Expiry
 from roadstead.settings.schema import Settings
 from tests.unit.fakes import records
 from tests.unit.fakes.ways import MemoryLink, made_engine
@@ -24,6 +25,8 @@ class Road:
 
     engine: Engine = field(default_factory=made_engine)
     error: PeerError | None = None
+    expiry: Expiry | None = None
+    """What ends first of the certificates that the link is opened under."""
     signed_in: list[float] = field(default_factory=list)
     """When sign-ins began."""
     links: list[MemoryLink] = field(default_factory=list)
@@ -36,7 +39,7 @@ class Road:
         if self.error is not None:
             raise type(self.error)(self.error.code, **self.error.fields)
         self.links.append(MemoryLink(self.engine))
-        return Opened(self.links[-1], "SHA256:abc")
+        return Opened(self.links[-1], "SHA256:abc", lambda: self.expiry)
 
     @property
     def link(self) -> MemoryLink:

@@ -150,6 +150,7 @@ class MemoryLink:
     """A `Link` to an engine in this process."""
 
     relay = "memory"
+    idle_seconds = 0.0
 
     def __init__(self, engine: Engine, address: str = "192.0.2.1") -> None:
         self.engine = engine
@@ -184,9 +185,9 @@ class MemoryLink:
         self.is_open = False
         self._end_streams()
 
-    def stop_engine(self, code: str = "engine-down") -> None:
+    def stop_engine(self, code: str = "engine-down", kind: type[PeerError] = EngineError) -> None:
         """The engine ends: its streams end, and no new one is let in, with this reason."""
-        self.refusal = EngineError(code)
+        self.refusal = kind(code)
         self._end_streams()
 
     def start_engine(self) -> None:

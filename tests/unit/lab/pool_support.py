@@ -91,6 +91,7 @@ class PlainGuest:
     port: int = 2222
     user: str = "core"
     door: tuple[str, ...] = ()
+    tls = None
     done: list[str] = field(default_factory=list)
 
     async def start(self) -> None:

@@ -148,7 +148,7 @@ async def test_guests_that_do_not_boot_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: set[int], *, starts: bool
 ) -> None:
     """A lab with a broken guest says so; one in which no guest boots does not start."""
-    monkeypatch.setattr("roadstead.lab.main.SimulatedGuests", lambda *_: PlainGuests(broken=frozenset(broken)))
+    monkeypatch.setattr("roadstead.lab.main.SimulatedGuests", lambda *_, **__: PlainGuests(broken=frozenset(broken)))
 
     if starts:
         async with lab(options(tmp_path, guests="simulated")) as ready:

@@ -131,7 +131,7 @@ def test_a_container_is_shown_in_the_documented_form() -> None:
     shown = msgspec.to_builtins(_container())
     names = (
         "id engine_id name vm vm_name pool host image command state health status ports labels created started"
-        " exit_code restarting as_of stale problem"
+        " exit_code restarting isolation as_of stale problem"
     )
     assert sorted(shown) == sorted(names.split())
     assert msgspec.json.decode(msgspec.json.encode(_container()))["as_of"] == "2030-01-01T00:00:00Z"

@@ -83,6 +83,7 @@ class ScriptedLink:
     relay = "scripted"
     heard = clocks.now()
     asks_after = 0.0
+    idle_seconds = 0.0
 
     def __init__(self, script: Callable[[int, bytes], Sequence[Piece]]) -> None:
         self.script = script

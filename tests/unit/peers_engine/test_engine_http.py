@@ -31,6 +31,22 @@ async def _error(link: ScriptedLink) -> PeerError:
     return caught.value
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize(("idle", "streams"), [(20.0, 2), (0.0, 1)])
+async def test_a_channel_that_nobody_uses_is_given_up_where_the_link_says_so(idle: float, streams: int) -> None:
+    """Each use begins its time anew; the next request then opens another."""
+    link = same(answer(BODY))
+    link.idle_seconds = idle
+    http = _http(link)
+    for pause in (15, 15, 21):
+        await http.get("/x")
+        await asyncio.sleep(pause)
+    assert (await http.get("/x")).body == BODY
+    http.close()
+
+    assert len(link.streams) == streams
+
+
 def test_a_request_names_no_body_unless_it_could_have_one() -> None:
     """A request is never half-closed, so its end is in its head."""
     assert request("GET", "/x") == b"GET /x HTTP/1.1\r\nHost: engine\r\n\r\n"

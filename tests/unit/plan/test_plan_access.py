@@ -5,15 +5,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadstead.errors import LinkError
-from roadstead.plan.access import SOCKET_BYTES, Access, Defaults, access_of
+from roadstead.model import Vm, config_keys
+from roadstead.plan.access import (
+    SOCKET_BYTES,
+    Access,
+    Defaults,
+    TlsAccess,
+    access_of,
+    mode_of,
+    tls_access_of,
+    tls_missing,
+)
 from tests.unit.fakes import records
 
 DEFAULTS = Defaults(user="core", socket="/var/run/docker.sock")
 
 
-def _access(**settings: str) -> Access:
+def _vm(**settings: str) -> Vm:
     named = {key.replace("_", "-"): value for key, value in settings.items()}
-    return access_of(records.vm(settings=records.MANAGED | named), DEFAULTS)
+    return records.vm(settings=records.MANAGED | named)
+
+
+def _access(**settings: str) -> Access:
+    return access_of(_vm(**settings), DEFAULTS)
 
 
 def test_a_vm_that_says_nothing_is_reached_as_always() -> None:
@@ -123,9 +137,49 @@ def test_other_users_are_refused_by_name(user: str) -> None:
     assert (caught.value.code, caught.value.fields["key"]) == ("setting-invalid", "xscontainer-username")
 
 
-@pytest.mark.parametrize("mode", ["tls", "SSH", "none"])
-def test_a_mode_that_we_do_not_speak_is_said(mode: str) -> None:
+@pytest.mark.parametrize(("mode", "taken"), [(None, "ssh"), ("", "ssh"), ("ssh", "ssh"), ("tls", "tls")])
+def test_a_mode_is_one_of_two(mode: str | None, taken: str) -> None:
+    """The historic values; without one it is SSH."""
+    assert mode_of(_vm(**({} if mode is None else {"xscontainer_mode": mode}))) == taken
+
+
+@pytest.mark.parametrize("mode", ["TLS", "SSH", "none"])
+def test_a_mode_that_there_is_none_of_is_said(mode: str) -> None:
     """It is told apart from a wrong setting."""
     with pytest.raises(LinkError) as caught:
-        _access(xscontainer_mode=mode)
+        mode_of(_vm(xscontainer_mode=mode))
     assert (caught.value.code, caught.value.fields["mode"]) == ("mode-unsupported", mode)
+
+
+def test_a_vm_behind_tls_has_settings_of_its_own() -> None:
+    """Those of SSH do not matter to it, however wrong they are."""
+    said = {"roadstead_tls_port": "12376", "roadstead_address": "192.0.2.9", "roadstead_tls_legacy": "True"}
+    wrong = {"xscontainer_username": "a b", "roadstead_ssh_port": "x", "roadstead_engine_socket": "x"}
+
+    assert tls_access_of(_vm(**wrong)) == TlsAccess(port=2376, address=None, is_legacy=False)
+    assert tls_access_of(_vm(**said)) == TlsAccess(port=12376, address="192.0.2.9", is_legacy=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("roadstead-tls-port", "0"),
+        ("roadstead-tls-port", "65536"),
+        ("roadstead-tls-port", "2376 "),
+        ("roadstead-tls-legacy", "true"),
+        ("roadstead-address", "win.example.net"),
+    ],
+)
+def test_a_wrong_setting_for_tls_is_named(key: str, value: str) -> None:
+    """By its key, with what stands there."""
+    with pytest.raises(LinkError) as caught:
+        tls_access_of(_vm(**{key: value}))
+    assert (caught.value.code, caught.value.fields["key"]) == ("setting-invalid", key)
+
+
+def test_what_tls_needs_and_is_not_there_is_named() -> None:
+    """All three secrets, or none is missing."""
+    first, *rest = config_keys.TLS_SECRETS
+
+    assert tls_missing(_vm(**{first: "x"})) == tuple(rest)
+    assert tls_missing(_vm(**dict.fromkeys(config_keys.TLS_SECRETS, "x"))) == ()

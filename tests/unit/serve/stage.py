@@ -22,7 +22,7 @@ from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.rotation import RotatedVm, Rotation
 from roadstead.act.trials import PoolChange, Probe, Step
-from roadstead.act.vms import HostKey, HostKeys, Why
+from roadstead.act.vms import HostKey, HostKeys, Reach, Why
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
@@ -145,14 +145,16 @@ class Vms:
 
     world: "World"
     asked: list[tuple[str, str]] = field(default_factory=list)
+    reached: list[Reach] = field(default_factory=list)
     acted: list[tuple[str, str]] = field(default_factory=list)
     stuck: asyncio.Event | None = None
     inspected: bytes = b'{"Id":"1","Env":["A=1"]}'
     broken: Exception | None = None
 
-    async def enable(self, vm: VmId) -> None:
+    async def enable(self, vm: VmId, reach: Reach | None = None) -> None:
         await asyncio.sleep(0)
         self.asked.append(("enable", vm))
+        self.reached.append(reach or Reach())
         self.world.tell(replace(self.world.store.vms[vm], settings=samples.MANAGED))
 
     async def disable(self, vm: VmId) -> None:
@@ -197,6 +199,9 @@ class Vms:
         if container_vm.link is None or container_vm.link.state is not LinkState.LIVE:
             raise LinkError("vm-not-live", vm=container_vm.name)
         return self.inspected
+
+    def check(self, action: str, container: ContainerId) -> None:
+        """Every engine here can do everything."""
 
     def engine(self, vm: VmId) -> Any:
         return Engine(self)

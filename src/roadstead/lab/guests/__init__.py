@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from roadstead.lab.guests.certificates import TlsKeys
+
 
 class Guest(Protocol):
     """The inside of one VM: an SSH server with an engine behind it."""
@@ -22,11 +24,15 @@ class Guest(Protocol):
 
     @property
     def port(self) -> int:
-        """The port of its SSH server."""
+        """The port of its SSH server, or of its engine where that is reached over TLS."""
 
     @property
     def user(self) -> str:
         """The account that may reach the engine."""
+
+    @property
+    def tls(self) -> TlsKeys | None:
+        """What reaches its engine over TLS; None where an SSH server leads to it."""
 
     @property
     def door(self) -> tuple[str, ...]:

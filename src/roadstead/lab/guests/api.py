@@ -63,7 +63,7 @@ class Call:
             written += [("Libpod-Api-Version", profile.version), ("Server", profile.server)]
             written.append(("X-Reference-Id", "0xc000070548"))
         else:
-            written += [("Docker-Experimental", "false"), ("Ostype", "linux"), ("Server", profile.server)]
+            written += [("Docker-Experimental", "false"), ("Ostype", profile.ostype), ("Server", profile.server)]
         return [*written, self.date()]
 
     def date(self) -> Header:
@@ -167,7 +167,7 @@ def _ping(call: Call) -> None:
     if profile.podman:
         headers += [("Libpod-Api-Version", profile.version), ("Libpod-Buildah-Version", profile.buildah)]
     if profile.pings_ostype:
-        headers.append(("Ostype", "linux"))
+        headers.append(("Ostype", profile.ostype))
     headers += [("Pragma", "no-cache"), ("Server", profile.server)]
     if profile.podman:
         headers.append(("X-Reference-Id", "0xc0000704a0"))
@@ -297,6 +297,9 @@ def _pause(call: Call, container: Container) -> None:
         raise _not_running(call, container)
     if container.state == "paused":
         raise Refusal(HTTPStatus.CONFLICT, f"Container {container.id} is already paused")
+    if container.image.isolation == "process":
+        reason = "not implemented for containers using process isolation"
+        raise Refusal(HTTPStatus.NOT_IMPLEMENTED, f"Cannot pause container {container.id}: {reason}")
     call.engine.pause(container)
     call.done()
 
@@ -358,6 +361,8 @@ def _cannot_remove(call: Call, container: Container) -> str:
 
 def _top(call: Call, container: Container) -> None:
     if container.is_running:
+        if call.engine.profile.is_windows and call.query.get("ps_args"):
+            raise Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "Windows does not support arguments to top")
         call.engine.told_top(container)
         call.send(measures.processes(call.engine, container, call.query.get("ps_args", "")))
         return

@@ -7,7 +7,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 
-from roadstead.lab.guests.containers import CATALOGUE, Container
+from roadstead.lab.guests.containers import Container
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.guest import SimulatedGuest
 
@@ -32,7 +32,7 @@ class Churn:
         self._timer: asyncio.TimerHandle | None = None
         self._names = itertools.count(1)
         self._on_running: tuple[tuple[Change, int, int], ...] = (
-            (Engine.pause, 40, 1),
+            (self._pause, 40, 1),
             (self._rename, 20, 1),
             (self._flip_health, 20, 4),
             (self._restart, 10, 5),
@@ -88,6 +88,12 @@ class Churn:
                 return guest.engine
         return None
 
+    def _pause(self, engine: Engine, container: Container) -> None:
+        if container.image.isolation == "process":
+            engine.exec(container, "true")
+        else:
+            engine.pause(container)
+
     def _rename(self, engine: Engine, container: Container) -> None:
         role = container.name.split("-")[0]
         engine.rename(container, f"{role}-r{next(self._names)}")
@@ -103,5 +109,5 @@ class Churn:
 
     def _replace(self, engine: Engine, container: Container) -> None:
         engine.remove(container)
-        image = self._chance.choice(CATALOGUE)
+        image = self._chance.choice(engine.profile.catalogue)
         engine.start(engine.create(f"{image.role}-n{next(self._names)}", image))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import NamedTuple
 
 RUNNING_STATES = frozenset(("running", "paused", "restarting"))
@@ -27,6 +28,8 @@ class Image(NamedTuple):
     ports: tuple[tuple[int, str], ...] = ()
     """Exposed ports: number and protocol."""
     has_health: bool = False
+    isolation: str = ""
+    """On Windows, ``process`` or ``hyperv``."""
 
 
 class Port(NamedTuple):
@@ -47,6 +50,29 @@ CATALOGUE = (
     Image("coredns:1.11", "dns", ("/coredns", "-conf", "/Corefile"), ((53, "udp"), (53, "tcp"))),
     Image("busybox:1.36", "job", ("sh", "-c", "while true; do sleep 1; done")),
 )
+
+_WINDOWS = "mcr.microsoft.com/windows"
+WINDOWS_CATALOGUE = (
+    Image(
+        f"{_WINDOWS}/servercore/iis:windowsservercore-ltsc2022",
+        "web",
+        ("C:\\ServiceMonitor.exe", "w3svc"),
+        ((80, "tcp"),),
+        isolation="process",
+    ),
+    Image(f"{_WINDOWS}/nanoserver:ltsc2022", "job", ("cmd", "/S", "/C", "ping -t localhost >NUL"), isolation="process"),
+    Image(
+        f"{_WINDOWS}/servercore:ltsc2022", "worker", ("powershell", "-File", "C:\\app\\worker.ps1"), isolation="process"
+    ),
+    Image(
+        f"{_WINDOWS}/servercore:ltsc2019",
+        "legacy",
+        ("cmd", "/S", "/C", "C:\\app\\serve.cmd"),
+        ((8080, "tcp"),),
+        isolation="hyperv",
+    ),
+)
+"""An image of an older Windows runs in a virtual machine of its own only."""
 
 
 class Container:
@@ -103,19 +129,20 @@ _APPLICATIONS = ("shop", "billing", "intranet", "monitoring")
 _LABELS = tuple((("com.example.application", name), ("com.example.tier", "lab")) for name in _APPLICATIONS)
 
 
-def furnish(chance: random.Random, count: int, now_ns: int) -> list[Container]:
+def furnish(chance: random.Random, count: int, now_ns: int, catalogue: Sequence[Image] = CATALOGUE) -> list[Container]:
     """`count` containers as a guest has them that has been up for a while, oldest first, most of them running."""
     ages = sorted((chance.randrange(HOUR_NS, OLDEST_DAYS * DAY_NS) for _ in range(count)), reverse=True)
-    return [_make(chance, index, now_ns - age) for index, age in enumerate(ages, start=1)]
+    return [_make(chance, index, now_ns - age, catalogue) for index, age in enumerate(ages, start=1)]
 
 
-def _make(chance: random.Random, index: int, created_ns: int) -> Container:
-    image = CATALOGUE[chance.randrange(len(CATALOGUE))]
+def _make(chance: random.Random, index: int, created_ns: int, catalogue: Sequence[Image]) -> Container:
+    image = catalogue[chance.randrange(len(catalogue))]
     container = Container(make_id(chance), f"{image.role}-{index}", image, created_ns)
     container.labels = _LABELS[chance.randrange(len(_LABELS))]
     if chance.random() < PUBLISHED_SHARE:
         container.ports = tuple(Port(number, 8000 + index, protocol) for number, protocol in image.ports)
-    _age(container, chance.choices(_STATES, _STATE_SHARES)[0])
+    state = chance.choices(_STATES, _STATE_SHARES)[0]
+    _age(container, "running" if state == "paused" and image.isolation == "process" else state)
     return container
 
 

@@ -44,7 +44,8 @@ class Engine:
         self.containers: dict[str, Container] = {}
         self.clock = clock
         self.network_id = containers.make_id(chance)
-        self.network = ("bridge", "bridge")
+        self.network = ("nat", "nat") if profile.is_windows else ("bridge", "bridge")
+        """The name and the driver of the network that its containers are in."""
         self.sample_seconds = SAMPLE_SECONDS
         self._last_ns = 0
         self._timers: set[asyncio.TimerHandle] = set()

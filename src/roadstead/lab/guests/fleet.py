@@ -13,6 +13,7 @@ from typing import Literal, Self
 import msgspec
 
 from roadstead.lab.guests import keys
+from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.guest import Lot
 
 ANSWER_SECONDS = 60.0
@@ -31,6 +32,7 @@ class Setup(msgspec.Struct):
     block: int
     port: int
     profile: str
+    is_tls: bool = False
 
 
 class Make(msgspec.Struct, tag="make"):
@@ -147,13 +149,16 @@ class DistantGuest:
 
     door: tuple[str, ...] = ()
 
-    def __init__(self, name: str, number: int, address: tuple[str, int], lot: Lot, child: Child) -> None:
+    def __init__(
+        self, name: str, number: int, address: tuple[str, int], lot: Lot, child: Child, authority: Authority | None
+    ) -> None:
         self.name = name
         self.number = number
         self.user = lot.user
         self._lot = lot
         self._address, self.port = address
         self._child = child
+        self.tls = authority.keys() if authority is not None else None
 
     @property
     def addresses(self) -> tuple[str, ...]:

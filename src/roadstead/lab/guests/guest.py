@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable
+import ssl
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import asyncssh
 
-from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd
+from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd, tlsd
+from roadstead.lab.guests.certificates import Authority, Pair
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
@@ -46,7 +48,16 @@ class SimulatedGuest:
 
     door: tuple[str, ...] = ()
 
-    def __init__(self, name: str, number: int, address: tuple[str, int], engine: Engine, lot: Lot) -> None:
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        address: tuple[str, int],
+        engine: Engine,
+        lot: Lot,
+        authority: Authority | None = None,
+    ) -> None:
+        """With ``authority``, the CA of its certificates, its engine listens with TLS and it has no SSH server."""
         self.name = name
         self.number = number
         self.engine = engine
@@ -59,6 +70,12 @@ class SimulatedGuest:
         self._removed: frozenset[bytes] = frozenset()
         self._server: asyncio.Server | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
+        self._authority = authority
+        self.certificate: Pair | None = None
+        """What its engine shows instead of a certificate for its address; counts from its next start on."""
+        self.newest_tls = ssl.TLSVersion.TLSv1_3
+        """The newest TLS that its engine speaks; counts from its next start on."""
+        self.tls = authority.keys() if authority is not None else None
         self._rsa: asyncssh.SSHKey | None = None
         self._connections: set[sshd.Abortable] = set()
         self._connections_ever = 0
@@ -87,7 +104,7 @@ class SimulatedGuest:
 
     @property
     def port(self) -> int:
-        """The port of its SSH server; known once it runs when 0 was asked for."""
+        """The port of its SSH server or of its engine; known once it runs when 0 was asked for."""
         return self._port
 
     @property
@@ -243,7 +260,17 @@ class SimulatedGuest:
     async def _listen(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         listener = socket.create_server((self._address, self._port), backlog=LISTEN_BACKLOG)
-        return await loop.create_server(lambda: sshd.protocol(self), sock=listener, backlog=LISTEN_BACKLOG)
+        make = await asyncio.to_thread(self._protocols)
+        return await loop.create_server(make, sock=listener, backlog=LISTEN_BACKLOG)
+
+    def _protocols(self) -> Callable[[], asyncio.BaseProtocol]:
+        """What makes the protocol of each connection."""
+        if self._authority is None:
+            return lambda: sshd.protocol(self)
+        server = self.certificate or self._authority.server([self._address])
+        secure = tlsd.context(self._authority, server)
+        secure.maximum_version = self.newest_tls
+        return lambda: tlsd.Connection(self, secure)
 
     def _ed25519(self) -> asyncssh.SSHKey:
         if "host-key-shared" in self.faults:

@@ -71,3 +71,8 @@ def ecdsa_key(secret: str, number: int, generation: int) -> asyncssh.SSHKey:
 def rsa_key() -> asyncssh.SSHKey:
     """A new RSA key; it takes long enough to be made off the event loop."""
     return asyncssh.generate_private_key("ssh-rsa", key_size=RSA_BITS)
+
+
+def authority_secret(secret: str, number: int) -> int:
+    """The private number of the CA of a guest that is reached over TLS."""
+    return int.from_bytes(_seed(secret, number, 0, "authority")) >> 1

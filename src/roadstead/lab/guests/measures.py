@@ -9,6 +9,8 @@ from roadstead.lab.guests.records import Record
 
 PS_EF = ("UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD")
 PS_AUX = ("USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND")
+WINDOWS_TOP = ("Name", "PID", "CPU", "Private Working Set")
+"""Moby's ``daemon/top_windows.go``."""
 ZERO_CPU = {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0}
 ZERO_THROTTLING = {"periods": 0, "throttled_periods": 0, "throttled_time": 0}
 BLKIO = (
@@ -29,6 +31,9 @@ def processes(engine: Engine, container: Container, ps_args: str) -> Record:
     pid = str(1000 + int(container.id[:4], 16))
     if engine.profile.exit_code_everywhere:
         return {"Processes": [[f"1 0        {command}"]], "Titles": ["PID   USER     COMMAND"]}
+    if engine.profile.is_windows:
+        row = [container.image.command[0].rpartition("\\")[2], pid, "00:00:00.140", "6.291MB"]
+        return {"Processes": [row], "Titles": list(WINDOWS_TOP)}
     if "aux" in ps_args:
         row = ["root", pid, "0.1", "0.0", "2268", "1576", "?", "Ss", "08:00", "0:00", command]
         return {"Processes": [row], "Titles": list(PS_AUX)}
@@ -41,6 +46,8 @@ def statistics(engine: Engine, container: Container, *, one_shot: bool) -> Recor
     if not container.is_running:
         return {**_names(engine, container), **_zeroed()}
     now_ns = engine.now()
+    if engine.profile.is_windows:
+        return _names(engine, container) | _windows(container, now_ns)
     written: Record = {
         "read": records.stamp(now_ns),
         "preread": records.NEVER if one_shot else records.stamp(now_ns - 10**9),
@@ -59,11 +66,32 @@ def statistics(engine: Engine, container: Container, *, one_shot: bool) -> Recor
     return written | _names(engine, container)
 
 
+def _windows(container: Container, now_ns: int) -> Record:
+    """A sample of Windows (moby's ``daemon/stats_windows.go``): times in units of 100 ns, and its own memory."""
+    times = {} if container.image.isolation == "hyperv" else {"usage_in_kernelmode": 100, "usage_in_usermode": 200}
+    used = (now_ns - container.started_ns) // 100
+    return {
+        "read": records.stamp(now_ns),
+        "preread": records.NEVER,
+        "pids_stats": {},
+        "blkio_stats": dict.fromkeys(BLKIO),
+        "num_procs": 2,
+        "storage_stats": {"read_count_normalized": 12, "read_size_bytes": 49152},
+        "cpu_stats": {"cpu_usage": {"total_usage": used // 100, **times}, "throttling_data": ZERO_THROTTLING},
+        "precpu_stats": _no_cpu(),
+        "memory_stats": {
+            "commitbytes": records.USED_BYTES,
+            "commitpeakbytes": 2 * records.USED_BYTES,
+            "privateworkingset": records.USED_BYTES // 2,
+        },
+    }
+
+
 def _names(engine: Engine, container: Container) -> Record:
     if engine.profile.podman:
         return {"name": container.name, "Id" if engine.profile.exit_code_everywhere else "id": container.id}
     names: Record = {"name": f"/{container.name}", "id": container.id}
-    return names | ({"os_type": "linux"} if engine.profile.api >= (1, 52) else {})
+    return names | ({"os_type": engine.profile.ostype} if engine.profile.api >= (1, 52) else {})
 
 
 def _cpu(container: Container, now_ns: int) -> Record:

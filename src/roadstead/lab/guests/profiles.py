@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from roadstead.lab.guests import containers
+
 Version = tuple[int, int]
 
 NEW_EVENTS: Version = (1, 52)
@@ -59,11 +61,23 @@ class Profile:
     exit_code_everywhere: bool = False
     """Podman 4 puts `containerExitCode` into every event."""
     buildah: str = ""
+    ostype: str = "linux"
+    """``linux`` or ``windows``, as engines name their system."""
 
     @property
     def server(self) -> str:
         """The `Server` header."""
-        return f"{'Libpod' if self.podman else 'Docker'}/{self.version} (linux)"
+        return f"{'Libpod' if self.podman else 'Docker'}/{self.version} ({self.ostype})"
+
+    @property
+    def is_windows(self) -> bool:
+        """Whether it is an engine of Windows Server."""
+        return self.ostype == "windows"
+
+    @property
+    def catalogue(self) -> tuple[containers.Image, ...]:
+        """The images that its containers are made from."""
+        return containers.WINDOWS_CATALOGUE if self.is_windows else containers.CATALOGUE
 
 
 _RECORDED = (
@@ -95,6 +109,8 @@ _RECORDED = (
     Profile("podman-5.4", "5.4.2", (1, 41), (1, 24), podman=True, negotiates=False, buildah="1.39.3"),
 )
 _UNRECORDED = (
+    # As moby's source says (daemon/*_windows.go).
+    Profile("windows-2022", "28.5.2", (1, 51), (1, 24), pings_builder=False, one_shot_names=False, ostype="windows"),
     Profile(
         "docker-1.11",
         "1.11.2",
@@ -163,5 +179,7 @@ RECORDED = frozenset(profile.name for profile in _RECORDED)
 """Those whose every answer is compared with a recording."""
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (*_RECORDED, *_UNRECORDED)}
 """Every engine release that can be simulated; `docker-1.11` is too old for Roadstead."""
+
+WINDOWS_PROFILE = "windows-2022"
 
 DEFAULT_PROFILE = "docker-28.5"

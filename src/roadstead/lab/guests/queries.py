@@ -53,6 +53,7 @@ def selects(given: Filters, container: Container, engine: Engine) -> bool:
         and _any(given, "name", lambda want: _matches_name(container.name, want))
         and _any(given, "status", lambda want: container.state == want)
         and _any(given, "health", lambda want: (container.health or "none") == want)
+        and _any(given, "isolation", lambda want: (container.image.isolation or "default") == want)
         and _any(given, "ancestor", lambda want: want in (container.image.name, engine.image_name(container)))
         and all(_has_label(container, want) for want in given.get("label", ()))
     )

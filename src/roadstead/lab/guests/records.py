@@ -20,6 +20,18 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 MEMORY_BYTES = 4 * 1024**3
 BUILD_TIME = "2026-01-01T00:00:00.000000000+00:00"
 USED_BYTES = 64 * 1024**2
+WINDOWS_KERNEL = "10.0 20348 (20348.1.amd64fre.fe_release.210507-1500)"
+_WINDOWS_INFO: Record = {
+    "Driver": "windowsfilter",
+    "KernelVersion": WINDOWS_KERNEL,
+    "OperatingSystem": "Microsoft Windows Server Version 21H2 (OS Build 20348.2966)",
+    "OSType": "windows",
+    "DockerRootDir": "C:\\ProgramData\\docker",
+    "CgroupDriver": "",
+    "CgroupVersion": "",
+    "Isolation": "process",
+}
+"""What an engine of Windows Server says otherwise of itself."""
 
 
 def stamp(time_ns: int) -> str:
@@ -73,9 +85,9 @@ def list_entry(engine: Engine, container: Container, api: profiles.Version, *, s
         "Names": [f"/{container.name}"],
         "Image": engine.image_name(container),
         "ImageID": image_id(container),
-        "Command": " ".join(command) if engine.profile.podman else shlex.join(command),
+        "Command": _joined(engine, command),
         "Created": container.created_ns // 10**9,
-        "Ports": ports(container),
+        "Ports": ports(engine, container),
     }
     if size and engine.profile.podman:
         entry["SizeRw"] = 12
@@ -87,11 +99,24 @@ def list_entry(engine: Engine, container: Container, api: profiles.Version, *, s
         "Status": status(container, engine.clock()),
     }
     if not engine.profile.podman:
-        entry["HostConfig"] = {"NetworkMode": engine.network[0]}
+        entry["HostConfig"] = {"NetworkMode": _network_mode(engine)}
     if api >= profiles.NEW_EVENTS:
         entry["Health"] = {"Status": container.health or "none", "FailingStreak": 0}
     entry |= {"NetworkSettings": {"Networks": networks(engine, container)}, "Mounts": []}
     return entry | (_podman_extras(engine) if engine.profile.podman else {})
+
+
+def _joined(engine: Engine, command: tuple[str, ...]) -> str:
+    """A command as one text: Docker quotes words with blanks, and on Windows nothing else."""
+    if engine.profile.podman:
+        return " ".join(command)
+    if engine.profile.is_windows:
+        return " ".join(f"'{word}'" if " " in word else word for word in command)
+    return shlex.join(command)
+
+
+def _network_mode(engine: Engine) -> str:
+    return "default" if engine.profile.is_windows else engine.network[0]
 
 
 def _podman_extras(engine: Engine) -> Record:
@@ -106,14 +131,14 @@ def image_id(container: Container) -> str:
     return "sha256:" + (digits * 64)[:64]
 
 
-def ports(container: Container) -> list[Record]:
-    """Published ports as a list entry has them: only while it runs."""
+def ports(engine: Engine, container: Container) -> list[Record]:
+    """Published ports as a list entry has them: only while it runs; a NAT of Windows publishes no IPv6."""
     if not container.is_running:
         return []
     return [
         {"IP": address, "PrivatePort": port.private, "PublicPort": port.public, "Type": port.protocol}
         for port in container.ports
-        for address in ("0.0.0.0", "::")  # noqa: S104 - told by an engine, not bound here
+        for address in (("0.0.0.0",) if engine.profile.is_windows else ("0.0.0.0", "::"))  # noqa: S104 - not bound here
     ]
 
 
@@ -154,8 +179,8 @@ def inspection(engine: Engine, container: Container, api: profiles.Version) -> R
         "Image": image_id(container),
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
-        "Driver": "overlay2",
-        "Platform": "linux",
+        "Driver": _driver(engine),
+        "Platform": engine.profile.ostype,
         "ExecIDs": None,
         "HostConfig": _host_config(engine, container),
         "Mounts": [],
@@ -184,9 +209,15 @@ def state(container: Container) -> Record:
     return written
 
 
+def _driver(engine: Engine) -> str:
+    """The driver that keeps its images."""
+    return "windowsfilter" if engine.profile.is_windows else "overlay2"
+
+
 def _host_config(engine: Engine, container: Container) -> Record:
-    return {
-        "NetworkMode": engine.network[0],
+    isolation: Record = {"Isolation": container.image.isolation} if engine.profile.is_windows else {}
+    return isolation | {
+        "NetworkMode": _network_mode(engine),
         "PortBindings": {
             f"{port.private}/{port.protocol}": [{"HostIp": "", "HostPort": str(port.public)}]
             for port in container.ports
@@ -206,7 +237,7 @@ def _config(engine: Engine, container: Container) -> Record:
         "ExposedPorts": {f"{number}/{protocol}": {} for number, protocol in container.image.ports},
         "Tty": False,
         "OpenStdin": False,
-        "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"],
+        "Env": [] if engine.profile.is_windows else ["PATH=/usr/local/bin:/usr/bin:/bin"],
         "Cmd": list(container.image.command),
         "Image": engine.image_name(container),
         "WorkingDir": "",
@@ -227,15 +258,16 @@ def version(profile: profiles.Profile) -> Record:
     """`/version`."""
     api, min_api = profiles.show_version(profile.api), profiles.show_version(profile.min_api)
     name = "Podman Engine" if profile.podman else "Engine"
-    build = {"GitCommit": "0000000", "GoVersion": "go1.24", "KernelVersion": "6.1.0", "BuildTime": BUILD_TIME}
-    details = {"ApiVersion": api, "MinAPIVersion": min_api, "Os": "linux", "Arch": "amd64", **build}
+    kernel = WINDOWS_KERNEL if profile.is_windows else "6.1.0"
+    build = {"GitCommit": "0000000", "GoVersion": "go1.24", "KernelVersion": kernel, "BuildTime": BUILD_TIME}
+    details = {"ApiVersion": api, "MinAPIVersion": min_api, "Os": profile.ostype, "Arch": "amd64", **build}
     return {
         "Platform": {"Name": ""},
         "Components": [{"Name": name, "Version": profile.version, "Details": details}],
         "Version": profile.version,
         "ApiVersion": api,
         **({"MinAPIVersion": min_api} if profile.tells_oldest else {}),
-        "Os": "linux",
+        "Os": profile.ostype,
         "Arch": "amd64",
         **build,
     }
@@ -245,7 +277,7 @@ def info(engine: Engine, hostname: str) -> Record:
     """`/info`, as far as clients look at it."""
     states = [container.state for container in engine.containers.values()]
     running, paused = states.count("running"), states.count("paused")
-    return {
+    told: Record = {
         "ID": engine.network_id[:12].upper(),
         "Containers": len(states),
         "ContainersRunning": running,
@@ -268,3 +300,4 @@ def info(engine: Engine, hostname: str) -> Record:
         "LoggingDriver": "json-file",
         "Warnings": None,
     }
+    return told | _WINDOWS_INFO if engine.profile.is_windows else told

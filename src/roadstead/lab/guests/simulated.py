@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from roadstead.lab.guests import containers, engine, events, fleet, keys, places, profiles
+from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.churn import Churn
 from roadstead.lab.guests.guest import Lot, SimulatedGuest
 
@@ -37,8 +38,10 @@ class LocalGuests:
         block: int = places.BLOCKS[0],
         port: int = DEFAULT_PORT,
         profile: str = profiles.DEFAULT_PROFILE,
+        is_tls: bool = False,
     ) -> None:
         self.lot = lot
+        self._is_tls = is_tls
         self._block = block
         self._seed = seed
         self._port = port
@@ -51,8 +54,10 @@ class LocalGuests:
         """Guest `number` with `count` containers, the same ones for the same seed, not started."""
         chance = random.Random(f"{self._seed}/{number}")
         made = engine.Engine(self._profile, chance, history_bound=FLEET_HISTORY_EVENTS)
-        made.adopt(containers.furnish(chance, count, made.now()))
-        guest = SimulatedGuest(name, number, (places.address(self._block, number), self._port), made, self.lot)
+        made.adopt(containers.furnish(chance, count, made.now(), self._profile.catalogue))
+        authority = _authority(self.lot, number) if self._is_tls else None
+        where = (places.address(self._block, number), self._port)
+        guest = SimulatedGuest(name, number, where, made, self.lot, authority)
         self.guests[number] = guest
         self._list.append(guest)
         return guest
@@ -82,7 +87,10 @@ class SimulatedGuests:
         base_port: int = DEFAULT_PORT,
         profile: str = profiles.DEFAULT_PROFILE,
         processes: int | None = None,
+        is_tls: bool = False,
     ) -> None:
+        """With `is_tls` the engines of its guests listen with TLS, and no guest has an SSH server."""
+        self._is_tls = is_tls
         self._folder = state
         self._key_path = state / KEY_FILE
         self._rate = rate
@@ -119,7 +127,9 @@ class SimulatedGuests:
             return local.make(name, number, containers)
         await child.order(fleet.Make(name, number, containers))
         child.guests += 1
-        return fleet.DistantGuest(name, number, (places.address(place.block, number), self._port), local.lot, child)
+        authority = _authority(local.lot, number) if self._is_tls else None
+        where = (places.address(place.block, number), self._port)
+        return fleet.DistantGuest(name, number, where, local.lot, child, authority)
 
     async def authorize(self, public_keys: tuple[str, ...]) -> None:
         """Let the owners of these keys in to every guest, and nobody else."""
@@ -174,7 +184,14 @@ class SimulatedGuests:
             host_keys = await asyncio.to_thread(keys.load, self._key_path)
             lot = Lot(DEFAULT_USER, host_keys, self._key_path)
             lot.authorize(self._authorized)
-            self._local = LocalGuests(lot, seed=self._seed, block=place.block, port=self._port, profile=self._profile)
+            self._local = LocalGuests(
+                lot,
+                seed=self._seed,
+                block=place.block,
+                port=self._port,
+                profile=self._profile,
+                is_tls=self._is_tls,
+            )
         return self._local
 
     async def _child_for(self, number: int, local: LocalGuests, place: places.Place) -> fleet.Child | None:
@@ -183,11 +200,15 @@ class SimulatedGuests:
             return None
         if shard not in self._children:
             where = (place.block, self._port)
-            setup = fleet.Setup(DEFAULT_USER, local.lot.host_keys, self._seed, *where, self._profile)
+            setup = fleet.Setup(DEFAULT_USER, local.lot.host_keys, self._seed, *where, self._profile, self._is_tls)
             child = await fleet.Child.spawn(setup)
             await child.order(fleet.Authorize(self._authorized))
             self._children[shard] = child
         return self._children[shard]
+
+
+def _authority(lot: Lot, number: int) -> Authority:
+    return Authority(f"guest {number}", keys.authority_secret(lot.host_keys.secret, number))
 
 
 def lone_guest(
@@ -198,6 +219,7 @@ def lone_guest(
     profile: str = profiles.DEFAULT_PROFILE,
     at: tuple[str, int] = ("127.0.0.1", 0),
     clock: Callable[[], int] = time.time_ns,
+    authority: Authority | None = None,
 ) -> SimulatedGuest:
     """A guest on its own, as tests want it: on a free port, its keys made for the occasion.
 
@@ -205,7 +227,7 @@ def lone_guest(
     """
     chance = random.Random(name)
     made = engine.Engine(profiles.PROFILES[profile], chance, clock=clock, history_bound=events.HISTORY_EVENTS)
-    made.adopt(containers.furnish(chance, count, made.now()))
+    made.adopt(containers.furnish(chance, count, made.now(), made.profile.catalogue))
     lot = Lot(DEFAULT_USER, keys.KeyFile(f"{chance.getrandbits(256):x}"))
     lot.authorize(public_keys)
-    return SimulatedGuest(name, 1, at, made, lot)
+    return SimulatedGuest(name, 1, at, made, lot, authority)

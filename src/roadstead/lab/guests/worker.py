@@ -31,7 +31,9 @@ async def _serve() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     setup = msgspec.json.decode(await orders.readline(), type=fleet.Setup)
     lot = Lot(setup.user, setup.host_keys)
-    guests = LocalGuests(lot, seed=setup.seed, block=setup.block, port=setup.port, profile=setup.profile)
+    guests = LocalGuests(
+        lot, seed=setup.seed, block=setup.block, port=setup.port, profile=setup.profile, is_tls=setup.is_tls
+    )
     _answer(fleet.Done())
     try:
         while line := await orders.readline():

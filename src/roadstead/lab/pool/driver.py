@@ -43,6 +43,8 @@ class NewVm:
     addresses: tuple[str, ...] | None = None
     user: str = ""
     running: bool = True
+    kind: str = ""
+    """As in `Machine`."""
 
 
 class VmDriver:
@@ -99,7 +101,7 @@ class VmDriver:
         ref = vm_calls.new_vm(self.core, {"name_label": wanted.name})
         uuid = str(self.core.vm(ref)["uuid"])
         number = self.machines.next_number() if wanted.addresses is None else 0
-        self.machines.known[uuid] = Machine(number, wanted.containers, wanted.addresses)
+        self.machines.known[uuid] = Machine(number, wanted.containers, wanted.addresses, kind=wanted.kind)
         keys = {MONITOR_KEY: "True"} if wanted.enabled else {}
         if wanted.user:
             keys[USER_KEY] = wanted.user

@@ -45,10 +45,10 @@ async def leave(driver: VmDriver) -> None:
 
 
 async def _mark(driver: VmDriver, vm: str, guest: Guest) -> None:
+    over_ssh = {"xscontainer-mode": "ssh", "xscontainer-sshhostkey": await guest.pin()}
     keys = {
         MONITOR_KEY: "True",
-        "xscontainer-mode": "ssh",
-        "xscontainer-sshhostkey": await guest.pin(),
+        **(over_ssh if guest.tls is None else {}),
         "docker_info": _INFO,
         "docker_version": _VERSION,
         "docker_ps": _list(await guest.truth()),

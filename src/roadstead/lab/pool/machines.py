@@ -12,10 +12,11 @@ from roadstead.errors import RoadsteadError
 from roadstead.kit import tasks
 from roadstead.kit.gates import Gate
 from roadstead.lab.guests import Guest, GuestMaker
+from roadstead.lab.guests.certificates import TlsKeys
 from roadstead.lab.pool import values
 from roadstead.lab.pool.database import Change, Database
 from roadstead.lab.pool.network_calls import mac
-from roadstead.lab.pool.state import Machine
+from roadstead.lab.pool.state import WINDOWS, Machine
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ AUTHORISED_KEYS = ("xscontainer-public-secret-uuid", "roadstead-old-public-secre
 SSH_PORT = 22
 USER_KEY = "xscontainer-username"
 PORT_KEY = "roadstead-ssh-port"
+TLS_PORT = 2376
+MODE_KEY, TLS_PORT_KEY = "xscontainer-mode", "roadstead-tls-port"
+TLS_KEYS = ("xscontainer-tls-client-cert", "xscontainer-tls-client-key", "xscontainer-tls-ca-cert")
 
 _TOOLS: dict[str, object] = {
     "os_version": {
@@ -64,6 +68,8 @@ class Machines:
         """Why a guest did not boot when it was to, by the VM's uuid."""
         self.elsewhere: GuestMaker | None = None
         """Who made the guests of the VMs that were brought from the neighbouring pool."""
+        self.windows: GuestMaker | None = None
+        """Who makes the guests of Windows VMs."""
         self.highest = 0
         """The highest number that a guest ever had: none is given twice."""
         self._database = database
@@ -121,7 +127,9 @@ class Machines:
         """Give a clone (uuid) a guest of its own, as `source` has one."""
         machine = self.known.get(source)
         if machine is not None:
-            self.known[copy] = Machine(self.next_number() if machine.number else 0, machine.containers)
+            self.known[copy] = Machine(
+                self.next_number() if machine.number else 0, machine.containers, kind=machine.kind
+            )
 
     async def settle_keys(self) -> None:
         """Authorise the pool's key in every guest once it has one, as an operator who prepares them all would.
@@ -162,7 +170,7 @@ class Machines:
         machine = self.known.get(vm)
         if machine is None or not machine.number:
             return None
-        maker = self.elsewhere if machine.elsewhere else self._maker
+        maker = self._maker_of(machine)
         if maker is None:
             return None
         async with self._making[vm]:
@@ -173,6 +181,15 @@ class Machines:
                     await guest.admit(line)
                 self._guests[vm] = guest
             return self._guests[vm]
+
+    def _maker_of(self, machine: Machine) -> GuestMaker | None:
+        if machine.kind == WINDOWS:
+            return self.windows
+        return self.elsewhere if machine.elsewhere else self._maker
+
+    def _makers(self) -> list[GuestMaker]:
+        has_windows = any(machine.kind == WINDOWS for machine in self.known.values())
+        return [maker for maker in (self._maker, self.windows if has_windows else None) if maker is not None]
 
     def release(self, vm: str) -> tuple[Machine, Guest | None]:
         """Let another pool have the inside of the VM (uuid), as it is."""
@@ -223,8 +240,8 @@ class Machines:
         """Stop every guest; they are kept for the next start."""
         await tasks.stop(*self._boots.values())
         self._boots.clear()
-        if self._maker is not None:
-            await self._maker.close()
+        for maker in self._makers():
+            await maker.close()
 
     async def _boot(self, vm: str, uuid: str) -> None:
         machine = self.known[uuid]
@@ -248,19 +265,35 @@ class Machines:
         if (machine.user, machine.port) == (guest.user, guest.port):
             return
         machine.user, machine.port = guest.user, guest.port
+        if guest.tls is not None:
+            self._prepare_tls(vm, guest.port, guest.tls)
+            return
         keys = {**self._database.get("VM", vm)["other_config"], USER_KEY: guest.user, PORT_KEY: str(guest.port)}
         if guest.port == SSH_PORT:
             del keys[PORT_KEY]
         self._database.write("VM", vm, "other_config", keys)
 
+    def _prepare_tls(self, vm: str, port: int, keys: TlsKeys) -> None:
+        """As the old pack prepared a VM of Windows: its keys name secrets with PEM."""
+        values = (keys.client.certificate, keys.client.key, keys.authority)
+        made = {}
+        for name, value in zip(TLS_KEYS, values, strict=True):
+            ref = self._database.create("secret", {"value": value})
+            made[name] = str(self._database.get("secret", ref)["uuid"])
+        told = {**self._database.get("VM", vm)["other_config"], MODE_KEY: "tls", **made}
+        if port != TLS_PORT:
+            told[TLS_PORT_KEY] = str(port)
+        self._database.write("VM", vm, "other_config", told)
+
     async def set_rate(self, events_per_second: float) -> None:
         """How many changes a second the containers of all guests make by themselves."""
-        if self._maker is not None:
-            await self._maker.set_rate(events_per_second)
+        for maker in self._makers():
+            await maker.set_rate(events_per_second)
 
     async def networks(self) -> tuple[str, ...]:
         """The networks of the guests that the lab makes."""
-        return await self._maker.networks() if self._maker is not None else ()
+        found = [network for maker in self._makers() for network in await maker.networks()]
+        return tuple(dict.fromkeys(found))
 
     def _need_cards(self, vm: str, wanted: int) -> None:
         """Give a VM as many network cards as it has addresses."""

@@ -83,6 +83,8 @@ class LabPool(VmDriver):
         """Whether this run filled the pool."""
         self._addresses = [f"{network}.{number}" for number in range(1, hosts + 1)]
         self.guest_maker = guests
+        self.windows_maker: GuestMaker | None = None
+        """Who makes the guests of Windows VMs; chosen before it starts."""
         self._seed = seed
         self._saved = Saved(0, {})
         self._saving = asyncio.Lock()
@@ -120,6 +122,7 @@ class LabPool(VmDriver):
         database, kept = Database(), await asyncio.to_thread(self.folder.load)
         self.is_new = kept is None
         self.machines = Machines(database, self.guest_maker, group)
+        self.machines.windows = self.windows_maker
         self.machines.elsewhere = self.neighbour.guest_maker if self.neighbour is not None else None
         if kept is None:
             contents.fill(database, self._addresses, self._seed, self.label)

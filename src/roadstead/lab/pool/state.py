@@ -27,6 +27,10 @@ SOCKET_PATH_BYTES = 107
 """Longer paths do not fit into a Unix socket's address."""
 
 
+WINDOWS = "windows"
+"""The kind of guests whose engine is that of Windows Server, reached over TLS."""
+
+
 @dataclass(slots=True)
 class Machine:
     """What the lab remembers of the inside of one VM."""
@@ -41,6 +45,8 @@ class Machine:
     """The guest's account and port for which the VM's keys were set last."""
     elsewhere: bool = False
     """Its guest was made by the neighbouring pool, from which the VM was brought."""
+    kind: str = ""
+    """`WINDOWS`, or empty: of which maker its guest is."""
     admitted: tuple[str, ...] = ()
     """The keys that were appended in the guest."""
 

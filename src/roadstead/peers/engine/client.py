@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from roadstead.errors import EngineError
 from roadstead.kit import clocks
@@ -15,6 +16,7 @@ from roadstead.kit.streams import Link
 from roadstead.model import Container, Engine, VmId, weight
 from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
+from roadstead.peers.engine.isolation import Isolations
 from roadstead.peers.engine.messages import containers, processes, versions
 from roadstead.peers.engine.messages.events import ACTIONS
 from roadstead.peers.engine.messages.guarded import check_object, invalid
@@ -59,7 +61,8 @@ class EngineClient:
         self._settings = settings
         self._http = Http(link, settings, budget)
         self._version = ""
-        self._podman = False
+        self._podman = self._windows = False
+        self._isolations = Isolations()
         self._events: EventStream | None = None
         self.is_doubted = False
         """Whether a request went unanswered: `ping` tells whether the engine lives."""
@@ -79,6 +82,7 @@ class EngineClient:
         info = versions.read_info((await self._get(f"{self._version}/info")).body)
         engine = versions.described(self._vm, spoken, ping.headers, version, info)
         self._podman = engine.name == "Podman"
+        self._windows = engine.kind == "windows"
         return Hello(engine, versions.read_date(ping.headers.get("date", "")))
 
     async def containers(self) -> Listing:
@@ -90,6 +94,8 @@ class EngineClient:
             limit //= 2
             answer = await self._listed(limit, end - _now())
         listed = self._kept([] if answer is None or answer.cut else self._read(answer))
+        if self._windows:
+            listed = replace(listed, containers=await self._isolated(listed.containers, is_all=True))
         if limit == self._settings.containers and listed.total < limit:
             return listed
         return await self._counted(listed, is_full=listed.total >= limit)
@@ -114,6 +120,8 @@ class EngineClient:
         if answer.cut:
             raise invalid("it says too much of a few containers")
         records = self._read(answer)
+        if self._windows:
+            records = await self._isolated(records, is_all=False)
         by_id = {record.engine_id: record for record in records}
         shortened = {asked: record for asked in engine_ids for record in records if record.engine_id.startswith(asked)}
         return {asked: by_id.get(asked) or shortened[asked] for asked in engine_ids if asked in shortened}
@@ -207,6 +215,16 @@ class EngineClient:
                 break
             kept.append(record)
         return Listing(kept, len(records), len(records) - len(kept))
+
+    async def _isolated(self, records: Sequence[Container], *, is_all: bool) -> list[Container]:
+        """Return ``records`` with what Windows' engines tell apart in filters only."""
+
+        async def ask(filters: str) -> list[Container]:
+            limit = f"&limit={self._settings.containers}"
+            answer = await self._answer(f"{self._version}/containers/json?all=1{limit}&filters={filters}")
+            return [] if answer.cut or answer.status != FINAL else self._read(answer)
+
+        return await self._isolations.told(records, ask, is_all=is_all)
 
     def _read(self, answer: Answer) -> list[Container]:
         now = clocks.now()

@@ -352,6 +352,7 @@ class Http:
         self._budget = budget
         self._turn = asyncio.Lock()
         self._kept: Channel | None = None
+        self._idle: asyncio.TimerHandle | None = None
         self._quick = self._limits(settings.answer_seconds, settings.answer_bytes)
 
     async def get(self, path: str, seconds: float | None = None) -> Answer:
@@ -375,12 +376,29 @@ class Http:
 
     async def _get(self, data: bytes, limits: Limits, skip: int = 0) -> Answer:
         async with self._turn:
-            if self._kept is not None and not self._kept.ended:
-                answer = await self._kept.ask(data, limits, self._budget, skip)
-                if answer is not None:
-                    return answer
-            self._kept = await self._opened()
-            return await self._first(self._kept, data, limits, skip)
+            self._stop_idling()
+            try:
+                return await self._on_kept(data, limits, skip)
+            finally:
+                self._begin_idling()
+
+    async def _on_kept(self, data: bytes, limits: Limits, skip: int) -> Answer:
+        if self._kept is not None and not self._kept.ended:
+            answer = await self._kept.ask(data, limits, self._budget, skip)
+            if answer is not None:
+                return answer
+        self._kept = await self._opened()
+        return await self._first(self._kept, data, limits, skip)
+
+    def _begin_idling(self) -> None:
+        """Give the kept channel up when nobody uses it for as long as the link says."""
+        if self._kept is not None and self._link.idle_seconds:
+            self._idle = asyncio.get_running_loop().call_later(self._link.idle_seconds, self._kept.abort)
+
+    def _stop_idling(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
 
     async def alone(self, method: str, path: str, seconds: float) -> Answer:
         """Make a request that may take up to ``seconds`` on a channel of its own."""
@@ -393,6 +411,7 @@ class Http:
 
     def close(self) -> None:
         """End the kept channel."""
+        self._stop_idling()
         if self._kept is not None:
             self._kept.abort()
 

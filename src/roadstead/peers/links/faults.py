@@ -2,16 +2,30 @@
 
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import asyncssh
 
 from roadstead.errors import LinkError
+from roadstead.model import config_keys
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard
 
 CONNECTING = "connecting"
 GREETING = "waiting for the SSH server's greeting"
 SIGNING_IN = "signing in"
 SHA1_ONLY = "it takes RSA keys with SHA-1 signatures only, as OpenSSH did before 7.2"
+SHAKING_HANDS = "shaking hands for TLS"
+
+
+class Server(NamedTuple):
+    """What listens for us in a guest: its name, and the key of the VM that says at which port."""
+
+    name: str
+    key: str
+
+
+SSH = Server("the SSH server", config_keys.SSH_PORT)
+ENGINE = Server("the engine with TLS", config_keys.TLS_PORT)
 
 _RANK = (
     "key-rejected",
@@ -22,21 +36,29 @@ _RANK = (
     "host-key-changed",
     "host-key-shared",
     "ssh-failed",
+    "tls-client-rejected",
+    "tls-expired",
+    "tls-wrong-address",
+    "tls-handshake-failed",
+    "plain-http-engine",
+    f"timed-out {SHAKING_HANDS}",
+    "tls-untrusted",
     "refused",
     f"timed-out {CONNECTING}",
     "address-of-another",
     "unreachable",
 )
 """Of several addresses' failures the one that says most about the guest. A guest that answered but did not show its
-host key may be the right one, so it goes before what another answer's wrong key says."""
+host key may be the right one, so it goes before what another answer's wrong key says. A certificate of the VM's own CA
+is the guest's, so what is wrong with it goes before what another machine shows."""
 
 
-def dial_fault(error: OSError, address: str, port: int) -> LinkError:
-    """Return the error for an address that could not be connected to."""
+def dial_fault(error: OSError, address: str, port: int, server: Server) -> LinkError:
+    """Return the error for an address where ``server`` could not be connected to."""
     if isinstance(error, TimeoutError):
         return timed_out(CONNECTING, address)
     if isinstance(error, ConnectionRefusedError):
-        return LinkError("refused", addresses=address, port=port)
+        return LinkError("refused", addresses=address, port=port, server=server.name, key=server.key)
     return unreachable(error, address)
 
 

@@ -23,6 +23,7 @@ from roadstead.kit import clocks
 from roadstead.kit.gates import Gate
 from roadstead.kit.streams import Receiver, Stream
 from roadstead.peers.links import faults
+from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.race import Race
@@ -179,6 +180,8 @@ class GuestConnection(asyncssh.SSHClientConnection):
 class SshLink:
     """A `Link` over one SSH connection."""
 
+    idle_seconds = 0.0
+
     def __init__(
         self, connection: GuestConnection, address: str, judge: HostKeyJudge, relays: Relays, asks_after: float
     ) -> None:
@@ -238,27 +241,6 @@ class SshLink:
     def is_open(self) -> bool:
         """Whether the connection lives."""
         return not self._closing and not self._connection.is_closed()
-
-
-async def dial(address: str, port: int, seconds: float) -> socket.socket:
-    """Return a connected socket. Raises `LinkError` ``unreachable``, ``refused`` or ``timed-out``."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise faults.dial_fault(error, address, port) from error
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        async with asyncio.timeout(seconds):
-            await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except OSError as error:
-        sock.close()
-        raise faults.dial_fault(error, address, port) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def prepared(options: asyncssh.SSHClientConnectionOptions) -> tuple[GuestConnection, asyncio.Future[None]]:
@@ -325,7 +307,7 @@ class _Caller:
         """
         admission = AsyncExitStack()
         async with self._gates.connects():
-            sock = await dial(address, self._target.port, self._settings.connect_seconds)
+            sock = await dial(address, self._target.port, faults.SSH, self._settings.connect_seconds)
             try:
                 await self._admit(admission)
             except BaseException:

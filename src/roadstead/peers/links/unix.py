@@ -63,6 +63,7 @@ class UnixLink:
     """A `Link` to the socket at a path. It has no connection of its own, so it ends only when it is closed."""
 
     relay = "unix"
+    idle_seconds = 0.0
 
     def __init__(self, path: str) -> None:
         self.address = path

@@ -12,9 +12,10 @@ import asyncssh
 
 from roadstead.errors import InputError, LinkError
 from roadstead.peers.links import faults
+from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals, named
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard
-from roadstead.peers.links.ssh import FIXED, SIGNATURES, GuestConnection, dial, prepared, shake_hands
+from roadstead.peers.links.ssh import FIXED, SIGNATURES, GuestConnection, prepared, shake_hands
 from roadstead.settings.schema import LinkSettings
 
 USER = "root"
@@ -164,7 +165,7 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
 
 
 async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], settings: LinkSettings) -> GuestConnection:
-    sock = await dial(door.address, door.port, settings.connect_seconds)
+    sock = await dial(door.address, door.port, faults.SSH, settings.connect_seconds)
     types = judge.types()
     options = asyncssh.SSHClientConnectionOptions(
         **{

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from roadstead.inventory import names, views
 from roadstead.model import Vm, VmId
 from roadstead.serve import answers
-from roadstead.serve.bodies import ComparedKey
+from roadstead.serve.bodies import ComparedKey, HowReached
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.parameters import VmName
 
@@ -15,10 +15,12 @@ def show_vm(call: Call, vm: VmName) -> Response:
     return _shown(call, names.find_vm(call.store, vm))
 
 
-async def enable_vm(call: Call, vm: VmName) -> Response:
-    """Enable container management of a VM; answers when the pool has taken it, what follows is observed."""
+async def enable_vm(call: Call, vm: VmName, how: HowReached | None = None) -> Response:
+    """Enable container management of a VM, and choose how it is reached; answers when the pool has taken it, what
+    follows is observed.
+    """
     found = names.find_vm(call.store, vm)
-    await call.commands.vms.enable(found.id)
+    await call.commands.vms.enable(found.id, (how or HowReached()).reach())
     return _shown(call, call.store.vms.get(found.id, found))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from roadstead.errors import StartError
+from roadstead.lab.guests.certificates import Pair
 from roadstead.lab.guests.real import workload
 from roadstead.lab.guests.real.dockerd import Dockerd
 from roadstead.lab.guests.real.machine import KEY_TYPES, PLAIN_KEY, SSH_PORT, USER, Machine
@@ -33,6 +34,7 @@ class RealGuest:
         self.machine = machine
         self.port = SSH_PORT
         self.user = USER
+        self.tls = None
         self.key_options = PLAIN_KEY
         """What stands before each key in authorized_keys; see `PLAIN_KEY` and `RESTRICTED_KEY`."""
         self._keys: tuple[str, ...] = ()
@@ -142,6 +144,10 @@ class RealGuest:
         """Start its dockerd again."""
         await self._run(self.machine.start_engine)
 
+    async def secure_engine(self, authority: str, server: Pair) -> None:
+        """Start its dockerd anew, listening with TLS (``tlsverify``) besides its socket, until it is started again."""
+        await self._run(lambda: self._secure_engine(authority, server))
+
     def change(self, choose: Callable[[list[str]], str]) -> None:
         """Pause one of its running containers, or let a paused one go on; ``choose`` picks it. Blocks."""
         with self._lock:
@@ -183,6 +189,10 @@ class RealGuest:
     def _start_sshd(self, options: tuple[str, ...], key_types: tuple[str, ...]) -> None:
         self.machine.kill(*SSHD_NAMES)
         self.machine.start_sshd(key_types, options)
+
+    def _secure_engine(self, authority: str, server: Pair) -> None:
+        self.machine.kill("dockerd")
+        self.machine.start_engine(self.machine.secured(authority, server))
 
     def _new_host_key(self) -> None:
         self.machine.make_host_keys(anew=True)

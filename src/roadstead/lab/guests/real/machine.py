@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from roadstead.errors import StartError
+from roadstead.lab.guests.certificates import Pair
 from roadstead.lab.guests.real import cgroups, commands, inside
 from roadstead.lab.guests.real.dockerd import Dockerd
 from roadstead.lab.guests.real.network import Wire
@@ -26,6 +27,7 @@ HOME = f"/run/home/{USER}"
 AUTHORIZED_KEYS = f"{HOME}/.ssh/authorized_keys"
 """Of the user, who may change it, and also of root."""
 SSH_PORT = 22
+TLS_PORT = 2376
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
 ENGINE_SOCKET = "/var/run/docker.sock"
 
@@ -191,10 +193,21 @@ class Machine:
         if not self._comes_up(self._ssh_answers, SSH_SECONDS):
             raise self._failed("its SSH server does not answer", "sshd.log")
 
-    def start_engine(self) -> None:
-        """Start dockerd and wait until it answers."""
+    def secured(self, authority: str, server: Pair) -> tuple[str, ...]:
+        """Keep certificates, and return dockerd's options for listening with TLS besides its socket."""
+        folder = self.folder / "tls"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        files = {"tlscacert": authority, "tlscert": server.certificate, "tlskey": server.key}
+        for name, pem in files.items():
+            (folder / name).write_text(pem, encoding="ascii")
+        named = (f"--{name}={folder}/{name}" for name in files)
+        return ("--tlsverify", *named, f"--host=tcp://0.0.0.0:{TLS_PORT}")
+
+    def start_engine(self, options: tuple[str, ...] = ()) -> None:
+        """Start dockerd, with further options, and wait until it answers."""
         (self.root / "run/docker.pid").unlink(missing_ok=True)
-        command = ("dockerd", f"--data-root={self.folder}/docker", f"--cgroup-parent=/{self._cgroup}", *ENGINE_OPTIONS)
+        command: tuple[str, ...] = ("dockerd", f"--data-root={self.folder}/docker", f"--cgroup-parent=/{self._cgroup}")
+        command += (*ENGINE_OPTIONS, *options)
         self._inside("sh", "-c", 'log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 &', "sh", self._log, *command)
         if not self._comes_up(self.engine.answers, ENGINE_SECONDS):
             raise self._failed("its engine does not answer", "dockerd.log")

@@ -1,0 +1,155 @@
+"""What a TLS link shows and what it trusts: our certificate with its key, and the CA of one VM.
+
+All three are PEM text from secrets of the pool. The `ssl` module takes a certificate with its key from files only, and
+a key must not stand on a disk in the clear. So both are written to an anonymous file (memfd_create(2), Linux): it is
+memory, no file system has a name for it, and it ends with its descriptor. Encrypting the key for a file on disk would
+be the other way, but it costs a key derivation for each connection and leaves files behind when the process is killed.
+
+A context takes 22 KB, a third of what an idle guest may cost, and is needed for a handshake only. It is therefore made
+for each one, while connections are born from a bare context that all of a kind share (`Credentials.secure`).
+"""
+
+import os
+import socket
+import ssl
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from roadstead.errors import LinkError
+from roadstead.kit import clocks
+from roadstead.model import config_keys
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: authenticated encryption and forward secrecy. TLS 1.3 has no others."""
+OUR_CERTIFICATE, THEIR_CERTIFICATE, AUTHORITY = "Roadstead for this VM", "the VM's engine", "the VM's own CA"
+"""Whose certificates there are, as they are told to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """When a certificate ends, and whose it is."""
+
+    at: datetime
+    whose: str
+
+    def fault(self, code: str) -> LinkError:
+        """Return the error ``code`` that tells of it."""
+        return LinkError(code, whose=self.whose, when=f"{self.at:%Y-%m-%d}")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What was read of one VM's secrets. ``is_legacy``: certificates without key usage and key identifiers are taken,
+    as the old pack made them; everything else of them is verified all the same.
+    """
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+    authority: str = field(repr=False)
+    is_legacy: bool
+    expiry: Expiry
+    """What ends first of our certificate and the CA."""
+
+    def secure(self, sock: socket.socket, address: str) -> ssl.SSLSocket:
+        """Return ``sock``, connected to ``address``, before its handshake, which verifies the far end against the CA
+        and the address; `release` it afterwards.
+        """
+        made = _BARE[self.is_legacy].wrap_socket(sock, server_hostname=address, do_handshake_on_connect=False)
+        made.context = self.context()
+        return made
+
+    def release(self, secured: ssl.SSLSocket) -> None:
+        """The handshake is over: let go of what only it needed."""
+        secured.context = _BARE[self.is_legacy]
+
+    def context(self) -> ssl.SSLContext:
+        """Return what one handshake needs: a millisecond's work."""
+        made = _bare(is_strict=not self.is_legacy)
+        made.load_verify_locations(cadata=self.authority)
+        _load(made, self.certificate + b"\n" + self.key)
+        return made
+
+
+def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: bool) -> Credentials:
+    """Return what a link needs of three secrets (PEM). Blocks for some milliseconds.
+
+    Raises `LinkError` ``secret-unusable`` (naming the VM's key), or ``tls-expired`` for what is ours.
+    """
+    ours = _certificates(certificate, config_keys.TLS_CLIENT_CERT)
+    theirs = _certificates(authority, config_keys.TLS_CA_CERT)
+    _check_key(key)
+    ends = [Expiry(ours[0].not_valid_after_utc, OUR_CERTIFICATE)]
+    ends += [Expiry(each.not_valid_after_utc, AUTHORITY) for each in theirs]
+    expiry = min(ends, key=lambda each: each.at)
+    if expiry.at <= clocks.now():
+        raise expiry.fault("tls-expired")
+    made = Credentials(certificate, key, _pem(theirs), is_legacy, expiry)
+    try:
+        made.context()
+    except ssl.SSLError as error:
+        fits_not = error.reason == "KEY_VALUES_MISMATCH"
+        reason = "it does not belong to the certificate" if fits_not else "OpenSSL does not take it"
+        raise _unusable(config_keys.TLS_CLIENT_KEY, reason) from error
+    return made
+
+
+def expiry_of(certificate: bytes) -> Expiry:
+    """Return when the certificate (DER) that the far end showed ends."""
+    return Expiry(x509.load_der_x509_certificate(certificate).not_valid_after_utc, THEIR_CERTIFICATE)
+
+
+def _certificates(pem: bytes, key: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise _unusable(key, "it holds no certificate that can be read") from error
+
+
+def _check_key(pem: bytes) -> None:
+    try:
+        # Whether its primes are prime takes a third of a second to find out; a bad key of ours harms nobody else.
+        serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
+    except TypeError as error:
+        raise _unusable(config_keys.TLS_CLIENT_KEY, "the private key is encrypted") from error
+    except ValueError as error:
+        raise _unusable(config_keys.TLS_CLIENT_KEY, "it holds no private key that can be read") from error
+
+
+def _unusable(key: str, reason: str) -> LinkError:
+    return LinkError("secret-unusable", key=key, reason=reason)
+
+
+def _pem(certificates: list[x509.Certificate]) -> str:
+    return "".join(each.public_bytes(serialization.Encoding.PEM).decode("ascii") for each in certificates)
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    descriptor = os.memfd_create("roadstead", os.MFD_CLOEXEC)
+    os.set_blocking(descriptor, False)
+    try:
+        os.write(descriptor, pem)  # memory takes all at once
+        # An encrypted key would make OpenSSL ask at the terminal, if it were given no passphrase.
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}", password="")
+    finally:
+        os.close(descriptor)
+
+
+def _bare(*, is_strict: bool) -> ssl.SSLContext:
+    """Return a context that trusts nobody yet."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_ciphers(CIPHERS)
+    made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    made.hostname_checks_common_name = False
+    # Said in either case: what Python sets by itself differs between its versions.
+    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if is_strict:
+        made.verify_flags |= ssl.VERIFY_X509_STRICT
+    return made
+
+
+_BARE = {is_legacy: _bare(is_strict=not is_legacy) for is_legacy in (False, True)}
+"""Of these connections are born. They hold neither key nor CA, so with them alone no handshake succeeds."""

@@ -1,0 +1,30 @@
+"""One TCP connection to one address of a guest, which every kind of link begins with."""
+
+import asyncio
+import socket
+
+from roadstead.peers.links import faults
+
+
+async def dial(address: str, port: int, server: faults.Server, seconds: float) -> socket.socket:
+    """Return a connected socket that sends at once (TCP_NODELAY); its owner closes it.
+
+    Raises `LinkError` ``refused``, ``timed-out`` or ``unreachable``.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise faults.dial_fault(error, address, port, server) from error
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except OSError as error:
+        sock.close()
+        raise faults.dial_fault(error, address, port, server) from error
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -140,6 +140,17 @@ async def test_the_old_key_is_dropped_only_for_the_vms_that_were_named(tmp_path:
         assert {("pool key rotate --drop", "failed"), ("pool key rotate --drop", "done")} <= audited
 
 
+async def test_a_guest_whose_file_cannot_be_written_needs_preparing(tmp_path: Path) -> None:
+    """Its line may run commands, and nothing can be changed: it goes on with the old key, and the reason is told."""
+    async with world(tmp_path, vms=1) as one:
+        await one.guest("vm-1").misbehave("keys-unwritable")
+        await one.core.commands.rotations.begin(one.pool_id)
+        (told,) = await _until_states(one, vm_1="needs-preparing")
+        assert told.needs_old
+        assert told.reason
+        assert one.is_live("vm-1")
+
+
 @pytest.mark.parametrize("cut", ["before the new line", "after the new line", "after the old line"])
 async def test_another_server_ends_what_one_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str) -> None:
     """A server that dies while it changes a guest over leaves it open for one of the keys; the next one goes on."""

@@ -214,28 +214,29 @@ async def test_failed_synchronisation_is_everybodys(pool: LabPool) -> None:
     assert [getattr(outcome, "code", None) for outcome in outcomes] == ["pool-not-permitted"] * 3
 
 
+@pytest.mark.parametrize("half", ["remove_from_other_config", "add_to_other_config"])
 async def test_replacement_is_finished_when_we_are_stopped(
-    pool: LabPool, client: XapiClient, monkeypatch: pytest.MonkeyPatch
+    pool: LabPool, client: XapiClient, monkeypatch: pytest.MonkeyPatch, half: str
 ) -> None:
-    """A stop between removal and addition does not lose the key."""
+    """A stop in the removal, or between removal and addition, does not lose the key."""
     uuid = pool.uuid_of("quay")
     await client.set_vm_key(uuid, HOST_KEY, "AAAA")
-    stuck, call, additions = asyncio.Event(), client.call, 0
+    stuck, go, call, removals = asyncio.Event(), asyncio.Event(), client.call, 0
 
     async def sticking(method: str, *params: Any, seconds: float | None = None) -> Any:
-        nonlocal additions
-        additions += "add_to" in method
-        if additions == 2 and not stuck.is_set():
+        nonlocal removals
+        removals += "remove_from" in method
+        if removals == 1 and method.endswith(half) and not stuck.is_set():
             stuck.set()
-            await asyncio.Event().wait()
+            await go.wait()
         return await call(method, *params, seconds=seconds)
 
     monkeypatch.setattr(client, "call", sticking)
     async with asyncio.TaskGroup() as group:
         replacing = tasks.spawn(group, client.set_vm_key(uuid, HOST_KEY, "BBBB"), "replacement")
         await stuck.wait()
-        assert HOST_KEY not in config(pool)
         replacing.cancel()
+        go.set()
 
     assert replacing.cancelled()
     assert config(pool)[HOST_KEY] == "BBBB"

@@ -70,8 +70,9 @@ class Alerts:
 
     async def wipe(self, vm: VmId) -> None:
         """Take away our alerts about ``vm``. Raises `PoolError`."""
-        held = self._held.get(vm, {})
-        for ref in [ref for ref, body in held.items() if alerts.code_of(body)]:
+        while (
+            ref := next((ref for ref, body in self._held.get(vm, {}).items() if alerts.code_of(body)), None)
+        ) is not None:
             await self._clear(vm, ref)
 
     def answers(self) -> None:
@@ -90,11 +91,11 @@ class Alerts:
             self._workers.later(vm_id, (aimed.again - now).total_seconds())
         if aimed.alert is None and not aimed.is_open:
             self._read.pop(vm_id, None)
-        stays = _first(self._held.get(vm_id, {}), aimed)
         try:
-            for ref in [ref for ref in self._held.get(vm_id, {}) if ref != stays]:
+            while (ref := _surplus(self._held.get(vm_id, {}), aimed)) is not None:
                 await self._clear(vm_id, ref)
-            if aimed.alert is not None and stays is None and self._read.get(vm_id) != aimed.alert.code:
+            is_said = _first(self._held.get(vm_id, {}), aimed) is not None
+            if aimed.alert is not None and not is_said and self._read.get(vm_id) != aimed.alert.code:
                 await self._raise(vm_id, aimed.alert)
         except NotFoundError:
             return  # the VM is gone, which will be told
@@ -125,6 +126,12 @@ class Alerts:
         if not held:
             del self._held[vm]
         return body
+
+
+def _surplus(held: Mapping[str, str], aimed: alerts.Aim) -> str | None:
+    """Return an alert that is to go; asked anew each time, as what is held changes while one is cleared."""
+    stays = _first(held, aimed)
+    return next((ref for ref in held if ref != stays), None)
 
 
 def _first(held: Mapping[str, str], aimed: alerts.Aim) -> str | None:

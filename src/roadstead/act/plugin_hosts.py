@@ -191,7 +191,8 @@ def _fault(error: LinkError, host: Host, confirmed: str) -> RoadsteadError:
     if error.code in {"host-key-changed", "host-key-type-gone"}:
         shown = error.fields.get("shown", "of another type")
         return ConflictError("host-key-differs", host=host.name, shown=shown, confirmed=confirmed)
-    reason = _REASONS[error.code].format_map(error.fields)
+    known = _REASONS.get(error.code)
+    reason = known.format_map(error.fields) if known else error.cause.removesuffix(".")
     is_there = error.code in {"ssh-refuses-us", "ssh-failed", "link-lost"}
     code = "host-ssh-failed" if is_there else "host-unreachable"
     return LinkError(code, host=host.name, address=host.address, reason=reason)

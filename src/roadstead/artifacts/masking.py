@@ -14,15 +14,15 @@ _WORD = (
     "(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|credentials?|api[-_]?key|access[-_]?key|private[-_]?key|"
     "auth(?:orization)?|signing[-_]?key|encryption[-_]?key|connection[-_]?string|dsn)[A-Za-z0-9_.-]{0,32}"
 )
-_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s"',;&]+)"""
+_VALUE = r"""(?:"[^"]*(?:"|\Z)|'[^']*(?:'|\Z)|[^\s"',;&]+)"""
 _GIVEN = rf"""(?P<kept>{_WORD}["']?\s{{0,4}}[=:]\s{{0,4}}(?:(?:Bearer|Basic|Digest)\s{{1,4}})?){_VALUE}"""
 """``--db-password=x``, ``PASSWORD=x``, ``token: x``, ``"secret":"x"``"""
 _OPTION = rf"(?P<kept>(?<!\S)--?[A-Za-z0-9_.-]{{0,32}}?{_WORD}\s{{1,4}}){_VALUE}"
 """``--password x``"""
 _HEADER = rf"(?P<kept>\b(?:Bearer|Basic)\s{{1,4}}){_VALUE}"
 """``Authorization: Bearer x``"""
-_ADDRESS = r"(?P<kept>://[^\s/:@]{0,64}:)[^\s/@]+(?=@)"
-"""``scheme://user:x@host``"""
+_ADDRESS = r"(?P<kept>://[^\s/:@]{0,64}:)(?!\d{1,5}\Z)[^\s/@]+(?=@|\Z)"
+"""``scheme://user:x@host``, also where the text was cut in the middle of it; what ends in a port stays."""
 _KNOWN = (
     r"(?P<kept>\b)(?:gh[pousr]_[A-Za-z0-9]{16,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|AKIA[0-9A-Z]{16}|"
     r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*)"

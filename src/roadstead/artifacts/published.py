@@ -92,7 +92,8 @@ def _entry(container: Container) -> dict[str, Value]:
         "status": status(container),
         "created": int(container.created.timestamp()) if container.created else "",
         "image": container.image,
-        "command": masked(container.command[:COMMAND_CHARACTERS]),
+        # Cut a second time: what is cut off in its middle no longer looks like the secret that it is.
+        "command": masked(container.command[: 2 * COMMAND_CHARACTERS])[:COMMAND_CHARACTERS],
         "ports": [_port(port) for port in container.ports],
     }
     if container.health:

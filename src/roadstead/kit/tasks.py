@@ -19,15 +19,15 @@ async def stop(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def unbroken(work: Coroutine[Any, Any, T], name: str) -> T:
-    """Await ``work``, and let it come to its end also when we are cancelled meanwhile; the cancellation follows then.
-
-    For what must not stop halfway and has a limit of its own: a second cancellation does not wait for it.
+async def unbroken(work: Coroutine[Any, Any, T], name: str, *, seconds: float) -> T:
+    """Await ``work``, and let it come to its end also when we are cancelled meanwhile, for ``seconds`` at most. Then
+    the cancellation follows, whatever became of the work: nothing else is raised in its place.
     """
     task = asyncio.get_running_loop().create_task(work, name=name)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         if not task.done():
-            await asyncio.wait((task,))
+            await asyncio.wait((task,), timeout=seconds)
+            task.cancel()
         raise

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from roadstead.errors import CODES
 from roadstead.model import LinkState, Vm
 
 
@@ -44,4 +45,5 @@ def aim(vm: Vm | None, after: timedelta, now: datetime) -> Aim:
 def code_of(body: str) -> str:
     """Return the code of the problem that an alert's body tells of; empty when the body is not one of ours."""
     last = body.rstrip().rpartition("\n")[2]
-    return last[1:-1] if last.startswith("(") and last.endswith(")") else ""
+    code = last[1:-1] if last.startswith("(") and last.endswith(")") else ""
+    return code if code in CODES else ""

@@ -251,3 +251,26 @@ async def test_a_vm_that_moved_to_another_pool_leaves_no_message() -> None:
         pool.told(Gone("vm", VM, records.POOL))
         await asyncio.sleep(1)
         assert pool.messages == {}
+
+
+@pytest.mark.parametrize("disturb", ["dismissed", "listed anew", "wiped"])
+async def test_alerts_that_change_while_one_is_cleared(disturb: str) -> None:
+    """Somebody dismisses them all, the pool is listed anew, or everything is wiped: nothing falls over."""
+    pool = Pool()
+    pool.messages = {f"ref:old-{number}": "from the old pack" for number in range(4)}
+    pool.broken()
+    async with pool.kept():
+        pool.echo()
+        await asyncio.sleep(0.004)  # one of them stays; the second of the others is being cleared
+        if disturb == "dismissed":
+            pool.messages = {}
+            pool.echo()
+        elif disturb == "listed anew":
+            pool.alerts.answers()
+            pool.echo()
+        else:
+            await pool.alerts.wipe(VM)
+        await asyncio.sleep(30)
+        pool.told(Seen(records.link()))
+        await asyncio.sleep(30)
+        assert pool.messages == {}

@@ -63,6 +63,13 @@ def test_health_stands_beside_the_status() -> None:
     assert "health" not in published.docker_ps([made()], LIMIT)
 
 
+@pytest.mark.parametrize("before", range(published.COMMAND_CHARACTERS - 40, published.COMMAND_CHARACTERS))
+def test_no_secret_is_cut_out_of_its_mask(before: int) -> None:
+    """Where a command is cut, half a secret does not show."""
+    command = "x" * (before - 20) + " postgres://user:hunter2hunter2@host/db"
+    assert "hunter" not in published.docker_ps([made(command=command)], LIMIT)
+
+
 def test_nothing_is_published_that_the_clients_do_not_show() -> None:
     """Every account of the pool can read it: no labels; secrets in a command are masked."""
     value = published.docker_ps([made(command="mysqld --password=hunter2 --port=3306")], LIMIT)

@@ -53,3 +53,41 @@ async def test_what_a_stopped_task_raised_is_not_its_stoppers() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await own()
     assert caught.group_contains(ValueError)
+
+
+async def test_what_is_unbroken_ends_before_its_cancellation_comes_through() -> None:
+    """The work is done whole, then who was cancelled is cancelled."""
+    done = []
+
+    async def work() -> None:
+        await asyncio.sleep(3)
+        done.append("work")
+
+    async with asyncio.TaskGroup() as group:
+        task = tasks.spawn(group, tasks.unbroken(work(), "work", seconds=5), "owner")
+        await asyncio.sleep(1)
+        await tasks.stop(task)
+    assert (done, task.cancelled(), asyncio.get_running_loop().time()) == (["work"], True, 3)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), None])
+async def test_nothing_takes_the_place_of_a_cancellation(error: Exception | None) -> None:
+    """Work that fails meanwhile, or that does not end in its time, is the past of who was cancelled."""
+    ends = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3 if error else 1000)
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+        if error:
+            raise error
+
+    async with asyncio.TaskGroup() as group:
+        task = tasks.spawn(group, tasks.unbroken(work(), "work", seconds=5), "owner")
+        await asyncio.sleep(1)
+        await tasks.stop(task)
+    assert task.cancelled()
+    assert asyncio.get_running_loop().time() == (3 if error else 6)
+    assert ends == ([] if error else ["cancelled"])

@@ -47,3 +47,4 @@ def test_other_bodies_have_no_code() -> None:
     """Those of the old pack."""
     assert code_of("Cannot monitor vm (because)\nof this") == ""
     assert code_of("") == ""
+    assert code_of("Cannot monitor vm\n(errno 111)") == ""

@@ -50,6 +50,8 @@ STATEMENT_ITEMS = 400
 """How many VMs one statement names; each may take two of SQLite's 999 parameters."""
 BUSY_SECONDS = 10.0
 """How long a write waits for another program (a backup) that has the database locked."""
+END_SECONDS = 15.0
+"""How long a call that was begun may still take when who called is told to stop."""
 
 
 def whole(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -59,7 +61,7 @@ def whole(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[An
 
     @wraps(call)
     async def unbroken(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await tasks.unbroken(call(*args, **kwargs), f"database {call.__name__}")
+        return await tasks.unbroken(call(*args, **kwargs), f"database {call.__name__}", seconds=END_SECONDS)
 
     return unbroken
 

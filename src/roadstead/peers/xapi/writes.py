@@ -5,17 +5,17 @@ single keys loses nothing (measured with concurrent writers); an update is a rem
 readers see the key absent.
 """
 
-import asyncio
 from typing import Any, Protocol
 
 from roadstead.errors import InputError, PoolError
+from roadstead.kit import tasks
 from roadstead.peers.xapi import faults
 
 ATTEMPTS = 4
 """How often a key that others write at the same time is written before we give up."""
 
 SECOND_HALF_SECONDS = 5.0
-"""How long the addition after a removal may still take when we are told to stop: a key must not be lost by that."""
+"""How long a removal and its addition may still take when we are told to stop: a key must not be lost by that."""
 
 
 class Call(Protocol):
@@ -47,8 +47,7 @@ async def set_key(call: Call, cls: str, ref: str, key: str, value: str | None) -
     for _ in range(ATTEMPTS):
         if await add_key(call, cls, ref, key, value) or await _current(call, cls, ref, key) == value:
             return
-        await call(f"{cls}.remove_from_other_config", ref, key)
-        if await _add_again(call, cls, ref, key, value):
+        if await _swap(call, cls, ref, key, value):
             return
     raise PoolError(
         "pool-call-failed",
@@ -60,9 +59,10 @@ async def set_key(call: Call, cls: str, ref: str, key: str, value: str | None) -
 
 async def replace_key(call: Call, cls: str, ref: str, key: str, value: str | None) -> None:
     """Make ``key`` be ``value``, or absent when that is None, whatever it is now; who adds it between the two wins."""
-    await call(f"{cls}.remove_from_other_config", ref, _named(key))
-    if value is not None:
-        await _add_again(call, cls, ref, key, value)
+    if value is None:
+        await call(f"{cls}.remove_from_other_config", ref, _named(key))
+    else:
+        await _swap(call, cls, ref, _named(key), value)
 
 
 async def _current(call: Call, cls: str, ref: str, key: str) -> str | None:
@@ -70,13 +70,12 @@ async def _current(call: Call, cls: str, ref: str, key: str) -> str | None:
     return config.get(key) if isinstance(config, dict) else None
 
 
-async def _add_again(call: Call, cls: str, ref: str, key: str, value: str) -> bool:
-    try:
+async def _swap(call: Call, cls: str, ref: str, key: str, value: str) -> bool:
+    async def both_halves() -> bool:
+        await call(f"{cls}.remove_from_other_config", ref, key)
         return await add_key(call, cls, ref, key, value)
-    except asyncio.CancelledError:
-        async with asyncio.timeout(SECOND_HALF_SECONDS):
-            await add_key(call, cls, ref, key, value)
-        raise
+
+    return await tasks.unbroken(both_halves(), f"write {key}", seconds=SECOND_HALF_SECONDS)
 
 
 def _named(key: str) -> str:

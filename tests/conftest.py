@@ -30,6 +30,11 @@ hypothesis.settings.register_profile("roadstead", deadline=None, derandomize=Tru
 hypothesis.settings.load_profile("roadstead")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the matrix say which guests real tests run on."""
+    parser.addoption("--row", default="", help="run real tests on guests of this row of the matrix (see tests/matrix)")
+
+
 def pytest_configure() -> None:
     """Say that the main thread has no loop: else pytest-asyncio makes one between tests, which nobody closes."""
     asyncio.set_event_loop(None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+from collections.abc import Mapping
 from typing import Protocol
 
 from roadstead.lab.guests.containers import CATALOGUE, Container
@@ -19,13 +21,27 @@ TIRED = tuple(f"{count} restarting\n" for count in (5, 6, 7))
 """An engine waits twice as long after each restart: from the fifth on, for more than three seconds."""
 PROBED_IMAGE = next(image for image in CATALOGUE if image.has_health)
 IMAGE = next(image for image in CATALOGUE if not image.has_health)
-PROBE = ("--health-cmd", "test ! -f /tmp/sick", "--health-interval", "300ms", "--health-retries", "1")
+PROBE = (
+    *("--health-cmd", "test ! -f /tmp/sick", "--health-interval", "300ms", "--health-retries", "1"),
+    # Podman 3.0 takes none for too little.
+    *("--health-timeout", "5s"),
+)
 MEMORY = ("--memory", "8m", "--memory-swap", "8m")
 HUNGRY = ("sh", "-c", "while [ ! -f /tmp/now ]; do busybox sleep 0.1; done; exec busybox tail /dev/zero")
 
 
 class Inside(Protocol):
     """What somebody inside a guest can do, and what nobody outside is told but by the engine's events."""
+
+    engine_name: str
+    """What its engine is called."""
+    relay: str
+    """How a link reaches its engine's socket."""
+    lacks: Mapping[str, str]
+    """What its engine cannot do, whoever asks it, and why."""
+
+    async def server(self) -> str:
+        """What its SSH server calls itself."""
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers as its engine knows them."""
@@ -91,9 +107,16 @@ class Inside(Protocol):
 class SimulatedInside:
     """Inside a simulated guest."""
 
+    engine_name = "Docker"
+    relay = "streamlocal"
+    lacks: Mapping[str, str] = {}
+
     def __init__(self, guest: SimulatedGuest) -> None:
         self.guest = guest
         self.engine = guest.engine
+
+    async def server(self) -> str:
+        return "asyncssh"
 
     async def truth(self) -> list[dict[str, object]]:
         return await self.guest.truth()
@@ -188,8 +211,16 @@ class SimulatedInside:
 class RealInside:
     """Inside a real guest."""
 
-    def __init__(self, guest: RealGuest) -> None:
+    def __init__(self, guest: RealGuest, relay: str, lacks: Mapping[str, str]) -> None:
         self.guest = guest
+        self.relay = relay
+        self.lacks = lacks
+        self.engine_name = "Podman" if "podman" in guest.machine.kind.engine.name else "Docker"
+
+    async def server(self) -> str:
+        reader, writer = await asyncio.open_connection(self.guest.addresses[0], self.guest.port)
+        with contextlib.closing(writer):
+            return (await reader.readline()).decode("ascii").split("-", 2)[-1].split()[0]
 
     async def truth(self) -> list[dict[str, object]]:
         return await self.guest.truth()
@@ -207,6 +238,7 @@ class RealInside:
     async def become(self, name: str, health: str) -> None:
         command = ("rm", "-f") if health == "healthy" else ("touch",)
         await self.guest.docker("exec", name, "busybox", *command, "/tmp/sick")
+        await self.guest.check_health(name)
 
     async def exhaust(self, name: str) -> None:
         await self.guest.docker("exec", name, "busybox", "touch", "/tmp/now")
@@ -221,7 +253,8 @@ class RealInside:
 
     async def execute(self, name: str) -> None:
         await self.guest.docker("exec", name, "busybox", "true")
-        await self.guest.docker("top", name)
+        if "top" not in self.lacks:
+            await self.guest.docker("top", name)
         await self.guest.docker("kill", "--signal", "WINCH", name)
 
     async def lose(self) -> None:
@@ -258,8 +291,9 @@ class RealInside:
         await self.guest.start()
 
     def _signal_engine(self, number: signal.Signals) -> None:
-        for process in self.guest.machine.processes("dockerd"):
+        for process in self.guest.machine.processes(*self.guest.machine.kind.engine.processes):
             os.kill(process, number)
 
     async def _run(self, name: str, *words: str) -> None:
-        await self.guest.docker("run", "--detach", "--name", name, "--network", "none", *words)
+        group = ("--cgroup-parent", self.guest.group) if self.guest.group else ()
+        await self.guest.docker("run", "--detach", "--name", name, "--network", "none", *group, *words)

@@ -15,6 +15,7 @@ from roadstead.kit.gates import Budget, Gate
 from roadstead.kit.streams import Link
 from roadstead.lab.guests import Guest
 from roadstead.lab.guests.certificates import Authority, Pair
+from roadstead.lab.guests.real import RealGuest
 from roadstead.model import Container, VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.engine.messages.events import EngineEvent
@@ -79,7 +80,8 @@ def gates() -> Gates:
 
 def target(guest: Guest, pins: Pins | None = None, *addresses: str, user: str = "") -> SshTarget:
     """The guest as somebody to call, at its own addresses or at others."""
-    return SshTarget(user or guest.user, guest.port, addresses or guest.addresses, SOCKET, pins or Pins())
+    socket = guest.socket if isinstance(guest, RealGuest) else SOCKET
+    return SshTarget(user or guest.user, guest.port, addresses or guest.addresses, socket, pins or Pins())
 
 
 async def call(
@@ -169,7 +171,7 @@ async def check_nothing_to_do_is_success(reached: Reached) -> None:
     with pytest.raises(EngineError) as caught:
         await reached.client.act("stop", "0" * 64)
     assert caught.value.code == "engine-refused"
-    assert "No such container" in caught.value.fields["reason"]
+    assert "no such container" in caught.value.fields["reason"].lower()
 
 
 async def check_inspect_is_the_engines_own_json(reached: Reached) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from roadstead.lab.guests.real import PLAIN_KEY, RealGuest, RealGuests
-from roadstead.lab.guests.real.workload import recipes
+from roadstead.lab.guests.real import RealGuest, RealGuests
+from tests.matrix.rows import SUDO_RULE, Row, row_of
 
 CONTAINERS = 5
 """Of each guest: web and db and cache running, backup exited, batch paused."""
@@ -28,6 +28,8 @@ class RealSet:
     """In OpenSSH's format."""
     public_key: str
     """As a line of authorized_keys."""
+    row: Row
+    """What the guests are made of, and what their engine cannot do."""
     _guests: list[RealGuest] = field(default_factory=list)
 
     async def take(self, count: int) -> list[RealGuest]:
@@ -46,13 +48,17 @@ class RealSet:
             if not await asyncio.to_thread(guest.engine.answers):
                 await guest.start_engine()
         await guest.start()
-        guest.key_options = PLAIN_KEY
+        guest.key_options = self.row.key_options
+        await guest.uncover()
+        await guest.set_account(in_group=not self.row.sudo)
+        if self.row.sudo:
+            await guest.allow_sudo(SUDO_RULE)
         await guest.authorize((self.public_key,))
-        wanted = {recipe.name: recipe.state for recipe in recipes(CONTAINERS)}
+        wanted = {recipe.name: recipe.state for recipe in guest.recipes}
         wrong = [entry for entry in await guest.truth() if wanted.get(str(entry["name"])) != entry["state"]]
         if wrong:
             await guest.docker("rm", "--force", *(str(entry["id"]) for entry in wrong))
-        await guest.add(*recipes(CONTAINERS))
+        await guest.add(*guest.recipes)
 
 
 TakeGuests = Callable[[int], Awaitable[list[RealGuest]]]
@@ -70,12 +76,15 @@ def real_possible() -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def real_set(real_possible: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RealSet]:
-    """This worker's real guests."""
+async def real_set(
+    real_possible: None, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RealSet]:
+    """This worker's real guests, made of what ``--row`` says: of this machine's own files when it says nothing."""
+    row = row_of(pytestconfig.getoption("row"))
     folder = tmp_path_factory.mktemp("real")
     private_key, public_key = make_key(folder / "key")
-    maker = RealGuests(folder / "guests")
-    yield RealSet(maker, private_key, public_key)
+    maker = RealGuests(folder / "guests", key_options=row.key_options, kind=row.kind())
+    yield RealSet(maker, private_key, public_key, row)
     await maker.close()
 
 

@@ -5,8 +5,9 @@ and the sockets of a guest are seen inside its namespaces only, and what it keep
 """
 
 from roadstead.lab.guests.real.guest import RealGuest
+from roadstead.lab.guests.real.kinds import ENGINES, Kind
 from roadstead.lab.guests.real.machine import PLAIN_KEY, RESTRICTED_KEY
 from roadstead.lab.guests.real.maker import RealGuests
 from roadstead.lab.guests.real.workload import Recipe
 
-__all__ = ["PLAIN_KEY", "RESTRICTED_KEY", "RealGuest", "RealGuests", "Recipe"]
+__all__ = ["ENGINES", "PLAIN_KEY", "RESTRICTED_KEY", "Kind", "RealGuest", "RealGuests", "Recipe"]

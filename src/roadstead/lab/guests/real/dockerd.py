@@ -16,11 +16,15 @@ ANSWER_SECONDS = 30.0
 
 
 class Dockerd:
-    """One guest's engine, by the path of its socket as seen from outside."""
+    """One guest's engine, by the path of its socket as seen from outside.
 
-    def __init__(self, guest: str, path: Path) -> None:
+    ``group`` is the control group that its containers go below; empty leaves it to the engine.
+    """
+
+    def __init__(self, guest: str, path: Path, group: str = "") -> None:
         self._guest = guest
         self.path = path
+        self.group = group
 
     def answers(self) -> bool:
         """Whether it is up."""
@@ -42,8 +46,11 @@ class Dockerd:
 
     def load(self, image: str, archive: bytes) -> None:
         """Make an image of the files in a tar archive."""
-        name, _, tag = image.partition(":")
-        self.call("POST", f"/images/create?fromSrc=-&repo={name}&tag={tag}", archive, "application/x-tar")
+        answer = self.call(
+            "POST", f"/images/create?fromSrc=-&repo={image.partition(':')[0]}", archive, "application/x-tar"
+        )
+        # Podman 4.3 minds no tag here, so it is given afterwards.
+        self.tag(str(json.loads(answer.splitlines()[-1])["status"]), image)
 
     def tag(self, image: str, other: str) -> None:
         """Give an image a further name."""
@@ -52,6 +59,8 @@ class Dockerd:
 
     def create(self, name: str, settings: dict[str, Any]) -> str:
         """Create a container and return its id."""
+        if self.group:
+            settings["HostConfig"]["CgroupParent"] = self.group
         answer = self.call("POST", f"/containers/create?name={name}", json.dumps(settings).encode())
         return str(json.loads(answer)["Id"])
 

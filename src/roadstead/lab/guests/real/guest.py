@@ -6,6 +6,7 @@ The machine below blocks, so everything runs in the maker's threads, one thing a
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import threading
@@ -16,12 +17,14 @@ from typing import TypeVar
 
 from roadstead.errors import StartError
 from roadstead.lab.guests.certificates import Pair
-from roadstead.lab.guests.real import workload
+from roadstead.lab.guests.real import commands, workload
 from roadstead.lab.guests.real.dockerd import Dockerd
-from roadstead.lab.guests.real.machine import KEY_TYPES, PLAIN_KEY, SSH_PORT, USER, Machine
+from roadstead.lab.guests.real.machine import KEY_TYPES, PLAIN_KEY, SHELL, SSH_PORT, Machine
 
 SSHD_NAMES = ("sshd", "sshd-session", "sshd-auth")
 DOCKER_SECONDS = 60.0
+COMMAND_FOLDERS = ("/usr/local/bin", "/usr/bin")
+SUDOERS = "/etc/sudoers.d"
 
 T = TypeVar("T")
 
@@ -33,13 +36,14 @@ class RealGuest:
         self.name = machine.name
         self.machine = machine
         self.port = SSH_PORT
-        self.user = USER
+        self.user = machine.kind.engine.user
         self.tls = None
         self.key_options = PLAIN_KEY
         """What stands before each key in authorized_keys; see `PLAIN_KEY` and `RESTRICTED_KEY`."""
         self._keys: tuple[str, ...] = ()
         self._admitted: tuple[str, ...] = ()
-        self._recipes = tuple(recipes)
+        self.recipes = tuple(recipes)
+        """The containers that it has from its first boot on."""
         self._threads = threads
         self._lock = threading.Lock()
 
@@ -67,6 +71,16 @@ class RealGuest:
     def engine_socket(self) -> Path:
         """Its engine's socket as seen from outside; another path after each boot."""
         return self.machine.engine.path
+
+    @property
+    def socket(self) -> str:
+        """Where its engine's socket is for those inside."""
+        return self.machine.kind.engine.socket
+
+    @property
+    def group(self) -> str:
+        """The control group that containers go below which are not made here; empty for the engine's own choice."""
+        return self.machine.engine.group
 
     @property
     def folder(self) -> Path:
@@ -112,6 +126,13 @@ class RealGuest:
         self._admitted += (public_key,)
         await self._run(self._write_keys)
 
+    async def check_health(self, name: str) -> None:
+        """Let the health of a container be checked now, where the guest does not do so by itself."""
+        engine = self.machine.kind.engine
+        if check := engine.checking(self.folder / engine.name, name):
+            # It ends with an error when the container is not well.
+            await self.inside("sh", "-c", '"$@" || true', "sh", *check)
+
     async def add(self, *recipes: workload.Recipe) -> None:
         """Make further containers."""
         await self._run(lambda: workload.install(self.engine, recipes))
@@ -136,12 +157,32 @@ class RealGuest:
         """Start its SSH server anew, with further lines of sshd_config and with host keys of these types only."""
         await self._run(lambda: self._start_sshd(options, key_types))
 
+    async def set_account(self, shell: str = SHELL, *, in_group: bool = True) -> None:
+        """Give its user another login shell, and let him open Docker's socket or not, from the next sign-in on."""
+        await self._run(lambda: self.machine.set_account(shell, in_group=in_group))
+
+    async def hide(self, *names: str) -> None:
+        """Let those inside find no commands of these names, until `uncover`."""
+        await self._run(lambda: self._hide(names))
+
+    async def allow_sudo(self, rule: str) -> None:
+        """Let its sudoers say this and nothing else, until `uncover`."""
+        await self._run(lambda: self._allow_sudo(rule))
+
+    async def uncover(self) -> None:
+        """Let those inside see again what is there."""
+        await self._run(self.machine.uncover)
+
+    async def inside(self, *command: str) -> str:
+        """Run a command inside, as root, and return what it prints. Raises `StartError` when it fails."""
+        return await self._run(lambda: commands.run(self.name, *self.door, *command))
+
     async def kill_engine(self) -> None:
-        """Kill its dockerd; its socket stays and nobody answers. Running containers go on."""
-        await self._run(lambda: self.machine.kill("dockerd"))
+        """Kill its engine; its socket stays and nobody answers. Running containers go on."""
+        await self._run(lambda: self.machine.kill(*self.machine.kind.engine.processes))
 
     async def start_engine(self) -> None:
-        """Start its dockerd again."""
+        """Start its engine again."""
         await self._run(self.machine.start_engine)
 
     async def secure_engine(self, authority: str, server: Pair) -> None:
@@ -179,11 +220,22 @@ class RealGuest:
             self.machine.power_off()
             raise
 
+    def _hide(self, names: tuple[str, ...]) -> None:
+        for path in (f"{folder}/{name}" for folder in COMMAND_FOLDERS for name in names):
+            if os.path.lexists(f"{self.machine.root}{path}"):
+                self.machine.cover(path)
+
+    def _allow_sudo(self, rule: str) -> None:
+        self.machine.cover(SUDOERS, "-t", "tmpfs", "-o", "mode=755", "tmpfs")
+        path = self.machine.root / SUDOERS.removeprefix("/") / "lab"
+        path.write_text(f"{rule}\n", encoding="utf-8")
+        path.chmod(0o440)
+
     def _furnish(self) -> None:
         """Make its containers, once: from then on they are renamed and removed by whoever works in the guest."""
         done = self.folder / "furnished"
         if not done.exists():
-            workload.install(self.engine, self._recipes)
+            workload.install(self.engine, self.recipes)
             done.touch()
 
     def _start_sshd(self, options: tuple[str, ...], key_types: tuple[str, ...]) -> None:

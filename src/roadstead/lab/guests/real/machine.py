@@ -18,19 +18,27 @@ from roadstead.errors import StartError
 from roadstead.lab.guests.certificates import Pair
 from roadstead.lab.guests.real import cgroups, commands, inside
 from roadstead.lab.guests.real.dockerd import Dockerd
+from roadstead.lab.guests.real.kinds import (
+    DOCKER_GROUP_NUMBER,
+    DOCKER_SOCKET,
+    HOME,
+    ROOTLESS,
+    RUNTIME,
+    USER,
+    USER_NUMBER,
+    Kind,
+)
 from roadstead.lab.guests.real.network import Wire
 
-USER = "core"
-USER_NUMBER = 61999
-DOCKER_GROUP_NUMBER = 61998
-HOME = f"/run/home/{USER}"
 AUTHORIZED_KEYS = f"{HOME}/.ssh/authorized_keys"
 """Of the user, who may change it, and also of root."""
 SSH_PORT = 22
 TLS_PORT = 2376
 KEY_TYPES = ("ed25519", "ecdsa", "rsa")
-ENGINE_SOCKET = "/var/run/docker.sock"
 
+SHELL = "/bin/bash"
+FIRST_LENT_NUMBER = 500000
+"""The first of the users' numbers that an engine of the user's own may take for its containers."""
 SSH_SECONDS = 10.0
 ENGINE_SECONDS = 40.0
 END_SECONDS = 10.0
@@ -38,7 +46,7 @@ END_SECONDS = 10.0
 PLAIN_KEY = ""
 """A line of authorized_keys without options, as it always was."""
 RESTRICTED_KEY = (
-    f'restrict,port-forwarding,permitopen="[{ENGINE_SOCKET}]:*",permitlisten="localhost:1",'
+    f'restrict,port-forwarding,permitopen="[{DOCKER_SOCKET}]:*",permitlisten="localhost:1",'
     'command="/usr/bin/docker system dial-stdio"'
 )
 """The options that leave a key the engine's socket and nothing else."""
@@ -58,31 +66,22 @@ LogLevel VERBOSE
 PidFile /run/sshd.pid
 Subsystem sftp internal-sftp
 """
-ENGINE_OPTIONS = (
-    "--exec-root=/run/docker",
-    "--pidfile=/run/docker.pid",
-    f"--host=unix://{ENGINE_SOCKET}",
-    "--exec-opt=native.cgroupdriver=cgroupfs",
-    "--iptables=false",
-    "--ip6tables=false",
-    "--ip-masq=false",
-    "--bip=192.168.213.1/24",
-    # Containers outlive a killed dockerd and are found again, as on hosts that are run with care.
-    "--live-restore",
-    "--log-level=warn",
-)
 
 
 class Machine:
     """The guest behind one wire, with what it keeps in ``folder``."""
 
-    def __init__(self, name: str, folder: Path, wire: Wire) -> None:
+    def __init__(self, name: str, folder: Path, wire: Wire, kind: Kind) -> None:
         self.name = name
         self.folder = folder
         self.wire = wire
+        self.kind = kind
         self._cgroup = cgroups.name_of(wire.name)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._first = 0
+        self._shell = SHELL
+        self._in_group = True
+        self._covered: list[str] = []
 
     @property
     def is_on(self) -> bool:
@@ -97,7 +96,9 @@ class Machine:
     @property
     def engine(self) -> Dockerd:
         """Its engine, asked from outside; only while it is on."""
-        return Dockerd(self.name, self.root / "run/docker.sock")
+        # Links of the guest's own file system, as /var/run is one, would lead into ours.
+        socket = self.kind.engine.socket.removeprefix("/var").removeprefix("/")
+        return Dockerd(self.name, self.root / socket, "" if self.kind.engine.is_rootless else f"/{self._cgroup}")
 
     @property
     def door(self) -> tuple[str, ...]:
@@ -110,9 +111,13 @@ class Machine:
         self._write_accounts()
         settings = {
             "hostname": self.name,
+            "folder": str(self.folder),
+            "root": str(self.kind.root or ""),
             "etc": str(self.folder / "etc"),
             "home": HOME,
             "uid": USER_NUMBER,
+            "runtime": RUNTIME,
+            "engine": ROOTLESS,
             "cgroup": self._cgroup,
         }
         spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--mount-proc", "--propagation", "private")
@@ -151,6 +156,7 @@ class Machine:
         if self._supervisor.stdout:
             self._supervisor.stdout.close()
         self._supervisor = None
+        self._covered.clear()
         self.wire.unplug()
         cgroups.release(self._cgroup)
 
@@ -166,6 +172,22 @@ class Machine:
         path.chmod(0o600)
         for each in (path.parent, path):
             os.chown(each, USER_NUMBER, USER_NUMBER)
+
+    def cover(self, path: str, *source: str) -> None:
+        """Let the guest see what is mounted at ``path``, until `uncover`; without a ``source`` nothing that runs."""
+        self._inside("mount", *(source or ("--bind", "/dev/null")), path)
+        self._covered.append(path)
+
+    def uncover(self) -> None:
+        """Undo every `cover`."""
+        while self._covered:
+            self._inside("umount", self._covered.pop())
+
+    def set_account(self, shell: str = SHELL, *, in_group: bool = True) -> None:
+        """Give its user another login shell, and let him open Docker's socket or not, from the next sign-in on."""
+        self._shell = shell
+        self._in_group = in_group
+        self._write_accounts()
 
     def host_key(self) -> str:
         """Its ed25519 host key, as a line."""
@@ -188,7 +210,7 @@ class Machine:
         keys = [f"HostKey {self.folder}/ssh_host_{kind}_key" for kind in key_types]
         config = self.folder / "sshd_config"
         # The first value of an option counts in sshd_config: the further lines win.
-        config.write_text("\n".join([*options, *keys, SSHD_CONFIG]), encoding="utf-8")
+        config.write_text("\n".join([*options, *self.kind.sshd, *keys, SSHD_CONFIG]), encoding="utf-8")
         self._inside("/usr/sbin/sshd", "-f", str(config), "-E", str(self.folder / "sshd.log"))
         if not self._comes_up(self._ssh_answers, SSH_SECONDS):
             raise self._failed("its SSH server does not answer", "sshd.log")
@@ -204,13 +226,18 @@ class Machine:
         return ("--tlsverify", *named, f"--host=tcp://0.0.0.0:{TLS_PORT}")
 
     def start_engine(self, options: tuple[str, ...] = ()) -> None:
-        """Start dockerd, with further options, and wait until it answers."""
-        (self.root / "run/docker.pid").unlink(missing_ok=True)
-        command: tuple[str, ...] = ("dockerd", f"--data-root={self.folder}/docker", f"--cgroup-parent=/{self._cgroup}")
-        command += (*ENGINE_OPTIONS, *options)
+        """Start the engine, with further options of dockerd's, and wait until it answers."""
+        engine = self.kind.engine
+        for path in engine.leftovers:
+            (self.root / path.removeprefix("/")).unlink(missing_ok=True)
+        folder = self.engine.path.parent
+        folder.mkdir(exist_ok=True)
+        if engine.is_rootless:
+            os.chown(folder, USER_NUMBER, USER_NUMBER)
+        command = (*engine.starting(self.folder / engine.name, self._cgroup), *options)
         self._inside("sh", "-c", 'log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 &', "sh", self._log, *command)
         if not self._comes_up(self.engine.answers, ENGINE_SECONDS):
-            raise self._failed("its engine does not answer", "dockerd.log")
+            raise self._failed("its engine does not answer", "engine.log")
 
     def kill(self, *names: str) -> None:
         """Kill the processes inside with these names, and wait until they are gone."""
@@ -247,7 +274,7 @@ class Machine:
 
     @property
     def _log(self) -> str:
-        return str(self.folder / "dockerd.log")
+        return str(self.folder / "engine.log")
 
     def _failed(self, reason: str, log: str) -> StartError:
         text = (self.folder / log).read_text(errors="replace") if (self.folder / log).exists() else ""
@@ -256,21 +283,25 @@ class Machine:
         return StartError("lab-guest-failed", guest=self.name, reason=f"{reason}: {last[0]}")
 
     def _write_accounts(self) -> None:
-        """Write the accounts that the guest sees: the machine's, and one of the guest's own in the docker group."""
+        """Write the accounts that the guest sees: those of its root, and one of the guest's own."""
         etc = self.folder / "etc"
         etc.mkdir(parents=True, exist_ok=True)
-        users = _without("/etc/passwd", USER)
-        groups = _without("/etc/group", USER, "docker")
-        users.append(f"{USER}:x:{USER_NUMBER}:{USER_NUMBER}:Roadstead lab:{HOME}:/bin/bash")
-        groups += [f"{USER}:x:{USER_NUMBER}:", f"docker:x:{DOCKER_GROUP_NUMBER}:{USER}"]
+        root = self.kind.root or Path("/")
+        users = _without(root / "etc/passwd", USER)
+        groups = _without(root / "etc/group", USER, "docker")
+        users.append(f"{USER}:x:{USER_NUMBER}:{USER_NUMBER}:Roadstead lab:{HOME}:{self._shell}")
+        members = USER if self._in_group else ""
+        groups += [f"{USER}:x:{USER_NUMBER}:", f"docker:x:{DOCKER_GROUP_NUMBER}:{members}"]
         # Nobody's password is copied; a locked account could not sign in by key.
         shadow = [f"{line.split(':')[0]}:*:20000::::::" for line in users]
-        for name, lines in (("passwd", users), ("group", groups), ("shadow", shadow)):
+        ranges = [f"{USER}:{FIRST_LENT_NUMBER}:65536"]
+        files = {"passwd": users, "group": groups, "shadow": shadow, "subuid": ranges, "subgid": ranges}
+        for name, lines in files.items():
             (etc / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _without(path: str, *names: str) -> list[str]:
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+def _without(path: Path, *names: str) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line.split(":")[0] not in names]
 
 

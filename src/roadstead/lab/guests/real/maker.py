@@ -15,6 +15,7 @@ from pathlib import Path
 from roadstead.errors import StartError
 from roadstead.lab.guests.real import cgroups, commands, network, workload
 from roadstead.lab.guests.real.guest import RealGuest
+from roadstead.lab.guests.real.kinds import Kind
 from roadstead.lab.guests.real.machine import PLAIN_KEY, Machine
 
 DEFAULT_NETWORK = "10.213.0.0/16"
@@ -32,9 +33,15 @@ TRIAL = ("ip", "link", "add", "trial0", "type", "veth", "peer", "name", "trial1"
 
 
 class RealGuests:
-    """The `GuestMaker` of real guests. What they keep is below ``state``; their addresses are in ``network``."""
+    """The `GuestMaker` of real guests. What they keep is below ``state``; their addresses are in ``network``.
 
-    def __init__(self, state: Path, network: str = DEFAULT_NETWORK, key_options: str = PLAIN_KEY) -> None:
+    All are of one ``kind``, each with the key lines that ``key_options`` begins.
+    """
+
+    def __init__(
+        self, state: Path, network: str = DEFAULT_NETWORK, key_options: str = PLAIN_KEY, kind: Kind | None = None
+    ) -> None:
+        self.kind = kind or Kind()
         self._state = state.resolve()
         self._network = ipaddress.IPv4Network(network)
         self._key_options = key_options
@@ -65,7 +72,7 @@ class RealGuests:
 
     async def make(self, name: str, number: int, containers: int) -> RealGuest:
         """Make the guest ``number``, not started; what it kept from an earlier run is found again."""
-        recipes = workload.recipes(containers)
+        recipes = workload.recipes(containers, self.kind.engine)
         machine = await self._run(partial(self._machine, name, number))
         guest = RealGuest(machine, recipes, self._threads)
         guest.key_options = self._key_options
@@ -102,7 +109,7 @@ class RealGuests:
         self._sweep()
         folder = self._state / str(number)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        machine = Machine(name, folder, network.reserve(self._network, _last_place(folder, number - 1)))
+        machine = Machine(name, folder, network.reserve(self._network, _last_place(folder, number - 1)), self.kind)
         (folder / "place").write_text(str(machine.wire.place_in(self._network)), encoding="ascii")
         machine.make_host_keys()
         return machine

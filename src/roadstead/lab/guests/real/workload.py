@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from roadstead.lab.guests.real.dockerd import Dockerd
+from roadstead.lab.guests.real.kinds import DOCKER, EngineKind
 
 BASE_IMAGE = "lab/busybox:1"
 APPLETS = ("sh", "ash", "cat", "date", "echo", "hostname", "httpd", "kill", "ls", "nc", "ps", "sleep", "top", "wget")
@@ -73,9 +74,15 @@ RECIPES = (
 )
 
 
-def recipes(count: int) -> list[Recipe]:
-    """The first ``count`` containers of a guest; the same ones each time."""
-    return list(itertools.islice(_endless(), count))
+def recipes(count: int, engine: EngineKind = DOCKER) -> list[Recipe]:
+    """The first ``count`` containers of a guest, the same ones each time, as far as its engine can have them."""
+    return [_fitted(recipe, engine) for recipe in itertools.islice(_endless(), count)]
+
+
+def _fitted(recipe: Recipe, engine: EngineKind) -> Recipe:
+    ports = recipe.ports if engine.has_networks else ()
+    state = "running" if engine.is_rootless and recipe.state == "paused" else recipe.state
+    return replace(recipe, ports=ports, state=state)
 
 
 def _endless() -> Iterator[Recipe]:

@@ -1,0 +1,150 @@
+"""Runs the contract on every row of the matrix and writes what came of it: ``scripts/matrix``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from tests.matrix.rows import ROWS, SUITES, Row
+
+ROOT = Path(__file__).parents[2]
+LOG = ROOT / ".lab" / "matrix.log"
+TABLE = ROOT / "docs" / "matrix.md"
+CONTRACT = "tests/contract/test_guest_contract.py"
+STREAMS = "tests/contract/test_link_openssh.py"
+WAYS = ("tests/real/test_link_sshd.py", "tests/real/test_ways.py")
+"""What an SSH server lets through has nothing to do with the engine: once for each release."""
+PREAMBLE = """\
+# The matrix of real guests
+
+Written by `./scripts/matrix`; do not edit. Each row is a guest with files of its own (installed by debootstrap),
+OpenSSH's sshd and the engine of that release, in namespaces of one machine, found and watched by the whole of Roadstead
+through a pool. Every row is held to the same contract: `tests/contract/test_guest_contract.py` (list, events, health,
+operations, inspect, exact states, stale and recovery, another host key, power, a cut network) and
+`tests/contract/test_link_openssh.py` (streams). Each release's sshd and shells are besides held to
+`tests/real/test_link_sshd.py` and `tests/real/test_ways.py` (relays, sudo, login shells, languages, narrow servers).
+How to run it and what it needs: [CONTRIBUTING](../CONTRIBUTING.md#the-matrix).
+"""
+
+
+@dataclass
+class Outcome:
+    """What became of one row."""
+
+    row: Row
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the guest said of itself."""
+    failed: list[str] = field(default_factory=list)
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    """Why tests were skipped → which."""
+
+
+def main() -> int:
+    """Run the rows that were asked for; write the table when all were."""
+    parser = argparse.ArgumentParser(prog="scripts/matrix", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(row.name for row in ROWS)}; all if none")
+    names = parser.parse_args().rows
+    if unknown := set(names) - {row.name for row in ROWS}:
+        parser.error(f"no such row: {', '.join(sorted(unknown))}")
+    wanted = [row for row in ROWS if not names or row.name in names]
+    for suite in dict.fromkeys(row.suite for row in wanted):
+        subprocess.run([ROOT / "scripts" / "root", suite], check=True, stdout=subprocess.DEVNULL)
+    LOG.parent.mkdir(exist_ok=True)
+    LOG.unlink(missing_ok=True)
+    outcomes = []
+    for row in wanted:
+        outcome = _run(row)
+        outcomes.append(outcome)
+        print(_line(outcome), *(f"  failed: {name}" for name in outcome.failed), sep="\n", flush=True)
+    if not names:
+        TABLE.write_text("\n".join(_document(outcomes)), encoding="utf-8")
+    return int(any(outcome.failed for outcome in outcomes))
+
+
+def _run(row: Row) -> Outcome:
+    outcome, begun = Outcome(row), time.monotonic()
+    streams = (STREAMS,) if row.relay == "streamlocal" else ()
+    ways = WAYS if row.name == f"{row.suite}-docker" else ()
+    with tempfile.TemporaryDirectory() as folder, LOG.open("ab") as log:
+        report = Path(folder) / "report.xml"
+        options = ("-m", "real", "-n", "2", "--row", row.name, f"--junit-xml={report}", "-o", "junit_family=xunit1")
+        command = [sys.executable, "-m", "pytest", *options, CONTRACT, *streams, *ways]
+        subprocess.run(command, cwd=ROOT, check=False, stdout=log, stderr=log)
+        _read(report, outcome)
+    outcome.seconds = time.monotonic() - begun
+    return outcome
+
+
+def _read(report: Path, outcome: Outcome) -> None:
+    if not report.exists():
+        outcome.failed.append("the tests did not run")
+        return
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it just now
+        name = f"{Path(case.get('file', '')).name}::{case.get('name')}"
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            outcome.counts["failed"] += 1
+            outcome.failed.append(name)
+        elif skipped is not None:
+            outcome.counts["skipped"] += 1
+            outcome.reasons.setdefault(skipped.get("message", ""), []).append(name)
+        else:
+            outcome.counts["passed"] += 1
+        outcome.facts.update({fact.get("name", ""): fact.get("value", "") for fact in case.iter("property")})
+
+
+def _line(outcome: Outcome) -> str:
+    row, counts, facts = outcome.row, outcome.counts, outcome.facts
+    mark = "FAILED" if outcome.failed else "green"
+    cells = [
+        row.name,
+        SUITES[row.suite],
+        facts.get("server", "?"),
+        facts.get("engine", "?"),
+        facts.get("api", "?"),
+        facts.get("relay", row.relay),
+        mark,
+        str(counts["passed"]),
+        str(counts["failed"]),
+        str(counts["skipped"]),
+        f"{outcome.seconds:.0f} s",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _document(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    yield PREAMBLE
+    yield "| row | release | SSH server | engine | API | reached by | result | passed | failed | not possible | took |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield from (_line(outcome) for outcome in outcomes)
+    yield ""
+    minutes = sum(outcome.seconds for outcome in outcomes) / 60
+    yield f"All rows together took {minutes:.0f} minutes on {os.cpu_count()} processors."
+    yield "\n## What is not possible, and why\n"
+    reasons: dict[str, dict[str, list[str]]] = {}
+    for outcome in outcomes:
+        for reason, names in outcome.reasons.items():
+            reasons.setdefault(reason, {})[outcome.row.name] = names
+    for reason, rows in sorted(reasons.items()):
+        tests = sorted({name.partition("::")[2].partition("[")[0] for names in rows.values() for name in names})
+        yield f"- {reason}: {', '.join(f'`{name}`' for name in tests)} on {', '.join(rows)}."
+    failed = [(outcome.row.name, name) for outcome in outcomes for name in outcome.failed]
+    if failed:
+        yield "\n## What failed\n"
+        yield from (f"- {row}: `{name}`" for row, name in failed)
+    yield ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,7 @@ SILENT = "no-answer"
 EXPIRING = "tls-expires-soon"
 SILENCE = 4 / 3
 """A guest is silent when this many times the period of keepalive passed: it was asked, and had time to answer."""
-FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay"})
+FIXED_AT_SIGN_IN = frozenset({"engine-socket-denied", "engine-unreachable", "no-relay", "no-sudo"})
 """Failures whose remedy (a group, a shell, an option of sshd or of the key) holds only from the next sign-in on."""
 LISTINGS_AT_ONCE = 3
 """How many times a guest may come back before each listing has to wait for its time."""

@@ -102,6 +102,7 @@ class SshWays:
                 confirmed=wanted.pin.confirmed,
                 owner=lambda key: links.owner(key, wanted.vm, self.snapshot),
             ),
+            sudo=wanted.access.sudo,
         )
 
     def circumstances(self, vm: Vm, keeper: PoolKeeper) -> links.Circumstances:

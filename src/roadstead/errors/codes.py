@@ -69,7 +69,20 @@ REACHING_AN_ENGINE = {
     "no-relay": Code(
         409,
         "The VM's SSH server forbids forwarding to a socket, and no command that could replace it works there.",
-        "Allow `AllowStreamLocalForwarding` in its sshd_config, or install the docker command in the VM.",
+        "Allow `AllowStreamLocalForwarding` in its sshd_config, or install the docker command (18.09 or later), socat, "
+        "OpenBSD's nc, python3 or ncat in the VM.",
+    ),
+    "no-sudo": Code(
+        409,
+        "The user {user} may not run `sudo -n {command}` in the VM, as its key `roadstead-sudo` wants it.",
+        "Install sudo and the docker command there and allow exactly this in sudoers: "
+        "`{user} ALL=(root) NOPASSWD: /usr/bin/{command}`; or remove the key.",
+    ),
+    "too-few-sessions": Code(
+        503,
+        "The VM's SSH server opens no further session, and {relay}, which stands in for forwarding, needs one for each "
+        "stream.",
+        "Allow `AllowStreamLocalForwarding` in its sshd_config, or raise `MaxSessions` there (10 is its default).",
     ),
 }
 
@@ -257,7 +270,7 @@ RUNNING = {
     "lab-guest-failed": Code(
         500,
         "The lab's guest {guest} could not be made or started: {reason}.",
-        "Look at sshd.log and dockerd.log in its folder below the lab's state, or use --guests simulated.",
+        "Look at sshd.log and engine.log in its folder below the lab's state, or use --guests simulated.",
     ),
     "lab-guests-failed": Code(
         500,

@@ -22,6 +22,8 @@ SSH_PORT = "roadstead-ssh-port"
 """The port of the guest's SSH server."""
 ENGINE_SOCKET = "roadstead-engine-socket"
 """The path of the engine's socket in the guest."""
+SUDO = "roadstead-sudo"
+"""Whether the user opens the engine's socket as root, by ``sudo``: `ENABLED` says yes, `DISABLED` or nothing no."""
 
 TLS_PORT = "roadstead-tls-port"
 """The port at which the engine is reached over TLS."""
@@ -36,7 +38,19 @@ TLS_CA_CERT = "xscontainer-tls-ca-cert"
 TLS_SECRETS = (TLS_CLIENT_CERT, TLS_CLIENT_KEY, TLS_CA_CERT)
 """The keys of a VM that name secrets."""
 
-VM_KEYS = (MONITOR, USERNAME, MODE, HOST_KEY, ADDRESS, SSH_PORT, ENGINE_SOCKET, TLS_PORT, TLS_LEGACY, *TLS_SECRETS)
+VM_KEYS = (
+    MONITOR,
+    USERNAME,
+    MODE,
+    HOST_KEY,
+    ADDRESS,
+    SSH_PORT,
+    ENGINE_SOCKET,
+    SUDO,
+    TLS_PORT,
+    TLS_LEGACY,
+    *TLS_SECRETS,
+)
 """The keys of ``VM.other_config`` that are taken over into `model.Vm.settings`."""
 
 DOCKER_PS, DOCKER_INFO, DOCKER_VERSION = "docker_ps", "docker_info", "docker_version"

@@ -116,7 +116,7 @@ class Link(Struct, frozen=True, kw_only=True, gc=False):
     """When the guest was last heard; what stale containers are *as of*."""
     address: str = ""
     relay: str = ""
-    """``streamlocal``, ``dial-stdio`` or ``unix``."""
+    """``streamlocal``, ``dial-stdio``, ``sudo``, ``socat``, ``nc``, ``python3``, ``ncat`` or ``unix``."""
     host_key: str = ""
     """SHA-256 fingerprint (``SHA256:…``) of the host key that the guest showed."""
     problem: Problem | None = None

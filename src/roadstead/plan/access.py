@@ -15,6 +15,7 @@ OPENED_UNDER = (
     config_keys.MODE,
     config_keys.SSH_PORT,
     config_keys.ENGINE_SOCKET,
+    config_keys.SUDO,
     config_keys.TLS_PORT,
     config_keys.TLS_LEGACY,
     *config_keys.TLS_SECRETS,
@@ -37,6 +38,8 @@ class Access:
     """An address that the operator gave (``roadstead-address``), tried before all others; whether it is
     allowed is not yet judged.
     """
+    sudo: bool = False
+    """Whether the user opens the socket as root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ def access_of(vm: Vm, defaults: Defaults) -> Access:
         port=_port(vm, config_keys.SSH_PORT, SSH_PORT),
         socket=_socket(vm, defaults.socket),
         address=_address(vm),
+        sudo=_sudo(vm),
     )
 
 
@@ -135,6 +139,15 @@ def _socket(vm: Vm, default: str) -> str:
         reason = f"it climbs with .. or is longer than {SOCKET_BYTES} bytes"
         raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(path), reason=reason)
     return path
+
+
+def _sudo(vm: Vm) -> bool:
+    key = config_keys.SUDO
+    value = vm.settings.get(key) or config_keys.DISABLED
+    if value not in {config_keys.ENABLED, config_keys.DISABLED}:
+        reason = f"only {config_keys.ENABLED} and {config_keys.DISABLED} count, spelled like this"
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(value), reason=reason)
+    return value == config_keys.ENABLED
 
 
 def _port(vm: Vm, key: str, default: int) -> int:

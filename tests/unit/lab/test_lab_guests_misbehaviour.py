@@ -330,17 +330,17 @@ async def test_ways_to_the_engine_fail_as_told(
         ("socket-denied", messages.Finding.DENIED),
         ("engine-down", messages.Finding.DEAD),
         ("dial-stdio-missing", messages.Finding.NO_RELAY),
-        ("streamlocal-forbidden", messages.Finding.RELAY),
-        ("exec-noise", messages.Finding.RELAY),
+        ("streamlocal-forbidden", messages.Relay.DIAL_STDIO),
+        ("exec-noise", messages.Relay.DIAL_STDIO),
     ],
 )
 async def test_the_question_of_the_link_is_answered(
-    guest: SimulatedGuest, name: str, finding: messages.Finding
+    guest: SimulatedGuest, name: str, finding: messages.Finding | messages.Relay
 ) -> None:
     """A command tells the reasons apart that streamlocal has one word for."""
     await guest.misbehave(name)
     async with connect(guest) as connection:
-        result = await connection.run(messages.question(SOCKET), encoding=None)
+        result = await connection.run(messages.question(SOCKET, SOCKET), encoding=None)
 
     assert finding == messages.finding(result.stdout, result.stderr)
 
@@ -349,7 +349,7 @@ async def test_a_forced_command_relays_whatever_is_asked(guest: SimulatedGuest) 
     """With a restricted key every command is the relay, so the question reaches the engine."""
     await guest.misbehave("command-forced")
     async with connect(guest) as connection:
-        process = await connection.create_process(messages.question(SOCKET), encoding=None)
+        process = await connection.create_process(messages.question(SOCKET, SOCKET), encoding=None)
         process.stdin.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n")
         assert await process.stdout.readline() == b"HTTP/1.1 200 OK\r\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import subprocess
 import time
 from pathlib import Path
@@ -19,13 +20,15 @@ from roadstead.peers.links.messages import (
     Finding,
     Overheard,
     Quiet,
+    Relay,
     complaint,
-    dial_command,
     encoded,
     finding,
     fingerprint,
     key_type,
     question,
+    relay_command,
+    sudo_question,
 )
 
 KEY = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
@@ -111,17 +114,19 @@ def test_what_is_overheard_is_bounded() -> None:
         assert overheard.over
 
 
-def _answer(question_: str, path: str = "/usr/bin:/bin", shell: str = "sh") -> Finding:
+def _answer(question_: str, path: str = "/usr/bin:/bin", shell: str = "sh") -> Finding | Relay:
     done = subprocess.run([shell, "-c", question_], env={"PATH": path}, capture_output=True, check=False, timeout=10)
     return finding(done.stdout, done.stderr)
 
 
 @pytest.fixture
 def tools(tmp_path: Path) -> str:
-    """A PATH with a docker command that does nothing."""
+    """A PATH with a docker command that knows the words and reaches nobody."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "docker").write_text("#!/bin/sh\n")
+    (folder / "docker").write_text(
+        '#!/bin/sh\ncase "$*" in *--help) echo "Usage: docker system dial-stdio";; *) exit 1;; esac\n'
+    )
     (folder / "docker").chmod(0o755)
     return f"{folder}:/usr/bin:/bin"
 
@@ -141,43 +146,50 @@ async def test_a_shell_answers_the_question(tmp_path: Path, tools: str, shell: s
     link = tmp_path / "link.sock"
     link.symlink_to(path)
     ask = asyncio.to_thread
-    assert await ask(_answer, question(str(path)), tools, shell) is Finding.ABSENT
+    assert await ask(_answer, question(str(path), SOCKET), tools, shell) is Finding.ABSENT
 
     server = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), path)
     for each in (path, link):
-        assert await ask(_answer, question(str(each)), tools, shell) is Finding.RELAY
+        assert await ask(_answer, question(str(each), SOCKET), tools, shell) is Relay.DIAL_STDIO
     few = _without_docker(tmp_path)
-    assert await ask(_answer, question(str(path)), few, f"/bin/{shell}") is Finding.NO_RELAY
+    assert await ask(_answer, question(str(path), SOCKET), few, f"/bin/{shell}") is Finding.NO_RELAY
 
     server.close()
     await server.wait_closed()
     if path.exists():
-        assert await ask(_answer, question(str(path)), tools, shell) is Finding.DEAD
+        assert await ask(_answer, question(str(path), SOCKET), tools, shell) is Finding.DEAD
 
 
 @given(st.text(alphabet="abc'\"$`\\ ;&|\n", max_size=20))
 def test_a_path_is_never_a_command(path: str) -> None:
     """Quoted for two shells, whatever it holds."""
-    quoted = question("/" + path)
+    for asked in (question("/" + path, SOCKET), sudo_question("/" + path, SOCKET)):
+        assert _words(asked.removeprefix("exec ")) == ["sh", "-c", shlex.split(asked)[-1]]
+    for relay in Relay:
+        words = _words(relay_command(relay, "/" + path, SOCKET))
+        assert any(word.endswith("/" + path) for word in words), relay
+        assert len(words) == len(_words(relay_command(relay, "/other", SOCKET)))
 
-    assert subprocess.run(
-        ["sh", "-c", f"set -- {quoted.removeprefix('exec ')}; printf %s $#"],
-        capture_output=True,
-        check=True,
-        timeout=10,
-    ).stdout == (b"3")
-    command = dial_command("/" + path, SOCKET)
-    assert (
-        subprocess.run(
-            ["sh", "-c", f'set -- {command}; printf %s "$3"'], capture_output=True, check=True, timeout=10
-        ).stdout
-        == f"unix:///{path}".encode()
+
+def _words(command: str) -> list[str]:
+    """What a shell takes a command to be, word by word."""
+    done = subprocess.run(
+        ["sh", "-c", f"set -- {command}; printf '%s\\0' \"$@\""], capture_output=True, check=True, timeout=10
     )
+    return done.stdout.decode().split("\0")[:-1]
+
+
+def test_no_command_has_what_some_shell_minds() -> None:
+    """Csh expands exclamation marks even in quotes, and none takes a line's end there."""
+    asked = [question(SOCKET, SOCKET), sudo_question(SOCKET, SOCKET)]
+    for command in [*asked, *(relay_command(relay, "/run/podman/podman.sock", SOCKET) for relay in Relay)]:
+        assert not set(command) & set("!\n")
 
 
 def test_the_default_relay_is_the_exact_command() -> None:
     """Lines of authorized_keys and sudoers compare strings."""
-    assert dial_command(SOCKET, SOCKET) == "docker system dial-stdio"
+    assert relay_command(Relay.DIAL_STDIO, SOCKET, SOCKET) == "docker system dial-stdio"
+    assert relay_command(Relay.SUDO, SOCKET, SOCKET) == "sudo -n docker system dial-stdio"
 
 
 @pytest.mark.parametrize(
@@ -192,13 +204,21 @@ def test_the_default_relay_is_the_exact_command() -> None:
         (b"", b"failed to open: dial unix /x: connect: connection refused", Finding.DEAD),
         (b"", b"failed to open: dial unix /x: connect: no such file or directory", Finding.ABSENT),
         (b"", b"failed to open: dial unix /x: connect: permission denied", Finding.DENIED),
+        (b"", b'2026/11/26 22:04:01 socat[7] E connect(, AF=1 "/x", 7): No such file or directory', Finding.ABSENT),
+        (b"", b'socat[7] E connect(5, AF=1 "/x", 4): Connection refused', Finding.DEAD),
+        (b"", b"welcome\nnc: unix connect failed: No such file or directory", Finding.ABSENT),
+        (b"", b"Ncat: Permission denied.", Finding.DENIED),
+        (b"", b"Traceback\nConnectionRefusedError: [Errno 111] Connection refused", Finding.DEAD),
+        (b"", b"sudo: unable to resolve host web: Name or service not known", Finding.UNKNOWN),
+        (b"", b"sudo: a password is required", Finding.NO_SUDO),
         (b"", b"bash: /root/.bashrc: Permission denied", Finding.UNKNOWN),
+        (f"{MARK}socat\n".encode(), b"", Relay.SOCAT),
         (b"This account is currently not available.", b"", Finding.UNKNOWN),
         (b"\xff\xfe", b"\xff", Finding.UNKNOWN),
         (b"", b"", Finding.UNKNOWN),
     ],
 )
-def test_what_an_answer_means(output: bytes, errors: bytes, expected: Finding) -> None:
+def test_what_an_answer_means(output: bytes, errors: bytes, expected: Finding | Relay) -> None:
     """A shell's word, a forced relay's answer or complaint, or nothing that is known."""
     assert finding(output, errors) is expected
 

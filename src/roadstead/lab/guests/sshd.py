@@ -47,6 +47,9 @@ _DIAL_FAILURES = {
     "engine-down": "connection refused",
 }
 
+_QUESTION = messages.question(SOCKET_PATH, SOCKET_PATH)
+_SUDO_QUESTION = messages.sudo_question(SOCKET_PATH, SOCKET_PATH)
+
 # There is no shell here to run the link's question in: what it would find is told.  Real guests run it.
 _FINDINGS = {
     "no-socket": messages.Finding.ABSENT,
@@ -363,8 +366,9 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
         if change is not None and "command-forced" not in self._guest.faults:
             channel.write(f"\n{key_lines.MARK}{self._changed(change)}\n".encode())
             channel.exit(0)
-        elif command == messages.question(SOCKET_PATH) and "command-forced" not in self._guest.faults:
-            channel.write(f"\n{messages.MARK}{self._finding()}\n".encode())
+        elif command in {_QUESTION, _SUDO_QUESTION} and "command-forced" not in self._guest.faults:
+            found = messages.Relay.SUDO if command == _SUDO_QUESTION else self._finding()
+            channel.write(f"\n{messages.MARK}{found}\n".encode())
             channel.exit(0)
         elif complaint:
             channel.write_stderr(complaint.encode() + b"\n")
@@ -397,8 +401,8 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
                 return f"failed to open the raw stream connection: dial unix {SOCKET_PATH}: connect: {reason}", 1
         return "", 0
 
-    def _finding(self) -> messages.Finding:
+    def _finding(self) -> messages.Finding | messages.Relay:
         for fault, finding in _FINDINGS.items():
             if fault in self._guest.faults:
                 return finding
-        return messages.Finding.RELAY
+        return messages.Relay.DIAL_STDIO

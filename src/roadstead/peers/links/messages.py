@@ -6,6 +6,7 @@ Sources: RFC 4253 §4.2 (version exchange), §7.1 (key exchange init), §6.6 (pu
 import base64
 import binascii
 import hashlib
+import re
 from enum import StrEnum
 
 HOST_KEY_ALGORITHMS: dict[str, tuple[str, ...]] = {
@@ -134,68 +135,146 @@ class Finding(StrEnum):
     """The user may not open it."""
     DEAD = "dead"
     """Nobody listens on it."""
-    RELAY = "relay"
-    """It is fine, and the docker command can stand in for forwarding."""
     NO_RELAY = "no-relay"
     """It is fine, but nothing can stand in for forwarding."""
+    NO_SUDO = "no-sudo"
+    """The user may not run the docker command as root."""
     FORCED = "forced"
     """The key runs a relay whatever is asked."""
     UNKNOWN = "unknown"
     """The key allows no command."""
 
 
-def question(socket: str) -> str:
+class Relay(StrEnum):
+    """What stands in for forwarding to the socket: a command whose input and output are the stream.
+
+    All but the first are tried in this order where there is no docker command. ``ncat`` is the last, because it
+    goes on when the engine hangs up, so that a dead engine is noticed only by the silence.
+    """
+
+    DIAL_STDIO = "dial-stdio"
+    SUDO = "sudo"
+    """The docker command as root, for a user who may run it and may not open the socket."""
+    SOCAT = "socat"
+    NC = "nc"
+    """OpenBSD's: others know no Unix sockets."""
+    PYTHON = "python3"
+    NCAT = "ncat"
+
+
+_PYTHON_RELAY = (
+    "import os,socket,sys,threading;s=socket.socket(socket.AF_UNIX);s.connect(sys.argv[1]);o=sys.stdout.buffer;"
+    'threading.Thread(target=lambda:(any(s.sendall(d) for d in iter(lambda:os.read(0,65536),b"")),os._exit(0)),'
+    'daemon=True).start();any(o.write(d) and o.flush() for d in iter(lambda:s.recv(65536),b""))'
+)
+"""One line without single quotes and exclamation marks: it passes through every login shell."""
+
+
+def relay_command(relay: Relay, socket: str, default_socket: str) -> str:
+    """Return the command that relays a stream to the engine's ``socket``, for whatever login shell there is.
+
+    The docker command for the default socket is exactly what lines in ``authorized_keys`` and sudoers name.
+    """
+    path = _quoted(socket)
+    docker = "docker system dial-stdio"
+    if socket != default_socket:
+        docker = f"docker -H {_quoted('unix://' + socket)} system dial-stdio"
+    return {
+        Relay.DIAL_STDIO: docker,
+        Relay.SUDO: f"sudo -n {docker}",
+        Relay.SOCAT: f"socat - UNIX-CONNECT:{path}",
+        Relay.NC: f"nc -U {path}",
+        Relay.PYTHON: f"python3 -c {_quoted(_PYTHON_RELAY)} {path}",
+        Relay.NCAT: f"ncat -U {path}",
+    }[relay]
+
+
+_IS_THERE = {
+    # Docker before 18.09, and Podman under this name before 4.0, do not know the words.
+    Relay.DIAL_STDIO: "docker system dial-stdio --help 2>&1 | grep -q dial-stdio",
+    Relay.SOCAT: "h socat",
+    Relay.NC: "nc -h 2>&1 | grep -q OpenBSD",
+    Relay.PYTHON: "h python3",
+    Relay.NCAT: "h ncat",
+}
+"""How a shell finds out whether it has each; ``h`` is defined by `question`."""
+
+
+def question(socket: str, default_socket: str) -> str:
     """Return the command that finds out what stands between us and the engine's ``socket``.
 
-    One ``sh -c``, whatever the login shell is. ``/proc/net/unix`` lists listening sockets (flags 00010000) by the
-    path they were bound to, which may be the one a link leads to. ``socket`` is quoted, whatever it holds.
+    One ``sh -c``, whatever the login shell is; csh minds exclamation marks even in quotes, so it has none.
+    ``/proc/net/unix`` lists the listening sockets of a network namespace (flags 00010000) by the path they were bound
+    to, which may be the one a link leads to; a rootless engine has a namespace of its own, so that only a trial tells
+    whether it listens. ``socket`` is quoted, whatever it holds.
     """
-    script = (
-        f'p={_quoted(socket)}; r=$(readlink -f "$p" 2>/dev/null || echo "$p"); '
-        'if [ ! -S "$p" ]; then a=absent; '
-        'elif [ ! -r "$p" ] || [ ! -w "$p" ]; then a=denied; '
-        'elif [ -r /proc/net/unix ] && ! grep -F -e " $p" -e " $r" /proc/net/unix | grep -q " 00010000 "; then a=dead; '
-        "elif command -v docker >/dev/null 2>&1; then a=relay; "
-        "else a=no-relay; fi; "
-        f'echo; echo {MARK}"$a"'
+    ways = "".join(f'[ "$a" ] || {{ {test} && a={relay}; }}; ' for relay, test in _IS_THERE.items())
+    trials = "".join(f"{relay}) {_trial(relay, socket, default_socket)};; " for relay in _IS_THERE)
+    return _asked(
+        f'h() {{ command -v "$1" >/dev/null 2>&1; }}; p={_quoted(socket)}; a=; '
+        'r=$(readlink -f "$p" 2>/dev/null || echo "$p"); '
+        'if [ -S "$p" ]; then if [ -r "$p" ] && [ -w "$p" ]; then '
+        f"{ways}"
+        'if [ -r /proc/net/unix ]; then grep -F -e " $p" -e " $r" /proc/net/unix | grep -q " 00010000 " || '
+        f'case "$a" in {trials}*) false;; esac >/dev/null 2>&1 </dev/null || a=dead; fi; '
+        f"else a={Finding.DENIED}; fi; else a={Finding.ABSENT}; fi; "
+        f'echo; echo {MARK}"${{a:-{Finding.NO_RELAY}}}"'
     )
+
+
+def sudo_question(socket: str, default_socket: str) -> str:
+    """Return the command that finds out whether the user may run the docker command as root without a password."""
+    wanted = relay_command(Relay.SUDO, socket, default_socket).removeprefix("sudo -n ")
+    return _asked(
+        f'a={Finding.NO_SUDO}; if sudo -n -l {wanted} >/dev/null 2>&1; then a={Relay.SUDO}; fi; echo; echo {MARK}"$a"'
+    )
+
+
+def _trial(relay: Relay, socket: str, default_socket: str) -> str:
+    """The command that ends well when somebody listens; it is given no input."""
+    if relay is Relay.NC:
+        # It does not mind the end of its input, and would wait.
+        return f"nc -zU {_quoted(socket)}"
+    return relay_command(relay, socket, default_socket)
+
+
+def _asked(script: str) -> str:
     return f"exec sh -c {_quoted(script)}"
 
 
-def dial_command(socket: str, default_socket: str) -> str:
-    """Return the command that relays a stream to the engine's ``socket``.
-
-    For the default one it is exactly what lines in ``authorized_keys`` and sudoers name.
-    """
-    if socket == default_socket:
-        return "docker system dial-stdio"
-    return f"docker -H {_quoted('unix://' + socket)} system dial-stdio"
-
-
-def finding(output: bytes, errors: bytes) -> Finding:
-    """Return what the answer to `question` says. A key with a forced relay answers as the engine, or complains."""
+def finding(output: bytes, errors: bytes) -> Finding | Relay:
+    """Return what the answer to a question says. A key with a forced relay answers as the engine, or complains."""
     for line in output.splitlines():
         if line.startswith(MARK.encode()):
-            said = line[len(MARK) :].decode("ascii", "replace").strip()
-            return Finding(said) if said in set(Finding) else Finding.UNKNOWN
+            return _said(line[len(MARK) :].decode("ascii", "replace").strip())
     if HTTP in output:
         return Finding.FORCED
     return complaint(errors) or Finding.UNKNOWN
 
 
+def _said(word: str) -> Finding | Relay:
+    for kind in (Finding, Relay):
+        if word in set(kind):
+            return kind(word)
+    return Finding.UNKNOWN
+
+
 def complaint(errors: bytes) -> Finding | None:
-    """Return what the docker command's own words on its error stream mean, None when they are not known."""
-    return next((found for words, found in _COMPLAINTS.items() if words in errors), None)
+    """Return what a relay's own words on its error stream mean, None when they are not known."""
+    return next((found for words, found in _COMPLAINTS.items() if re.search(words, errors)), None)
 
 
 _COMPLAINTS = {
-    b"connect: permission denied": Finding.DENIED,
-    b"permission denied while trying to connect": Finding.DENIED,
-    b"connect: no such file or directory": Finding.ABSENT,
-    b"connect: connection refused": Finding.DEAD,
-    b"Cannot connect to the Docker daemon": Finding.DEAD,
+    rb"connect: permission denied|permission denied while trying to connect": Finding.DENIED,
+    rb"connect: no such file or directory": Finding.ABSENT,
+    rb"connect: connection refused|Cannot connect to the Docker daemon": Finding.DEAD,
+    rb"(?m)^\S* ?\S* ?socat\[.* Permission denied|^(nc|Ncat): .*Permission denied|^PermissionError:": Finding.DENIED,
+    rb"(?m)^\S* ?\S* ?socat\[.* No such file|^(nc|Ncat): .*No such file|^FileNotFoundError:": Finding.ABSENT,
+    rb"(?m)^\S* ?\S* ?socat\[.* refused|^(nc|Ncat): .*refused|^ConnectionRefusedError:": Finding.DEAD,
+    # It may not know its own name, and says so before it goes on.
+    rb"(?m)^sudo: (?!unable to resolve)": Finding.NO_SUDO,
 }
-"""Words of docker commands from 18.09 to 28."""
+"""Words of docker commands from 18.09 to 28, and of the other relays."""
 
 
 class Quiet:

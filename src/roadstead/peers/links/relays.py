@@ -1,12 +1,14 @@
 """How one stream to the engine is opened over an SSH connection: forwarding to its socket, or a command in its stead.
 
 Forwarding (``direct-streamlocal@openssh.com``) needs no shell, no session and no program in the guest; where it is
-forbidden, ``docker system dial-stdio`` does the same. Which one works is found out once for each link.
+forbidden, ``docker system dial-stdio`` or another relay does the same. Which one works is found out once for each link.
+A user who may not open the socket may be allowed to run the docker command as root: then forwarding is not tried.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
 import asyncssh
@@ -19,20 +21,23 @@ from roadstead.peers.links.messages import (
     NOISE_BYTES,
     Finding,
     Quiet,
+    Relay,
     complaint,
-    dial_command,
     finding,
     question,
+    relay_command,
+    sudo_question,
 )
 
 STREAMLOCAL = "streamlocal"
-DIAL_STDIO = "dial-stdio"
 WINDOW_BYTES = 2**19
 """What a guest may send on one stream before we have taken it: the bound of asyncssh's buffer."""
 PACKET_BYTES = 2**15
 QUESTION_SECONDS = 10.0
 ENDING_SECONDS = 1.0
 """How long a session may take to end before the next one is asked for: Dropbear may refuse it until then."""
+FORGOTTEN_SECONDS = 2.0
+"""How long a guest may take to forget a session that has ended."""
 LATE_SECONDS = 30.0
 """How long a channel whose opening was given up may take to open, to be closed then."""
 COMPLAINT_BYTES = 4096
@@ -163,45 +168,75 @@ class QuestionSession(asyncssh.SSHClientSession[bytes]):
         self._listener.answered.set()
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where the engine's socket is in the guest, and who opens it."""
+
+    user: str
+    socket: str
+    default_socket: str
+    """The one that the docker command opens by itself."""
+    sudo: bool = False
+    """Whether the user opens it as root, by ``sudo`` and the docker command."""
+
+
 class Relays:
     """Opens streams to the engine's socket over one connection, by whichever way works there."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, user: str, socket: str, default_socket: str) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, door: Door) -> None:
         self._connection = connection
-        self._user = user
-        self._socket = socket
-        self._command = dial_command(socket, default_socket)
+        self._door = door
         self._choosing = asyncio.Lock()
+        self._relay: Relay | None = None
         self.chosen = ""
-        """`STREAMLOCAL` or `DIAL_STDIO`; empty until the first stream was open."""
+        """`STREAMLOCAL` or a `Relay`; empty until the first stream was open."""
 
     async def open(self, receiver: Receiver) -> Stream:
         """Open a stream.
 
-        Raises `EngineError` ``no-engine-socket``, ``engine-socket-denied``, ``engine-down``, ``no-relay`` or
-        ``engine-unreachable``, and `LinkError` ``link-lost`` or ``ssh-failed``.
+        Raises `EngineError` ``no-engine-socket``, ``engine-socket-denied``, ``engine-down``, ``no-relay``,
+        ``no-sudo``, ``too-few-sessions`` or ``engine-unreachable``, and `LinkError` ``link-lost``.
         """
         if self.chosen == STREAMLOCAL:
             return await self._forward_or_explain(receiver)
-        if self.chosen == DIAL_STDIO:
-            return await self._dial(receiver)
+        if self._relay is not None:
+            return await self._dial(receiver, self._relay)
         async with self._choosing:
             if self.chosen:
                 return await self.open(receiver)
             return await self._choose(receiver)
 
     async def _choose(self, receiver: Receiver) -> Stream:
+        if self._door.sudo:
+            return await self._stand_in(receiver)
         try:
             stream = await self._forward(receiver)
         except asyncssh.ChannelOpenError:
-            found = await self._ask()
-            if found not in {Finding.RELAY, Finding.FORCED}:
-                raise self._meant(found) from None
-            stream = await self._dial(receiver)
-            self.chosen = DIAL_STDIO
-        else:
-            self.chosen = STREAMLOCAL
+            return await self._stand_in(receiver)
+        self.chosen = STREAMLOCAL
         return stream
+
+    async def _stand_in(self, receiver: Receiver) -> Stream:
+        """Open a stream by the relay that the guest has, and remember it."""
+        found = await self._ask()
+        if found is Finding.FORCED:
+            found = Relay.DIAL_STDIO
+        if not isinstance(found, Relay):
+            raise self._meant(found)
+        stream = await self._dial_after_question(receiver, found)
+        self._relay, self.chosen = found, found.value
+        return stream
+
+    async def _dial_after_question(self, receiver: Receiver, relay: Relay) -> Stream:
+        """Open a stream while the guest may still count the session of the question (``MaxSessions 1``)."""
+        end = asyncio.get_running_loop().time() + FORGOTTEN_SECONDS
+        while True:
+            try:
+                return await self._dial(receiver, relay)
+            except EngineError:
+                if asyncio.get_running_loop().time() > end:
+                    raise
+            await asyncio.sleep(FORGOTTEN_SECONDS / 20)
 
     async def _forward_or_explain(self, receiver: Receiver) -> Stream:
         try:
@@ -209,23 +244,25 @@ class Relays:
         except asyncssh.ChannelOpenError as error:
             found = await self._ask()
             # Forwarding has worked before: a refusal now means that nobody listens.
-            refused = found in {Finding.RELAY, Finding.FORCED, Finding.NO_RELAY, Finding.UNKNOWN}
-            raise EngineError("engine-down") if refused else self._meant(found) from error
+            if isinstance(found, Relay) or found in {Finding.FORCED, Finding.NO_RELAY, Finding.UNKNOWN}:
+                raise EngineError("engine-down") from error
+            raise self._meant(found) from error
 
     async def _forward(self, receiver: Receiver) -> Stream:
         channel = self._connection.create_unix_channel(window=WINDOW_BYTES, max_pktsize=PACKET_BYTES)
         try:
-            session = await channel.connect(lambda: ForwardedStream(receiver), self._socket)
+            session = await channel.connect(lambda: ForwardedStream(receiver), self._door.socket)
         except asyncio.CancelledError:
             asyncio.get_running_loop().call_later(LATE_SECONDS, channel.abort)
             raise
         return cast("ForwardedStream", session)
 
-    async def _dial(self, receiver: Receiver) -> Stream:
+    async def _dial(self, receiver: Receiver, relay: Relay) -> Stream:
+        command = relay_command(relay, self._door.socket, self._door.default_socket)
         try:
-            _, session = await self._session(self._command, lambda: CommandStream(receiver, self._meant))
+            _, session = await self._session(command, lambda: CommandStream(receiver, self._meant))
         except asyncssh.ChannelOpenError as error:
-            raise LinkError("ssh-failed", reason="it opens no further session (MaxSessions)") from error
+            raise EngineError("too-few-sessions", relay=relay.value) from error
         return cast("CommandStream", session)
 
     async def run(self, command: str, seconds: float) -> bytes:
@@ -248,12 +285,14 @@ class Relays:
                 channel.abort()
         return listener.output
 
-    async def _ask(self) -> Finding:
+    async def _ask(self) -> Finding | Relay:
         """Ask the guest's shell what stands in the way; a forced relay is recognised by the engine's answer."""
         listener = Listener()
+        ask = sudo_question if self._door.sudo else question
+        command = ask(self._door.socket, self._door.default_socket)
         try:
             async with asyncio.timeout(QUESTION_SECONDS):
-                channel, _ = await self._session(question(self._socket), lambda: QuestionSession(listener))
+                channel, _ = await self._session(command, lambda: QuestionSession(listener))
         except (TimeoutError, asyncssh.ChannelOpenError):
             return Finding.UNKNOWN
         try:
@@ -286,8 +325,11 @@ class Relays:
             Finding.DENIED: "engine-socket-denied",
             Finding.DEAD: "engine-down",
             Finding.NO_RELAY: "no-relay",
+            Finding.NO_SUDO: "no-sudo",
         }
-        return EngineError(codes.get(found, "engine-unreachable"), socket=self._socket, user=self._user)
+        door = self._door
+        command = relay_command(Relay.DIAL_STDIO, door.socket, door.default_socket)
+        return EngineError(codes.get(found, "engine-unreachable"), socket=door.socket, user=door.user, command=command)
 
 
 async def _ended(channel: asyncssh.SSHClientChannel[bytes]) -> None:

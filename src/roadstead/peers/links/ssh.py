@@ -27,7 +27,7 @@ from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.race import Race
-from roadstead.peers.links.relays import Relays
+from roadstead.peers.links.relays import Door, Relays
 from roadstead.settings.schema import LinkSettings
 
 EXCHANGES = (
@@ -111,6 +111,8 @@ class SshTarget:
     socket: str
     """Path of the engine's socket in the guest."""
     pins: Pins = field(default_factory=Pins)
+    sudo: bool = False
+    """Whether the user opens it as root, by ``sudo`` and the docker command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,8 +354,8 @@ class _Caller:
 
     def _linked(self, connection: GuestConnection, address: str, judge: HostKeyJudge) -> SshLink:
         connection.overheard = None
-        relays = Relays(connection, self._target.user, self._target.socket, self._settings.engine_socket)
-        return SshLink(connection, address, judge, relays, self._settings.keepalive_seconds)
+        door = Door(self._target.user, self._target.socket, self._settings.engine_socket, self._target.sudo)
+        return SshLink(connection, address, judge, Relays(connection, door), self._settings.keepalive_seconds)
 
     def _options(self, judge: HostKeyJudge, address: str) -> asyncssh.SSHClientConnectionOptions:
         """Everything that asyncssh would otherwise take from the operator's account is named here."""

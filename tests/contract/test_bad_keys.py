@@ -41,6 +41,7 @@ BAD = (
     Bad(config_keys.ENGINE_SOCKET, "/run/../etc/shadow", "climbs"),
     Bad(config_keys.ENGINE_SOCKET, "/" + "s" * 107, "longer than 107 bytes", shown="/" + "s" * 46 + "…"),
     Bad(config_keys.ENGINE_SOCKET, "tcp://0.0.0.0:2375", "no plain absolute path"),
+    Bad(config_keys.SUDO, "yes", "only True and False"),
     Bad(config_keys.HOST_KEY, "not base64!", "no public key"),
     Bad(config_keys.HOST_KEY, "AAAA", "no public key"),
 )

@@ -98,6 +98,18 @@ async def test_the_way_to_the_socket_is_chosen_once(guest: SimulatedGuest, fault
     await link.wait_closed()
 
 
+async def test_sudo_is_a_way_of_its_own(guest: SimulatedGuest) -> None:
+    """It is asked whether it may be used, and forwarding is not tried, although it would work."""
+    somebody = SshTarget(guest.user, guest.port, guest.addresses, "/var/run/docker.sock", sudo=True)
+    link = await open_ssh(somebody, [KEY], settings=FAST, gates=gates())
+    client = engine_client(link)
+    await client.hello()
+
+    assert (len((await client.containers()).containers), link.relay) == (6, "sudo")
+    link.close()
+    await link.wait_closed()
+
+
 @pytest.mark.parametrize(
     ("faults", "code"),
     [

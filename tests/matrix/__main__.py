@@ -23,6 +23,8 @@ CONTRACT = "tests/contract/test_guest_contract.py"
 STREAMS = "tests/contract/test_link_openssh.py"
 WAYS = ("tests/real/test_link_sshd.py", "tests/real/test_ways.py")
 """What an SSH server lets through has nothing to do with the engine: once for each release."""
+WORKERS = "3"
+"""More than there are processors here: these tests wait for servers that start and end most of the time."""
 PREAMBLE = """\
 # The matrix of real guests
 
@@ -78,7 +80,7 @@ def _run(row: Row) -> Outcome:
     ways = WAYS if row.name == f"{row.suite}-docker" else ()
     with tempfile.TemporaryDirectory() as folder, LOG.open("ab") as log:
         report = Path(folder) / "report.xml"
-        options = ("-m", "real", "-n", "2", "--row", row.name, f"--junit-xml={report}", "-o", "junit_family=xunit1")
+        options = ("-m", "real", "-n", WORKERS, "--row", row.name, f"--junit-xml={report}", "-o", "junit_family=xunit1")
         command = [sys.executable, "-m", "pytest", *options, CONTRACT, *streams, *ways]
         subprocess.run(command, cwd=ROOT, check=False, stdout=log, stderr=log)
         _read(report, outcome)

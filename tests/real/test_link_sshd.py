@@ -27,7 +27,8 @@ pytestmark = pytest.mark.real
 
 TYPES = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}
 HASTY = LinkSettings(keepalive_seconds=0.2, keepalive_count=2)
-RELAY, SECOND_PORT = "127.77.0.2", 2201
+RELAY, SECOND_PORT = f"127.77.{os.getpid() % 250}.2", 2201
+"""Another place for each process: several may run these tests at a time."""
 NOTHING_KEY = 'restrict,port-forwarding,permitopen="127.0.0.1:1",command="/bin/false"'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -87,15 +88,18 @@ async def _unopened(somebody: SshTarget, key: asyncssh.SSHKey) -> PeerError:
     return sink.ends[0]
 
 
-def _needs(guest: RealGuest, *paths: str) -> None:
-    for path in paths:
+def _needs(guest: RealGuest, *commands: str) -> None:
+    for name in (Path(command).name for command in commands):
         # Links of the guest's own may lead to nowhere out here.
-        if not any(
-            Path(f"{guest.machine.root}{folder}", Path(path).name).is_symlink()
-            or Path(f"{guest.machine.root}{folder}", Path(path).name).exists()
-            for folder in ("/usr/bin", "/usr/local/bin", "/usr/sbin")
-        ):
-            pytest.skip(f"{path} is not in this guest")
+        places = [f"{guest.machine.root}{folder}/{name}" for folder in ("/usr/local/bin", "/usr/bin", "/usr/sbin")]
+        if not any(os.path.lexists(place) for place in places):
+            pytest.skip(f"{name} is not in this guest")
+
+
+async def _needs_locale(guest: RealGuest, locale: str) -> None:
+    known = (await guest.inside("locale", "-a")).lower().replace("utf8", "utf-8").split()
+    if locale.lower() not in known:
+        pytest.skip(f"the locale {locale} is not in this guest")
 
 
 async def _only(guest: RealGuest, relay: Relay) -> None:
@@ -140,6 +144,14 @@ async def test_each_relay_tells_a_dead_engine(real_guest: RealGuest, key: asyncs
         await real_guest.start_engine()
         client.close()
         assert await _count(link) == CONTAINERS
+
+
+async def test_a_socket_in_a_closed_folder_is_denied(real_guest: RealGuest, key: asyncssh.SSHKey) -> None:
+    """As Podman's is to everybody but root: it cannot be seen whether it is there."""
+    await real_guest.inside("mkdir", "-p", "-m", "700", "/run/closed/inner")
+    error = await _unopened(replace(target(real_guest), socket="/run/closed/inner/podman.sock"), key)
+
+    assert error.code == "engine-socket-denied"
 
 
 async def test_without_any_relay_it_is_told(real_guest: RealGuest, key: asyncssh.SSHKey) -> None:
@@ -189,11 +201,12 @@ async def test_forwarding_minds_no_login_shell(real_guest: RealGuest, key: async
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-@pytest.mark.parametrize("relay", [None, *TOOLS])
+@pytest.mark.parametrize("relay", [None, Relay.DIAL_STDIO, Relay.SOCAT])
 async def test_reasons_are_understood_in_every_language(
     real_guest: RealGuest, key: asyncssh.SSHKey, locale: str, relay: Relay | None
 ) -> None:
     """A socket that is not there, that may not be opened, or on which nobody listens."""
+    await _needs_locale(real_guest, locale)
     language = f"SetEnv LANG={locale} LC_ALL={locale}"
     if relay is not None:
         await _only(real_guest, relay)
@@ -231,6 +244,7 @@ async def test_sudo_opens_what_the_user_may_not(real_guest: RealGuest, key: asyn
 async def test_sudo_tells_what_stands_in_its_way(real_guest: RealGuest, key: asyncssh.SSHKey, locale: str) -> None:
     """No rule, a rule for other words, or a password that is asked for; and an engine that is down."""
     _needs(real_guest, "sudo", "docker")
+    await _needs_locale(real_guest, locale)
     await real_guest.start_sshd(f"SetEnv LANG={locale} LC_ALL={locale}")
     await real_guest.set_account(in_group=False)
     somebody = replace(target(real_guest), sudo=True)

@@ -32,7 +32,8 @@ REACHING_AN_ENGINE = {
     "engine-socket-denied": Code(
         409,
         "The user {user} may not open the engine's socket {socket}.",
-        "Add the user to the group `docker` in the VM and let it sign in again.",
+        "Add the user to the group `docker` in the VM and let it sign in again; Podman's socket is root's alone: sign "
+        "in as root there, or use a rootless one.",
     ),
     "engine-timed-out": Code(
         504,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -131,14 +133,6 @@ def tools(tmp_path: Path) -> str:
     return f"{folder}:/usr/bin:/bin"
 
 
-def _without_docker(tmp_path: Path) -> str:
-    folder = tmp_path / "few"
-    folder.mkdir()
-    for name in ("sh", "grep", "readlink"):
-        (folder / name).symlink_to(Path("/bin", name).resolve())
-    return str(folder)
-
-
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 async def test_a_shell_answers_the_question(tmp_path: Path, tools: str, shell: str) -> None:
     """Absent, dead, fine with a relay, fine without: a shell tells them apart, also by a link to the socket."""
@@ -151,13 +145,71 @@ async def test_a_shell_answers_the_question(tmp_path: Path, tools: str, shell: s
     server = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), path)
     for each in (path, link):
         assert await ask(_answer, question(str(each), SOCKET), tools, shell) is Relay.DIAL_STDIO
-    few = _without_docker(tmp_path)
+    few = _tools(tmp_path / "few")
     assert await ask(_answer, question(str(path), SOCKET), few, f"/bin/{shell}") is Finding.NO_RELAY
 
     server.close()
     await server.wait_closed()
     if path.exists():
         assert await ask(_answer, question(str(path), SOCKET), tools, shell) is Finding.DEAD
+
+
+def _tools(folder: Path, **scripts: str) -> str:
+    """A PATH with what the question itself needs, and commands of these names."""
+    folder.mkdir()
+    for name in ("sh", "grep", "readlink"):
+        (folder / name).symlink_to(Path("/bin", name).resolve())
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return str(folder)
+
+
+OLD_DOCKER, OPENBSD, TRADITIONAL = "echo 'Usage: docker system COMMAND'", "echo 'OpenBSD netcat' >&2", "echo nc >&2"
+
+
+@pytest.mark.parametrize(
+    ("tools", "expected"),
+    [
+        ({"docker": OLD_DOCKER, "socat": "", "nc": OPENBSD}, Relay.SOCAT),
+        ({"docker": OLD_DOCKER, "nc": OPENBSD, "python3": "", "ncat": ""}, Relay.NC),
+        ({"nc": TRADITIONAL, "python3": "", "ncat": ""}, Relay.PYTHON),
+        ({"nc": TRADITIONAL, "ncat": ""}, Relay.NCAT),
+        ({"docker": OLD_DOCKER, "nc": TRADITIONAL}, Finding.NO_RELAY),
+    ],
+)
+async def test_the_first_relay_that_is_there_is_taken(
+    tmp_path: Path, tools: dict[str, str], expected: Finding | Relay
+) -> None:
+    """A docker command that is too old is none, and neither is an nc that knows no Unix sockets."""
+    path = tmp_path / "engine.sock"
+    server = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), path)
+    found = await asyncio.to_thread(_answer, question(str(path), SOCKET), _tools(tmp_path / "bin", **tools), "/bin/sh")
+    server.close()
+    await server.wait_closed()
+
+    assert found is expected
+
+
+@pytest.mark.parametrize(("answers", "expected"), [(True, Relay.SOCAT), (False, Finding.DEAD)])
+def test_what_is_not_listed_is_tried(tmp_path: Path, *, answers: bool, expected: Finding | Relay) -> None:
+    """A rootless engine listens in a network namespace of its own, where our list of sockets does not reach."""
+    path = tmp_path / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as once:
+        once.bind(str(path))
+    tools = _tools(tmp_path / "bin", socat=f"exit {int(not answers)}")
+
+    assert _answer(question(str(path), SOCKET), tools, "/bin/sh") is expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="nothing is closed to somebody who is root, and only he becomes another")
+def test_a_socket_in_a_closed_folder_is_denied(tmp_path: Path) -> None:
+    """It cannot be seen that it is there: that the way is closed is all that can be said."""
+    tmp_path.chmod(0o700)
+    for path, expected in ((tmp_path / "podman/podman.sock", Finding.DENIED), (Path("/no/such.sock"), Finding.ABSENT)):
+        asked = ["/bin/sh", "-c", question(str(path), SOCKET)]
+        done = subprocess.run(asked, capture_output=True, check=False, timeout=10, user=65534, cwd="/")
+        assert finding(done.stdout, done.stderr) is expected
 
 
 @given(st.text(alphabet="abc'\"$`\\ ;&|\n", max_size=20))

@@ -47,10 +47,26 @@ def test_a_vm_may_say_everything() -> None:
     assert said == Access("admin", 2222, "/run/user/1000/podman/podman.sock", "192.0.2.9")
 
 
-@pytest.mark.parametrize("key", ["xscontainer_username", "roadstead_ssh_port", "roadstead_engine_socket"])
+@pytest.mark.parametrize(
+    "key", ["xscontainer_username", "roadstead_ssh_port", "roadstead_engine_socket", "roadstead_sudo"]
+)
 def test_an_empty_setting_is_none(key: str) -> None:
     """A key that was emptied means the default, as it always did."""
     assert _access(**{key: ""}) == _access()
+
+
+@pytest.mark.parametrize(("said", "meant"), [("True", True), ("False", False)])
+def test_sudo_is_asked_for_in_two_words(said: str, meant: bool) -> None:  # noqa: FBT001 - a table
+    """As the monitor key is; everything else is no answer."""
+    assert _access(roadstead_sudo=said).sudo is meant
+
+
+@pytest.mark.parametrize("said", ["true", "1", "yes", "True ", "root"])
+def test_other_words_for_sudo_are_refused_by_name(said: str) -> None:
+    """Nobody is made root by a guess, and nobody wonders why he is not."""
+    with pytest.raises(LinkError) as caught:
+        _access(roadstead_sudo=said)
+    assert (caught.value.code, caught.value.fields["key"]) == ("setting-invalid", "roadstead-sudo")
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,8 @@ def question(socket: str, default_socket: str) -> str:
     One ``sh -c``, whatever the login shell is; csh minds exclamation marks even in quotes, so it has none.
     ``/proc/net/unix`` lists the listening sockets of a network namespace (flags 00010000) by the path they were bound
     to, which may be the one a link leads to; a rootless engine has a namespace of its own, so that only a trial tells
-    whether it listens. ``socket`` is quoted, whatever it holds.
+    whether it listens. A folder that hides it (Podman's is root's alone) is the nearest one that is seen and may not be
+    entered. ``socket`` is quoted, whatever it holds.
     """
     ways = "".join(f'[ "$a" ] || {{ {test} && a={relay}; }}; ' for relay, test in _IS_THERE.items())
     trials = "".join(f"{relay}) {_trial(relay, socket, default_socket)};; " for relay in _IS_THERE)
@@ -217,7 +218,9 @@ def question(socket: str, default_socket: str) -> str:
         f"{ways}"
         'if [ -r /proc/net/unix ]; then grep -F -e " $p" -e " $r" /proc/net/unix | grep -q " 00010000 " || '
         f'case "$a" in {trials}*) false;; esac >/dev/null 2>&1 </dev/null || a=dead; fi; '
-        f"else a={Finding.DENIED}; fi; else a={Finding.ABSENT}; fi; "
+        f"else a={Finding.DENIED}; fi; else a={Finding.ABSENT}; "
+        'd=$p; while d=${d%/*}; [ "$d" ]; do [ -d "$d" ] && break; done; '
+        f'[ -x "${{d:-/}}" ] || a={Finding.DENIED}; fi; '
         f'echo; echo {MARK}"${{a:-{Finding.NO_RELAY}}}"'
     )
 

@@ -19,7 +19,6 @@ NO_FORWARDING = ("AllowStreamLocalForwarding no",)
 NO_CGROUPS = "an engine without control groups cannot do this: rootless, on a machine with cgroup v1"
 PODMAN_LACKS = {
     "restarting": "Podman knows no state between two starts",
-    "health": "Podman's list of containers does not tell their health",
 }
 ROOTLESS_LACKS = {"pausing": NO_CGROUPS, "memory-limits": NO_CGROUPS, "top": NO_CGROUPS}
 LACKS: dict[str, dict[str, str]] = {
@@ -66,7 +65,10 @@ def roots() -> Path:
 
 
 def _row(suite: str, engine: str) -> Row:
-    return Row(f"{suite}-{engine}", suite, engine, lacks=LACKS[engine])
+    lacks = LACKS[engine]
+    if suite == "bullseye" and "podman" in engine:
+        lacks = lacks | {"health": "Podman 3.0 tells no health, whatever it is asked"}
+    return Row(f"{suite}-{engine}", suite, engine, lacks=lacks)
 
 
 HOST = Row("host")

@@ -26,6 +26,8 @@ class Pretender:
         self.oldest = oldest
         self.server = server
         self.entries: list[dict[str, Any]] = [entry(number) for number in range(3)]
+        self.health: dict[str, str] = {}
+        """What containers, by id, are found to be when they are filtered by it."""
         self.answers: dict[str, bytes] = {}
         self.silent: set[str] = set()
         self.delays: dict[str, float] = {}
@@ -70,8 +72,13 @@ class Pretender:
             return answer(json.dumps({"Containers": len(self.entries), "OperatingSystem": "Debian"}).encode())
         if path.startswith("/containers/") and path.count("/") > 2:
             return answer(b"{}")
-        wanted = json.loads(query.get("filters", "{}")).get("id")
-        chosen = [entry for entry in self.entries if not wanted or entry["Id"] in wanted]
+        filters = json.loads(query.get("filters", "{}"))
+        wanted, health = filters.get("id"), filters.get("health")
+        chosen = [
+            entry
+            for entry in self.entries
+            if (not wanted or entry["Id"] in wanted) and (not health or self.health.get(entry["Id"]) in health)
+        ]
         return answer(json.dumps(chosen[: int(query.get("limit", "1000000"))]).encode())
 
 

@@ -302,11 +302,29 @@ def test_states_and_where_they_stand(state: str | None, status: str, expected: s
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_health_of_a_list(name: str) -> None:
-    """An object since Docker 29, in the text before; Podman's lists have neither, so no health is shown for it."""
+    """An object since Docker 29, in the text before; Podman's lists have neither."""
     said = recorded(name)
 
     assert ("Health" in said.keys) is (name == "docker-29.7")
     assert _record(**said.entry).health == ("healthy" if name.startswith("docker") else "")
+
+
+async def test_health_of_podmans_containers() -> None:
+    """Podman is asked for those of each health; of what does not run it is what it was, which nobody shows. Docker's
+    lists say it: it is not asked.
+    """
+    podman, docker = Pretender(server="Libpod/5.8.6 (linux)"), Pretender()
+    for engine in (podman, docker):
+        engine.entries[2]["State"] = "exited"
+        engine.health = {entry(number)["Id"]: "unhealthy" for number in (1, 2)}
+        client = await _introduced(engine)
+        listed = (await client.containers()).containers
+        read = await client.containers_by_id([entry(1)["Id"]])
+        shown = "unhealthy" if engine is podman else ""
+
+        assert [record.health for record in listed] == ["", shown, ""]
+        assert [record.health for record in read.values()] == [shown]
+    assert not any("health" in asked for asked in docker.asked)
 
 
 async def test_sizes_are_never_asked_for() -> None:

@@ -16,6 +16,7 @@ from roadstead.kit import clocks, text
 from roadstead.model import Container, Port, VmId, container_id
 from roadstead.peers.engine.messages.guarded import check_depth, fitted, invalid, tolerant
 
+HEALTH = ("starting", "healthy", "unhealthy")
 LAST_PORT = 65535
 PARTS = 1024
 """How many ports, and how many labels, are kept of one container."""
@@ -164,7 +165,7 @@ def _state(said: str, status: str) -> str:
 
 def _health(entry: Entry, status: str) -> str:
     said = entry.health.status if entry.health else ""
-    if said in {"healthy", "unhealthy", "starting"}:
+    if said in HEALTH:
         return sys.intern(said)
     found = _HEALTH.search(status) if "(" in status else None
     return sys.intern(found[1]) if found else ""

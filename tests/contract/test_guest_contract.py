@@ -171,10 +171,8 @@ async def test_a_life_is_followed(scene: Scene) -> None:
     inside = scene.inside
     await inside.run(BOX)
     found = await scene.until_shown(BOX, "running")
-    await inside.rename(BOX, "crate")
-    await scene.until_shown("crate", "running")
-    assert scene.shown(BOX) is None
-    assert scene.id_of("crate") == found.id
+    name = await _renamed(scene)
+    assert scene.id_of(name) == found.id
     for verb, state in scene.possible(
         ("pause", "paused"),
         ("unpause", "running"),
@@ -182,12 +180,22 @@ async def test_a_life_is_followed(scene: Scene) -> None:
         ("start", "running"),
         ("kill", "exited"),
     ):
-        await inside.do(verb, "crate")
-        await scene.until_shown("crate", state)
-    assert (await scene.until_shown("crate", "exited")).exit_code == KILLED
-    await inside.do("rm", "crate")
-    await scene.until_gone("crate")
+        await inside.do(verb, name)
+        await scene.until_shown(name, state)
+    assert (await scene.until_shown(name, "exited")).exit_code == KILLED
+    await inside.do("rm", name)
+    await scene.until_gone(name)
     await scene.until_current()
+
+
+async def _renamed(scene: Scene) -> str:
+    """Rename the container, where the engine tells of it, and return what it is called now."""
+    if "rename-events" in scene.inside.lacks:
+        return BOX
+    await scene.inside.rename(BOX, "crate")
+    await scene.until_shown("crate", "running")
+    assert scene.shown(BOX) is None
+    return "crate"
 
 
 @pytest.mark.needs("health")

@@ -20,6 +20,10 @@ NO_CGROUPS = "an engine without control groups cannot do this: rootless, on a ma
 PODMAN_LACKS = {
     "restarting": "Podman knows no state between two starts",
 }
+PODMAN_3_LACKS = {
+    "health": "Podman 3.0 tells no health, whatever it is asked",
+    "rename-events": "Podman 3.0 tells nobody of a rename: it is seen with the next change of that container",
+}
 ROOTLESS_LACKS = {"pausing": NO_CGROUPS, "memory-limits": NO_CGROUPS, "top": NO_CGROUPS}
 LACKS: dict[str, dict[str, str]] = {
     "docker": {},
@@ -67,7 +71,7 @@ def roots() -> Path:
 def _row(suite: str, engine: str) -> Row:
     lacks = LACKS[engine]
     if suite == "bullseye" and "podman" in engine:
-        lacks = lacks | {"health": "Podman 3.0 tells no health, whatever it is asked"}
+        lacks = lacks | PODMAN_3_LACKS
     return Row(f"{suite}-{engine}", suite, engine, lacks=lacks)
 
 

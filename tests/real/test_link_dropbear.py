@@ -15,7 +15,7 @@ import pytest
 from roadstead.artifacts import authorized_keys
 from roadstead.errors import EngineError
 from roadstead.lab.guests.real import RealGuest
-from roadstead.lab.guests.real.machine import HOME, USER_NUMBER
+from roadstead.lab.guests.real.kinds import HOME, USER_NUMBER
 from roadstead.peers.links.hostkeys import Pins
 from roadstead.peers.links.keys import load_pool_key
 from tests.contract.links_contract import PATIENT, SOCKET, Sink, call, engine_client, refused

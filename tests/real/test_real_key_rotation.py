@@ -9,7 +9,8 @@ import pytest
 
 from roadstead.act.rotation import Rotation
 from roadstead.lab.guests.real import RESTRICTED_KEY, RealGuest
-from roadstead.lab.guests.real.machine import AUTHORIZED_KEYS, USER_NUMBER
+from roadstead.lab.guests.real.kinds import USER_NUMBER
+from roadstead.lab.guests.real.machine import AUTHORIZED_KEYS
 from roadstead.peers.links import keys
 from tests.contract.world import CALM, World, add, kept, lab, running
 from tests.real.guests import TakeGuests

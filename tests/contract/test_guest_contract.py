@@ -333,6 +333,7 @@ async def test_a_lost_link_makes_stale_and_recovery_lists_anew(scene: Scene) -> 
     assert scene.world.problem(VM) == ""
 
 
+@pytest.mark.needs("rising-again")
 async def test_an_engine_that_was_killed_is_listed_again(scene: Scene) -> None:
     """It has its problem until it answers again, and is followed as before."""
     await scene.inside.lose_engine()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from tests.matrix.rows import ROWS, SUITES, Row
 
 ROOT = Path(__file__).parents[2]
-LOG = ROOT / ".lab" / "matrix.log"
+LAST = ROOT / ".lab" / "matrix"
+"""What each row's last run came to."""
+LOG = LAST / "pytest.log"
 TABLE = ROOT / "docs" / "matrix.md"
 CONTRACT = "tests/contract/test_guest_contract.py"
 STREAMS = "tests/contract/test_link_openssh.py"
@@ -44,7 +47,8 @@ class Outcome:
 
     row: Row
     seconds: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
+    when: str = ""
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("passed", "failed", "skipped"), 0))
     facts: dict[str, str] = field(default_factory=dict)
     """What the guest said of itself."""
     failed: list[str] = field(default_factory=list)
@@ -53,7 +57,7 @@ class Outcome:
 
 
 def main() -> int:
-    """Run the rows that were asked for; write the table when all were."""
+    """Run the rows that were asked for, and write the table: of other rows it has what their last run came to."""
     parser = argparse.ArgumentParser(prog="scripts/matrix", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(row.name for row in ROWS)}; all if none")
     names = parser.parse_args().rows
@@ -62,20 +66,22 @@ def main() -> int:
     wanted = [row for row in ROWS if not names or row.name in names]
     for suite in dict.fromkeys(row.suite for row in wanted):
         subprocess.run([ROOT / "scripts" / "root", suite], check=True, stdout=subprocess.DEVNULL)
-    LOG.parent.mkdir(exist_ok=True)
+    LAST.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
-    outcomes = []
-    for row in wanted:
-        outcome = _run(row)
-        outcomes.append(outcome)
-        print(_line(outcome), *(f"  failed: {name}" for name in outcome.failed), sep="\n", flush=True)
-    if not names:
-        TABLE.write_text("\n".join(_document(outcomes)), encoding="utf-8")
+    outcomes = [_run(row) for row in wanted]
+    known = [_last(row) for row in ROWS]
+    TABLE.write_text("\n".join(_document([outcome for outcome in known if outcome])), encoding="utf-8")
     return int(any(outcome.failed for outcome in outcomes))
 
 
+def _last(row: Row) -> Outcome | None:
+    """What the row's last run came to."""
+    path = LAST / f"{row.name}.json"
+    return Outcome(row, **json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
 def _run(row: Row) -> Outcome:
-    outcome, begun = Outcome(row), time.monotonic()
+    outcome, begun = Outcome(row, when=datetime.now(UTC).date().isoformat()), time.monotonic()
     streams = (STREAMS,) if row.relay == "streamlocal" else ()
     ways = WAYS if row.name == f"{row.suite}-docker" else ()
     with tempfile.TemporaryDirectory() as folder, LOG.open("ab") as log:
@@ -84,7 +90,10 @@ def _run(row: Row) -> Outcome:
         command = [sys.executable, "-m", "pytest", *options, CONTRACT, *streams, *ways]
         subprocess.run(command, cwd=ROOT, check=False, stdout=log, stderr=log)
         _read(report, outcome)
-    outcome.seconds = time.monotonic() - begun
+    outcome.seconds = round(time.monotonic() - begun, 1)
+    told = {name: value for name, value in vars(outcome).items() if name != "row"}
+    (LAST / f"{row.name}.json").write_text(json.dumps(told), encoding="utf-8")
+    print(_line(outcome), *(f"  failed: {name}" for name in outcome.failed), sep="\n", flush=True)
     return outcome
 
 
@@ -121,14 +130,27 @@ def _line(outcome: Outcome) -> str:
         str(counts["failed"]),
         str(counts["skipped"]),
         f"{outcome.seconds:.0f} s",
+        outcome.when,
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def _document(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield PREAMBLE
-    yield "| row | release | SSH server | engine | API | reached by | result | passed | failed | not possible | took |"
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    titles = (
+        "row",
+        "release",
+        "SSH server",
+        "engine",
+        "API",
+        "reached by",
+        "result",
+        "passed",
+        "failed",
+        "not possible",
+    )
+    yield f"| {' | '.join(titles)} | took | on |"
+    yield "|---" * (len(titles) + 2) + "|"
     yield from (_line(outcome) for outcome in outcomes)
     yield ""
     minutes = sum(outcome.seconds for outcome in outcomes) / 60

@@ -72,6 +72,10 @@ def _row(suite: str, engine: str) -> Row:
     lacks = LACKS[engine]
     if suite == "bullseye" and "podman" in engine:
         lacks = lacks | PODMAN_3_LACKS
+    if (suite, engine) == ("bullseye", "rootless-docker"):
+        lacks = lacks | {
+            "rising-again": "its containerd waits for the shims of a killed one, without a session manager"
+        }
     return Row(f"{suite}-{engine}", suite, engine, lacks=lacks)
 
 

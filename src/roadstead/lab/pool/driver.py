@@ -199,11 +199,6 @@ class VmDriver:
         """Set the key that names a VM's account."""
         self.set_key(name, USER_KEY, user)
 
-    def set_key(self, name: str, key: str, value: str) -> None:
-        """Set a key of a VM's ``other_config``."""
-        ref = self.find(name)
-        self.core.database.write("VM", ref, "other_config", {**self.core.vm(ref)["other_config"], key: value})
-
     def set_key(self, name: str, key: str, value: str | None) -> dict[str, str]:
         """Make a key of a VM's `other_config` be `value`, or not be there; returns the whole map.
 

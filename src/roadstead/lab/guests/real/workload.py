@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from roadstead.errors import StartError
 from roadstead.lab.guests.real.dockerd import Dockerd
 from roadstead.lab.guests.real.kinds import DOCKER, EngineKind
 
 BASE_IMAGE = "lab/busybox:1"
 APPLETS = ("sh", "ash", "cat", "date", "echo", "hostname", "httpd", "kill", "ls", "nc", "ps", "sleep", "top", "wget")
 PARALLEL_STARTS = 3
+PAUSE_TRIES = 3
 SECOND_NS = 1_000_000_000
 PROBE_SECONDS = 10
 PROBE_LIMIT_SECONDS = 5
@@ -117,7 +119,18 @@ def _bring_up(engine: Dockerd, recipe: Recipe) -> None:
     if recipe.state == "exited":
         engine.act("wait", container)
     if recipe.state == "paused":
-        engine.act("pause", container)
+        _pause(engine, container)
+
+
+def _pause(engine: Dockerd, container: str) -> None:
+    """Pause a container. Debian 11's runc (1.0.0-rc93) now and then is "unable to freeze" one on a busy machine."""
+    for _ in range(PAUSE_TRIES - 1):
+        try:
+            engine.act("pause", container)
+        except StartError:
+            continue
+        return
+    engine.act("pause", container)
 
 
 def image_archive() -> bytes:

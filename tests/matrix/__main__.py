@@ -69,15 +69,14 @@ def main() -> int:
     LAST.mkdir(parents=True, exist_ok=True)
     LOG.unlink(missing_ok=True)
     outcomes = [_run(row) for row in wanted]
-    known = [_last(row) for row in ROWS]
-    TABLE.write_text("\n".join(_document([outcome for outcome in known if outcome])), encoding="utf-8")
+    TABLE.write_text("\n".join(_document([_last(row) for row in ROWS])), encoding="utf-8")
     return int(any(outcome.failed for outcome in outcomes))
 
 
-def _last(row: Row) -> Outcome | None:
+def _last(row: Row) -> Outcome:
     """What the row's last run came to."""
     path = LAST / f"{row.name}.json"
-    return Outcome(row, **json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    return Outcome(row, **json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Outcome(row)
 
 
 def _run(row: Row) -> Outcome:
@@ -117,7 +116,7 @@ def _read(report: Path, outcome: Outcome) -> None:
 
 def _line(outcome: Outcome) -> str:
     row, counts, facts = outcome.row, outcome.counts, outcome.facts
-    mark = "FAILED" if outcome.failed else "green"
+    mark = "FAILED" if outcome.failed else "green" if outcome.when else "not run yet"
     cells = [
         row.name,
         SUITES[row.suite],

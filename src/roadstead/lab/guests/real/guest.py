@@ -40,6 +40,7 @@ class RealGuest:
         self.tls = None
         self.key_options = PLAIN_KEY
         """What stands before each key in authorized_keys; see `PLAIN_KEY` and `RESTRICTED_KEY`."""
+        self._sudo_rule = ""
         self._keys: tuple[str, ...] = ()
         self._admitted: tuple[str, ...] = ()
         self.recipes = tuple(recipes)
@@ -166,12 +167,12 @@ class RealGuest:
         await self._run(lambda: self._hide(names))
 
     async def allow_sudo(self, rule: str) -> None:
-        """Let its sudoers say this and nothing else, until `uncover`."""
+        """Let its sudoers say this and nothing else, also after the next boot, until `uncover`."""
         await self._run(lambda: self._allow_sudo(rule))
 
     async def uncover(self) -> None:
         """Let those inside see again what is there."""
-        await self._run(self.machine.uncover)
+        await self._run(self._uncover)
 
     async def inside(self, *command: str) -> str:
         """Run a command inside, as root, and return what it prints. Raises `StartError` when it fails."""
@@ -212,6 +213,8 @@ class RealGuest:
             return
         try:
             self.machine.boot()
+            if self._sudo_rule:
+                self._allow_sudo(self._sudo_rule)
             self._write_keys()
             self.machine.start_engine()
             self._furnish()
@@ -225,7 +228,12 @@ class RealGuest:
             if os.path.lexists(f"{self.machine.root}{path}"):
                 self.machine.cover(path)
 
+    def _uncover(self) -> None:
+        self._sudo_rule = ""
+        self.machine.uncover()
+
     def _allow_sudo(self, rule: str) -> None:
+        self._sudo_rule = rule
         self.machine.cover(SUDOERS, "-t", "tmpfs", "-o", "mode=755", "tmpfs")
         path = self.machine.root / SUDOERS.removeprefix("/") / "lab"
         path.write_text(f"{rule}\n", encoding="utf-8")

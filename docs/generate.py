@@ -54,6 +54,7 @@ GROUPS: dict[str, Mapping[str, codes.Code]] = {
     "What was asked for": codes.INPUT,
     "The plugin's calls": codes.PLUGIN,
     "Config drives": codes.DRIVES,
+    "Firewalls": codes.FIREWALL,
     "The server and its clients": codes.RUNNING,
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from roadstead.act.audit import Audit
+from roadstead.act.firewall import Firewall
 from roadstead.act.operations import Operations
 from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess
@@ -23,4 +24,5 @@ class Commands:
     plugin: PluginCalls
     plugin_access: PluginAccess
     plugin_hosts: PluginHosts
+    firewall: Firewall
     audit: Audit

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
+from roadstead.act.firewall import Firewall
 from roadstead.act.guest import Opened, Services
 from roadstead.act.leftovers import Leftovers
 from roadstead.act.links import Links
@@ -90,7 +91,8 @@ class Core:
         calls = PluginCalls(self.store, pools, vms, operations, audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
-        self.commands = Commands(pools, rotations, vms, operations, calls, access, hosts, audit)
+        firewall = Firewall(self.store, pools, settings.link, audit)
+        self.commands = Commands(pools, rotations, vms, operations, calls, access, hosts, firewall, audit)
 
     async def run(self) -> None:
         """Work until cancelled."""

@@ -151,6 +151,10 @@ class Client:
         """POST ``body`` as JSON, the answer decoded into ``shape``."""
         return self._sent("POST", path, None, body or {}).read(shape)
 
+    def text(self, path: str, body: dict[str, Any]) -> bytes:
+        """POST ``body`` as JSON; the answer is a text and comes as it is."""
+        return self._sent("POST", path, None, body).raw()
+
     def patch(self, shape: type[T], path: str, body: dict[str, Any]) -> T:
         """PATCH with ``body`` as JSON, the answer decoded into ``shape``."""
         return self._sent("PATCH", path, None, body).read(shape)

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from roadstead.cli import actions, failures, helping, hostkeys, looking, options, output, pools, ps, session, vms
+from roadstead.cli import (
+    actions,
+    failures,
+    firewall,
+    helping,
+    hostkeys,
+    looking,
+    options,
+    output,
+    pools,
+    ps,
+    session,
+    vms,
+)
 from roadstead.cli.group import Commands
 
 app = typer.Typer(
@@ -62,6 +75,7 @@ helping.add(app, options.DOING, actions.start, actions.stop, actions.restart, ac
 helping.add(app, options.VMS, vms.enable, vms.disable, vms.why)
 app.add_typer(hostkeys.app, name="hostkey", rich_help_panel=options.VMS)
 app.add_typer(pools.app, name="pool", rich_help_panel=options.POOLS)
+helping.add(app, options.POOLS, firewall.firewall)
 helping.add(app, options.PROGRAM, looking.audit, looking.version)
 
 

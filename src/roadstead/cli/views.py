@@ -305,3 +305,24 @@ class Found(Struct, frozen=True):
 
     vms: tuple[Vm, ...] = ()
     containers: tuple[Container, ...] = ()
+
+
+class PortFinding(Struct, frozen=True):
+    """What one port of a VM did when it was tried."""
+
+    address: str = ""
+    port: int = 0
+    expected: str = ""
+    state: str = ""
+    ok: bool = False
+    remedy: str = ""
+
+
+class VmFindings(Struct, frozen=True):
+    """What a check of firewalls found at one VM."""
+
+    vm: str = ""
+    name: str = ""
+    ok: bool = False
+    ports: tuple[PortFinding, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ happened, a remedy what the reader does next; both are whole sentences.
 """
 
 from roadstead.errors.drives import DRIVES
+from roadstead.errors.firewall import FIREWALL
 from roadstead.errors.guests import REACHING_A_GUEST
 from roadstead.errors.hosts import HOSTS
 from roadstead.errors.plugin import PLUGIN
@@ -307,6 +308,7 @@ CODES: dict[str, Code] = {
     **INPUT,
     **PLUGIN,
     **DRIVES,
+    **FIREWALL,
     **RUNNING,
 }
 """Every code that an error, a problem or an operation's result may carry."""
@@ -314,6 +316,7 @@ CODES: dict[str, Code] = {
 __all__ = [
     "CODES",
     "DRIVES",
+    "FIREWALL",
     "HOSTS",
     "INPUT",
     "PLUGIN",

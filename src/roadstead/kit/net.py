@@ -15,3 +15,19 @@ def is_own(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def source_towards(address: str) -> str | None:
+    """Return the address with which this machine would call ``address`` (a literal); None where no way leads there.
+
+    Nothing is sent: a datagram socket only looks its way up.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            probe.connect((address, 9))
+            source: str = probe.getsockname()[0]
+    except OSError:
+        return None
+    return source

@@ -120,6 +120,13 @@ def _is_legacy(vm: Vm) -> bool:
     return value == config_keys.ENABLED
 
 
+def ports_of(vm: Vm) -> tuple[int, int]:
+    """Return the ports of the SSH server of ``vm`` and of its engine's TLS, whichever is used. Raises `LinkError`
+    ``setting-invalid``.
+    """
+    return _port(vm, config_keys.SSH_PORT, SSH_PORT), _port(vm, config_keys.TLS_PORT, TLS_PORT)
+
+
 def tls_missing(vm: Vm) -> tuple[str, ...]:
     """Return those keys of ``vm`` that TLS needs and that name nothing."""
     return tuple(key for key in config_keys.TLS_SECRETS if not vm.settings.get(key))

@@ -159,6 +159,34 @@ class LostVms(Body):
     )
 
 
+Networks = Annotated[list[Network], Field(max_length=MOST_NETWORKS)]
+Servers = Annotated[list[Network], Field(max_length=16, description="Addresses in the management network.")]
+Named = Annotated[str, Field(min_length=1, max_length=1024, description="Name, id, or the beginning of an id.")]
+
+
+class FirewallScope(Body):
+    """Whose firewalls: those of a pool, of one VM, or without either of all pools."""
+
+    pool: Named | None = None
+    vm: Named | None = None
+
+
+class FirewallRules(FirewallScope):
+    """Which firewall rules are wanted."""
+
+    dialect: Literal["nft", "iptables", "firewalld", "windows"]
+    place: Literal["router", "guest", "dom0"] | None = Field(default=None, description="Needed unless with `undo`.")
+    undo: bool = Field(default=False, description="Instead, what takes the rules away.")
+    management: Networks = Field(default=[], description="Instead of the networks that the pool names.")
+    guests: Networks = Field(default=[], description="Instead of the addresses that VMs announce.")
+    dns: Servers = []
+    ntp: Servers = []
+    icmp: bool = Field(default=False, description="Let ICMP errors pass that belong to a connection.")
+    strangers: Literal["drop", "pass"] = Field(
+        default="drop", description="On a router: what is between management or guests and others."
+    )
+
+
 class NewOperation(Body):
     """What is to be done to which containers."""
 

@@ -6,6 +6,7 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from roadstead.act.firewall import VmFindings
 from roadstead.act.outputs import Wiped
 from roadstead.act.plugin_access import PluginState
 from roadstead.act.plugin_hosts import HostPlugin, SeenHost
@@ -15,11 +16,12 @@ from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
 from roadstead.model import AuditEntry, Container, Host, Operation
 from roadstead.serve import shapes
-from roadstead.serve.handlers import audit, inventory, operations, pool_keys, pools, stream, vms
+from roadstead.serve.handlers import audit, firewall, inventory, operations, pool_keys, pools, stream, vms
 
 PREFIX = "/api/v1"
 JSON = "application/json"
 EVENTS = "text/event-stream"
+TEXT = "text/plain"
 
 
 class Route(NamedTuple):
@@ -88,5 +90,7 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/operations", "control", operations.start_operation, Operation, 202),
     Route("GET", "/operations/{operation}", "view", operations.show_operation, Operation),
     Route("DELETE", "/operations/{operation}", "control", operations.cancel_operation, Operation),
+    Route("POST", "/firewall/rules", "view", firewall.print_firewall_rules, media_type=TEXT),
+    Route("POST", "/firewall/check", "administer", firewall.check_firewalls, list[VmFindings]),
     Route("GET", "/audit", "administer", audit.list_audit, list[AuditEntry]),
 )

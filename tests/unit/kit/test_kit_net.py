@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from roadstead.kit.net import is_own
+from roadstead.kit.net import is_own, source_towards
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.88.0.1", "0.0.0.0", "::1", "::"])
@@ -31,3 +31,9 @@ def test_without_a_socket_nothing_is_our_own(monkeypatch: pytest.MonkeyPatch, nu
     monkeypatch.setattr(socket, "socket", refuse)
 
     assert not is_own("::1")
+
+
+def test_the_way_to_an_address_names_our_own() -> None:
+    """What we call ourselves from is an address of ours; where no way leads there is none."""
+    assert source_towards("127.0.0.1") == "127.0.0.1"
+    assert source_towards("255.255.255.255") is None

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
+from roadstead.act.firewall import Firewall
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
 from roadstead.act.outputs import Wiped
@@ -29,6 +30,7 @@ from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.model import ContainerId, Fact, LinkState, Pool, PoolId, Seen, VmId
 from roadstead.peers.database.client import StoredPool
+from roadstead.plan.addresses import Rules
 from roadstead.serve.app import build
 from roadstead.serve.borders import Token
 from roadstead.serve.calls import Services
@@ -51,10 +53,18 @@ class Pools:
     known: dict[str, StoredPool] = field(default_factory=dict)
     changes: list[PoolChange] = field(default_factory=list)
     opened: frozenset[VmId] = frozenset()
+    admitted: tuple[Any, ...] = ()
     xapi: FakeXapi = field(default_factory=small_pool)
 
     def keeper(self, pool: PoolId) -> Any:
-        return SimpleNamespace(id=self.stored(pool).id, client=self.xapi)
+        return SimpleNamespace(id=self.stored(pool).id, client=self.xapi, host_addresses=frozenset({"10.0.0.1"}))
+
+    @property
+    def keepers(self) -> dict[str, Any]:
+        return {id: self.keeper(PoolId(id)) for id in self.known}
+
+    def rules(self, pool: PoolId) -> Rules:
+        return Rules(admit=self.admitted)
 
     def keep(self, id: str, url: str, **fields: Any) -> StoredPool:
         """Remember a pool."""
@@ -238,8 +248,10 @@ class World:
         calls = PluginCalls(self.store, pools, vms, self.operations, self.audit)
         self.access = PluginAccess(database, pools, door, self.audit)
         self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
+        firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
+        rotations = cast("Any", self.rotations)
         self.commands = Commands(
-            pools, cast("Any", self.rotations), vms, self.operations, calls, self.access, self.hosts, self.audit
+            pools, rotations, vms, self.operations, calls, self.access, self.hosts, firewall, self.audit
         )
         self.services = Services(
             self.commands, self.store, self.feed, lambda: {"links": {"live": 1}}, engine_socket="/var/run/docker.sock"

@@ -15,6 +15,7 @@ DISKS = "labsr"
 ISOS = "labiso"
 _KINDS_OF_VMS = ("web", "db", "app", "cache", "queue", "build")
 _MEMORY = 1 << 40
+_WIRED = {"netmask": "255.255.255.0", "management": True, "currently_attached": True}
 
 
 def names(count: int, start: int = 1) -> list[str]:
@@ -55,7 +56,7 @@ def fill(database: Database, addresses: Sequence[str], seed: int, label: str = "
     hosts = []
     for number, address in enumerate(addresses, 1):
         host = _host(create, f"lab-host-{number}", address)
-        create("PIF", device="eth0", network=network, host=host, MAC=mac(), IP=address, management=True)
+        create("PIF", device="eth0", network=network, host=host, MAC=mac(), IP=address, **_WIRED)
         for storage in (disks, isos):
             create("PBD", host=host, SR=storage, currently_attached=True)
         _control_domain(database, create, host, f"lab-host-{number}")

@@ -22,6 +22,7 @@ CLASSES = {
     "certificate": "Certificate",
     "host": "host",
     "message": "message",
+    "pif": "PIF",
     "pool": "pool",
     "secret": "secret",
     "vm": "VM",
@@ -112,5 +113,12 @@ class _Message(TypedDict, total=False):
     body: Any
 
 
-class Fields(_Common, _Pool, _Host, _Vm, _GuestMetrics, _Metrics, _Certificate, _Message, total=False):
+class _Pif(TypedDict, total=False):
+    management: Any
+    IP: Any
+    netmask: Any
+    IPv6: Any
+
+
+class Fields(_Common, _Pool, _Host, _Vm, _GuestMetrics, _Metrics, _Certificate, _Message, _Pif, total=False):
     """What is kept of an object of any class."""

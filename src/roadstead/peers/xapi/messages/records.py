@@ -7,6 +7,7 @@ all objects (the pool's watcher): the functions here take what they refer to as 
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from roadstead.kit import text
@@ -77,6 +78,24 @@ def host_record(snapshot: XapiObject, *, pool: PoolId, as_of: datetime) -> Host:
         enabled=snapshot.get("enabled") is not False,
         as_of=as_of,
     )
+
+
+def management_networks(pif: XapiObject) -> list[IPv4Network | IPv6Network]:
+    """Return the networks in which a host's interface (XAPI ``PIF``) is, when that one is for management: of ``IP`` and
+    ``netmask``, and of each of ``IPv6`` (``address/length``). What makes no sense, and link-local ones, are left out.
+    """
+    if pif.get("management") is not True:
+        return []
+    texts, more = [f"{string(pif, 'IP')}/{string(pif, 'netmask') or '32'}"], pif.get("IPv6")
+    texts += [one for one in more if isinstance(one, str)][:ADDRESSES] if isinstance(more, list) else []
+    return [network for text in texts if (network := _network(text)) is not None and not network.is_link_local]
+
+
+def _network(text: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
 
 
 def host_version(snapshot: XapiObject) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 TALKER = Path(__file__).with_name("talker.py")
 MACHINES = {"dom0": 0, "guest": 1, "stranger": 2, "roadstead": 3}
 """Each stands in a network of this number."""
+CONTAINER, BEHIND = "container", 4
+"""A machine behind the guest, which forwards for it, as for a container; its network has this number."""
 SERVER_4, SERVER_6 = "10.77.0.53", "fd77::53"
 """A DNS and NTP server in the management network; dom0 answers for it."""
 PORTS = (22, 53, 80, 2375, 2376)
@@ -26,7 +28,7 @@ Call = tuple[str, str, int]
 
 def address(machine: str, version: int) -> str:
     """The address of a machine."""
-    number = MACHINES[machine]
+    number = BEHIND if machine == CONTAINER else MACHINES[machine]
     return f"10.77.{number}.10" if version == 4 else f"fd77:0:0:{number:x}::10"
 
 
@@ -88,20 +90,25 @@ class Networks:
     def wait_open(self) -> None:
         """Wait until everybody reaches everybody: neighbours have to find each other first."""
         until = time.monotonic() + READY_SECONDS
-        while {told for _, told in self.send(everything())} != {"open"}:
+        behind: list[Call] = [("tcp", address("dom0", version), 22) for version in (4, 6)]
+        while {told for _, told in self.send({**everything(), CONTAINER: behind})} != {"open"}:
             assert time.monotonic() < until
 
     def open(self) -> None:
         """Make the namespaces and lay the wires."""
-        for machine in ("router", *MACHINES):
+        for machine in ("router", CONTAINER, *MACHINES):
             subprocess.run(["ip", "netns", "add", self._prefix + machine], check=True)
             self.run(machine, "ip", "link", "set", "lo", "up")
         self.run("router", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         for machine, number in MACHINES.items():
-            self._wire(machine, number)
+            self._wire("router", machine, number)
+        self.run("guest", "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        self._wire("guest", CONTAINER, BEHIND)
+        for version, network in ((4, f"10.77.{BEHIND}.0/24"), (6, f"fd77:0:0:{BEHIND}::/64")):
+            self.run("router", "ip", "route", "add", network, "via", address("guest", version))
         for one in (f"{SERVER_4}/24", f"{SERVER_6}/64"):
             self.run("dom0", "ip", "address", "add", one, "dev", "eth0", "nodad")
-        for machine in MACHINES:
+        for machine in (CONTAINER, *MACHINES):
             self._talkers[machine] = self._talker(machine)
         self.wait_open()
 
@@ -110,13 +117,13 @@ class Networks:
         for talker in self._talkers.values():
             talker.kill()
             talker.communicate()
-        for machine in ("router", *MACHINES):
+        for machine in ("router", CONTAINER, *MACHINES):
             subprocess.run(["ip", "netns", "delete", self._prefix + machine], check=False, capture_output=True)
 
-    def _wire(self, machine: str, number: int) -> None:
+    def _wire(self, router: str, machine: str, number: int) -> None:
         leg = ["name", "eth0", "netns", self._prefix + machine]
-        self.run("router", "ip", "link", "add", f"leg{number}", "type", "veth", "peer", *leg)
-        for where, device, last in (("router", f"leg{number}", "1"), (machine, "eth0", "10")):
+        self.run(router, "ip", "link", "add", f"leg{number}", "type", "veth", "peer", *leg)
+        for where, device, last in ((router, f"leg{number}", "1"), (machine, "eth0", "10")):
             self.run(where, "ip", "address", "add", f"10.77.{number}.{last}/24", "dev", device)
             self.run(where, "ip", "address", "add", f"fd77:0:0:{number:x}::{last}/64", "dev", device, "nodad")
             self.run(where, "ip", "link", "set", device, "up")

@@ -69,7 +69,7 @@ def load(nets: Networks, dialect: str, place: Place, text: str) -> None:
 
 def listing(nets: Networks, machine: str) -> list[str]:
     """Everything that filters in a machine, but for comments, which hold the time."""
-    told = nets.run(machine, "sh", "-c", "nft list ruleset; iptables-save; ip6tables-save")
+    told = nets.run(machine, "sh", "-c", "nft --stateless list ruleset; iptables-save; ip6tables-save")
     return [line for line in told.splitlines() if not line.startswith("#")]
 
 
@@ -197,6 +197,45 @@ def test_guests_may_ask_dns_and_ntp_where_that_is_said(nets: Networks, dialect: 
         assert set(nets.ask("guest", besides)) == {"dropped"}
     finally:
         nets.run(STANDS[place], "nft", "flush", "ruleset")
+
+
+DOCKER = """
+for command in iptables ip6tables; do
+    $command -N DOCKER-USER
+    $command -I FORWARD -j ACCEPT
+    $command -I FORWARD -j DOCKER-USER
+done
+"""
+"""What Docker has in a guest: it lets containers out before anybody who came later is asked, but for one chain."""
+
+
+@pytest.mark.parametrize("dialect", ["nft", "iptables"])
+def test_containers_do_not_get_past_a_guest(nets: Networks, dialect: str) -> None:
+    """What a guest forwards is judged like its own, Docker or not; containers still reach other networks."""
+    nets.run("guest", "sh", "-s", stdin=FOREIGN + DOCKER)
+    before = listing(nets, "guest")
+    out: dict[str, list[Call]] = {
+        "container": [("tcp", address(to, version), 80) for to in MANAGEMENT for version in (4, 6)]
+    }
+    into: dict[str, list[Call]] = {
+        source: [("tcp", address("container", version), 80) for version in (4, 6)] for source in MANAGEMENT
+    }
+    others: dict[str, list[Call]] = {
+        "container": [("tcp", address("stranger", 4), 80), ("udp", SERVER_4, 53), ("udp", SERVER_6, 53)],
+        "stranger": [("tcp", address("container", 6), 80)],
+    }
+    try:
+        load(nets, dialect, Place.GUEST, firewall.render(dialect, rules(Place.GUEST, servers=True)))
+        for command in ("iptables", "ip6tables"):  # Docker starts again, and puts its own first
+            for chain in ("ACCEPT", "DOCKER-USER"):
+                nets.run("guest", "sh", "-c", f"{command} -D FORWARD -j {chain}; {command} -I FORWARD -j {chain}")
+
+        assert {told for _, told in nets.send({**out, **into})} == {"dropped"}
+        assert {told for _, told in nets.send(others)} == {"open"}
+        load(nets, dialect, Place.GUEST, firewall.undo(dialect))
+        assert sorted(listing(nets, "guest")) == sorted(before)
+    finally:
+        nets.run("guest", "nft", "flush", "ruleset")
 
 
 @pytest.mark.parametrize("place", Place)

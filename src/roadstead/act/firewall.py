@@ -1,8 +1,8 @@
 """Firewall rules with what pools really have, and the check of what passes from here.
 
 The check runs where the links come from, in the server. It calls nothing but addresses that a managed VM may be called
-at, on the port of its link; whether other ports are open is tried only where the VM's own host key answered, since an
-address alone may be anybody's.
+at, on the port of its link; whether other ports are open is tried only where the VM's own host key or certificate answers,
+since an address alone may be anybody's.
 """
 
 import asyncio
@@ -19,7 +19,8 @@ from roadstead.kit import net, tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import Address, LinkState, PoolId, Snapshot, Vm, VmId, canonical, parse_address
 from roadstead.model.firewall import Network, RuleSet, network_of
-from roadstead.peers.links.ssh import dial
+from roadstead.peers.links import faults
+from roadstead.peers.links.dialing import dial
 from roadstead.peers.xapi.messages import management_networks
 from roadstead.plan import firewall
 from roadstead.plan.addresses import Rules, unclaimed
@@ -227,7 +228,9 @@ def _unproven(ports: list[PortFinding]) -> list[str]:
     """Return what the findings leave open."""
     forbidden = [one for one in ports if one.expected != OPEN]
     if not forbidden:
-        return ["whether other ports are closed was not tried: that is done only where its own host key answers"]
+        return [
+            "whether other ports are closed was not tried: that is done only where it was recognised, by a live link"
+        ]
     if any(one.state == CLOSED for one in forbidden):
         return ["no firewall stands between: closed ports say so themselves; `roadstead firewall` prints rules"]
     return []
@@ -235,7 +238,7 @@ def _unproven(ports: list[PortFinding]) -> list[str]:
 
 async def _tried(address: str, port: int) -> str:
     try:
-        (await dial(address, port, CONNECT_SECONDS)).close()
+        (await dial(address, port, faults.SSH, CONNECT_SECONDS)).close()
     except LinkError as error:
         known = {"refused": CLOSED, "timed-out": SILENT}
         return known.get(error.code) or error.fields.get("reason", error.code)

@@ -133,7 +133,7 @@ async def test_a_check_of_a_guest_that_is_not_proven_calls_its_port_alone(tmp_pa
 
     (only,) = found["ports"]
     assert (only["state"], only["ok"], found["ok"]) == ("refused", False, False)
-    assert "host key" in found["notes"][0]
+    assert "live link" in found["notes"][0]
 
 
 async def test_a_check_calls_nobody_but_managed_vms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Firewall rules with what pools really have, and the check of what passes from here.
 
 The check runs where the links come from, in the server. It calls nothing but addresses that a managed VM may be called
-at, on the port of its link; whether other ports are open is tried only where the VM's own host key or certificate answers,
-since an address alone may be anybody's.
+at, on the port of its link; whether other ports are open is tried only where the VM's own host key or certificate
+answers, since an address alone may be anybody's.
 """
 
 import asyncio

@@ -76,7 +76,7 @@ def firewall(  # noqa: PLR0913, PLR0917 - one parameter for each option
     check: Check = False,
     format: options.Format = "table",
 ) -> None:
-    """Print firewall rules for the way between management and guests, or check that way.
+    """Print or check firewall rules between management and guests.
 
     Management opens connections to guests (TCP 22 and 2376), guests only answer; all else between them is dropped.
 

@@ -145,7 +145,8 @@ class Firewall:
         return Rules(allowed.admit, allowed.only, barred, self._settings.addresses)
 
     def _own(self, addresses: list[Address]) -> Iterator[Address]:
-        for address in addresses[:1]:
+        """Yield from which address of ours a guest is called, in each version of IP that it has."""
+        for address in {address.version: address for address in reversed(addresses)}.values():
             source = parse_address(net.source_towards(str(address)) or "")
             if source is not None and not source.is_loopback:
                 yield source

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_network
 from typing import Any
-from weakref import WeakValueDictionary
 
 from msgspec import structs
 
@@ -20,6 +19,7 @@ from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.batches import Batches
 from roadstead.kit.text import pem_certificates
+from roadstead.kit.turns import Turns
 from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
@@ -69,7 +69,7 @@ class Pools:
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
-        self._turns: WeakValueDictionary[PoolId, asyncio.Lock] = WeakValueDictionary()
+        self._turns: Turns[PoolId] = Turns()
         """Of several commands about one pool one is carried out after the other; held outside of ``_changing``, since
         wiping takes long.
         """
@@ -133,7 +133,7 @@ class Pools:
     async def change(self, pool: PoolId, change: PoolChange) -> Pool:
         """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
         with self._audit.of("pool set", pool):
-            async with self._turn(pool):
+            async with self._turns.of(pool):
                 return await self._change(pool, change)
 
     async def remove(self, pool: PoolId, *, keep_published: bool = False) -> Wiped:
@@ -142,7 +142,7 @@ class Pools:
         the way.
         """
         with self._audit.of("pool remove", pool):
-            async with self._turn(pool):
+            async with self._turns.of(pool):
                 return await self._wipe_and_remove(pool, keep_published=keep_published)
 
     async def test(self, pool: PoolId) -> list[Step]:
@@ -169,9 +169,6 @@ class Pools:
         return {"pools": len(self.keepers), "live": sum(keeper.record.live for keeper in self.keepers.values())}
 
     # ---- pieces
-
-    def _turn(self, pool: PoolId) -> asyncio.Lock:
-        return self._turns.setdefault(pool, asyncio.Lock())
 
     async def _add(self, change: PoolChange) -> Pool:
         if self._group is None:

@@ -13,6 +13,7 @@ from roadstead.act.rotation import RotatedVm, Rotation
 from roadstead.errors import ConflictError
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.pool import moving
+from roadstead.lab.pool.mishaps import Mishap
 from roadstead.model.config_keys import FORMER_PRIVATE_KEY_SECRET, PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET
 from roadstead.peers.links import keys
 from tests.contract.world import QUICK, World, add, kept, lab, running, world
@@ -149,6 +150,19 @@ async def test_a_guest_whose_file_cannot_be_written_needs_preparing(tmp_path: Pa
         assert told.needs_old
         assert told.reason
         assert one.is_live("vm-1")
+
+
+async def test_a_pool_that_lets_no_key_go_is_asked_again_and_the_audit_stays_small(tmp_path: Path) -> None:
+    """Our own tries in vain are not noted: they would push out what people did."""
+    tries = 5
+    async with world(tmp_path, vms=1) as one:
+        for _ in range(tries):
+            one.pool.core.mishaps.prepare("secret.destroy", Mishap.REFUSED)
+        await one.core.commands.rotations.begin(one.pool_id)
+        await _until_retired(one)
+        assert one.pool.core.mishaps.outstanding == []
+        retired = [entry for entry in await one.core.commands.audit.recent(50) if entry.what == "pool key retire"]
+        assert [entry.result for entry in retired] == ["done"]
 
 
 @pytest.mark.parametrize("cut", ["before the new line", "after the new line", "after the old line"])

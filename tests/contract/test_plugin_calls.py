@@ -100,6 +100,7 @@ async def test_what_cannot_be_done_has_a_code(tmp_path: Path) -> None:
         for named in ("*", "", "/etc", "we", "WEB*", "a" * 3, "g" * 10):
             assert await client.refused("stop", vmuuid=vm, container=named) == (404, "no-such-container")
         assert await client.refused("get_top", vmuuid=vm, object="x" * 200_000) == (413, "body-too-large")
+        assert (await client.refused("get_top", vmuuid=vm, object="\n" * 130_000))[1] != "body-too-large"
 
 
 async def test_a_failed_action_is_told_as_a_message_in_the_pool(tmp_path: Path) -> None:

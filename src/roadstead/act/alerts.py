@@ -59,10 +59,14 @@ class Alerts:
         self.consider(vm)
 
     def pause(self, *, paused: bool = True) -> None:
-        """Raise and clear nothing from now on, or (``paused`` is false) go on."""
+        """Raise and clear nothing from now on, or (not ``paused``) go on; what was begun ends (see `wait_still`)."""
         self._is_paused = paused
         for vm in () if paused else list(self._snapshot.vms):
             self.consider(vm)
+
+    async def wait_still(self) -> None:
+        """Wait until nothing is being written: until then `ours` does not hold what is on its way."""
+        await self._workers.wait_still()
 
     def ours(self) -> list[VmId]:
         """The VMs about which the pool holds alerts of ours; those of the old pack name no code."""

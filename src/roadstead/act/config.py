@@ -4,12 +4,11 @@ Of two writes to one VM the one that was asked for later is made later; XAPI wou
 a removal and an addition. What was written is made to survive a failover, in batches.
 """
 
-import asyncio
 from collections.abc import Mapping
-from weakref import WeakValueDictionary
 
 from roadstead.errors import PoolError
 from roadstead.kit.batches import Batches
+from roadstead.kit.turns import Turns
 from roadstead.model import VmId
 from roadstead.peers.xapi.client import XapiClient
 
@@ -22,7 +21,7 @@ class PoolConfig:
 
     def __init__(self, client: XapiClient, retry_seconds: float) -> None:
         self._client = client
-        self._turns: WeakValueDictionary[VmId, asyncio.Lock] = WeakValueDictionary()
+        self._turns: Turns[VmId] = Turns()
         self._syncs = Batches(self._sync, delay=SYNC_DELAY_SECONDS, retry=retry_seconds)
 
     async def set(self, vm: VmId, key: str, value: str | None) -> None:
@@ -30,7 +29,7 @@ class PoolConfig:
 
         Raises `PoolError`, or `NotFoundError` ``no-such-vm``.
         """
-        async with self._turns.setdefault(vm, asyncio.Lock()):
+        async with self._turns.of(vm):
             await self._client.set_vm_key(vm, key, value)
         self._syncs.add()
 
@@ -39,7 +38,7 @@ class PoolConfig:
 
         Raises `PoolError`, or `NotFoundError` ``no-such-vm``.
         """
-        async with self._turns.setdefault(vm, asyncio.Lock()):
+        async with self._turns.of(vm):
             await self._client.replace_vm_keys(vm, changes)
 
     async def run(self) -> None:

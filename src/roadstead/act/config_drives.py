@@ -2,13 +2,18 @@
 
 A drive is made in full before the VM's former one is touched: built, put into a disk, shown to the VM. Only then does
 the former one go. Whatever fails before that takes away again what was made, and the VM keeps what it had.
+
+Whoever asks hears in time what became of it. Making has one limit, taking back another, and what follows a drive that
+is in its place a third: the first and either of the others stay below the 110 s that the plugin waits for an answer.
 """
 
 import asyncio
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from typing import NamedTuple, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from types import TracebackType
+from typing import NamedTuple, Self, TypeVar
 from weakref import WeakValueDictionary
 
 import structlog
@@ -17,6 +22,7 @@ from roadstead.act.pools import Pools
 from roadstead.artifacts import config_drive, drive_templates, tokens
 from roadstead.artifacts.config_drive import Drive, Guest
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
+from roadstead.kit import tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import PoolId, PowerState
 from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, MARKED, MONITOR
@@ -32,10 +38,12 @@ NAME = "Automatic Config Drive"
 """How the disk of a drive is called; clients know it by its mark."""
 MARKS = {CONFIG_DRIVE: MARKED}
 CREATE_SECONDS = 75.0
-"""Limit on making a drive. With `UNDO_SECONDS` it stays below the plugin's, which waits 110 s for an answer."""
+"""Limit on making a drive."""
 READ_SECONDS = 90.0
 UNDO_SECONDS = 20.0
 """Limit on taking away what was made in vain."""
+AFTER_SECONDS = 10.0
+"""Limit on what is done when the drive is in its place, and on asking whether the former one is gone."""
 UNDO_RETRY_SECONDS = 0.5
 PARALLEL = 2
 """So many drives of one pool are read at once: each takes up to `plan.DRIVE_BYTES` of memory."""
@@ -98,21 +106,30 @@ class ConfigDrives:
         """Make a drive for a VM, in the place of the one that it has; return the uuid of the disk.
 
         Raises `InputError` (what was given), `ConflictError` (the VM, the storage) and `PoolError`; nothing was changed
-        then.
+        then, unless the former drive was on its way out: the VM has both, or the new one, where it is not known.
         """
-        turn = _gate(self._making, (pool, wanted.vm), 1)
-        try:
-            async with asyncio.timeout(CREATE_SECONDS), turn():
-                return await self._create(pool, wanted)
-        except TimeoutError as error:
-            raise PoolError("config-drive-late", vm=wanted.vm, limit=round(CREATE_SECONDS)) from error
+        until = asyncio.get_running_loop().time() + CREATE_SECONDS
+        async with AsyncExitStack() as held:
+            async with _in_time(until, wanted.vm):
+                await held.enter_async_context(_gate(self._making, (pool, wanted.vm), 1)())
+                order = await self._order(pool, wanted)
+            making = _Making(self._disks(pool), order.machine, order.storage)
+            uuid = await making.make(order.image, order.host, until)
+            try:
+                async with asyncio.timeout(AFTER_SECONDS):
+                    await self._offer_management(self._pools.keeper(pool).client, order.drive)
+                    await making.remove_others()
+            except TimeoutError:
+                log.warning("config drive made, what follows not", vm=wanted.vm, disk=uuid)
+            return uuid
 
     # ---- pieces
 
     def _disks(self, pool: PoolId) -> Disks:
         return Disks(self._pools.keeper(pool).client)
 
-    async def _create(self, pool: PoolId, wanted: Wanted) -> str:
+    async def _order(self, pool: PoolId, wanted: Wanted) -> "_Order":
+        """Find out what is to be made, and whether it may be; nothing is changed by that."""
         disks = self._disks(pool)
         machine = await disks.machine(wanted.vm)
         if state := plan.unfit(machine):
@@ -120,11 +137,7 @@ class ConfigDrives:
         storage = await disks.storage(wanted.storage)
         host = _host(storage)
         drive = await self._prepared(pool, disks, machine, wanted.template)
-        image = await asyncio.to_thread(config_drive.image, drive)
-        making = _Making(disks, machine, storage)
-        uuid = await making.make(image, host)
-        await self._offer_management(self._pools.keeper(pool).client, drive)
-        return uuid
+        return _Order(machine, storage, host, drive, await asyncio.to_thread(config_drive.image, drive))
 
     async def _prepared(self, pool: PoolId, disks: Disks, machine: Machine, template: str) -> Drive:
         needs_device = {tokens.DEVICE, tokens.BEGIN} & tokens.used(template)
@@ -147,6 +160,49 @@ class ConfigDrives:
             log.warning("management not offered", vm=drive.guest.uuid, problem=error.code)
 
 
+class _Order(NamedTuple):
+    """What is to be made: for which VM, in which storage, by which host, and the drive with its image."""
+
+    machine: Machine
+    storage: Storage
+    host: str
+    drive: Drive
+    image: bytes
+
+
+class _Undo:
+    """Takes back what was done in the block, if that ends with an error: all steps side by side, since each takes up to
+    `UNDO_SECONDS`. A step tells its own failure to the log.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], Awaitable[None]]] = []
+
+    def add(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Let ``step`` be taken when the block fails."""
+        self._steps.append(step)
+
+    def forget(self) -> None:
+        """Take nothing back any more."""
+        self._steps.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            for number, step in enumerate(self._steps):
+                tasks.spawn(group, _awaited(step), f"undoing a config drive {number}")
+
+
+async def _awaited(step: Callable[[], Awaitable[None]]) -> None:
+    await step()
+
+
 class _Making:
     """One drive on its way into a VM."""
 
@@ -159,24 +215,35 @@ class _Making:
         self._passing_name = f"{NAME} {secrets.token_hex(8)}"
         self._disk = ""
         self._refused = False
+        self._others: Sequence[Former] = ()
 
-    async def make(self, image: bytes, host: str) -> str:
-        """Make the disk, show it to the VM, and take the former one away; return the disk's uuid."""
-        former = plan.former(await self._disks.devices(self._machine))
-        async with AsyncExitStack() as undo:
-            undo.push_async_callback(self._discard)
-            await self._fill(image, host)
-            uuid = await self._disks.uuid(self._disk)
+    async def make(self, image: bytes, host: str, until: float) -> str:
+        """Make the disk, show it to the VM, and take the former one away, ``until`` then (the loop's clock); return the
+        disk's uuid.
+        """
+        async with _Undo() as undo:
+            async with _in_time(until, self._machine.uuid):
+                former = plan.former(await self._disks.devices(self._machine))
+                undo.add(self._discard)
+                await self._fill(image, host)
+                uuid = await self._disks.uuid(self._disk)
+                with self._swapping():
+                    await self._show(former, undo)
             with self._swapping():
-                device = await self._disks.show(self._machine.ref, self._disk, MARKS)
-                if self._runs:
-                    await self._disks.plug(device)
-                await self._unplug(former, undo)
                 for first in former[:1]:
-                    await self._remove_first(first, undo)
-            undo.pop_all()
-        await self._remove_others(former[1:])
+                    await self._remove_first(first, undo, until)
+        self._others = former[1:]
         return uuid
+
+    async def _show(self, former: Sequence[Former], undo: _Undo) -> None:
+        """Show the new drive to the VM, and no other one."""
+        device = await self._disks.show(self._machine.ref, self._disk, MARKS)
+        if self._runs:
+            await self._disks.plug(device)
+        for each in former:
+            if each.device.is_attached:
+                undo.add(partial(self._plug_back, each.device.ref))
+                await self._disks.unplug(each.device.ref)
 
     async def _fill(self, image: bytes, host: str) -> None:
         size = plan.size_of(image)
@@ -195,31 +262,32 @@ class _Making:
             raise PoolError("config-drive-not-written", vm=self._machine.name, reason=reason) from error
         await self._disks.rename(self._disk, NAME)
 
-    async def _unplug(self, former: Sequence[Former], undo: AsyncExitStack) -> None:
-        for each in former:
-            if each.device.is_attached:
-                undo.push_async_callback(self._plug_back, each.device.ref)
-                await self._disks.unplug(each.device.ref)
-
-    async def _remove_first(self, former: Former, undo: AsyncExitStack) -> None:
+    async def _remove_first(self, former: Former, undo: _Undo, until: float) -> None:
         """Remove the drive that the VM had. A refusal turns everything back; what ends otherwise may have been done, or
         still be, and a VM with two drives can be mended, so nothing is turned back then.
         """
         try:
-            await self._remove(former)
+            async with _in_time(until, self._machine.uuid):
+                await self._remove(former)
         except PoolError as error:
             if "xapi" in error.fields:
                 raise
-            undo.pop_all()
-            if await self._disks.disk(former.disk.uuid) is not None:
+            undo.forget()
+            if not await self._is_gone(former):
                 raise
         except asyncio.CancelledError:
-            undo.pop_all()
+            undo.forget()
             raise
 
-    async def _remove_others(self, former: Sequence[Former]) -> None:
+    async def _is_gone(self, former: Former) -> bool:
+        with suppress(PoolError, TimeoutError):
+            async with asyncio.timeout(AFTER_SECONDS):
+                return await self._disks.disk(former.disk.uuid) is None
+        return False
+
+    async def remove_others(self) -> None:
         """Remove what else the VM had: now that the new drive is alone in its place, nothing is turned back."""
-        for each in former:
+        for each in self._others:
             try:
                 await self._remove(each)
             except PoolError as error:
@@ -280,6 +348,16 @@ class _Making:
                 raise
             call, reason = error.fields["call"], error.fields["reason"]
             raise ConflictError("config-drive-not-swapped", vm=self._machine.name, call=call, reason=reason) from error
+
+
+@asynccontextmanager
+async def _in_time(until: float, vm: str) -> AsyncIterator[None]:
+    """End the block at ``until`` (the loop's clock). Raises `PoolError` ``config-drive-late``."""
+    try:
+        async with asyncio.timeout_at(until):
+            yield
+    except TimeoutError as error:
+        raise PoolError("config-drive-late", vm=vm, limit=round(CREATE_SECONDS)) from error
 
 
 K = TypeVar("K")

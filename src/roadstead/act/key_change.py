@@ -6,8 +6,8 @@ anywhere is gone on with by any instance:
 1. ``roadstead-old-private-secret-uuid`` names the same secret as the historic key: that it was added says who begins.
 2. The public half's secret is named as the old one, too; a new pair is made, and the historic keys name it.
 3. Guests are changed over (`act.rotation`).
-4. The old secrets are destroyed, each before the key that names it is removed: a private key that nothing names any
-   more would be left for ever.
+4. The old secrets are destroyed, each before the key that names it is removed: nobody has to look for a private key
+   that nothing names. What is left nameless all the same (a new pair whose naming failed) `act.leftovers` takes.
 """
 
 from roadstead.act.keys import PoolKeys
@@ -15,11 +15,10 @@ from roadstead.act.secrets import PoolSecrets
 from roadstead.model import PoolId, config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.xapi.client import XapiClient
+from roadstead.plan import secrets
 
 PRIVATE, PUBLIC = config_keys.PRIVATE_KEY_SECRET, config_keys.PUBLIC_KEY_SECRET
 FORMER_PRIVATE, FORMER_PUBLIC = config_keys.FORMER_PRIVATE_KEY_SECRET, config_keys.FORMER_PUBLIC_KEY_SECRET
-PRIVATE_BEGINS, PUBLIC_BEGINS = "-----BEGIN ", "ssh-"
-"""How the values of the secrets begin that hold keys, our own and those of the old pack."""
 
 
 class KeyChange:
@@ -64,8 +63,8 @@ class KeyChange:
 
     async def retire(self) -> None:
         """Destroy the old pair."""
-        await self._secrets.destroy(FORMER_PRIVATE, PRIVATE_BEGINS)
-        await self._secrets.destroy(FORMER_PUBLIC, PUBLIC_BEGINS)
+        await self._secrets.destroy(FORMER_PRIVATE)
+        await self._secrets.destroy(FORMER_PUBLIC)
         await self._kept()
 
     async def _is_named(self, names: dict[str, str]) -> bool:
@@ -73,7 +72,7 @@ class KeyChange:
         named = names.get(PRIVATE)
         if named is None or named == names[FORMER_PRIVATE]:
             return False
-        return (await self._secrets.value(named) or "").startswith(PRIVATE_BEGINS)
+        return secrets.fits(PRIVATE, await self._secrets.value(named) or "")
 
     async def _name_new(self, names: dict[str, str]) -> None:
         if PUBLIC in names:

@@ -4,6 +4,9 @@ It asks what *is* (which secrets carry the mark of a VM that no pool has), so it
 just now, in an outage, or while nobody ran. What an object of the pool still names stays: snapshots, templates and
 clones carry the keys of their original. Only the old pack's secrets have no mark; of these the ones are known that a
 VM's keys named while we saw it.
+
+The pool's own secrets (a private key of the pool among them) are left behind where a server ended, or a pool failed,
+between making one and naming it. They are found in the same way.
 """
 
 import asyncio
@@ -29,7 +32,11 @@ log = structlog.get_logger()
 WORKERS = 2
 RETRY_SECONDS = 60.0
 AGAIN_SECONDS = 3600.0
-"""When what something still names is looked at again: nothing tells us when a snapshot goes."""
+"""When a pool is looked at again: nothing tells us when a snapshot goes, or whether a secret was named at last."""
+NAMELESS_SECONDS = 3000.0
+"""How long no key must have named a secret of the pool's own before it goes: whoever made it may be about to name it.
+It is less than `AGAIN_SECONDS`, so that the next look takes it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class Leftovers:
         self._homes: dict[VmId, _Home] = {}
         self._unmarked: defaultdict[PoolId, set[str]] = defaultdict(set)
         """Secrets that keys of gone VMs named: among them may be the old pack's."""
+        self._nameless: dict[PoolId, dict[str, float]] = {}
+        """Since when (the loop's clock) secrets of each pool's own were seen to be named by no key of it."""
         self._due: dict[PoolId, float] = {}
         """When each pool is looked at next (the loop's clock)."""
         self._live: set[PoolId] = set()
@@ -96,6 +105,7 @@ class Leftovers:
         record = self._snapshot.pools.get(pool)
         if record is None:
             self._unmarked.pop(pool, None)
+            self._nameless.pop(pool, None)
         if record is None or not record.live:
             self._live.discard(pool)
         elif pool not in self._live:
@@ -123,31 +133,41 @@ class Leftovers:
         if keeper is None or not keeper.record.live:
             return
         try:
-            if await self._swept(keeper):
-                self._ask(pool, AGAIN_SECONDS)
+            await self._sweep(keeper)
+            self._ask(pool, AGAIN_SECONDS)
         except PoolError as error:
             if error.code != "pool-not-permitted":
                 raise
-            log.warning("secrets of gone VMs not collected", pool=pool, problem=error.code)
+            log.warning("secrets that nobody needs not collected", pool=pool, problem=error.code)
 
-    async def _swept(self, keeper: PoolKeeper) -> bool:
-        """Take away what nobody needs; return whether something stays that an object of the pool still names."""
+    async def _sweep(self, keeper: PoolKeeper) -> None:
+        """Take away what nobody needs, and what no object of the pool still names."""
         held = await self._held(keeper.client)
         known = {uuid: secret.marks for uuid, secret in held.items()}
         orphans = secrets.orphans(known, self._snapshot.vms)
         unmarked = {uuid for uuid in self._unmarked[keeper.id] if uuid in held and not secrets.is_marked(known[uuid])}
+        nameless = await self._long_nameless(keeper, known)
         pins = self._memories.left_in(keeper.id, self._snapshot.vms)
-        texts = {text for uuid in orphans | unmarked for text in _names(held[uuid])}
+        texts = {text for uuid in orphans | unmarked | nameless for text in _names(held[uuid])}
         texts |= {*pins, *pins.values()} - {""}
         named = await keeper.client.mentioned(texts) if texts else set()
         # Whoever came back meanwhile, or is a template by now, is not gone.
         gone = {vm for vm in pins if vm not in self._snapshot.vms and not named & {vm, pins[vm]}}
         await self._memories.forget_vms(gone)
-        free = {uuid for uuid in orphans | unmarked if not named & set(_names(held[uuid]))}
+        free = {uuid for uuid in orphans | unmarked | nameless if not named & set(_names(held[uuid]))}
         for uuid in free - secrets.named_by_living(self._snapshot.vms.values(), keeper.id):
             await self._collect(keeper, held[uuid])
         self._unmarked[keeper.id] &= unmarked - free
-        return len(free) < len(orphans | unmarked) or len(gone) < len(pins)
+
+    async def _long_nameless(self, keeper: PoolKeeper, marks: Mapping[str, Mapping[str, str]]) -> set[str]:
+        """Return which secrets of the pool's own no key of it has named for long (``marks`` of all, by uuid)."""
+        if not secrets.nameless(keeper.id, marks, ()):
+            return set()
+        config = string_map((await keeper.client.pool())[1], "other_config")
+        known, now = self._nameless.get(keeper.id, {}), asyncio.get_running_loop().time()
+        found = {uuid: known.get(uuid, now) for uuid in secrets.nameless(keeper.id, marks, set(config.values()))}
+        self._nameless[keeper.id] = found
+        return {uuid for uuid, since in found.items() if now >= since + NAMELESS_SECONDS}
 
     async def _held(self, client: XapiClient) -> dict[str, _Held]:
         listed = await client.list_all("secret")
@@ -156,14 +176,14 @@ class Leftovers:
 
     async def _collect(self, keeper: PoolKeeper, secret: _Held) -> None:
         owner = secrets.owner(secret.marks)
-        if owner is None:
+        if owner is None and not secrets.is_marked(secret.marks):
             read = await keeper.client.read_secret(secret.uuid)
             if read is None or not secrets.is_left_by_old_pack(read.marks, read.value):
                 return
-        elif VmId(owner) in self._snapshot.vms:
+        elif owner is not None and VmId(owner) in self._snapshot.vms:
             return
         await keeper.client.destroy_secret(secret.uuid)
-        log.info("secret of a gone VM collected", pool=keeper.id, vm=owner, secret=secret.uuid)
+        log.info("secret that nobody needs collected", pool=keeper.id, vm=owner, secret=secret.uuid)
 
 
 def _names(secret: _Held) -> tuple[str, ...]:

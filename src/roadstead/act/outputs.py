@@ -69,13 +69,16 @@ class Outputs:
         before, reason = len(self._ours()), ""
         try:
             async with asyncio.timeout(seconds):
+                await self._publisher.wait_still()
+                await self._alerts.wait_still()
+                before = len(self._ours())
                 await self._wipe_all()
         except TimeoutError:
             reason = f"it takes longer than {seconds:g} s"
         except PoolError as error:
             reason = error.cause.removesuffix(".")
         left = len(self._ours())
-        return Wiped(vms=before - left, left=left, reason=reason if left else "")
+        return Wiped(vms=max(before - left, 0), left=left, reason=reason if left else "")
 
     def resume(self) -> None:
         """Write again after all."""

@@ -36,7 +36,9 @@ SUCCESS = "True"
 NONE = "None"
 """What follows where the old pack's function returned nothing."""
 ARGUMENT_BYTES = 128 * 2**10
-"""How long all arguments of one call may be."""
+"""How long all arguments of one call may be, as UTF-8: Linux gives a program no longer argument, and XAPI passes the
+whole call to the plugin as one.
+"""
 ANSWER_BYTES = 4 * 2**20
 """The longest answer; the plugin hands on 5 MB at most."""
 ACTION_SECONDS = 95.0

@@ -4,7 +4,6 @@ A token is 256 random bits. The pool keeps it as a secret; here only its SHA-256
 plugin's functions for the VMs of that pool.
 """
 
-import asyncio
 import hashlib
 import hmac
 import re
@@ -21,6 +20,7 @@ from roadstead.act.pool import PoolKeeper
 from roadstead.act.pools import Pools
 from roadstead.act.secrets import PoolSecrets
 from roadstead.errors import ConflictError, InputError, NotFoundError
+from roadstead.kit.turns import Turns
 from roadstead.model import PoolId, config_keys
 from roadstead.peers.database.client import Database, PluginToken
 
@@ -75,7 +75,7 @@ class PluginAccess:
         self._pools = pools
         self._door = door
         self._audit = audit
-        self._changing = asyncio.Lock()
+        self._turns: Turns[PoolId] = Turns()
 
     async def holder(self, token: str) -> PoolId | None:
         """Return the pool whose plugin has this token, or None. Comparing takes the same time whatever was given."""
@@ -100,7 +100,7 @@ class PluginAccess:
             door = self._listening()
             address = _url(door, url)
             keeper = self._pools.keeper(pool)
-            async with self._changing:
+            async with self._turns.of(pool):
                 await self._give(keeper, address, door)
         return await self.state(pool)
 
@@ -108,7 +108,7 @@ class PluginAccess:
         """Let the pool's plugin call no more; what the pool was told goes."""
         with self._audit.of("pool plugin disable", pool):
             keeper = self._pools.keeper(pool)
-            async with self._changing:
+            async with self._turns.of(pool):
                 await self._database.forget_plugin_tokens(pool)
                 held = PoolSecrets(keeper.client, pool)
                 await held.replace(config_keys.PLUGIN_TOKEN_SECRET, None)

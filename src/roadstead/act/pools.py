@@ -19,6 +19,7 @@ from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.batches import Batches
 from roadstead.kit.text import pem_certificates
+from roadstead.kit.turns import Turns
 from roadstead.model import Gone, Pool, PoolId, VmId
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
@@ -68,6 +69,10 @@ class Pools:
         self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
+        self._turns: Turns[PoolId] = Turns()
+        """Of several commands about one pool one is carried out after the other; held outside of ``_changing``, since
+        wiping takes long.
+        """
         self._started = asyncio.Event()
         self._unwritten: dict[PoolId, tuple[str, PoolAddress]] = {}
         """What pools said of themselves last, until it is in the database: that one's failure is no pool's outage."""
@@ -128,7 +133,8 @@ class Pools:
     async def change(self, pool: PoolId, change: PoolChange) -> Pool:
         """Change how a pool is reached, after that was tried, or which addresses of it are allowed."""
         with self._audit.of("pool set", pool):
-            return await self._change(pool, change)
+            async with self._turns.of(pool):
+                return await self._change(pool, change)
 
     async def remove(self, pool: PoolId, *, keep_published: bool = False) -> Wiped:
         """Sign out of a pool and forget it, with all that is known of it here. What was published there, and our
@@ -136,14 +142,8 @@ class Pools:
         the way.
         """
         with self._audit.of("pool remove", pool):
-            wiped = Wiped() if keep_published else await self._wipe(pool)
-            try:
-                await self._remove(pool)
-            except BaseException:
-                if pool in self.keepers:
-                    self.keepers[pool].outputs.resume()
-                raise
-            return wiped
+            async with self._turns.of(pool):
+                return await self._wipe_and_remove(pool, keep_published=keep_published)
 
     async def test(self, pool: PoolId) -> list[Step]:
         """Sign in to a pool anew, beside the session that is kept, and tell how each step went."""
@@ -214,6 +214,16 @@ class Pools:
             keeper = self._start(stored)
         self._rules_changed(pool)
         return await keeper.wait_settled()
+
+    async def _wipe_and_remove(self, pool: PoolId, *, keep_published: bool) -> Wiped:
+        try:
+            wiped = Wiped() if keep_published else await self._wipe(pool)
+            await self._remove(pool)
+        except BaseException:
+            if pool in self.keepers:
+                self.keepers[pool].outputs.resume()
+            raise
+        return wiped
 
     async def _wipe(self, pool: PoolId) -> Wiped:
         keeper = self.keeper(pool)

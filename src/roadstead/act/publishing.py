@@ -74,10 +74,14 @@ class Publisher:
         self.consider(vm)
 
     def pause(self, *, paused: bool = True) -> None:
-        """Publish nothing from now on, or (``paused`` is false) go on."""
+        """Publish nothing from now on, or (``paused`` is false) go on; what was begun ends (see `wait_still`)."""
         self._is_paused = paused
         for vm in () if paused else list(self._snapshot.vms):
             self.consider(vm)
+
+    async def wait_still(self) -> None:
+        """Wait until nothing is being written: until then `ours` does not hold what is on its way."""
+        await self._workers.wait_still()
 
     def ours(self) -> list[VmId]:
         """The VMs of which the pool holds something that is ours to take away."""

@@ -9,8 +9,8 @@ one the old line goes. Wherever that breaks off, one of the two keys opens the g
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
+from weakref import ref
 
 import structlog
 from msgspec import Struct
@@ -26,9 +26,10 @@ from roadstead.act.pools import Pools
 from roadstead.act.ways import SshWays
 from roadstead.artifacts import key_lines
 from roadstead.artifacts.key_lines import Answer, Step
-from roadstead.errors import ConflictError, LinkError, PeerError
-from roadstead.kit import clocks, tasks
+from roadstead.errors import ConflictError, LinkError, PoolError
+from roadstead.kit import tasks
 from roadstead.kit.backoff import Backoff
+from roadstead.kit.turns import Turns
 from roadstead.kit.workers import Workers
 from roadstead.model import PoolId, Snapshot, Vm, VmId
 from roadstead.peers.links.keys import PoolKey
@@ -39,6 +40,8 @@ from roadstead.settings.schema import Settings
 
 log = structlog.get_logger()
 GUESTS_AT_ONCE = 4
+POOLS_AT_ONCE = 16
+"""So many pools are looked at side by side: a pool that is slow holds up no other."""
 COMMAND_SECONDS = 20.0
 _STUCK = {
     Answer.NO_COMMAND: "its key may run no command",
@@ -77,12 +80,17 @@ class Rotation(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class _Stuck:
-    """A VM whose line could not be changed: ``link`` is the one over which that was tried last."""
+    """A VM of ``pool`` whose line could not be changed: ``link`` is the one over which that was tried last."""
 
+    pool: PoolId
     pace: Backoff
-    link: SshLink | None = None
+    link: "ref[SshLink] | None" = None
     reason: str = ""
     until: float = 0.0
+
+    def is_of(self, link: SshLink) -> bool:
+        """Whether it was tried over ``link``; one that ended is not held."""
+        return self.link is not None and self.link() is link
 
 
 class Rotations:
@@ -106,38 +114,37 @@ class Rotations:
         self._audit = audit
         self._settings = settings
         self._workers: Workers[VmId] = Workers("key change", self._work, count=GUESTS_AT_ONCE, pace=self._pace)
+        self._looks: Workers[PoolId] = Workers("rotation", self._look, count=POOLS_AT_ONCE, pace=self._look_pace)
         self._stuck: dict[VmId, _Stuck] = {}
         self._rotating: set[PoolId] = set()
         self._broken_off: set[PoolId] = set()
-        self._wake = asyncio.Event()
-        self._changing = asyncio.Lock()
+        self._refusing: set[PoolId] = set()
+        """Pools that did not let their old key be destroyed, which was said."""
+        self._turns: Turns[PoolId] = Turns()
 
     async def run(self) -> None:
         """Look after rotations until cancelled."""
         async with asyncio.TaskGroup() as group:
             tasks.spawn(group, self._workers.run(), "key changes")
+            tasks.spawn(group, self._looks.run(), "looks at rotations")
             while True:
-                await self._look_at_all()
-                await self._next_turn()
+                for pool in self._rotating | self._pools.keepers.keys():
+                    self._looks.add(pool)
+                await asyncio.sleep(self._settings.pool.rotation_seconds)
 
     def _pace(self) -> Backoff:
         return Backoff(self._settings.link.retry_first_seconds, self._settings.link.retry_limit_seconds)
 
-    async def _next_turn(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.pool.rotation_seconds):
-                await self._wake.wait()
-        self._wake.clear()
-
-    async def _look_at_all(self) -> None:
-        for keeper in list(self._pools.keepers.values()):
-            with suppress(PeerError):  # that a pool or its key fails is told elsewhere; the next look is near
-                await self._look(keeper)
+    def _look_pace(self) -> Backoff:
+        """After a look that a pool or its key did not allow, which is told elsewhere."""
+        return Backoff(self._settings.pool.rotation_seconds, self._settings.pool.rotation_seconds, jitter=0.0)
 
     def consider(self, vm_id: VmId) -> None:
         """``vm_id`` changed: it may be its turn. Never waits."""
         vm = self._snapshot.vms.get(vm_id)
-        if vm is not None and vm.pool in self._rotating and rotation.concerns(vm):
+        if vm is None:
+            self._stuck.pop(vm_id, None)
+        elif vm.pool in self._rotating and rotation.concerns(vm):
             self._workers.add(vm_id)
 
     # ---- commands
@@ -146,7 +153,7 @@ class Rotations:
         """Make a second key for the pool, unless there is one, and change its guests over; answers at once."""
         with self._audit.of("pool key rotate", pool):
             keeper = self._pools.keeper(pool)
-            async with self._changing:
+            async with self._turns.of(pool):
                 await self._change(keeper).begin()
             self._rotating.add(pool)
             for vm in self._managed(pool):
@@ -185,16 +192,21 @@ class Rotations:
 
     # ---- one look at a pool
 
-    async def _look(self, keeper: PoolKeeper) -> None:
+    async def _look(self, pool: PoolId) -> None:
+        keeper = self._pools.keepers.get(pool)
+        if keeper is None:
+            self._ended(pool)
+        elif keeper.record.live:
+            await self._look_at(keeper)
+
+    async def _look_at(self, keeper: PoolKeeper) -> None:
         change = self._change(keeper)
-        if not keeper.record.live:
-            return
         if not await change.is_begun():
             if keeper.id in self._rotating:
                 keeper.keys.changed()
-                self._rotating.discard(keeper.id)
+                self._ended(keeper.id)
             return
-        async with self._changing:
+        async with self._turns.of(keeper.id):
             await self._repair(keeper, change)
         pair = await keeper.keys.pair()
         if not pair.former:
@@ -203,10 +215,16 @@ class Rotations:
         self._rotating.add(keeper.id)
         managed = self._managed(keeper.id)
         if not any(rotation.needs_old(vm, self._evidence(vm, pair)) for vm in managed):
-            await self._retire(keeper)
+            await self._retire_unasked(keeper)
             return
         for vm in managed:
             self._workers.add(vm.id)
+
+    def _ended(self, pool: PoolId) -> None:
+        """The pool rotates no more, whoever saw to that: what was noted for it goes."""
+        for held in (self._rotating, self._broken_off, self._refusing):
+            held.discard(pool)
+        self._stuck = {vm: stuck for vm, stuck in self._stuck.items() if stuck.pool != pool}
 
     async def _repair(self, keeper: PoolKeeper, change: KeyChange) -> None:
         """Go on with what somebody else broke off: when it was so at two looks, nobody is about it any more."""
@@ -218,16 +236,27 @@ class Rotations:
         else:
             self._broken_off.add(keeper.id)
 
+    async def _retire_unasked(self, keeper: PoolKeeper) -> None:
+        """Retire the old key, or say once that the pool does not let us: it is tried again at each look."""
+        try:
+            await self._retire(keeper)
+        except PoolError as error:
+            if keeper.id not in self._refusing:
+                self._refusing.add(keeper.id)
+                log.warning("pool key not retired yet", pool=keeper.id, problem=error.code, reason=str(error))
+            raise
+
     async def _retire(self, keeper: PoolKeeper) -> None:
-        """Destroy the old key; from then on it opens nothing."""
-        async with self._changing:
+        """Destroy the old key; from then on it opens nothing. Only that it was done is noted: who asked for it in vain
+        is told, and our own tries would push everything else out of the audit.
+        """
+        async with self._turns.of(keeper.id):
             old = (await keeper.keys.pair()).former_fingerprint
-            with self._audit.of("pool key retire", keeper.id):
-                await self._change(keeper).retire()
-        self._rotating.discard(keeper.id)
+            await self._change(keeper).retire()
+        self._audit.note("pool key retire", keeper.id)
+        self._ended(keeper.id)
         for vm in self._memories.keyed.by_pool(keeper.id):
             self._memories.keyed.closes(Opening(keeper.id, vm, old))
-            self._stuck.pop(vm, None)
         self._memories.keep_soon()
         log.info("pool key retired", pool=keeper.id, name=keeper.record.name, key=old)
 
@@ -242,20 +271,19 @@ class Rotations:
         pair = await keeper.keys.pair()
         evidence = self._evidence(vm, pair)
         stuck = self._stuck.get(vm_id)
-        is_early = stuck is not None and stuck.link is link and _now() < stuck.until
+        is_early = stuck is not None and stuck.is_of(link) and _now() < stuck.until
         if not pair.former or is_early or (evidence.new_opens and not evidence.old_opens):
             return
         if evidence.new_opens:
             await self._clean(vm, link, pair)
         else:
             await self._change_over(vm, link, pair)
-        self._wake.set()
+        self._looks.add(vm.pool)
 
     async def _change_over(self, vm: Vm, link: SshLink, pair: KeyPair) -> None:
         """Add the new line, see that it works, remove the old one. Raises `PeerError`: then it is tried again."""
         command = key_lines.command(pair.former, pair.public, Step.ADD)
         answer = key_lines.answer(await link.run(command, COMMAND_SECONDS))
-        await self._polite(vm)
         # Also where nothing could be added: somebody may have done it.
         fresh = await self._signed_in(vm, link, pair.private[0])
         if fresh is None:
@@ -284,7 +312,6 @@ class Rotations:
 
     async def _opens(self, vm: Vm, link: SshLink, key: PoolKey) -> bool:
         """Whether ``key`` alone opens ``vm``."""
-        await self._polite(vm)
         signed_in = await self._signed_in(vm, link, key)
         if signed_in is not None:
             signed_in.close()
@@ -299,18 +326,12 @@ class Rotations:
                 return None
             raise
 
-    async def _polite(self, vm: Vm) -> None:
-        """Wait until a further sign-in to ``vm`` is polite."""
-        since = vm.link.since if vm.link is not None else clocks.now()
-        age = (clocks.now() - since).total_seconds()
-        await asyncio.sleep(min(self._settings.link.retry_first_seconds, self._settings.link.retry_first_seconds - age))
-
     def _is_stuck(self, vm: Vm, link: SshLink, reason: str) -> None:
         settings = self._settings.link
         stuck = self._stuck.setdefault(
-            vm.id, _Stuck(Backoff(settings.refusal_first_seconds, settings.refusal_limit_seconds))
+            vm.id, _Stuck(vm.pool, Backoff(settings.refusal_first_seconds, settings.refusal_limit_seconds))
         )
-        stuck.link, stuck.reason, stuck.until = link, reason, _now() + stuck.pace.delay()
+        stuck.link, stuck.reason, stuck.until = ref(link), reason, _now() + stuck.pace.delay()
 
     # ---- pieces
 

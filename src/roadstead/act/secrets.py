@@ -3,12 +3,18 @@
 Each that is made here is marked with whose it is, so that it is used for nobody else, and collected with its owner.
 """
 
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
 from roadstead.errors import PoolError
 from roadstead.model import PoolId, Vm
 from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, VM_MARK
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string_map
 from roadstead.plan import secrets
+
+log = structlog.get_logger()
 
 
 class PoolSecrets:
@@ -31,32 +37,22 @@ class PoolSecrets:
         """Keep ``value`` under ``key`` unless there is something by now; return whether it was kept. Of several who
         offer at the same time one wins, and the others leave no secret behind.
         """
-        uuid = await self._made(value)
-        if await self._client.add_pool_key(key, uuid):
-            return True
-        await self._client.destroy_secret(uuid)
-        return False
+        return await self._kept_under(key, value, self._client.add_pool_key)
 
     async def put(self, key: str, value: str) -> None:
         """Keep ``value`` under ``key``, whatever is named there."""
-        await self._client.set_pool_key(key, await self._made(value))
+        await self._kept_under(key, value, self._client.set_pool_key)
 
     async def claim(self, key: str, uuid: str) -> bool:
         """Let ``key`` name the secret ``uuid`` unless it names one; return whether it did so: of several one wins."""
         return await self._client.add_pool_key(key, uuid)
 
-    async def destroy(self, key: str, begins: str) -> None:
+    async def destroy(self, key: str) -> None:
         """Destroy the secret that ``key`` names, then let it name nothing; what breaks off between can be done again.
 
-        A secret goes only if it begins with ``begins`` (what a key of this kind does), and no other key names it:
-        ``key`` may be edited to name any other.
+        A secret goes only if it is one for ``key``, and no other key names it: ``key`` may be edited to name any other.
         """
-        names = await self.names()
-        uuid = names.get(key)
-        value = await self.value(uuid) if uuid else None
-        is_shared = any(other == uuid for name, other in names.items() if name != key)
-        if uuid and value is not None and value.startswith(begins) and not is_shared:
-            await self._client.destroy_secret(uuid)
+        await self._destroy_former(key, await self.names())
         await self.clear(key)
 
     async def clear(self, key: str) -> None:
@@ -66,21 +62,14 @@ class PoolSecrets:
     async def replace(self, key: str, value: str | None) -> None:
         """Keep ``value`` under ``key``, or nothing; the secret that was named there goes, after the new one is named.
 
-        Only one that was made here for this key goes: the key may be edited to name any other.
+        Only one that is for this key goes: the key may be edited to name any other.
         """
-        former = (await self.names()).get(key)
+        names = await self.names()
         if value is None:
             await self.clear(key)
         else:
-            uuid = await self._client.create_secret(value, self._marks(key))
-            try:
-                await self._client.set_pool_key(key, uuid)
-            except PoolError:
-                await self._client.destroy_secret(uuid)
-                raise
-        secret = await self._client.read_secret(former) if former else None
-        if secret is not None and secret.marks.items() >= self._marks(key).items():
-            await self._client.destroy_secret(secret.uuid)
+            await self.put(key, value)
+        await self._destroy_former(key, names)
 
     async def keep(self) -> None:
         """Make what was written survive a failover; an account that may not ask for it need not."""
@@ -90,11 +79,42 @@ class PoolSecrets:
             if error.code != "pool-not-permitted":
                 raise
 
-    def _marks(self, key: str) -> dict[str, str]:
-        return {POOL_MARK: self._pool, NAMED_MARK: key}
+    async def _destroy_former(self, key: str, names: Mapping[str, str]) -> None:
+        """Destroy the secret that ``key`` named when the pool named these ``names``, if it is one for ``key``."""
+        uuid = names.get(key)
+        if not uuid or any(other == uuid for name, other in names.items() if name != key):
+            return
+        secret = await self._client.read_secret(uuid)
+        if secret is not None and secrets.may_destroy(self._pool, key, secret.marks, secret.value):
+            await self._client.destroy_secret(uuid)
 
-    async def _made(self, value: str) -> str:
-        return await self._client.create_secret(value, {POOL_MARK: self._pool})
+    async def _kept_under(self, key: str, value: str, name: Callable[[str, str], Awaitable[bool | None]]) -> bool:
+        """Make a secret of ``value`` and have ``name`` let ``key`` name it; return False when another was there."""
+        uuid = await self._client.create_secret(value, {POOL_MARK: self._pool, NAMED_MARK: key})
+        try:
+            is_named = await name(key, uuid) is not False
+        except PoolError as error:
+            if await self._is_named_after_all(key, uuid, error):
+                return True
+            raise
+        if not is_named:
+            await self._client.destroy_secret(uuid)
+        return is_named
+
+    async def _is_named_after_all(self, key: str, uuid: str, error: PoolError) -> bool:
+        """Whether ``key`` names the secret ``uuid`` although naming it ended with ``error``: only the answer was lost.
+
+        If not, a secret of which the pool refused the naming goes. Where the pool may still be about it, it stays: a
+        key must not come to name what is gone. `act.leftovers` takes it later.
+        """
+        try:
+            if (await self.names()).get(key) == uuid:
+                return True
+            if "xapi" in error.fields:
+                await self._client.destroy_secret(uuid)
+        except PoolError as later:  # the first one is on its way
+            log.info("secret left for now", pool=self._pool, key=key, secret=uuid, problem=later.code)
+        return False
 
 
 async def vm_secret(client: XapiClient, vm: Vm, key: str) -> bytes:

@@ -1,5 +1,7 @@
 """How guests are connected: the plan's record becomes a handshake, and what it taught becomes a pin."""
 
+import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -37,6 +39,8 @@ class SshWays:
     """What a pool is called, which may be known no more."""
     shown: dict[VmId, str] = field(default_factory=dict)
     """The host key (``<type> <fingerprint>``) that each guest showed last, accepted or not."""
+    _tried: dict[VmId, float] = field(default_factory=dict)
+    """When (the loop's clock) each guest was signed in to last, or that was tried."""
 
     async def open(self, vm_id: VmId) -> Opened:
         """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
@@ -47,7 +51,7 @@ class SshWays:
         wanted = links.wanted(vm, self.snapshot, self.circumstances(vm, keeper))
         pair = await keeper.keys.pair()
         try:
-            link = await open_ssh(self._target(wanted), pair.private, settings=self.settings, gates=self.gates)
+            link = await self._sign_in(vm_id, self._target(wanted), pair.private)
         except LinkError as error:
             if error.code in origins.KEY_PROBLEMS:
                 keeper.keys.forget()
@@ -65,18 +69,28 @@ class SshWays:
     def forget(self, vm: VmId) -> None:
         """``vm`` is gone."""
         self.shown.pop(vm, None)
+        self._tried.pop(vm, None)
 
     async def verify(self, vm_id: VmId, known: SshLink, key: PoolKey) -> SshLink:
-        """Sign in anew with ``key`` alone where ``known`` leads, to the same host key; the caller closes the link.
+        """Sign in anew with ``key`` alone where ``known`` leads, to the same host key, as soon as a further sign-in is
+        polite; the caller closes the link.
 
         Raises `LinkError` with the reason, ``key-rejected`` when the guest does not take this key.
         """
+        await asyncio.sleep(self._tried.get(vm_id, -math.inf) + self.settings.retry_first_seconds - _now())
         vm = self.snapshot.vms.get(vm_id)
         if vm is None:
             raise LinkError("link-lost", vm=vm_id)
         access = access_of(vm, self._defaults())
         target = SshTarget(access.user, access.port, (known.address,), access.socket, Pins(pin=known.host_key))
-        return await open_ssh(target, (key,), settings=self.settings, gates=self.gates)
+        return await self._sign_in(vm_id, target, (key,))
+
+    async def _sign_in(self, vm: VmId, target: SshTarget, keys: tuple[PoolKey, ...]) -> SshLink:
+        try:
+            return await open_ssh(target, keys, settings=self.settings, gates=self.gates)
+        finally:
+            if vm in self.snapshot.vms:
+                self._tried[vm] = _now()
 
     def _origin(self, vm: Vm) -> origins.Origin:
         """What is known of how ``vm`` came into its pool."""
@@ -119,6 +133,10 @@ class SshWays:
             now=clocks.now(),
             boot_seconds=self.settings.boot_seconds,
         )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class UnixWays:

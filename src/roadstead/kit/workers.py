@@ -51,6 +51,9 @@ class Workers(Generic[K]):
         self._failing: dict[K, Pace] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         """When keys are run by themselves; of one that is failing, its next try."""
+        self._running = 0
+        self._still = asyncio.Event()
+        self._still.set()
         self._pauses = 0
         self._reopening: asyncio.TimerHandle | None = None
         self._open = asyncio.Event()
@@ -80,6 +83,10 @@ class Workers(Generic[K]):
             self._failing.pop(key)
             self._due(key)
 
+    async def wait_still(self) -> None:
+        """Wait until no key is being worked on; who wants it to stay so sees to it that ``work`` does nothing."""
+        await self._still.wait()
+
     async def run(self) -> None:
         """Work until cancelled."""
         try:
@@ -100,10 +107,20 @@ class Workers(Generic[K]):
                 elif key not in self._failing or key not in self._timers:
                     await self._attempt(key)
 
+    async def _run(self, key: K) -> None:
+        self._running += 1
+        self._still.clear()
+        try:
+            await self._work(key)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._still.set()
+
     async def _attempt(self, key: K) -> None:
         pauses = self._pauses
         try:
-            await self._work(key)
+            await self._run(key)
         except PeerError as error:
             if self._common is None or not self._common.takes(error):
                 self._set_timer(key, self._failing.setdefault(key, self._pace()).after(error))

@@ -20,6 +20,14 @@ _PEM = {
 }
 """What the secret that each key of a VM names must hold."""
 
+_BEGINS = {config_keys.PRIVATE_KEY_SECRET: "-----BEGIN ", config_keys.PUBLIC_KEY_SECRET: "ssh-"}
+"""How the secrets begin that the historic keys of a pool name, our own and those of the old pack."""
+_MADE_FOR = {
+    config_keys.FORMER_PRIVATE_KEY_SECRET: config_keys.PRIVATE_KEY_SECRET,
+    config_keys.FORMER_PUBLIC_KEY_SECRET: config_keys.PUBLIC_KEY_SECRET,
+}
+"""The keys that name what was made for another key."""
+
 
 def named(vm: Vm, key: str) -> str:
     """Return the uuid of the secret that ``key`` (one of `config_keys.TLS_SECRETS`) of ``vm`` names.
@@ -69,6 +77,29 @@ def owner(marks: Mapping[str, str]) -> str | None:
 def orphans(marks: Mapping[str, Mapping[str, str]], living: Collection[str]) -> set[str]:
     """Return which secrets (``marks`` by uuid) were made for a VM that is none of the ``living``."""
     return {uuid for uuid, of_one in marks.items() if (vm := owner(of_one)) is not None and vm not in living}
+
+
+def fits(key: str, value: str) -> bool:
+    """Whether ``value`` is what the pool's historic ``key`` names, as far as its beginning tells."""
+    return key in _BEGINS and value.startswith(_BEGINS[key])
+
+
+def may_destroy(pool: PoolId, key: str, marks: Mapping[str, str], value: str) -> bool:
+    """Whether the secret that ``key`` of ``pool`` names is one for that key, and so goes with it: its marks say so, or,
+    without a mark for a key (the old pack's, and older ones of ours), nothing contradicts and it holds what is kept
+    there.
+    """
+    made_for = _MADE_FOR.get(key, key)
+    if config_keys.VM_MARK in marks or marks.get(config_keys.POOL_MARK, pool) != pool:
+        return False
+    if config_keys.NAMED_MARK in marks:
+        return config_keys.POOL_MARK in marks and marks[config_keys.NAMED_MARK] == made_for
+    return fits(made_for, value)
+
+
+def nameless(pool: PoolId, marks: Mapping[str, Mapping[str, str]], names: Collection[str]) -> set[str]:
+    """Return which secrets (``marks`` by uuid) were made for ``pool`` and are none of those that it ``names``."""
+    return {uuid for uuid, of_one in marks.items() if of_one.get(config_keys.POOL_MARK) == pool and uuid not in names}
 
 
 def is_marked(marks: Mapping[str, str]) -> bool:

@@ -11,6 +11,7 @@ from roadstead.act.keys import REREAD_SECONDS, PoolKeys
 from roadstead.errors import LinkError, PoolError
 from roadstead.model.config_keys import (
     FORMER_PRIVATE_KEY_SECRET,
+    NAMED_MARK,
     POOL_MARK,
     PRIVATE_KEY_SECRET,
     PUBLIC_KEY_SECRET,
@@ -103,7 +104,8 @@ async def test_a_pool_without_a_pair_gets_one(made: list[str]) -> None:
     config = xapi.objects["pool"][POOL_REF]["other_config"]
     private, public = (xapi.secrets[config[key]] for key in (PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET))
     assert (private.value, public.value) == (_pem(9), pair.public)
-    assert private.marks == public.marks == {POOL_MARK: records.POOL}
+    assert private.marks == {POOL_MARK: records.POOL, NAMED_MARK: PRIVATE_KEY_SECRET}
+    assert public.marks == {POOL_MARK: records.POOL, NAMED_MARK: PUBLIC_KEY_SECRET}
     assert "sync_database" in xapi.calls
     assert len(made) == 1
 
@@ -226,7 +228,7 @@ async def test_a_missing_public_half_is_given_back(*, is_named: bool) -> None:
     pair = await _keys(xapi).pair()
     config = xapi.objects["pool"][POOL_REF]["other_config"]
     secret = xapi.secrets[config[PUBLIC_KEY_SECRET]]
-    assert (secret.value, secret.marks) == (pair.public, {POOL_MARK: records.POOL})
+    assert (secret.value, secret.marks) == (pair.public, {POOL_MARK: records.POOL, NAMED_MARK: PUBLIC_KEY_SECRET})
 
 
 async def test_two_who_give_it_back_leave_one() -> None:

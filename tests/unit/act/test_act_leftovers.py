@@ -14,13 +14,13 @@ from roadstead.act.pool import PoolKeeper
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.model import Gone, Pool, PoolId, Seen, Vm, VmId
-from roadstead.model.config_keys import TLS_CA_CERT, VM_MARK
+from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, PRIVATE_KEY_SECRET, TLS_CA_CERT, VM_MARK
 from roadstead.peers.database.client import Database
 from roadstead.peers.xapi.client import Secret
 from roadstead.plan.pins import Memory
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
-from tests.unit.fakes.xapi import FakeXapi, small_pool
+from tests.unit.fakes.xapi import POOL_REF, FakeXapi, small_pool
 
 pytestmark = pytest.mark.looptime
 UUID = "00000000-0000-4000-8000-00000000000a"
@@ -78,6 +78,12 @@ class Desk:
         self.xapi.objects["vm"].pop(f"ref:{vm}", None)
         self.store.apply(Gone("vm", vm))
         self.leftovers.consider(vm)
+
+    def come_back(self) -> None:
+        """The pool was lost and is live again."""
+        self.store.apply(Seen(records.pool(live=False)))
+        self.leftovers.consider_pool(records.POOL)
+        self.see()
 
     def keep(self, uuid: str = UUID, marks: dict[str, str] | None = None, value: str = PEM) -> None:
         """The pool has this secret."""
@@ -220,3 +226,42 @@ async def test_a_pin_that_a_template_carries_is_remembered(desk: Desk) -> None:
     desk.lose()
     await asyncio.sleep(LONG)
     assert desk.memories.of(records.vm()).last == "AAAA/pin+="
+
+
+OURS = {POOL_MARK: records.POOL, NAMED_MARK: PRIVATE_KEY_SECRET}
+
+
+async def test_a_private_key_that_nothing_names_goes_after_an_hour(desk: Desk) -> None:
+    """Nobody would ever use it; what a key names, what another pool's mark says and what is unmarked stays."""
+    desk.come_back()
+    await asyncio.sleep(LONG)
+    secrets: dict[str, dict[str, str]] = {
+        "named": OURS,
+        "nameless": OURS,
+        "older": {POOL_MARK: records.POOL},
+        "another pool's": {**OURS, POOL_MARK: "pool-2"},
+        "unmarked": {},
+    }
+    for uuid, marks in secrets.items():
+        desk.keep(uuid, marks)
+    await desk.xapi.set_pool_key(PRIVATE_KEY_SECRET, "named")
+    await asyncio.sleep(AGAIN_SECONDS + LONG)
+    assert len(desk.xapi.secrets) == 5
+    await asyncio.sleep(AGAIN_SECONDS)
+    assert set(desk.xapi.secrets) == {"named", "another pool's", "unmarked"}
+
+
+async def test_a_secret_that_is_named_in_time_stays(desk: Desk) -> None:
+    """And when it loses its name again, its time begins anew; what anything else mentions stays, too."""
+    desk.come_back()
+    desk.keep("slow", OURS)
+    desk.keep("mentioned", OURS)
+    desk.xapi.change("vm", "ref:vm-2", tags=["see mentioned"])
+    await asyncio.sleep(LONG)
+    await desk.xapi.set_pool_key(PRIVATE_KEY_SECRET, "slow")
+    await asyncio.sleep(2 * AGAIN_SECONDS)
+    desk.xapi.change("pool", POOL_REF, other_config={})
+    await asyncio.sleep(AGAIN_SECONDS)
+    assert set(desk.xapi.secrets) == {"slow", "mentioned"}
+    await asyncio.sleep(2 * AGAIN_SECONDS)
+    assert set(desk.xapi.secrets) == {"mentioned"}

@@ -11,11 +11,12 @@ from roadstead.act.config import PoolConfig
 from roadstead.act.outputs import Outputs, PoolDoor, Wiped
 from roadstead.errors import NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
-from roadstead.model import Seen, VmId
+from roadstead.kit import clocks, tasks
+from roadstead.model import LinkState, Seen, VmId
 from roadstead.model.config_keys import DOCKER_PS
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.plan.publishing import Choice
-from roadstead.settings.schema import Settings
+from roadstead.settings.schema import AlertSettings, Settings
 from tests.unit.fakes import records
 
 pytestmark = pytest.mark.looptime
@@ -98,3 +99,66 @@ async def test_a_new_listing_says_what_is_not_there() -> None:
     outputs.published({VmId("vm-1"): {}, VmId("vm-2"): {DOCKER_PS: "digest"}, VmId("vm-3"): {}})
     outputs.alerted({})
     assert outputs.ours() == 1
+
+
+class SlowPool(Pool):
+    """A pool in which something stands that takes a second to write; nothing was told of it yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holds: set[str] = set()
+
+    async def publish(self, vm: VmId, changes: Mapping[str, str | None]) -> None:
+        """See `PoolConfig`."""
+        await asyncio.sleep(1)
+        self.holds -= {f"{key} of {vm}" for key in changes}
+        self.holds |= {f"{key} of {vm}" for key, value in changes.items() if value is not None}
+
+    async def raise_message(self, title: str, vm: str, body: str) -> str:
+        """See `XapiClient`."""
+        assert title and body
+        await asyncio.sleep(1)
+        self.holds.add(f"message about {vm}")
+        return f"message about {vm}"
+
+    async def destroy_message(self, ref: str) -> None:
+        """See `XapiClient`."""
+        self.holds.discard(ref)
+
+
+def _writing(pool: Pool) -> Outputs:
+    """There is something to publish of one VM, and an alert to raise about another."""
+    store = Store()
+    lost = records.link("vm-2", state=LinkState.BROKEN, problem=records.problem(since=clocks.now()))
+    store.apply(Seen(records.pool()), *(Seen(records.vm(f"vm-{number}")) for number in (1, 2)), Seen(lost))
+    store.apply(Seen(records.link("vm-1")), Seen(records.engine("vm-1")), Seen(records.container(1, "vm-1")))
+    door = PoolDoor(records.POOL, cast("XapiClient", pool), cast("PoolConfig", pool))
+    made = Outputs(store, Settings(alert=AlertSettings(after_seconds=0.0)), door, lambda: Choice(on=True))
+    for vm in ("vm-1", "vm-2"):
+        made.consider(VmId(vm))
+    return made
+
+
+@pytest.mark.parametrize("began", [0.5, 30.0])
+async def test_what_was_being_written_is_taken_away_too(began: float) -> None:
+    """A write that had begun comes to its end first: nobody would take away what comes after."""
+    pool = SlowPool()
+    outputs = _writing(pool)
+    async with asyncio.TaskGroup() as group:
+        task = tasks.spawn(group, outputs.run(), "outputs")
+        await asyncio.sleep(began)
+        assert len(pool.holds) in {0, 4}
+        assert await outputs.wipe(60) == Wiped(vms=2)
+        await asyncio.sleep(60)
+        assert pool.holds == set()
+        await tasks.stop(task)
+
+
+async def test_a_write_that_takes_too_long_is_not_waited_for() -> None:
+    """Its end may leave something; that is beyond us."""
+    outputs = _writing(SlowPool())
+    async with asyncio.TaskGroup() as group:
+        task = tasks.spawn(group, outputs.run(), "outputs")
+        await asyncio.sleep(0.5)
+        assert await outputs.wipe(0.1) == Wiped()
+        await tasks.stop(task)

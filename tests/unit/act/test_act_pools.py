@@ -1,7 +1,7 @@
 """The pools: tried before they are kept, changed one at a time, and none of them is another's trouble."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -324,6 +324,40 @@ async def test_removing_twice_is_not_found(office: Office, lab: LabPool) -> None
     pool = await office.pools.add(_change(lab))
     results = await asyncio.gather(office.pools.remove(pool.id), office.pools.remove(pool.id), return_exceptions=True)
     assert [type(result) for result in results] == [Wiped, NotFoundError]
+
+
+async def test_a_pool_is_not_changed_while_it_is_removed(
+    office: Office, lab: LabPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a new keeper would publish again what the removal has just taken away; other pools go on meanwhile."""
+    pool = await office.pools.add(_change(lab))
+    keeper = office.pools.keeper(pool.id)
+    is_wiping, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(seconds: float) -> Wiped:
+        del seconds
+        is_wiping.set()
+        await may_end.wait()
+        assert office.pools.keeper(pool.id) is keeper
+        return Wiped()
+
+    monkeypatch.setattr(keeper.outputs, "wipe", slow)
+    async with asyncio.TaskGroup() as group:
+        removing = tasks.spawn(group, office.pools.remove(pool.id), "removal")
+        await is_wiping.wait()
+        changing = tasks.spawn(group, _outcome(office.pools.change(pool.id, PoolChange(admit=("10.0.0.0/8",)))), "set")
+        with pytest.raises(ConflictError):
+            await office.pools.add(_change(lab))
+        may_end.set()
+    assert (removing.result(), changing.result()) == (Wiped(), "no-such-pool")
+
+
+async def _outcome(command: Awaitable[object]) -> str:
+    try:
+        await command
+    except RoadsteadError as error:
+        return error.code
+    return "done"
 
 
 @pytest.mark.parametrize("command", ["change", "remove", "test", "key"])

@@ -8,7 +8,7 @@ import pytest
 from roadstead.act.secrets import PoolSecrets, make_vm_secret, vm_secret
 from roadstead.errors import LinkError, PoolError
 from roadstead.model import Vm
-from roadstead.model.config_keys import POOL_MARK, TLS_CA_CERT, VM_MARK
+from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, TLS_CA_CERT, VM_MARK
 from roadstead.peers.xapi.client import Secret, XapiClient
 from tests.unit.fakes import records
 from tests.unit.fakes.xapi import FakeXapi, small_pool
@@ -26,7 +26,7 @@ async def test_what_is_offered_is_named_marked_and_read() -> None:
     assert await _secrets(xapi).offer(KEY, "open sesame")
     uuid = (await _secrets(xapi).names())[KEY]
     assert await _secrets(xapi).value(uuid) == "open sesame"
-    assert xapi.secrets[uuid].marks == {POOL_MARK: records.POOL}
+    assert xapi.secrets[uuid].marks == {POOL_MARK: records.POOL, NAMED_MARK: KEY}
 
 
 async def test_of_those_who_offer_one_wins() -> None:
@@ -82,15 +82,66 @@ async def test_replace_destroys_only_what_it_made_for_the_key() -> None:
     assert KEY not in await secrets.names()
 
 
-async def test_replace_leaves_nothing_behind_when_naming_fails() -> None:
-    """What was named stays named."""
+REFUSAL = PoolError("pool-call-failed", call="add_to_other_config", reason="X", xapi="INTERNAL_ERROR")
+NAMING = [("offer", "add_pool_key"), ("put", "set_pool_key"), ("replace", "set_pool_key")]
+
+
+@pytest.mark.parametrize(("verb", "call"), NAMING)
+async def test_nothing_is_left_behind_when_naming_is_refused(verb: str, call: str) -> None:
+    """What was named stays named; a secret that nothing names would never be found again."""
     xapi = small_pool()
     secrets = _secrets(xapi)
-    await secrets.replace(KEY, "old")
-    xapi.fail("set_pool_key", "pool-timed-out")
+    await secrets.replace("another", "stays")
+    xapi.failing[call] = REFUSAL
     with pytest.raises(PoolError):
-        await secrets.replace(KEY, "new")
-    assert [secret.value for secret in xapi.secrets.values()] == ["old"]
+        await getattr(secrets, verb)(KEY, "new")
+    assert [secret.value for secret in xapi.secrets.values()] == ["stays"]
+    assert KEY not in await secrets.names()
+
+
+class Silent(FakeXapi):
+    """A pool that names what it was asked to, and of which no answer comes."""
+
+    async def set_pool_key(self, key: str, value: str | None) -> None:
+        await super().set_pool_key(key, value)
+        raise PoolError("pool-timed-out")
+
+    async def add_pool_key(self, key: str, value: str) -> bool:
+        await super().add_pool_key(key, value)
+        raise PoolError("pool-timed-out")
+
+
+@pytest.mark.parametrize(("verb", "call"), NAMING)
+async def test_what_is_named_stays_when_only_the_answer_was_lost(verb: str, call: str) -> None:
+    """The pool must not come to name a secret that is gone."""
+    del call
+    xapi = Silent(objects=small_pool().objects)
+    secrets = _secrets(xapi)
+    await getattr(secrets, verb)(KEY, "new")
+    assert await secrets.value((await secrets.names())[KEY]) == "new"
+
+
+@pytest.mark.parametrize(("verb", "call"), NAMING)
+async def test_what_may_still_be_named_is_left_to_be_collected(verb: str, call: str) -> None:
+    """Nobody knows whether the pool carries out a call that it did not answer; the mark says whose the secret is."""
+    xapi = small_pool()
+    secrets = _secrets(xapi)
+    xapi.fail(call, "pool-timed-out")
+    with pytest.raises(PoolError) as caught:
+        await getattr(secrets, verb)(KEY, "new")
+    assert caught.value.code == "pool-timed-out"
+    assert [secret.marks for secret in xapi.secrets.values()] == [{POOL_MARK: records.POOL, NAMED_MARK: KEY}]
+
+
+async def test_what_another_key_names_too_stays() -> None:
+    """Whichever of the two is replaced or emptied."""
+    xapi = small_pool()
+    secrets = _secrets(xapi)
+    await secrets.replace(KEY, "shared")
+    await secrets.claim("another", (await secrets.names())[KEY])
+    await secrets.replace(KEY, "new")
+    await secrets.destroy("another")
+    assert sorted(secret.value for secret in xapi.secrets.values()) == ["new", "shared"]
 
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Self, cast
 
 import asyncssh
@@ -22,7 +23,7 @@ from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.model import Seen, VmId
 from roadstead.peers.database.client import Database
-from roadstead.peers.links.ssh import Gates
+from roadstead.peers.links.ssh import Gates, SshLink
 from roadstead.plan.addresses import Rules
 from roadstead.settings.schema import LinkSettings
 from tests.unit.fakes import records
@@ -143,3 +144,29 @@ async def test_a_refused_pool_key_is_read_again(road: Road, guest: SimulatedGues
 
     assert (await road.refused()).code == "key-rejected"
     assert road.pool.forgotten == 1
+
+
+@pytest.mark.looptime
+async def test_a_sign_in_is_polite_after_the_last_one_whatever_that_was_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after one that failed, and however long the link that is asked for has been there."""
+    road, at = Road(), list[float]()
+    road.see(HERE)
+
+    async def sign_in(*_: object, **__: object) -> SshLink:
+        at.append(asyncio.get_running_loop().time())
+        raise LinkError("key-rejected", address=HERE, port=22, user="root")
+
+    async def verified() -> None:
+        known = SimpleNamespace(address=HERE, host_key="")
+        with pytest.raises(LinkError):
+            await road.ways.verify(VmId(records.VM), cast("SshLink", known), KEY)
+
+    monkeypatch.setattr("roadstead.act.ways.open_ssh", sign_in)
+    await verified()
+    await verified()
+    await asyncio.sleep(3600)
+    with pytest.raises(LinkError):
+        await road.ways.open(VmId(records.VM))
+    await verified()
+    gap = road.ways.settings.retry_first_seconds
+    assert at == pytest.approx([0, gap, gap + 3600, 2 * gap + 3600])

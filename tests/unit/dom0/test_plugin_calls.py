@@ -6,9 +6,12 @@ import ast
 import base64
 import json
 import xmlrpc.client
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 
 import pytest
 
+from roadstead.act import plugin
 from tests.unit.dom0 import pythons
 from tests.unit.dom0.world import PLUGIN, SESSION, TOKEN, URL, World
 
@@ -42,6 +45,23 @@ def test_call_is_handed_on(host: World, function: str) -> None:
     assert first == "POST /plugin/v1/call HTTP/1.1"
     assert f"Authorization: Bearer {TOKEN}" in head
     assert f"Host: {host.xapi.config[URL].removeprefix('https://')}" in head
+
+
+def test_both_sides_know_the_same_functions() -> None:
+    """With the same arguments: what one of them lacks, no client of the pool could use."""
+    loader = SourceFileLoader("plugin_of_hosts", str(PLUGIN))
+    module = module_from_spec(spec_from_loader(loader.name, loader))  # type: ignore[arg-type]
+    loader.exec_module(module)
+    ours = {name: each.arguments for name, each in plugin.FUNCTIONS.items() if each.run is not None}
+    assert ours == module.FUNCTIONS
+    assert set(module.NOT_OFFERED) == plugin.FUNCTIONS.keys() - ours.keys()
+
+
+def test_as_much_as_a_call_can_hold_is_handed_on(host: World) -> None:
+    """However much longer JSON makes it: of line ends and quotes each takes two characters there."""
+    given = {"vmuuid": VM, "sruuid": SR, "configuration": '#"\n' * 40_000}
+    host.value("create_config_drive", **given)
+    assert host.request["arguments"] == given
 
 
 def test_pool_is_read_with_the_session_that_was_given(host: World) -> None:

@@ -293,22 +293,6 @@ def test_redirect_is_not_followed(host: World) -> None:
     assert host.roadstead.received.count(TOKEN.encode()) == 1
 
 
-def test_arguments_that_are_too_large(host: World) -> None:
-    """More than 128 KiB is a failure, and Roadstead is not asked; a little less goes through."""
-    given = {"vmuuid": "vm", "sruuid": "sr"}
-    assert host.value("create_config_drive", configuration="x" * 120_000, **given) == "True"
-    host.roadstead.received = b""
-
-    # As JSON every one of these has six characters, and in the call to the plugin one.
-    failure = host.failure("create_config_drive", configuration="\x7f\\" * 50_000, **given)
-
-    assert failure[2:] == [
-        "plugin-request-too-large",
-        "The arguments of create_config_drive exceed 128 KiB, the most that is handed on.",
-    ]
-    assert host.roadstead.received == b""
-
-
 def test_new_certificate_of_roadstead(host: World) -> None:
     """Every call compares: a certificate that changes between two calls is seen by the second."""
     assert host.value("register", vmuuid="vm") == "True"

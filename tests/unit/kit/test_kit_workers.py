@@ -153,3 +153,17 @@ async def test_a_bug_is_no_outage() -> None:
     desk.workers.add("bad")
     with pytest.raises(ExceptionGroup, match="unhandled"):
         await desk.workers.run()
+
+
+async def test_who_waits_until_they_are_still_sees_what_was_begun_end() -> None:
+    """Also a run that fails; what only waits for its next try is not being worked on."""
+    desk = Desk()
+    await desk.workers.wait_still()
+    async with desk.working():
+        desk.broken.add("b")
+        for key in "ab":
+            desk.workers.add(key)
+        await asyncio.sleep(WORK_SECONDS / 2)
+        assert desk.busy.total() == 2
+        await desk.workers.wait_still()
+        assert (desk.busy.total(), desk.done) == (0, ["a"])

@@ -4,7 +4,18 @@ import pytest
 
 from roadstead.errors import LinkError
 from roadstead.model import Vm
-from roadstead.model.config_keys import POOL_MARK, TLS_CA_CERT, TLS_CLIENT_CERT, TLS_CLIENT_KEY, VM_MARK
+from roadstead.model.config_keys import (
+    FORMER_PRIVATE_KEY_SECRET,
+    FORMER_PUBLIC_KEY_SECRET,
+    NAMED_MARK,
+    PLUGIN_TOKEN_SECRET,
+    POOL_MARK,
+    PRIVATE_KEY_SECRET,
+    TLS_CA_CERT,
+    TLS_CLIENT_CERT,
+    TLS_CLIENT_KEY,
+    VM_MARK,
+)
 from roadstead.plan import secrets
 from tests.unit.fakes import records
 
@@ -118,3 +129,30 @@ def test_secrets_of_vms_that_are_gone_are_orphans() -> None:
 def test_what_the_old_pack_left_is_unmarked_pem(marks: dict[str, str], value: str, *, is_old: bool) -> None:
     """Everything else that a key of a VM was made to name stays where it is."""
     assert secrets.is_left_by_old_pack(marks, value) is is_old
+
+
+POOLS = {POOL_MARK: records.POOL}
+
+
+@pytest.mark.parametrize(
+    ("key", "marks", "value", "goes"),
+    [
+        pytest.param(PLUGIN_TOKEN_SECRET, {**POOLS, NAMED_MARK: PLUGIN_TOKEN_SECRET}, "token", True, id="made for it"),
+        pytest.param(PLUGIN_TOKEN_SECRET, POOLS, "token", False, id="older, and nothing tells that it is a token"),
+        pytest.param(PLUGIN_TOKEN_SECRET, {}, KEY, False, id="unmarked under a key of ours"),
+        pytest.param(FORMER_PRIVATE_KEY_SECRET, {**POOLS, NAMED_MARK: PRIVATE_KEY_SECRET}, KEY, True, id="moved"),
+        pytest.param(FORMER_PRIVATE_KEY_SECRET, POOLS, KEY, True, id="older"),
+        pytest.param(FORMER_PRIVATE_KEY_SECRET, {}, KEY, True, id="old pack"),
+        pytest.param(FORMER_PRIVATE_KEY_SECRET, {}, "password", False, id="something else"),
+        pytest.param(FORMER_PUBLIC_KEY_SECRET, {}, "ssh-rsa AAAA", True, id="public"),
+        pytest.param(FORMER_PUBLIC_KEY_SECRET, {**POOLS, NAMED_MARK: PRIVATE_KEY_SECRET}, "ssh-", False, id="wrong"),
+        pytest.param(FORMER_PRIVATE_KEY_SECRET, {NAMED_MARK: PRIVATE_KEY_SECRET}, KEY, False, id="whose"),
+        pytest.param(FORMER_PRIVATE_KEY_SECRET, {POOL_MARK: "pool-2"}, KEY, False, id="another pool's"),
+        pytest.param(FORMER_PRIVATE_KEY_SECRET, MINE, KEY, False, id="a VM's"),
+    ],
+)
+def test_only_a_secret_for_that_key_is_destroyed_with_it(
+    key: str, marks: dict[str, str], value: str, *, goes: bool
+) -> None:
+    """Whoever edits the pool's keys must not have us destroy another secret."""
+    assert secrets.may_destroy(records.POOL, key, marks, value) is goes

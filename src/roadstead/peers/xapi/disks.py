@@ -33,6 +33,8 @@ SLOW_SECONDS = 60.0
 """Limit on a call that makes the storage work."""
 TASK_SECONDS = 0.2
 """How often the task of a transfer is looked at."""
+TASK_END_SECONDS = 3.0
+"""Limit on clearing away the task of a transfer, also of one that was cut short; XAPI clears old ones away."""
 REPLY_BYTES = 64 * 2**10
 """The longest reply to an upload; it is text about what went wrong."""
 HOST_INTERNAL_BRIDGE = "xenapi"
@@ -132,8 +134,9 @@ class Disks:
             await self._client.transfer(request, host, seconds=seconds)
             await self._ended(task, call)
         finally:
-            with suppress(PoolError):
-                await self._call("task.destroy", task)
+            with suppress(PoolError, TimeoutError):  # who waits for us waits for this, too
+                async with asyncio.timeout(TASK_END_SECONDS):
+                    await self._call("task.destroy", task)
 
     async def rename(self, disk: str, name: str) -> None:
         """Give a disk (its reference) another name."""

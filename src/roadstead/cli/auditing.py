@@ -26,19 +26,21 @@ def show_plugin(connected: client.Client, pool: str, format: str) -> None:
         _tell(pool, connected.get(PluginState, _path(pool)))
 
 
-def write(waiting: client.Waiting) -> None:
-    """Print the entries of the audit that the server answers with."""
+def write(waiting: client.Waiting, *, cut: bool) -> None:
+    """Print the entries of the audit that the server answers with; what came of each keeps its room.
+
+    A code says of itself that something failed, so it stands in the place of that word.
+    """
     found = waiting.read(list[AuditEntry])
     made = [
-        table.Column("TIME", [_time(entry.at) for entry in found], least=19),
+        table.Column("TIME", [_time(entry.at) for entry in found], least=20),
         table.Column("WHO", [entry.who or "-" for entry in found], rank=2),
         table.Column("FROM", [entry.origin or "-" for entry in found], rank=4),
         table.Column("WHAT", [entry.what for entry in found], least=10),
-        table.Column("TARGET", [entry.target or "-" for entry in found], least=12, rank=1),
-        table.Column("RESULT", [entry.result for entry in found], rank=3),
-        table.Column("CODE", [entry.code or "-" for entry in found], rank=5),
+        table.Column("TARGET", [entry.name or entry.target or "-" for entry in found], least=10, rank=1),
+        table.Column("RESULT", [entry.code or entry.result for entry in found], least=23),
     ]
-    output.write(table.lines(made, output.room()))
+    output.write(table.lines(made, output.room() if cut else None))
 
 
 def _tell(pool: str, told: PluginState) -> None:

@@ -40,7 +40,7 @@ def _opened(key: PoolKey) -> list[str]:
     return ["", output.bold("It still opens VMs that are no longer managed"), words.listed(former)]
 
 
-def where(connected: client.Client, pool: str, format: str) -> None:
+def where(connected: client.Client, pool: str, format: str, *, cut: bool) -> None:
     """Print the VMs that keys of a pool open."""
     waiting = connected.ask(f"/pools/{client.part(pool)}/key/vms")
     if format == "json":
@@ -57,7 +57,7 @@ def where(connected: client.Client, pool: str, format: str) -> None:
         table.Column("KEY", [key.key for _, key in rows]),
         table.Column("FINGERPRINT", [key.fingerprint for _, key in rows], least=12, rank=1),
     ]
-    output.write(table.lines(made, output.room()))
+    output.write(table.lines(made, output.room() if cut else None))
 
 
 def _state(vm: KeyedVm) -> str:

@@ -54,10 +54,12 @@ def audit(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option(min=1, max=10_000, metavar="N", help="How many entries.")] = 50,
     format: options.Format = "table",
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Tell who changed what, the newest first.
 
-    Every command that changes something, whoever gave it, and every call of a pool's plugin.
+    Every command that changes something, whoever gave it, and every call of a pool's plugin. What has a name now is
+    shown by it, else by its id; RESULT is `done`, `cancelled`, or the code of what failed.
 
     Examples:
       roadstead audit
@@ -69,7 +71,7 @@ def audit(
         return
     from roadstead.cli import auditing
 
-    auditing.write(waiting)
+    auditing.write(waiting, cut=not no_trunc)
 
 
 def version(ctx: typer.Context) -> None:

@@ -208,7 +208,7 @@ def _table(told: list[Done]) -> Iterator[str]:
     made = [
         table.Column("HOST", [one.host.name for one in told]),
         table.Column("ADDRESS", [one.host.address for one in told], rank=2),
-        table.Column("RESULT", [_result(one) for one in told], least=12),
+        table.Column("RESULT", [_result(one) for one in told], least=26),
         table.Column("VERSION", [plugin.version or "-" for plugin in plugins], rank=1),
         table.Column("BEFORE", [_before(plugin) for plugin in plugins], rank=4),
         table.Column("PYTHON", [plugin.python or "-" for plugin in plugins], rank=3),

@@ -25,7 +25,9 @@ def show(ctx: typer.Context, pool: options.PoolName) -> None:
 
 
 @helping.command(app)
-def where(ctx: typer.Context, pool: options.PoolName, format: options.Format = "table") -> None:
+def where(
+    ctx: typer.Context, pool: options.PoolName, format: options.Format = "table", no_trunc: options.NoTrunc = False
+) -> None:
     """List the VMs that keys of a pool are known to open: managed or not, and also those that left the pool.
 
     Examples:
@@ -34,7 +36,7 @@ def where(ctx: typer.Context, pool: options.PoolName, format: options.Format = "
     """
     from roadstead.cli import keyrows
 
-    keyrows.where(session.connect(ctx), pool, format)
+    keyrows.where(session.connect(ctx), pool, format, cut=not no_trunc)
 
 
 @helping.command(app)

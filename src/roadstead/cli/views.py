@@ -225,6 +225,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     origin: str = field(default="", name="from")
     what: str = ""
     target: str = ""
+    name: str = ""
     result: str = ""
     code: str = ""
 

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from roadstead.errors import AmbiguousError, NotFoundError
 from roadstead.inventory.search import fold
-from roadstead.model import Container, ContainerId, Pool, Snapshot, Vm, VmId, container_id
+from roadstead.model import Container, ContainerId, HostId, Pool, PoolId, Snapshot, Vm, VmId, container_id
 
 CANDIDATES = 20
 """How many candidates an error lists."""
@@ -192,6 +192,25 @@ def _within(inventory: Snapshot, name: str, vm_name: str, own_name: str) -> list
         listed = [_full_name(one) for one in kind.records if one.name in near]
         raise NotFoundError("no-such-container", name=name, candidates=listed[:CANDIDATES])
     return found
+
+
+# ---- the other way round
+
+
+def of_target(inventory: Snapshot, target: str) -> str:
+    """Return what ``target``, an id as commands note it, is called now; empty where neither of its parts has a name.
+
+    It is the id of a VM or of a pool, alone or followed by that of a container or a host, or what was given for one.
+    """
+    first, slash, rest = target.partition("/")
+    vm, pool = inventory.vms.get(VmId(first)), inventory.pools.get(PoolId(first))
+    if vm is not None:
+        container = inventory.containers_of(vm.id).get(container_id(vm.id, rest))
+        return vm.name + slash + (container.name if container is not None else rest)
+    if pool is not None:
+        host = inventory.hosts.get(HostId(rest))
+        return pool.name + slash + (host.name if host is not None else rest)
+    return ""
 
 
 # ---- refusals

@@ -14,7 +14,7 @@ from roadstead.act.rotation import Rotation
 from roadstead.act.trials import Probe
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
-from roadstead.model import AuditEntry, Container, Host, Operation
+from roadstead.model import Container, Host, Operation
 from roadstead.serve import shapes
 from roadstead.serve.handlers import audit, firewall, inventory, operations, pool_keys, pools, stream, vms
 
@@ -92,5 +92,5 @@ TABLE: tuple[Route, ...] = (
     Route("DELETE", "/operations/{operation}", "control", operations.cancel_operation, Operation),
     Route("POST", "/firewall/rules", "view", firewall.print_firewall_rules, media_type=TEXT),
     Route("POST", "/firewall/check", "administer", firewall.check_firewalls, list[VmFindings]),
-    Route("GET", "/audit", "administer", audit.list_audit, list[AuditEntry]),
+    Route("GET", "/audit", "administer", audit.list_audit, list[shapes.ShownAuditEntry]),
 )

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from roadstead.act.trials import Step
 from roadstead.errors import NotFoundError
 from roadstead.inventory.views import PoolCounts, VmView
-from roadstead.model import Container, ContainerId, Pool, PoolId, VmId
+from roadstead.model import AuditEntry, Container, ContainerId, Pool, PoolId, VmId
 from roadstead.serve.calls import Call
 
 
@@ -88,6 +88,12 @@ class Match(Struct, frozen=True, kw_only=True):
     vm_name: str
     state: str
     stale: bool
+
+
+class ShownAuditEntry(AuditEntry, frozen=True, kw_only=True, gc=False):
+    """An entry of the audit, and what its target is called now (``name``, empty where that is not known)."""
+
+    name: str = ""
 
 
 class Found(Struct, frozen=True, kw_only=True):

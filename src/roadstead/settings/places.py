@@ -16,27 +16,32 @@ def _home(variable: str, fallback: str) -> Path:
     return Path(value) if value else Path.home() / fallback
 
 
+def _usual_folder() -> Path:
+    return Path("/var/lib/roadstead") if _is_root() else _home("XDG_STATE_HOME", ".local/state") / "roadstead"
+
+
 def state_folder() -> Path:
     """The state folder: ``ROADSTEAD_STATE``, else ``/var/lib/roadstead`` as root, else under ``XDG_STATE_HOME``."""
     if chosen := os.environ.get("ROADSTEAD_STATE"):
         return Path(chosen)
-    return Path("/var/lib/roadstead") if _is_root() else _home("XDG_STATE_HOME", ".local/state") / "roadstead"
+    return _usual_folder()
 
 
 def socket_path(state: Path | None = None) -> Path:
     """The server's local socket: ``ROADSTEAD_SOCKET``, else in ``/run/roadstead`` as root, in ``XDG_RUNTIME_DIR``,
-    or in the state folder. A server with a ``state`` of its own that is not the default keeps its socket there, so
-    that two servers do not meet.
+    or in the state folder. A state folder that is not the usual one, given as ``state`` or by ``ROADSTEAD_STATE``,
+    has its socket in it, so that two servers do not meet.
     """
     if chosen := os.environ.get("ROADSTEAD_SOCKET"):
         return Path(chosen)
-    if state is not None and state != state_folder():
-        return state / "roadstead.sock"
+    folder = state or state_folder()
+    if folder != _usual_folder():
+        return folder / "roadstead.sock"
     if _is_root():
         return Path("/run/roadstead/roadstead.sock")
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "roadstead" / "roadstead.sock"
-    return state_folder() / "roadstead.sock"
+    return folder / "roadstead.sock"
 
 
 def settings_files() -> tuple[Path, ...]:

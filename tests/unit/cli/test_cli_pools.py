@@ -384,11 +384,35 @@ def test_the_audit_is_a_table_or_json(canned: Canned) -> None:
     """The newest first, as the server tells it; as many as were asked for."""
     canned.answers["GET /audit"] = [
         {"at": "2026-11-24T03:00:00Z", "who": "plugin of lab", "from": "192.0.2.1", "what": "stop",
-         "target": "vm-1/web", "result": "failed", "code": "vm-off"},
+         "target": "vm-1/aaaa", "name": "vm-1/web", "result": "failed", "code": "vm-off"},
     ]  # fmt: skip
     heading, row = run(canned, "audit", "--limit", "7").stdout.splitlines()
-    assert heading.split() == ["TIME", "WHO", "FROM", "WHAT", "TARGET", "RESULT", "CODE"]
-    for value in ("2026-11-24 03:00:00Z", "plugin of lab", "192.0.2.1", "stop", "vm-1/web", "failed", "vm-off"):
+    assert heading.split() == ["TIME", "WHO", "FROM", "WHAT", "TARGET", "RESULT"]
+    for value in ("2026-11-24 03:00:00Z", "plugin of lab", "192.0.2.1", "stop", "vm-1/web", "vm-off"):
         assert value in row
     assert '"from"' in run(canned, "audit", "--format", "json").stdout
     assert run(canned, "audit", "--limit", "0").returncode == 2
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_the_audit_says_on_every_terminal_when_and_what_came_of_it(canned: Canned, columns: int) -> None:
+    """The whole time and the code stay where columns are left out; `--no-trunc` shows all."""
+    entry = {"at": "2026-11-24T03:00:00Z", "who": "plugin of lab", "from": "192.0.2.1", "what": "pool set"}
+    failed = {"target": "gone", "result": "failed", "code": "pool-unreachable"}
+    canned.answers["GET /audit"] = [entry | failed]
+    with Terminal(canned, "audit", columns=columns) as terminal:
+        _, shown = terminal.ended()
+    assert "2026-11-24 03:00:00Z" in shown and "pool-unreachable" in shown and "pool set" in shown
+    with Terminal(canned, "audit", "--no-trunc", columns=columns) as terminal:
+        _, shown = terminal.ended()
+    assert "192.0.2.1" in shown and "plugin of lab" in shown
+
+
+def test_fingerprints_of_keys_are_shown_whole_when_asked_for(canned: Canned) -> None:
+    """They are compared, so half of one is none."""
+    key = {"fingerprint": SHOWN, "key": "current"}
+    vm = {"id": "1", "name": "web", "state": "managed", "power": "Running", "keys": [key]}
+    canned.answers["GET /pools/lab/key/vms"] = [vm]
+    with Terminal(canned, "pool", "key", "where", "lab", "--no-trunc", columns=60) as terminal:
+        _, shown = terminal.ended()
+    assert SHOWN in "".join(shown.split())

@@ -266,3 +266,21 @@ def test_a_beginning_of_several_ids_is_ambiguous() -> None:
     assert caught.value.candidates == ("one", "two")
     one = names.in_vm(many, vm, "dead1")
     assert one is not None and one.name == "dead1"
+
+
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        (A, "web-1"),
+        (f"{A}/{'abcd'.ljust(64, '0')}", "web-1/shop"),
+        (f"{A}/nothing", "web-1/nothing"),
+        ("pool-2", "Rack 2"),
+        ("pool-1/host-1", "Rack 1/north"),
+        ("pool-1/gone", "Rack 1/gone"),
+        ("gone/shop", ""),
+        ("", ""),
+    ],
+)
+def test_what_an_id_in_the_audit_is_called(target: str, name: str) -> None:
+    """Part by part; what has no name any more keeps what was noted."""
+    assert names.of_target(WORLD, target) == name

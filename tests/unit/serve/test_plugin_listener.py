@@ -239,5 +239,6 @@ async def test_every_command_of_the_api_is_audited(tmp_path: Path) -> None:
             ("local socket", "stop", "vm-1/nothing", "no-such-container"),
             ("local socket", "stop", shop, ""),
         ]
+        assert [entry["name"] for entry in await api.get("/audit")] == ["web-1/nothing", "web-1/shop"]
         assert len(await api.get("/audit?limit=1")) == 1
         await api.refused("GET", "/audit?limit=0", 422, "field-invalid")

@@ -65,6 +65,14 @@ def test_a_state_folder_of_its_own_has_a_socket_of_its_own() -> None:
     assert places.socket_path(Path("/srv/second")) == Path("/srv/second/roadstead.sock")
 
 
+@pytest.mark.usefixtures("as_root")
+def test_a_state_folder_of_the_environment_has_a_socket_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server and commands agree on it, however the folder was named."""
+    monkeypatch.setenv("ROADSTEAD_STATE", "/srv/second")
+    assert places.socket_path() == places.socket_path(Path("/srv/second")) == Path("/srv/second/roadstead.sock")
+    assert places.socket_path(USUAL) == Path("/run/roadstead/roadstead.sock")
+
+
 def test_a_users_file_is_read_after_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """The later one wins."""
     monkeypatch.setenv("XDG_CONFIG_HOME", "/home/ann/config")

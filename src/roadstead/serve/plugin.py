@@ -22,7 +22,7 @@ from roadstead.serve.borders import Border, BoundedBody, bearer
 
 PATH: Final = "/plugin/v1/call"
 BODY_BYTES = 2 * ARGUMENT_BYTES + 2**14
-"""The largest body: all arguments, of each character of which JSON may make two (line ends, quotes), and their names."""
+"""The largest body: all arguments, of each character of which JSON may make two (line ends, quotes), and names."""
 REFUSALS_SECONDS = 60.0
 """How often it is noted that tokens are refused: whoever has none must not fill the audit."""
 POOL: Final = "roadstead.pool"

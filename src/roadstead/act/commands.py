@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from roadstead.act.audit import Audit
+from roadstead.act.checks import Checks
 from roadstead.act.firewall import Firewall
 from roadstead.act.operations import Operations
 from roadstead.act.plugin import PluginCalls
@@ -25,4 +26,5 @@ class Commands:
     plugin_access: PluginAccess
     plugin_hosts: PluginHosts
     firewall: Firewall
+    checks: Checks
     audit: Audit

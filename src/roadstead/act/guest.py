@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 from msgspec.structs import replace
 
+from roadstead.act.sign_ins import SignIns
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit import clocks
 from roadstead.kit.backoff import Backoff
@@ -46,28 +47,17 @@ class GuestPace:
     refusals call for much more patience, an engine that is down behind a living link for less.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, vm: VmId, sign_ins: SignIns) -> None:
         link = settings.link
+        self._vm = vm
+        self._sign_ins = sign_ins
         self._shortest = link.retry_first_seconds
         self._ordinary = Backoff(link.retry_first_seconds, link.retry_limit_seconds)
         self._refusal = Backoff(link.refusal_first_seconds, link.refusal_limit_seconds, jitter=0.1)
         self._engine = Backoff(*OPEN_LINK_RETRY_SECONDS)
-        self._last_sign_in = self._one_before = float("-inf")
         self._between_listings = settings.engine.relist_seconds
         self._listings_until = 0.0
         """Until when all listings so far would have lasted, ``relist_seconds`` each."""
-
-    def signs_in(self) -> None:
-        """A sign-in begins now."""
-        self._one_before, self._last_sign_in = self._last_sign_in, _monotonic()
-
-    def calls_off(self) -> None:
-        """What began was no sign-in: nobody was called."""
-        self._last_sign_in = self._one_before
-
-    def until_polite(self) -> float:
-        """Seconds until the next sign-in is polite."""
-        return max(0.0, self._last_sign_in + self._shortest - _monotonic())
 
     def lists(self) -> None:
         """A listing came, which everybody is told of."""
@@ -85,7 +75,7 @@ class GuestPace:
             return self._shortest
         if error is not None and error.code in REFUSALS:
             return self._refusal.delay()
-        return max(self._ordinary.delay() - (_monotonic() - self._last_sign_in), 0.1)
+        return max(self._ordinary.delay() - self._sign_ins.ago(self._vm), 0.1)
 
     def reset(self) -> None:
         """The guest worked, and not only for a moment."""
@@ -113,6 +103,7 @@ class Services:
     tell: Tell
     names: Callable[[VmId], Mapping[str, str]]
     """What a VM and its pool are called now: fields for the texts of its problems."""
+    sign_ins: SignIns
 
 
 class Guest:
@@ -122,7 +113,7 @@ class Guest:
         self.vm = vm
         self._open_way = open_way
         self._services = services
-        self._pace = GuestPace(services.settings)
+        self._pace = GuestPace(services.settings, vm, services.sign_ins)
         self._wake = asyncio.Event()
         self._came_out = asyncio.Event()
         """Set when a try has come to something."""
@@ -252,16 +243,18 @@ class Guest:
         if self._opened is not None and self._opened.way.is_open and not self._is_spent:
             return self._opened
         self._drop()
-        if not self._forced:
-            await asyncio.sleep(self._pace.until_polite())
+        sign_ins = self._services.sign_ins
+        if self._forced:
+            sign_ins.begins(self.vm)
+        else:
+            await sign_ins.turn(self.vm)
         self._forced = False
-        self._pace.signs_in()
         reconnects = self._reconnects
         try:
             opened = await self._open_way()
         except LinkError as error:
             if error.code == WAITING:
-                self._pace.calls_off()
+                sign_ins.called_off(self.vm)
             raise
         if reconnects != self._reconnects:
             opened.way.close()

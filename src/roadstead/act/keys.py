@@ -74,6 +74,18 @@ class PoolKeys:
                 self._pair = await self._reread(self._pair)
             return self._pair
 
+    async def existing(self) -> KeyPair:
+        """Return the pair, for whoever must change nothing: none is made, and nothing is given back to the pool.
+
+        Raises `PoolError`, or `LinkError` ``pool-key-missing`` when there is none.
+        """
+        async with self._lock:
+            if self._pair is not None and not self._is_doubted:
+                return self._pair
+            if pair := await self._read(await self._secrets.names()):
+                return pair
+            raise LinkError("pool-key-missing", pool=self._pool)
+
     def forget(self) -> None:
         """Read the pool's secrets again at the next need, unless that was just done: a guest refuses the key."""
         self._is_doubted = self._is_doubted or _now() >= self._read_at + REREAD_SECONDS

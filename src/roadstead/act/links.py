@@ -62,6 +62,8 @@ class Links:
             self._keep(vm, self._group)
         else:
             heard = self._end(vm_id)
+            if state is LinkState.OFF:  # an SSH server that has ended holds nothing against us any more
+                self._services.sign_ins.forget(vm_id)
             if vm is not None:
                 self._say(vm, state, heard)
 

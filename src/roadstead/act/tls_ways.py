@@ -1,7 +1,6 @@
 """How engines behind TLS are connected, and which kind of link a guest gets."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from roadstead.act.guest import Opened
@@ -9,9 +8,10 @@ from roadstead.act.pool import PoolKeeper
 from roadstead.act.secrets import vm_secret
 from roadstead.act.ways import SshWays
 from roadstead.errors import LinkError
-from roadstead.model import PoolId, Snapshot, Vm, VmId, config_keys
+from roadstead.model import Vm, VmId, config_keys
 from roadstead.peers.links.credentials import Credentials, credentials
-from roadstead.peers.links.tls import TlsTarget, open_tls
+from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
+from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.plan import links
 from roadstead.plan.access import mode_of
 
@@ -20,30 +20,33 @@ from roadstead.plan.access import mode_of
 class GuestWays:
     """Opens guests of pools, each over SSH or TLS as its mode says at that moment."""
 
-    snapshot: Snapshot
-    pools: Mapping[PoolId, PoolKeeper]
     ssh: SshWays
 
     async def open(self, vm_id: VmId) -> Opened:
         """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
-        vm = self.snapshot.vms.get(vm_id)
-        keeper = self.pools.get(vm.pool) if vm is not None else None
-        if vm is None or keeper is None:
-            raise LinkError("link-lost", vm=vm_id)
+        vm, keeper = self.ssh.found(vm_id)
         if mode_of(vm) == config_keys.TLS:
             return await self._open_tls(vm, keeper)
         return await self.ssh.open(vm_id)
 
-    async def _open_tls(self, vm: Vm, keeper: PoolKeeper) -> Opened:
-        wanted = links.wanted_tls(vm, self.ssh.circumstances(vm, keeper))
-        shown = await _credentials(vm, keeper, is_legacy=wanted.access.is_legacy)
+    def wanted_tls(self, vm: Vm, keeper: PoolKeeper) -> links.WantedTls:
+        """Return the connection over TLS that ``vm`` needs now. Raises `LinkError` as `links.wanted_tls` does."""
+        return links.wanted_tls(vm, self.ssh.circumstances(vm, keeper))
+
+    async def call_tls(self, wanted: links.WantedTls, shown: Credentials, witness: Witness = NOBODY) -> TlsLink:
+        """Connect so, showing these credentials; nothing that this teaches is kept. Raises as `open_tls` does."""
         target = TlsTarget(wanted.access.port, wanted.addresses)
-        link = await open_tls(target, shown, settings=self.ssh.settings, gates=self.ssh.gates)
+        return await open_tls(target, shown, settings=self.ssh.settings, gates=self.ssh.gates, witness=witness)
+
+    async def _open_tls(self, vm: Vm, keeper: PoolKeeper) -> Opened:
+        wanted = self.wanted_tls(vm, keeper)
+        shown = await credentials_of(vm, keeper, is_legacy=wanted.access.is_legacy)
+        link = await self.call_tls(wanted, shown)
         self.ssh.memories.note_winner(vm.id, link.address)
         return Opened(link, expiry=lambda: link.expiry)
 
 
-async def _credentials(vm: Vm, keeper: PoolKeeper, *, is_legacy: bool) -> Credentials:
+async def credentials_of(vm: Vm, keeper: PoolKeeper, *, is_legacy: bool) -> Credentials:
     """Read the secrets that the VM's keys name. Raises `LinkError` and `PoolError` as `vm_secret` does."""
     certificate, key, authority = [await vm_secret(keeper.client, vm, name) for name in config_keys.TLS_SECRETS]
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from roadstead.act.guest import Opened
+from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories, Met
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import LinkError
@@ -16,6 +17,7 @@ from roadstead.peers.links.hostkeys import Pins, named
 from roadstead.peers.links.keys import PoolKey
 from roadstead.peers.links.ssh import Gates, SshLink, SshTarget, open_ssh
 from roadstead.peers.links.unix import open_unix
+from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.plan import links, origins, pins
 from roadstead.plan.access import Defaults, access_of
 from roadstead.plan.addresses import Rules
@@ -44,27 +46,53 @@ class SshWays:
 
     async def open(self, vm_id: VmId) -> Opened:
         """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
-        vm = self.snapshot.vms.get(vm_id)
-        keeper = self.pools.get(vm.pool) if vm is not None else None
-        if vm is None or keeper is None:
-            raise LinkError("link-lost", vm=vm_id)
-        wanted = links.wanted(vm, self.snapshot, self.circumstances(vm, keeper))
+        vm, keeper = self.found(vm_id)
+        wanted = self.wanted(vm, keeper)
         pair = await keeper.keys.pair()
         try:
-            link = await self._sign_in(vm_id, self._target(wanted), pair.private)
+            link = await self.call(vm, wanted, pair)
         except LinkError as error:
             if error.code in origins.KEY_PROBLEMS:
                 keeper.keys.forget()
-            if "shown" in error.fields:
-                self.shown[vm_id] = f"{error.fields['type']} {error.fields['shown']}"
-            elif error.code == "host-key-type-gone":
-                self.shown.pop(vm_id, None)
-            raise origins.explain(pins.explain(error, wanted.pin), vm, self._origin(vm)) from error
+            self._note(vm_id, error.__cause__)
+            raise
         self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
         self.memories.met(vm_id, Met(vm.pool, link.host_key, link.opened_with, pair.refused(link.opened_with)))
         self.signed_in(vm_id)
         return Opened(link, link.fingerprint)
+
+    def found(self, vm_id: VmId) -> tuple[Vm, PoolKeeper]:
+        """Return a VM and the keeper of its pool. Raises `LinkError` ``link-lost`` when one of them has gone."""
+        vm = self.snapshot.vms.get(vm_id)
+        keeper = self.pools.get(vm.pool) if vm is not None else None
+        if vm is None or keeper is None:
+            raise LinkError("link-lost", vm=vm_id)
+        return vm, keeper
+
+    def wanted(self, vm: Vm, keeper: PoolKeeper) -> links.Wanted:
+        """Return the connection that ``vm`` needs now. Raises `LinkError` as `links.wanted` does."""
+        return links.wanted(vm, self.snapshot, self.circumstances(vm, keeper))
+
+    async def call(self, vm: Vm, wanted: links.Wanted, pair: KeyPair, witness: Witness = NOBODY) -> SshLink:
+        """Connect ``vm`` with its pool's ``pair``; nothing that this teaches is kept.
+
+        Raises `LinkError` with the reason as it reads for this VM; its cause is the link's own.
+        """
+        target = self._target(wanted)
+        try:
+            return await self._sign_in(vm.id, target, pair.private, witness)
+        except LinkError as error:
+            raise origins.explain(pins.explain(error, wanted.pin), vm, self._origin(vm)) from error
+
+    def _note(self, vm_id: VmId, error: BaseException | None) -> None:
+        """Keep which host key was shown before ``error`` ended the sign-in."""
+        if not isinstance(error, LinkError):
+            return
+        if "shown" in error.fields:
+            self.shown[vm_id] = f"{error.fields['type']} {error.fields['shown']}"
+        elif error.code == "host-key-type-gone":
+            self.shown.pop(vm_id, None)
 
     def forget(self, vm: VmId) -> None:
         """``vm`` is gone."""
@@ -85,9 +113,11 @@ class SshWays:
         target = SshTarget(access.user, access.port, (known.address,), access.socket, Pins(pin=known.host_key))
         return await self._sign_in(vm_id, target, (key,))
 
-    async def _sign_in(self, vm: VmId, target: SshTarget, keys: tuple[PoolKey, ...]) -> SshLink:
+    async def _sign_in(
+        self, vm: VmId, target: SshTarget, keys: tuple[PoolKey, ...], witness: Witness = NOBODY
+    ) -> SshLink:
         try:
-            return await open_ssh(target, keys, settings=self.settings, gates=self.gates)
+            return await open_ssh(target, keys, settings=self.settings, gates=self.gates, witness=witness)
         finally:
             if vm in self.snapshot.vms:
                 self._tried[vm] = _now()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from roadstead.act.audit import Audit
+from roadstead.act.checks import Checks, Means
 from roadstead.act.commands import Commands
 from roadstead.act.firewall import Firewall
 from roadstead.act.guest import Opened, Services
@@ -20,6 +21,7 @@ from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
 from roadstead.act.rotation import Rotations
+from roadstead.act.sign_ins import SignIns
 from roadstead.act.tls_ways import GuestWays
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
@@ -78,12 +80,13 @@ class Core:
             self._pins.signed_in,
             pools.name,
         )
-        self._guests = GuestWays(self.store, pools.keepers, self._ssh)
+        self._guests = GuestWays(self._ssh)
         self._unix = UnixWays(self._local)
         collect = settings.pool.collect_seconds
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, collect)
         budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
-        services = Services(settings, budget, self.tell, self._names)
+        self._sign_ins = SignIns(settings.link.retry_first_seconds)
+        services = Services(settings, budget, self.tell, self._names, self._sign_ins)
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
         rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
@@ -92,7 +95,9 @@ class Core:
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
         firewall = Firewall(self.store, pools, settings.link, audit)
-        self.commands = Commands(pools, rotations, vms, operations, calls, access, hosts, firewall, audit)
+        means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
+        checks = Checks(self.store, means, audit)
+        self.commands = Commands(pools, rotations, vms, operations, calls, access, hosts, firewall, checks, audit)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -105,6 +110,7 @@ class Core:
             tasks.spawn(group, self.links.run(), "links")
             tasks.spawn(group, self.commands.operations.run(), "operations")
             tasks.spawn(group, self.commands.rotations.run(), "rotations")
+            tasks.spawn(group, self.commands.checks.run(), "checks")
             tasks.spawn(group, self.commands.pools.run(), "pools")
             self.tell(_local_facts(self._local))
 
@@ -160,6 +166,7 @@ class Core:
     def _forget(self, vm: VmId) -> None:
         self._pins.forget(vm)
         self._ssh.forget(vm)
+        self._sign_ins.forget(vm)
 
     async def _open(self, vm: VmId) -> Opened:
         return await (self._unix if vm in self._local else self._guests).open(vm)

@@ -155,6 +155,10 @@ class Client:
         """POST ``body`` as JSON; the answer is a text and comes as it is."""
         return self._sent("POST", path, None, body).raw()
 
+    def begin(self, path: str) -> Waiting:
+        """POST to ``path`` and return before the answer is read."""
+        return self._sent("POST", path, None, {})
+
     def patch(self, shape: type[T], path: str, body: dict[str, Any]) -> T:
         """PATCH with ``body`` as JSON, the answer decoded into ``shape``."""
         return self._sent("PATCH", path, None, body).read(shape)

@@ -54,9 +54,13 @@ def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:
     return worked
 
 
-def explain(connected: client.Client, name: str) -> None:
+def explain(connected: client.Client, name: str, *, as_json: bool) -> None:
     """Print what stands between us and a VM, what to do about it, and what is known."""
-    told = connected.get(Why, f"/vms/{client.part(name)}/why")
+    waiting = connected.ask(f"/vms/{client.part(name)}/why")
+    if as_json:
+        output.write_json(waiting.raw())
+        return
+    told = waiting.read(Why)
     output.write([f"{output.bold(terminal_clean(told.name))}: {_coloured(told.state)}"])
     if told.problem is not None:
         since = words.age(told.problem.since, datetime.now(UTC))

@@ -30,6 +30,7 @@ Format = Annotated[PlainFormat, typer.Option("--format", help="A table for peopl
 EventFormat = Annotated[
     Literal["text", "json"], typer.Option("--format", help="Sentences for people or JSON, line by line, for programs.")
 ]
+TextFormat = Annotated[Literal["text", "json"], typer.Option("--format", help="Text for people or JSON for programs.")]
 Sort = Annotated[
     str | None, typer.Option("--sort", metavar="FIELD,…", help="Order by these fields; `-FIELD` turns the order round.")
 ]

@@ -129,6 +129,18 @@ class PoolTest(Struct, frozen=True):
     steps: tuple[Step, ...] = ()
 
 
+class StepFinding(Struct, frozen=True, kw_only=True):
+    """What was found at one step of the path to a VM's engine."""
+
+    step: str = ""
+    state: str = ""
+    seconds: float = 0.0
+    finding: str = ""
+    address: str = ""
+    code: str = ""
+    remedy: str = ""
+
+
 class OpenedVm(Struct, frozen=True, kw_only=True):
     """A VM that a pool key opens."""
 

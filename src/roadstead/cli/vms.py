@@ -120,14 +120,26 @@ def disable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False
     managing.set_enabled(session.connect(ctx), names, "disable", yes=yes)
 
 
-def why(ctx: typer.Context, name: options.VmName) -> None:
+def why(
+    ctx: typer.Context,
+    name: options.VmName,
+    deep: Annotated[bool, typer.Option("--deep", help="Walk the path to its engine step by step.")] = False,
+    format: options.TextFormat = "text",
+) -> None:
     """Tell why a VM is not being watched, and what to do.
 
-    Asking also tries to reach the VM, and waits a few seconds for what comes of it.
+    Asking also tries to reach the VM, and waits a few seconds for what comes of it. With `--deep` the server walks the
+    path to the VM's engine on a connection of its own, also when the VM is not enabled: each step is shown as it is
+    done, and the first one that fails with its remedy. Exit code 1 when a step failed.
 
     Examples:
       roadstead why web1
+      roadstead why web1 --deep
     """
-    from roadstead.cli import managing
+    from roadstead.cli import checking, managing
 
-    managing.explain(session.connect(ctx), name)
+    connected = session.connect(ctx)
+    if deep:
+        checking.check(connected, name, as_json=format == "json")
+    else:
+        managing.explain(connected, name, as_json=format == "json")

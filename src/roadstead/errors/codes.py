@@ -297,6 +297,7 @@ RUNNING = {
         409, "Another Roadstead server uses the state folder {path}.", "Stop it, or choose another with --state."
     ),
     "state-unusable": Code(500, "The state folder {path} cannot be used: {reason}.", "Choose another with --state."),
+    "too-many-checks": Code(503, "{limit} checks are under way already.", "Wait for one to end, then try again."),
     "too-many-readers": Code(503, "{limit} streams of changes are open already.", "Close one, then try again."),
 }
 

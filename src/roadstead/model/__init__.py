@@ -17,6 +17,7 @@ from roadstead.model.ids import (
     split_container_id,
 )
 from roadstead.model.operations import ACTIONS, Operation, Result
+from roadstead.model.path import PathStep, StepFinding
 from roadstead.model.records import (
     CONTAINER_STATES,
     HEALTHS,
@@ -54,6 +55,7 @@ __all__ = [
     "LinkState",
     "Listed",
     "Operation",
+    "PathStep",
     "Pool",
     "PoolId",
     "Port",
@@ -64,6 +66,7 @@ __all__ = [
     "Scope",
     "Seen",
     "Snapshot",
+    "StepFinding",
     "Vm",
     "VmId",
     "canonical",

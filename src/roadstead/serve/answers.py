@@ -27,6 +27,8 @@ BATCH_RECORDS = 128
 STALLED_SECONDS = 60.0
 """How long a reader may take no byte of an answer before it is given up."""
 NUMBER_HEADER = "Roadstead-Number"
+LINES = "application/x-ndjson"
+"""The media type of an answer with a JSON object on each line, which are written as they are known."""
 
 _encoder = json.Encoder()
 

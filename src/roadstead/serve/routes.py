@@ -14,8 +14,9 @@ from roadstead.act.rotation import Rotation
 from roadstead.act.trials import Probe
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
-from roadstead.model import Container, Host, Operation
+from roadstead.model import Container, Host, Operation, StepFinding
 from roadstead.serve import shapes
+from roadstead.serve.answers import LINES
 from roadstead.serve.handlers import audit, firewall, inventory, operations, pool_keys, pools, stream, vms
 
 PREFIX = "/api/v1"
@@ -76,6 +77,7 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, VmView),
     Route("POST", "/vms/{vm}/disable", "administer", vms.disable_vm, VmView),
     Route("GET", "/vms/{vm}/why", "view", vms.explain_vm, Why),
+    Route("POST", "/vms/{vm}/check", "administer", vms.check_vm, StepFinding, media_type=LINES),
     Route("GET", "/vms/{vm}/hostkey", "view", vms.show_host_key, HostKeys),
     Route("POST", "/vms/{vm}/hostkey/confirm", "administer", vms.confirm_host_key, HostKeys),
     Route("DELETE", "/vms/{vm}/hostkey", "administer", vms.forget_host_key, HostKeys),

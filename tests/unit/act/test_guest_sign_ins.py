@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from roadstead.act.guest import Guest, Opened, Services
+from roadstead.act.sign_ins import SignIns
 from roadstead.errors import EngineError
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Receiver, Stream
@@ -49,7 +50,9 @@ async def _sign_ins(code: str) -> int:
         ways.append(RefusingWay(code, tried))
         return Opened(ways[-1])
 
-    guest = Guest(VmId("vm"), open_way, Services(Settings(), Budget(2**20, 2**20), lambda _: None, lambda _: {}))
+    guest = Guest(
+        VmId("vm"), open_way, Services(Settings(), Budget(2**20, 2**20), lambda _: None, lambda _: {}, SignIns(5.0))
+    )
     async with asyncio.TaskGroup() as group:
         running = group.create_task(guest.run())
         for _ in range(TRIES):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from roadstead.act.guest import Opened, Services
+from roadstead.act.sign_ins import SignIns
 from roadstead.errors import PeerError
 from roadstead.inventory.store import Store
 from roadstead.kit.gates import Budget
@@ -65,7 +66,10 @@ class World:
         self.store.apply(Seen(records.pool()), Seen(records.vm()))
         self.told: list[tuple[float, Fact]] = []
         self.followers: list[Callable[[VmId], None]] = []
-        self.services = Services(settings or Settings(), Budget(2**28, 2**23), self.tell, self.names)
+        settings = settings or Settings()
+        self.services = Services(
+            settings, Budget(2**28, 2**23), self.tell, self.names, SignIns(settings.link.retry_first_seconds)
+        )
 
     def tell(self, facts: Sequence[Fact]) -> None:
         """Take facts into the inventory, and tell who follows VMs."""

@@ -13,6 +13,7 @@ import aiohttp
 from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
+from roadstead.act.checks import Check
 from roadstead.act.commands import Commands
 from roadstead.act.firewall import Firewall
 from roadstead.act.keys import KeyPair
@@ -150,6 +151,23 @@ class Rotations:
 
 
 @dataclass
+class Checks:
+    """Stands in for `act.checks.Checks`: a check tells what a test lets it tell, until the test ends it."""
+
+    begun: list[tuple[VmId, Check]] = field(default_factory=list)
+    ends: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def start(self, vm: VmId) -> Check:
+        check = Check()
+        task = asyncio.get_running_loop().create_task(self.ends.wait())
+        task.add_done_callback(lambda _: self.ended.set())
+        check.runs_as(task)
+        self.begun.append((vm, check))
+        return check
+
+
+@dataclass
 class Vms:
     """Stands in for `act.vms.Vms`: what is asked is noted, and takes effect at once."""
 
@@ -241,6 +259,7 @@ class World:
         self.pools = Pools(self)
         self.vms = Vms(self)
         self.rotations = Rotations(self)
+        self.checks = Checks()
         self.database = FakeDatabase()
         database, pools, vms = cast("Any", self.database), cast("Any", self.pools), cast("Any", self.vms)
         self.audit = Audit(database, AuditSettings())
@@ -251,7 +270,16 @@ class World:
         firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
         rotations = cast("Any", self.rotations)
         self.commands = Commands(
-            pools, rotations, vms, self.operations, calls, self.access, self.hosts, firewall, self.audit
+            pools,
+            rotations,
+            vms,
+            self.operations,
+            calls,
+            self.access,
+            self.hosts,
+            firewall,
+            cast("Any", self.checks),
+            self.audit,
         )
         self.services = Services(
             self.commands, self.store, self.feed, lambda: {"links": {"live": 1}}, engine_socket="/var/run/docker.sock"

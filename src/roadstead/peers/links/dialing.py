@@ -5,6 +5,25 @@ import socket
 
 from roadstead.peers.links import faults
 
+DISCARD = 9
+"""A port that is named only because one must be."""
+
+
+def route(address: str) -> str:
+    """Return the address of ours from which ``address`` is called. Nothing is sent: a datagram socket that is
+    connected only asks the kernel for its route.
+
+    Raises `LinkError` ``unreachable`` when it has none.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
+            sock.connect((address, DISCARD))
+            return str(sock.getsockname()[0])
+    except OSError as error:
+        raise faults.unreachable(error, address) from error
+
 
 async def dial(address: str, port: int, server: faults.Server, seconds: float) -> socket.socket:
     """Return a connected socket that sends at once (TCP_NODELAY); its owner closes it.

@@ -11,8 +11,9 @@ import asyncssh
 
 from roadstead.errors import LinkError
 from roadstead.kit.text import brief
-from roadstead.model import config_keys
+from roadstead.model import PathStep, config_keys
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, encoded, fingerprint, key_type
+from roadstead.peers.links.witness import NOBODY, Witness
 
 _SHA2_SIGNATURES = {b"rsa-sha2-256", b"rsa-sha2-512"}
 
@@ -71,9 +72,13 @@ class Refusals:
 class HostKeyJudge(asyncssh.SSHClient):
     """Our side of one sign-in: judges the host key (`fault` says why it was refused), then offers ``keys`` in turn."""
 
-    def __init__(self, pins: Pins, refusals: Refusals, keys: Sequence[asyncssh.SSHKey] = ()) -> None:
+    def __init__(
+        self, pins: Pins, refusals: Refusals, keys: Sequence[asyncssh.SSHKey] = (), witness: Witness = NOBODY
+    ) -> None:
         self._pins = pins
         self._refusals = refusals
+        self._witness = witness
+        self._connection: asyncssh.SSHClientConnection | None = None
         self._unoffered = list(keys)
         self.shown = ""
         """The key that the server showed (base64 of its blob)."""
@@ -93,13 +98,22 @@ class HostKeyJudge(asyncssh.SSHClient):
         """Return the types of keys to negotiate; see `Pins.types`."""
         return self._pins.types()
 
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """Called by asyncssh."""
+        self._connection = conn
+
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Say whether to go on; called by asyncssh before the sign-in."""
+        # ``host`` is the address that was called: each connection is made with it.
+        version = self._connection.get_extra_info("server_version") if self._connection is not None else ""
+        self._witness.passed(PathStep.HANDSHAKE, str(version), host)
         if key.algorithm == b"ssh-rsa":
             # A signature names its algorithm once more; asyncssh would take SHA-1 here whatever was negotiated.
             key.all_sig_algorithms = _SHA2_SIGNATURES
         self.shown = encoded(key.public_data)
         self.fault = self._pins.judged(self.shown) or self._refusals.keys.get(self.shown)
+        if self.fault is None:
+            self._witness.passed(PathStep.HOST_KEY, named(self.shown), host)
         return self.fault is None
 
 

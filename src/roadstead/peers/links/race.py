@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from roadstead.errors import LinkError
 from roadstead.kit import tasks
 from roadstead.peers.links.faults import unreachable, verdict
+from roadstead.peers.links.witness import NOBODY, Witness
 
 T = TypeVar("T")
 
@@ -14,7 +15,7 @@ T = TypeVar("T")
 class Race(Generic[T]):
     """One race over ``addresses``: `run` gives the first ``attempt`` that works, and undoes any other with ``undo``.
 
-    A failure that ``is_final`` says something about the goal itself, so the race is over.
+    A failure that ``is_final`` says something about the goal itself, so the race is over. Each is told to ``witness``.
     """
 
     def __init__(
@@ -23,11 +24,13 @@ class Race(Generic[T]):
         attempt: Callable[[str], Awaitable[T]],
         undo: Callable[[T], None],
         is_final: Callable[[LinkError], bool],
+        witness: Witness = NOBODY,
     ) -> None:
         self._addresses = addresses
         self._attempt = attempt
         self._undo = undo
         self._is_final = is_final
+        self._witness = witness
         self._won: list[T] = []
         self._failures: list[tuple[str, LinkError]] = []
         self._decided = asyncio.Event()
@@ -63,18 +66,19 @@ class Race(Generic[T]):
         try:
             self._won.append(await self._attempt(address))
         except LinkError as error:
-            self._failures.append((address, error))
+            self._fail(address, error)
             if not self._is_final(error):
                 return
         except OSError as error:  # this machine's trouble with one address; the others may do
-            self._fail(address, error)
+            failure = unreachable(error, address)
+            failure.__cause__ = error
+            self._fail(address, failure)
             return
         self._decided.set()
 
-    def _fail(self, address: str, error: OSError) -> None:
-        failure = unreachable(error, address)
-        failure.__cause__ = error
-        self._failures.append((address, failure))
+    def _fail(self, address: str, error: LinkError) -> None:
+        self._failures.append((address, error))
+        self._witness.missed(address, error)
 
     def _close(self, losers: Sequence[T]) -> None:
         for loser in losers:

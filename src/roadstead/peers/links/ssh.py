@@ -22,12 +22,14 @@ from roadstead.errors import LinkError, PeerError
 from roadstead.kit import clocks
 from roadstead.kit.gates import Gate
 from roadstead.kit.streams import Receiver, Stream
+from roadstead.model import PathStep
 from roadstead.peers.links import faults
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.race import Race
 from roadstead.peers.links.relays import Door, Relays
+from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.settings.schema import LinkSettings
 
 EXCHANGES = (
@@ -270,16 +272,21 @@ async def shake_hands(
 
 
 async def open_ssh(
-    target: SshTarget, keys: Sequence[asyncssh.SSHKey], *, settings: LinkSettings, gates: Gates
+    target: SshTarget,
+    keys: Sequence[asyncssh.SSHKey],
+    *,
+    settings: LinkSettings,
+    gates: Gates,
+    witness: Witness = NOBODY,
 ) -> SshLink:
-    """Call the guest at all its addresses and return the link to the first one that is it.
+    """Call the guest at all its addresses and return the link to the first one that is it; ``witness`` looks on.
 
     Raises `LinkError`: ``unreachable``, ``refused``, ``timed-out``, ``ssh-refuses-us``, ``ssh-failed``,
     ``key-rejected``, ``host-key-changed``, ``host-key-type-gone``, ``host-key-shared``, ``address-of-another``,
     ``setting-invalid``.
     """
-    caller = _Caller(target, keys, settings, gates)
-    race = Race(target.addresses[: settings.addresses], caller.call, SshLink.close, caller.is_final)
+    caller = _Caller(target, keys, settings, gates, witness)
+    race = Race(target.addresses[: settings.addresses], caller.call, SshLink.close, caller.is_final, witness)
     return await race.run(settings.stagger_seconds)
 
 
@@ -287,8 +294,14 @@ class _Caller:
     """One try to reach a guest: its addresses are dialled side by side, but handshakes take turns."""
 
     def __init__(
-        self, target: SshTarget, keys: Sequence[asyncssh.SSHKey], settings: LinkSettings, gates: Gates
+        self,
+        target: SshTarget,
+        keys: Sequence[asyncssh.SSHKey],
+        settings: LinkSettings,
+        gates: Gates,
+        witness: Witness,
     ) -> None:
+        self._witness = witness
         self._target = target
         self._keys = keys
         self._settings = settings
@@ -310,6 +323,7 @@ class _Caller:
         admission = AsyncExitStack()
         async with self._gates.connects():
             sock = await dial(address, self._target.port, faults.SSH, self._settings.connect_seconds)
+            self._witness.passed(PathStep.PORT, f"{self._target.port} is open", address)
             try:
                 await self._admit(admission)
             except BaseException:
@@ -330,13 +344,14 @@ class _Caller:
         await admission.enter_async_context(self._gates.logins())
 
     async def _sign_in(self, sock: socket.socket, address: str) -> SshLink:
-        judge = HostKeyJudge(self._target.pins, self._refusals, self._keys)
+        judge = HostKeyJudge(self._target.pins, self._refusals, self._keys, self._witness)
         options = self._options(judge, address)
         connection, signed_in = prepared(options)
         try:
             await shake_hands(connection, signed_in, sock, self._settings.login_seconds)
         except Exception as error:
             raise self._fault(error, judge, connection, address) from error
+        self._witness.passed(PathStep.AUTHENTICATION, f"{self._target.user}, by the key {judge.offered}", address)
         return self._linked(connection, address, judge)
 
     def _fault(self, error: Exception, judge: HostKeyJudge, connection: GuestConnection, address: str) -> LinkError:

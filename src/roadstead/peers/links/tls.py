@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from roadstead.errors import LinkError
 from roadstead.kit import clocks
 from roadstead.kit.streams import Receiver, Stream
+from roadstead.model import PathStep
 from roadstead.peers.links import faults, tls_faults
 from roadstead.peers.links.credentials import Credentials, Expiry, expiry_of
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.race import Race
 from roadstead.peers.links.ssh import Gates
+from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.settings.schema import LinkSettings
 
 RECORD_BYTES = 2**14
@@ -186,15 +188,28 @@ class TlsLink:
             stream.abort()
 
 
-async def open_tls(target: TlsTarget, credentials: Credentials, *, settings: LinkSettings, gates: Gates) -> TlsLink:
-    """Call the engine at all its addresses and return the link to the first one that is it.
+async def open_tls(
+    target: TlsTarget,
+    credentials: Credentials,
+    *,
+    settings: LinkSettings,
+    gates: Gates,
+    witness: Witness = NOBODY,
+) -> TlsLink:
+    """Call the engine at all its addresses and return the link to the first one that is it; ``witness`` looks on.
 
     Raises `LinkError`: ``unreachable``, ``refused``, ``timed-out``, ``tls-untrusted``, ``tls-wrong-address``,
     ``tls-expired``, ``tls-client-rejected`` (before TLS 1.3; with it a stream ends so), ``tls-handshake-failed``,
     ``plain-http-engine``.
     """
     caller = _Caller(target, credentials, settings, gates)
-    race = Race(target.addresses[: settings.addresses], caller.call, TlsLink.close, _is_final)
+    race = Race(
+        target.addresses[: settings.addresses],
+        lambda address: caller.call(address, witness),
+        TlsLink.close,
+        _is_final,
+        witness,
+    )
     return await race.run(settings.stagger_seconds)
 
 
@@ -212,17 +227,22 @@ class _Caller:
         self._settings = settings
         self._gates = gates
 
-    async def call(self, address: str) -> TlsLink:
+    async def call(self, address: str, witness: Witness) -> TlsLink:
         """Reach the engine at one address, in turn with other guests. Raises `LinkError`."""
         async with AsyncExitStack() as admission:
             async with self._gates.connects():
                 sock = await self._dial(address)
+                witness.passed(PathStep.PORT, f"{self._port} is open", address)
                 try:
                     await admission.enter_async_context(self._gates.logins())
                 except BaseException:
                     sock.close()
                     raise
-            return TlsLink(self, address, await self._secured(sock, address))
+            link = TlsLink(self, address, secured := await self._secured(sock, address))
+            witness.passed(PathStep.HANDSHAKE, secured.version() or "", address)
+            ends = f"{link.expiry.at:%Y-%m-%d} ({link.expiry.whose})"
+            witness.passed(PathStep.CERTIFICATE, f"chain, address and dates are right; the first ends {ends}", address)
+            return link
 
     async def connect(self, address: str) -> ssl.SSLSocket:
         """Return one more connection to an address that was reached. Raises `LinkError`."""

@@ -1,10 +1,16 @@
 """One VM: how it stands, whether it is managed, why it is not watched, and its host key."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from msgspec import json
 from starlette.responses import Response
 
+from roadstead.act.checks import Check
 from roadstead.inventory import names, views
 from roadstead.model import Vm, VmId
 from roadstead.serve import answers
+from roadstead.serve.answers import LINES, Patient
 from roadstead.serve.bodies import ComparedKey, HowReached
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.parameters import VmName
@@ -34,6 +40,20 @@ async def disable_vm(call: Call, vm: VmName) -> Response:
 async def explain_vm(call: Call, vm: VmName) -> Response:
     """Tell why a VM is not watched, and what that is known from; one that is not live is tried first."""
     return answers.record(await call.commands.vms.why(_id(call, vm)))
+
+
+def check_vm(call: Call, vm: VmName) -> Response:
+    """Walk the path to a VM's engine step by step, and tell of each step as it is done, one JSON object on a line; the
+    first one that is `failed` is where the path ends. It signs in, to a VM that is not enabled too, over a connection
+    of its own, and keeps nothing of what it learns. A reader that hangs up ends it.
+    """
+    return Patient(_lines(call.commands.checks.start(_id(call, vm))), media_type=LINES)
+
+
+async def _lines(check: Check) -> AsyncIterator[bytes]:
+    async with aclosing(check.findings()) as findings:
+        async for finding in findings:
+            yield json.encode(finding) + b"\n"
 
 
 def show_host_key(call: Call, vm: VmName) -> Response:

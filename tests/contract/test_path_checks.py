@@ -139,6 +139,7 @@ async def test_a_vm_that_is_well_passes_every_step(tmp_path: Path) -> None:
         assert told["host key"] == f"ssh-ed25519 {shown}, as remembered"
         assert told["handshake"].startswith("SSH-2.0-")
         assert (told["relay"], told["containers"]) == ("streamlocal", "3 listed")
+        assert (told["socket"], told["permission"]) == ("/var/run/docker.sock", "core may open it")
         assert told["authentication"].startswith("core, by the key SHA256:")
         await one.until(lambda: guest.statistics()["connections"] == 1, "its connection is closed")
         assert guest.statistics()["connections_ever"] == 2

@@ -140,6 +140,7 @@ class _Walker:
         self._means = means
         self._vm = vm
         self._walk = walk
+        self._socket, self._user = "", "Roadstead"
 
     async def walk(self) -> None:
         """Walk to the end, or to the step that fails; then look for an engine that lets in everybody."""
@@ -163,7 +164,9 @@ class _Walker:
 
     async def _linked(self) -> Link:
         if self._vm.pool == LOCAL_POOL:
-            return (await self._means.unix.open(self._vm.id)).way
+            link = (await self._means.unix.open(self._vm.id)).way
+            self._socket = link.address
+            return link
         self._power()
         return await (self._tls() if mode_of(self._vm) == config_keys.TLS else self._ssh())
 
@@ -178,6 +181,7 @@ class _Walker:
         vm, keeper = ways.found(self._vm.id)
         wanted = ways.wanted(vm, keeper)
         self._walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
+        self._socket, self._user = wanted.access.socket, wanted.access.user
         pair = await keeper.keys.existing()
         self._walk.ok(PathStep.POOL_KEY, pair.fingerprint)
         await self._routed(wanted.addresses)
@@ -239,8 +243,8 @@ class _Walker:
             return
         if PathStep.RELAY in self._walk.steps:
             self._walk.ok(PathStep.RELAY, link.relay)
-        self._walk.ok(PathStep.SOCKET, "open")
-        self._walk.ok(PathStep.PERMISSION, "granted")
+        self._walk.ok(PathStep.SOCKET, self._socket)
+        self._walk.ok(PathStep.PERMISSION, f"{self._user} may open it")
 
     async def _plain_port(self) -> None:
         self._walk.rests()

@@ -10,22 +10,21 @@ from roadstead.kit.text import terminal_clean
 
 FAILED, MISSED = "failed", "missed"
 _COLOURS = {"ok": output.GREEN, FAILED: output.RED, MISSED: output.YELLOW}
-INDENT = " " * 10
+INDENT = " " * 8
 """Of what does not fit on a step's first line: a fingerprint still fits into 60 columns."""
 LEAST_COLUMNS = 40
 
 
 def check(connected: client.Client, name: str, *, as_json: bool) -> None:
     """Print what is found on the way to a VM; ends the command with 1 when a step failed."""
-    import msgspec
-
-    lines = connected.begin(f"/vms/{client.part(name)}/check").lines()
+    findings = connected.begin(f"/vms/{client.part(name)}/check").records(StepFinding)
     if as_json:
-        encoded = b"[" + b",".join(line.strip() for line in lines) + b"]"
-        output.write_json(encoded)
-        found = msgspec.json.decode(encoded, type=list[StepFinding])
+        import msgspec
+
+        found = list(findings)
+        output.write_json(msgspec.json.encode(found))
     else:
-        found = _shown(msgspec.json.decode(line, type=StepFinding) for line in lines)
+        found = _shown(findings)
     failures.leave([not any(one.state == FAILED for one in found)])
 
 

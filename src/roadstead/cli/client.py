@@ -121,6 +121,22 @@ class Waiting:
         except msgspec.DecodeError as error:
             raise ServerError("server-answer-invalid", address=self._server) from error
 
+    def records(self, shape: type[T]) -> Iterator[T]:
+        """Yield what the lines of an answer hold, each decoded into ``shape`` when it comes: one at least.
+
+        Raises `Refused`, `ServerError`.
+        """
+        import msgspec
+
+        line = None
+        for line in self.lines():
+            try:
+                yield msgspec.json.decode(line, type=shape)
+            except msgspec.DecodeError as error:
+                raise ServerError("server-answer-invalid", address=self._server) from error
+        if line is None:
+            raise ServerError("server-answer-invalid", address=self._server)
+
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of an answer that has no end, until the server ends it after all."""
         with _Mapped(self._server), closing(self._exchange):

@@ -163,8 +163,13 @@ class Checks:
         task = asyncio.get_running_loop().create_task(self.ends.wait())
         task.add_done_callback(lambda _: self.ended.set())
         check.runs_as(task)
+        self.task = task
         self.begun.append((vm, check))
         return check
+
+    def cancel(self) -> None:
+        """End the last check as the end of the server does."""
+        self.task.cancel()
 
 
 @dataclass

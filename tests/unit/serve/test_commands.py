@@ -1,10 +1,14 @@
 """What changes something: pools, VMs, host keys, operations."""
 
 import asyncio
+import json
 from pathlib import Path
 
+import aiohttp
+import pytest
+
 from roadstead.artifacts import authorized_keys
-from roadstead.model import VmId
+from roadstead.model import StepFinding, VmId
 from tests.unit.inventory_views import samples
 from tests.unit.serve import stage
 
@@ -236,3 +240,31 @@ async def test_pool_that_is_never_listed_is_answered_with_its_problem(tmp_path: 
         api.world.tell(samples.pool("pool-1", "Rack 1", live=False, problem=trouble))
         pool = await api.ask("PATCH", "/pools/pool-1", json={"user": "x"})
         assert (pool["live"], pool["problem"]["code"]) == (False, "pool-unreachable")
+
+
+async def test_a_check_is_told_line_by_line(tmp_path: Path) -> None:
+    """A finding is sent when it is made, not at the end; whoever hangs up ends the check."""
+    async with stage.running(tmp_path) as api:
+        checks = api.world.checks
+        async with api.client.post("http://localhost/api/v1/vms/web-1/check") as answer:
+            ((vm, check),) = checks.begun
+            for step in ("power", "address"):
+                check.tell(StepFinding(step=step, state="ok", seconds=0.1, finding="fine"))
+                assert json.loads(await answer.content.readline())["step"] == step
+        await checks.ended.wait()
+        assert (vm, answer.content_type) == ("vm-1", "application/x-ndjson")
+
+
+async def test_a_check_of_no_vm_is_refused(tmp_path: Path) -> None:
+    """Before anything is answered."""
+    async with stage.running(tmp_path) as api:
+        await api.refused("POST", "/vms/nobody/check", 404, "no-such-vm")
+        assert api.world.checks.begun == []
+
+
+async def test_a_check_that_is_stopped_is_not_told_as_complete(tmp_path: Path) -> None:
+    """The answer breaks off: what it did not come to may have failed."""
+    async with stage.running(tmp_path) as api, api.client.post("http://localhost/api/v1/vms/web-1/check") as answer:
+        api.world.checks.cancel()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.content.read()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from roadstead.act import checks
 from roadstead.act.checks import PARALLEL
 from roadstead.errors import ConflictError, NotFoundError
 from roadstead.lab.pool.driver import NewVm
@@ -270,10 +271,10 @@ async def test_checks_are_bounded_and_polite(tmp_path: Path) -> None:
     """Only some at once, and one guest is not signed in to more often than is polite, whoever asks."""
     settings = QUICK.model_copy(update={"link": QUICK.link.model_copy(update={"retry_first_seconds": 2.0})})
     async with world(tmp_path, vms=1, settings=settings) as one:
-        guest, vm, checks = one.guest("vm-1"), one.vm("vm-1").id, one.core.commands.checks
-        begun = [checks.start(vm) for _ in range(PARALLEL)]
+        guest, vm, commands = one.guest("vm-1"), one.vm("vm-1").id, one.core.commands
+        begun = [commands.checks.start(vm) for _ in range(PARALLEL)]
         with pytest.raises(ConflictError) as caught:
-            checks.start(vm)
+            commands.checks.start(vm)
         assert caught.value.code == "too-many-checks"
         before = time.monotonic()
         async for finding in begun[0].findings():
@@ -282,6 +283,17 @@ async def test_checks_are_bounded_and_polite(tmp_path: Path) -> None:
         assert guest.statistics()["connections_ever"] - 1 <= allowed
         for check in begun[1:]:
             await check.findings().aclose()
+
+
+async def test_the_whole_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long each step may take: the one that is under way then is what fails."""
+    monkeypatch.setattr(checks, "WHOLE_SECONDS", 0.5)
+    async with world(tmp_path, vms=1, settings=PATIENT) as one:
+        guest = one.guest("vm-1")
+        await guest.misbehave("banner-never-comes")
+        found = await checked(one, "vm-1")
+        assert failed(found) == [("handshake", "timed-out")]
+        assert "while checking the handshake" in next(each.finding for each in found if each.state == "failed")
 
 
 async def test_it_is_audited(tmp_path: Path) -> None:

@@ -181,7 +181,8 @@ class _Walker:
         vm, keeper = ways.found(self._vm.id)
         wanted = ways.wanted(vm, keeper)
         self._walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
-        self._socket, self._user = wanted.access.socket, wanted.access.user
+        self._socket = wanted.access.socket
+        self._user = f"{wanted.access.user}, by sudo," if wanted.access.sudo else wanted.access.user
         pair = await keeper.keys.existing()
         self._walk.ok(PathStep.POOL_KEY, pair.fingerprint)
         await self._routed(wanted.addresses)

@@ -43,6 +43,8 @@ _TELLING: Mapping[str, PathStep] = {
     "tls-wrong-address": _CERTIFICATE,
     "tls-client-rejected": PathStep.CLIENT_CERTIFICATE,
     "no-relay": PathStep.RELAY,
+    "no-sudo": PathStep.RELAY,
+    "too-few-sessions": PathStep.RELAY,
     "engine-unreachable": PathStep.RELAY,
     "no-engine-socket": PathStep.SOCKET,
     "engine-down": PathStep.SOCKET,

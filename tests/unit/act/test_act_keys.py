@@ -254,3 +254,21 @@ async def test_the_fingerprint_is_openssh_s() -> None:
     _hold(xapi, private=_pem(), public="")
     pair = await _keys(xapi).pair()
     assert pair.fingerprint == asyncssh.import_private_key(_pem()).get_fingerprint()
+
+
+async def test_whoever_only_looks_makes_none(made: list[str]) -> None:
+    """Without a pair that is an error; one that is there is read, nothing is written; a doubted one is read anew."""
+    xapi = small_pool()
+    held = _keys(xapi)
+    with pytest.raises(LinkError) as caught:
+        await held.existing()
+    assert caught.value.code == "pool-key-missing"
+    _hold(xapi, private=_pem())
+    pair = await held.existing()
+    assert pair.public.split()[1] == _blob(_pem())
+    assert "create_secret" not in xapi.calls
+    assert await held.pair() is await held.existing()
+    _hold(xapi, private=_pem(2))
+    held.changed()
+    assert (await held.existing()).public.split()[1] == _blob(_pem(2))
+    assert made == []

@@ -102,11 +102,15 @@ class HostKeyJudge(asyncssh.SSHClient):
         """Called by asyncssh."""
         self._connection = conn
 
+    def _version(self) -> str:
+        """The server's version line, which it has said by the time that it shows a key; nothing afterwards."""
+        connection, self._connection = self._connection, None
+        return str(connection.get_extra_info("server_version", "")) if connection is not None else ""
+
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Say whether to go on; called by asyncssh before the sign-in."""
         # ``host`` is the address that was called: each connection is made with it.
-        version = self._connection.get_extra_info("server_version") if self._connection is not None else ""
-        self._witness.passed(PathStep.HANDSHAKE, str(version), host)
+        self._witness.passed(PathStep.HANDSHAKE, self._version(), host)
         if key.algorithm == b"ssh-rsa":
             # A signature names its algorithm once more; asyncssh would take SHA-1 here whatever was negotiated.
             key.all_sig_algorithms = _SHA2_SIGNATURES

@@ -99,10 +99,15 @@ class Alerts:
             while (ref := _surplus(self._held.get(vm_id, {}), aimed)) is not None:
                 await self._clear(vm_id, ref)
             is_said = _first(self._held.get(vm_id, {}), aimed) is not None
-            if aimed.alert is not None and not is_said and self._read.get(vm_id) != aimed.alert.code:
+            if aimed.alert is not None and not is_said and not self._has_been_read(vm_id, aimed):
                 await self._raise(vm_id, aimed.alert)
         except NotFoundError:
             return  # the VM is gone, which will be told
+
+    def _has_been_read(self, vm: VmId, aimed: alerts.Aim) -> bool:
+        """Whether somebody removed this alert; as long as the reason changes, any."""
+        read = self._read.get(vm)
+        return read is not None and (aimed.is_open or aimed.alert is None or read == aimed.alert.code)
 
     async def _raise(self, vm: VmId, alert: alerts.Alert) -> None:
         ref = await self._client.raise_message(CANNOT_MONITOR, vm, alert.body)

@@ -1,11 +1,13 @@
 """The message that a pool gets about an action on a container that its client asked for, and that failed.
 
-Titles are the old pack's: what the engine says before its first colon.
+Titles are the old pack's: what the engine says before its first colon. Every account of the pool can read it, and an
+engine quotes commands: what looks like a secret in its words is masked.
 """
 
 from typing import NamedTuple
 
 from roadstead.artifacts.legacy_xml import cleaned
+from roadstead.artifacts.masking import masked
 from roadstead.errors import EngineError, RoadsteadError
 
 OTHERWISE = "Container Management Error"
@@ -21,10 +23,12 @@ class Complaint(NamedTuple):
 
 
 def about(error: RoadsteadError) -> Complaint:
-    """Return what is told of ``error``; an engine's own words as they are, with its HTTP status."""
-    if not isinstance(error, EngineError) or error.code != "engine-refused":
+    """Return what is told of ``error``; an engine's own words, with its HTTP status."""
+    if not isinstance(error, EngineError):
         return Complaint(OTHERWISE, cleaned(str(error)))
-    said = cleaned(error.fields["reason"])
+    if error.code != "engine-refused":
+        return Complaint(OTHERWISE, masked(str(error)))
+    said = masked(error.fields["reason"])
     title, colon, _ = said.partition(":")
     title = title.strip() if colon else ""
     status = error.fields.get("status")

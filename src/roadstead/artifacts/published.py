@@ -7,7 +7,7 @@ hold what these clients show and no more: no labels, no environment, and no secr
 Nothing in them ages by itself: a phrase like "Up 3 minutes" would have to be written again every minute.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import json
 
@@ -20,7 +20,11 @@ COMMAND_CHARACTERS = 512
 SHORT_ID = 10
 """So many digits of the id are the argument of every action of the clients."""
 OMITTED = "omitted"
-"""The element that says how many containers are left out, beside those that are there."""
+"""The element that says how many containers, or ports of one, are left out, beside those that are there."""
+PORTS = 64
+"""So many ports of one container are published: clients show a line for each."""
+_TRIES = 64
+"""So many containers that do not fit are passed over in a list before it ends."""
 _STATUS = {
     "running": "Up",
     "paused": "Up (Paused)",
@@ -35,17 +39,20 @@ _RUNNING = frozenset({"running", "paused", "restarting"})
 def docker_ps(containers: Iterable[Container], limit: int) -> str:
     """Return the list of ``containers`` in at most ``limit`` bytes, as they count in a JSON request.
 
-    Of a longer list those that run come first, then the newest; how many are left out stands in it.
+    Of a longer list those that run come first, then the newest; how many are left out stands in it. One that is too
+    large for what is left is passed over, so that it hides no other.
     """
     ordered = sorted(containers, key=_rank)
     room = limit - size(legacy_xml.document("docker_ps", {OMITTED: len(ordered)}))
     items: list[str] = []
+    tries = _TRIES
     for container in ordered:
         item = f"<item><entry>{legacy_xml.inner(_entry(container))}</entry></item>"
-        room -= size(item)
-        if room < 0:
+        if (needed := size(item)) <= room:
+            room -= needed
+            items.append(item)
+        elif not (tries := tries - 1):
             break
-        items.append(item)
     omitted = len(ordered) - len(items)
     if omitted:
         items.append(legacy_xml.element(OMITTED, omitted))
@@ -92,9 +99,8 @@ def _entry(container: Container) -> dict[str, Value]:
         "status": status(container),
         "created": int(container.created.timestamp()) if container.created else "",
         "image": container.image,
-        # Cut a second time: what is cut off in its middle no longer looks like the secret that it is.
-        "command": masked(container.command[: 2 * COMMAND_CHARACTERS])[:COMMAND_CHARACTERS],
-        "ports": [_port(port) for port in container.ports],
+        "command": _command(container.command),
+        "ports": _ports(container.ports),
     }
     if container.health:
         entry["health"] = container.health
@@ -107,6 +113,19 @@ def status(container: Container) -> str:
     if ended is not None:
         return f"{ended} ({container.exit_code or 0})"
     return _STATUS.get(container.state) or container.state.capitalize() or "Unknown"
+
+
+def _command(command: str) -> str:
+    # Cut before, since it costs, and after: what is cut off in its middle no longer looks like the secret that it is.
+    # Clean before either: what is dropped must not shorten what was masked.
+    return masked(legacy_xml.cleaned(command)[: 2 * COMMAND_CHARACTERS])[:COMMAND_CHARACTERS]
+
+
+def _ports(ports: Sequence[Port]) -> Value:
+    shown: list[Value] = [_port(port) for port in ports[:PORTS]]
+    if len(ports) == len(shown):
+        return shown
+    return legacy_xml.Written(legacy_xml.inner(shown) + legacy_xml.element(OMITTED, len(ports) - len(shown)))
 
 
 def _port(port: Port) -> dict[str, Value]:

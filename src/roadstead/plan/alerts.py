@@ -17,8 +17,8 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """The alert that should be there; None for none. Where ``is_open``, whatever is there stays for now, and that must
-    be asked ``again`` even if nothing happens.
+    """The alert that should be there; None for none. Where ``is_open``, whatever is there stays for now, and ``alert``
+    is for where there is none. That must be asked ``again`` even if nothing happens.
     """
 
     alert: Alert | None = None
@@ -35,11 +35,14 @@ def aim(vm: Vm | None, after: timedelta, now: datetime) -> Aim:
         return Aim()
     if link is None or link.state is not LinkState.BROKEN or link.problem is None:
         return Aim(is_open=True)
-    due = link.problem.since + after
+    due = link.since + after
     if now < due:
         return Aim(is_open=True, again=due)
     problem = link.problem
-    return Aim(Alert(problem.code, f"{problem.cause}\n{problem.remedy}\n({problem.code})"))
+    alert = Alert(problem.code, f"{problem.cause}\n{problem.remedy}\n({problem.code})")
+    # The reason may change with each attempt: that delays no alert, nor is one exchanged for another each time.
+    settled = problem.since + after
+    return Aim(alert, is_open=True, again=settled) if now < settled else Aim(alert)
 
 
 def code_of(body: str) -> str:

@@ -38,6 +38,7 @@ class Pool:
         self.raised = 0
         self.asked = 0
         self.failure: PoolError | None = None
+        self.lost = records.at(0)
         self.alerts = Alerts(records.POOL, self.store, cast("XapiClient", self), AlertSettings())
         self.told(Seen(records.vm()))
 
@@ -69,9 +70,12 @@ class Pool:
         self.alerts.consider(VM)
 
     def broken(self, code: str = "refused", since: float | None = None) -> None:
-        """The VM is lost."""
+        """The VM is lost, or still is; for this reason since then."""
+        vm = self.store.vms[VM]
+        if vm.link is None or vm.link.state is not LinkState.BROKEN:
+            self.lost = records.at(_now())
         problem = records.problem(code, records.at(_now() if since is None else since))
-        self.told(Seen(records.link(state=LinkState.BROKEN, problem=problem)))
+        self.told(Seen(records.link(state=LinkState.BROKEN, problem=problem, since=self.lost)))
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -162,6 +166,22 @@ async def test_another_cause_is_told_anew() -> None:
         await asyncio.sleep(1)
         (body,) = pool.messages.values()
         assert body.endswith("(key-rejected)")
+
+
+async def test_a_cause_that_changes_all_the_time_is_told_once() -> None:
+    """It would never stand long enough by itself; and one message is not exchanged for another each time."""
+    pool = Pool()
+    async with pool.kept():
+        for attempt in range(20):
+            pool.broken("refused" if attempt % 2 else "timed-out")
+            await asyncio.sleep(50)
+            assert pool.raised == (attempt * 50 >= 100)
+        pool.messages.clear()
+        pool.echo()
+        for attempt in range(4):
+            pool.broken("refused" if attempt % 2 else "timed-out")
+            await asyncio.sleep(50)
+        assert (pool.messages, pool.raised) == ({}, 1)
 
 
 async def test_a_pool_that_takes_none_now_is_tried_again() -> None:

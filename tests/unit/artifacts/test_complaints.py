@@ -30,3 +30,20 @@ def test_what_is_no_engines_refusal_is_told_in_our_words() -> None:
     complaint = complaints.about(LinkError("vm-not-live", vm="web"))
     assert complaint == (complaints.OTHERWISE, str(LinkError("vm-not-live", vm="web")))
     assert complaints.about(EngineError("engine-refused", reason="no")).body == "no"
+
+
+@pytest.mark.parametrize("code", ["engine-refused", "engine-answer-invalid"])
+def test_a_secret_in_the_engines_words_is_masked(code: str) -> None:
+    """It quotes the command that it could not run, and every account of the pool reads the message."""
+    said = 'exec: "app --password=hunter2 --port=80": not found'
+    complaint = complaints.about(EngineError(code, reason=said))
+
+    assert "hunter2" not in complaint.title + complaint.body
+    assert "--password=******" in complaint.body
+    assert "not found" in complaint.body
+
+
+def test_a_secret_is_not_shown_by_the_title() -> None:
+    """Where it stands before the first colon."""
+    complaint = complaints.about(EngineError("engine-refused", reason="no --password hunter2 : bad"))
+    assert complaint.title == "no --password ******"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from roadstead.artifacts import published
 from roadstead.artifacts.legacy_xml import cleaned
-from roadstead.model import Container, Engine, VmId
+from roadstead.model import Container, Engine, Port, VmId
 from tests.unit.artifacts import xencenter
 from tests.unit.artifacts.hostile import CONTAINERS, ID, made
 from tests.unit.fakes import records
@@ -98,6 +99,57 @@ def test_a_long_list_is_cut_and_says_so() -> None:
     assert 100 < len(shown) < 1000
     assert sum(one.power_state == "Running" for one in shown) == 100
     assert f"<omitted>{1000 - len(shown)}</omitted></docker_ps>" in value
+
+
+LONG_ADDRESS = "2001:db8:ffff:ffff:ffff:ffff:255.255.255.255"
+
+
+def test_the_ports_of_one_container_are_bounded_and_it_says_so() -> None:
+    """Clients show a line for each; how many are not there stands beside them."""
+    ports = tuple(Port(private=n, public=n, ip=LONG_ADDRESS) for n in range(1, 1025))
+    value = published.docker_ps([made(ports=ports)], LIMIT)
+    (shown,) = xencenter.containers(value)
+
+    assert [port["PrivatePort"] for port in shown.ports] == [str(n) for n in range(1, published.PORTS + 1)]
+    assert f"</item><omitted>{1024 - published.PORTS}</omitted></ports>" in value
+    assert "<omitted>" not in published.docker_ps([made(ports=ports[: published.PORTS])], LIMIT)
+
+
+def test_one_container_hides_no_other() -> None:
+    """However large it is, and though it comes first: it is left out, and the others are there."""
+    large = made(engine_id="a" * 64, name="n" * 4096, image="i" * 4096)
+    others = [made(engine_id=f"{n:064x}", state="exited", exit_code=0) for n in range(5)]
+    value = published.docker_ps([large, *others], 4096)
+
+    assert sorted(one.fields["id"] for one in xencenter.containers(value)) == [one.engine_id for one in others]
+    assert "<omitted>1</omitted></docker_ps>" in value
+
+
+def test_the_search_for_what_fits_has_an_end() -> None:
+    """A guest's list of what does not fit costs no more than a part of it."""
+    large = [made(engine_id=f"{n:064x}", name="n" * 4096) for n in range(1000)]
+    small = made(engine_id="f" * 64, state="exited", exit_code=0)
+
+    assert xencenter.containers(published.docker_ps([*large[:10], small], 4096)) != []
+    assert "<docker_ps><omitted>1001</omitted></docker_ps>" in published.docker_ps([*large, small], 4096)
+
+
+def test_the_limit_is_that_of_the_request() -> None:
+    """Bytes of its JSON: a name of other letters takes more of them than it has characters."""
+    many = [made(engine_id=f"{n:064x}", name='"\N{SNOWMAN}' * 50) for n in range(100)]
+    value = published.docker_ps(many, 20_000)
+
+    assert len(json.dumps(value, ensure_ascii=False).encode()) <= 20_000
+    assert len(value) < 20_000 - 2_000
+
+
+def test_what_is_dropped_shows_no_more_of_a_command() -> None:
+    """What a client would not show is gone before a command is cut."""
+    command = "x\x00" * (published.COMMAND_CHARACTERS - 20) + " postgres://user:hunter2hunter2@host/db"
+    (shown,) = xencenter.containers(published.docker_ps([made(command=command)], LIMIT))
+
+    assert shown.fields["command"].startswith("xxx")
+    assert "hunter" not in shown.fields["command"]
 
 
 @given(st.lists(CONTAINERS, max_size=4))

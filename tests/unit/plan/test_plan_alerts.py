@@ -29,6 +29,19 @@ def test_before_that_whatever_is_there_stays() -> None:
     assert aim(records.vm(link=None), AFTER, records.at(500)) == Aim(is_open=True)
 
 
+def test_a_reason_that_changes_delays_no_alert() -> None:
+    """What counts is how long the VM is out of sight; but one that is there is not exchanged at each change."""
+    problem = records.problem("key-rejected", records.at(110))
+    vm = records.vm(link=records.link(state=LinkState.BROKEN, problem=problem))
+
+    assert aim(vm, AFTER, records.at(119)) == Aim(is_open=True, again=records.at(120))
+    aimed = aim(vm, AFTER, records.at(120))
+    assert (aimed.is_open, aimed.again) == (True, records.at(230))
+    assert aimed.alert is not None
+    assert aimed.alert.code == "key-rejected"
+    assert aim(vm, AFTER, records.at(230)) == Aim(aimed.alert)
+
+
 @pytest.mark.parametrize(
     "vm",
     [

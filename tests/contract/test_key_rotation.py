@@ -106,10 +106,36 @@ async def test_a_rotation_waits_for_every_kind_of_guest(tmp_path: Path) -> None:
         await _until_retired(one)
         assert not {before[PRIVATE_KEY_SECRET], before[PUBLIC_KEY_SECRET]} & _secrets(one)
         assert {_config(one)[PRIVATE_KEY_SECRET], _config(one)[PUBLIC_KEY_SECRET]} <= _secrets(one)
-        assert _keyed(one) == {"vm-1": 1, "vm-2": 1, "vm-3": 1, "vm-4": 1}
+        assert _keyed(one) == {"vm-1": 1, "vm-2": 2, "vm-3": 1, "vm-4": 1}, "the old line is still in vm-2"
         for number in range(1, 5):
             one.guest(f"vm-{number}").cut()
         await one.until_live("vm-1", "vm-2", "vm-3", "vm-4")
+
+
+async def test_a_vm_that_is_not_managed_any_more_stays_known_by_the_retired_key(tmp_path: Path) -> None:
+    """Its line was not changed, so whoever has a copy of the old key still gets in there: nobody may forget that."""
+    async with world(tmp_path, vms=2) as one:
+        old = (await one.core.commands.pools.key(one.pool_id)).fingerprint
+        await one.core.commands.vms.disable(one.vm("vm-2").id)
+        await one.until(lambda: not one.vm("vm-2").enabled)
+        await one.core.commands.rotations.begin(one.pool_id)
+        await _until_retired(one)
+        keyed = one.core.commands.pools.keyed(one.pool_id)
+        assert keyed[one.vm("vm-2").id] == {old}
+        assert old not in keyed[one.vm("vm-1").id]
+
+
+async def test_a_guest_that_takes_no_key_is_not_told_as_changed_over(tmp_path: Path) -> None:
+    """Though the new key opened it once: it may have been installed anew since."""
+    async with world(tmp_path, vms=2) as one:
+        await one.guest("vm-2").misbehave("command-forced")
+        await one.core.commands.rotations.begin(one.pool_id)
+        await _until_states(one, vm_1="done", vm_2="needs-preparing")
+        await one.guest("vm-1").misbehave("key-rejected")
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "key-rejected")
+        told = {vm.name: vm for vm in await _until_states(one, vm_1="needs-preparing")}
+        assert (told["vm-1"].reason, told["vm-1"].needs_old) == ("key-rejected", False)
 
 
 def _admits(guest: SimulatedGuest, public: str) -> bool:
@@ -135,7 +161,7 @@ async def test_the_old_key_is_dropped_only_for_the_vms_that_were_named(tmp_path:
         assert (told.state, told.vms) == ("none", [])
         await one.until_problem("vm-2", "key-rejected")
         assert one.is_live("vm-1")
-        assert _keyed(one) == {"vm-1": 1, "vm-2": 0}
+        assert _keyed(one) == {"vm-1": 1, "vm-2": 1}, "the old line is still in vm-2"
         audited = {(entry.what, entry.result) for entry in await one.core.commands.audit.recent(50)}
         assert {("pool key rotate", "done"), ("pool key changed over", "done")} <= audited
         assert {("pool key rotate --drop", "failed"), ("pool key rotate --drop", "done")} <= audited

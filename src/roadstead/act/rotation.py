@@ -35,6 +35,7 @@ from roadstead.model import PoolId, Snapshot, Vm, VmId
 from roadstead.peers.links.keys import PoolKey
 from roadstead.peers.links.ssh import SshLink
 from roadstead.plan import rotation
+from roadstead.plan.origins import KEY_PROBLEMS
 from roadstead.plan.rotation import Evidence, State
 from roadstead.settings.schema import Settings
 
@@ -214,7 +215,7 @@ class Rotations:
             return
         self._rotating.add(keeper.id)
         managed = self._managed(keeper.id)
-        if not any(rotation.needs_old(vm, self._evidence(vm, pair)) for vm in managed):
+        if not any(rotation.is_held_up(vm, self._evidence(vm, pair)) for vm in managed):
             await self._retire_unasked(keeper)
             return
         for vm in managed:
@@ -247,17 +248,15 @@ class Rotations:
             raise
 
     async def _retire(self, keeper: PoolKeeper) -> None:
-        """Destroy the old key; from then on it opens nothing. Only that it was done is noted: who asked for it in vain
-        is told, and our own tries would push everything else out of the audit.
+        """Destroy the old key. Where its line was not removed, it stays known: whoever has a copy gets in there. Only
+        that it was done is noted: who asked for it in vain is told, and our own tries would push everything else out of
+        the audit.
         """
         async with self._turns.of(keeper.id):
             old = (await keeper.keys.pair()).former_fingerprint
             await self._change(keeper).retire()
         self._audit.note("pool key retire", keeper.id)
         self._ended(keeper.id)
-        for vm in self._memories.keyed.by_pool(keeper.id):
-            self._memories.keyed.closes(Opening(keeper.id, vm, old))
-        self._memories.keep_soon()
         log.info("pool key retired", pool=keeper.id, name=keeper.record.name, key=old)
 
     # ---- one guest
@@ -298,12 +297,12 @@ class Rotations:
             fresh.close()
 
     async def _clean(self, vm: Vm, link: SshLink, pair: KeyPair) -> None:
-        """Remove the old line, which the new key may be allowed to do. Where none is found, a sign-in with the old key
-        tells whether it was removed before or stands where the user cannot read.
+        """Remove the old line, which the new key may be allowed to do. Where that came to nothing, a sign-in with the
+        old key tells whether it was removed before.
         """
         command = key_lines.command(pair.former, pair.public, Step.REMOVE)
         answer = key_lines.answer(await link.run(command, COMMAND_SECONDS))
-        if answer is Answer.DONE or (answer is Answer.ABSENT and not await self._opens(vm, link, pair.private[1])):
+        if answer is Answer.DONE or not await self._opens(vm, link, pair.private[1]):
             self._stuck.pop(vm.id, None)
             self._memories.keyed.closes(Opening(vm.pool, vm.id, pair.former_fingerprint))
             self._memories.keep_soon()
@@ -349,15 +348,18 @@ class Rotations:
     def _told(self, vm: Vm, pair: KeyPair) -> RotatedVm:
         evidence = self._evidence(vm, pair)
         state = rotation.state(vm, evidence)
-        reason = ""
-        if state is State.NEEDS_PREPARING:
-            reason = self._stuck[vm.id].reason
-        elif state is State.UNREACHABLE and vm.link is not None and vm.link.problem is not None:
-            reason = vm.link.problem.code
-        elif state is State.DONE and evidence.old_opens:
-            reason = "its old line may still be there"
-        needs_old = rotation.needs_old(vm, evidence)
+        needs_old, reason = rotation.needs_old(vm, evidence), self._reason(vm, state, evidence)
         return RotatedVm(id=vm.id, name=vm.name, state=state.value, reason=reason, needs_old=needs_old)
+
+    def _reason(self, vm: Vm, state: State, evidence: Evidence) -> str:
+        problem = rotation.problem(vm)
+        if state is State.UNREACHABLE or (state is State.NEEDS_PREPARING and problem in KEY_PROBLEMS):
+            return problem
+        if state is State.NEEDS_PREPARING:
+            return self._stuck[vm.id].reason
+        if state is State.WAITING and evidence.new_opens:
+            return "its old line is being removed"
+        return "its old line may still be there" if state is State.DONE and evidence.old_opens else ""
 
 
 def _now() -> float:

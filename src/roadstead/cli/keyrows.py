@@ -40,9 +40,14 @@ def _opened(key: PoolKey) -> list[str]:
     return ["", output.bold("It still opens VMs that are no longer managed"), words.listed(former)]
 
 
+def keyed(connected: client.Client, pool: str) -> list[KeyedVm]:
+    """Return the VMs that keys of a pool are known to open."""
+    return connected.get(list[KeyedVm], _path(pool))
+
+
 def where(connected: client.Client, pool: str, format: str, *, cut: bool) -> None:
     """Print the VMs that keys of a pool open."""
-    waiting = connected.ask(f"/pools/{client.part(pool)}/key/vms")
+    waiting = connected.ask(_path(pool))
     if format == "json":
         output.write_json(waiting.raw())
         return
@@ -52,7 +57,7 @@ def where(connected: client.Client, pool: str, format: str, *, cut: bool) -> Non
         return
     made = [
         table.Column("VM", [vm.name for vm, _ in rows], least=10),
-        table.Column("STATE", [_state(vm) for vm, _ in rows], least=10),
+        table.Column("STATE", [state(vm) for vm, _ in rows], least=10),
         table.Column("POWER", [vm.power or "-" for vm, _ in rows], rank=2),
         table.Column("KEY", [key.key for _, key in rows]),
         table.Column("FINGERPRINT", [key.fingerprint for _, key in rows], least=12, rank=1),
@@ -60,7 +65,12 @@ def where(connected: client.Client, pool: str, format: str, *, cut: bool) -> Non
     output.write(table.lines(made, output.room() if cut else None))
 
 
-def _state(vm: KeyedVm) -> str:
+def state(vm: KeyedVm) -> str:
+    """Return how a VM stands to the pool whose key opens it."""
     if vm.state == "moved":
         return f"moved to {vm.pool_name}"
     return vm.state.replace("-", " ")
+
+
+def _path(pool: str) -> str:
+    return f"/pools/{client.part(pool)}/key/vms"

@@ -3,8 +3,8 @@
 import time
 from collections import Counter
 
-from roadstead.cli import client, failures, output, session, table, words
-from roadstead.cli.views import RotatedVm, Rotation
+from roadstead.cli import client, failures, keyrows, output, session, table, words
+from roadstead.cli.views import KeyedVm, RotatedVm, Rotation
 from roadstead.errors import InputError
 from roadstead.kit.text import terminal_clean
 
@@ -29,6 +29,8 @@ _SAID = {
 def rotate(connected: client.Client, pool: str, *, yes: bool, is_watched: bool) -> None:
     """Begin a rotation, or go on with it, and watch until no VM moves by itself any more."""
     before = connected.get(Rotation, _path(pool))
+    if before.state == "none":
+        _name_outsiders(keyrows.keyed(connected, pool))
     if before.state == "none" and not yes:
         refusal = InputError("confirmation-needed", candidates=[f"every managed VM of {pool}"])
         if not session.agreed(f"Replace the SSH key of the pool {terminal_clean(pool)}?", refusal=refusal):
@@ -38,6 +40,7 @@ def rotate(connected: client.Client, pool: str, *, yes: bool, is_watched: bool) 
     if is_watched:
         told = _watched(connected, pool, told)
     _summary(pool, told)
+    _name_left(pool, keyrows.keyed(connected, pool))
 
 
 def status(connected: client.Client, pool: str, format: str) -> None:
@@ -49,6 +52,7 @@ def status(connected: client.Client, pool: str, format: str) -> None:
     told = waiting.read(Rotation)
     if told.state == "none":
         output.write([f"The key of {terminal_clean(pool)} is not being replaced: {told.fingerprint}"])
+        _name_left(pool, keyrows.keyed(connected, pool))
         return
     output.write([f"new key  {told.fingerprint}", f"old key  {told.old_fingerprint}", ""])
     made = [
@@ -67,6 +71,7 @@ def drop(connected: client.Client, pool: str, *, yes: bool) -> None:
     lost = [vm for vm in told.vms if vm.needs_old]
     for vm in lost:
         output.result(vm.name, f"still needs the old key: {_line(vm)}", ok=False)
+    _name_outsiders(keyrows.keyed(connected, pool))
     if not yes:
         listed = words.listed((terminal_clean(vm.name) for vm in lost), SHOWN_NAMES) if lost else "no VM"
         refusal = InputError("confirmation-needed", candidates=[listed])
@@ -77,6 +82,7 @@ def drop(connected: client.Client, pool: str, *, yes: bool) -> None:
             failures.stop()
     connected.post(Rotation, _path(pool) + "/drop", {"vms": [vm.id for vm in lost]})
     output.write(["The old key is retired."])
+    _name_left(pool, keyrows.keyed(connected, pool))
 
 
 def _watched(connected: client.Client, pool: str, told: Rotation) -> Rotation:
@@ -88,29 +94,57 @@ def _watched(connected: client.Client, pool: str, told: Rotation) -> Rotation:
             if vm.state != MOVING and printed.get(vm.id) != vm.state:
                 printed[vm.id] = vm.state
                 output.result(vm.name, _line(vm), ok=vm.state in SETTLED)
-        if told.state == "none" or time.monotonic() > until:
+        if time.monotonic() > until:
             return told
         if all(vm.state != MOVING for vm in told.vms) and any(vm.needs_old for vm in told.vms):
             return told
         time.sleep(LOOK_SECONDS)
+        moving = [vm for vm in told.vms if vm.state == MOVING]
         told = connected.get(Rotation, _path(pool))
+        if told.state == "none":  # it ended between two looks
+            for vm in moving:
+                output.result(vm.name, _SAID["done"])
+            return told
 
 
 def _summary(pool: str, told: Rotation) -> None:
     """Say what is left to do; a rotation that waits for somebody is no failure."""
     needing = [vm for vm in told.vms if vm.needs_old]
+    is_asked = any(vm.state == "needs-preparing" for vm in told.vms)
     if not needing:
         retired = "it is retired" if told.state == "none" else "it is retired in a moment"
         output.write([f"No VM needs the old key any more; {retired}."])
-        return
+    else:
+        output.write(["", _counted(needing)])
+    if is_asked:
+        name = terminal_clean(pool)
+        line = f"the line of `roadstead pool key show {name}`"
+        output.write([f"Put {line} into those that need preparing; that they have it is seen by itself."])
+
+
+def _counted(needing: list[RotatedVm]) -> str:
     counts = Counter(vm.state for vm in needing)
     left = ", ".join(f"{count} {state.replace('-', ' ')}" for state, count in sorted(counts.items()))
-    output.write(["", f"{words.counted(len(needing), 'VM')} left that the old key opens: {left}."])
-    if counts["needs-preparing"]:
-        name = terminal_clean(pool)
-        output.write(
-            [f"Put the line of `roadstead pool key show {name}` into those; that they have it is seen by itself."]
-        )
+    return f"{words.counted(len(needing), 'VM')} left that the old key opens: {left}."
+
+
+def _name_outsiders(keyed: list[KeyedVm]) -> None:
+    """Name the VMs that the pool's keys open, and that are no part of a rotation."""
+    outside = [vm for vm in keyed if vm.state != "managed" and any(key.key in {"current", "old"} for key in vm.keys)]
+    if outside:
+        output.write([f"Not managed here, so the line with the old key stays in them: {_listed(outside)}."])
+
+
+def _name_left(pool: str, keyed: list[KeyedVm]) -> None:
+    """Name the VMs in which the line of a retired key was not seen to go."""
+    left = [vm for vm in keyed if any(key.key == "retired" for key in vm.keys)]
+    if left:
+        said = f"A retired key's line may still be in {_listed(left)}: whoever has a copy of that key gets in there."
+        output.write([said, f"Take it out there; `roadstead pool key where {terminal_clean(pool)}` lists them."])
+
+
+def _listed(vms: list[KeyedVm]) -> str:
+    return words.listed((terminal_clean(f"{vm.name} ({keyrows.state(vm)})") for vm in vms), SHOWN_NAMES)
 
 
 def _line(vm: RotatedVm) -> str:

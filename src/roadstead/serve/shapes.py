@@ -60,7 +60,9 @@ class PoolKeyView(Struct, frozen=True, kw_only=True):
 
 
 class OpeningKey(Struct, frozen=True, kw_only=True):
-    """A key that opens a VM: ``current``, ``old`` (it is being replaced) or ``earlier`` (the pool has it no more)."""
+    """A key that opens a VM: ``current``, ``old`` (it is being replaced) or ``retired`` (the pool has it no more, but
+    its line was not seen to go).
+    """
 
     fingerprint: str
     key: str

@@ -305,6 +305,12 @@ def _rotation(*vms: dict[str, Any], state: str = "rotating") -> dict[str, Any]:
     return {"pool": "p", "state": state, "fingerprint": "SHA256:new", "old_fingerprint": old, "vms": list(vms)}
 
 
+FORMER = {
+    "id": "3",
+    "name": "ca\x1b[2Jche",
+    "state": "formerly-managed",
+    "keys": [{"fingerprint": "SHA256:old", "key": "current"}],
+}
 STUCK = {"id": "2", "name": "db\x1b[2J", "state": "needs-preparing", "reason": "no command", "needs_old": True}
 DONE = {"id": "1", "name": "web", "state": "done", "reason": "", "needs_old": False}
 
@@ -313,9 +319,11 @@ def test_a_rotation_is_begun_after_a_yes_and_watched(canned: Canned) -> None:
     """It asks once, prints a line for each VM, and ends when nothing moves by itself, with what is left to do."""
     canned.answers["GET /pools/lab/key/rotation"] = _rotation(state="none")
     canned.answers["POST /pools/lab/key/rotation"] = (202, _rotation(DONE, STUCK))
+    canned.answers["GET /pools/lab/key/vms"] = [FORMER]
 
     refused = run(canned, "pool", "key", "rotate", "lab")
     assert refused.returncode == 2 and not canned.bodies("POST", "/pools/lab/key/rotation")
+    assert "che (formerly managed)" in refused.stdout
     done = run(canned, "pool", "key", "rotate", "lab", "--yes")
     assert done.returncode == 0
     assert "SHA256:new" in done.stdout and "SHA256:old" in done.stdout
@@ -324,9 +332,23 @@ def test_a_rotation_is_begun_after_a_yes_and_watched(canned: Canned) -> None:
     assert "\x1b" not in done.stdout + done.stderr
 
 
+def test_a_vm_whose_old_line_is_just_being_removed_is_told_when_that_is_over(canned: Canned) -> None:
+    """Not before: what is said last on the screen is true. What is left of retired keys is named at the end."""
+    moving = DONE | {"state": "waiting", "reason": "its old line is being removed"}
+    canned.answers["GET /pools/lab/key/rotation"] = _rotation(state="none")
+    canned.answers["POST /pools/lab/key/rotation"] = (202, _rotation(moving))
+    canned.answers["GET /pools/lab/key/vms"] = [FORMER | {"keys": [{"fingerprint": "SHA256:old", "key": "retired"}]}]
+    done = run(canned, "pool", "key", "rotate", "lab", "--yes")
+    assert "web" in done.stdout and "changed over\n" in done.stdout and "being removed" not in done.stdout
+    assert "it is retired." in done.stdout
+    assert "A retired key's line may still be in ca" in done.stdout and "\x1b" not in done.stdout
+    assert "A retired key" in run(canned, "pool", "key", "status", "lab").stdout
+
+
 def test_the_state_of_a_rotation_is_a_table_or_json(canned: Canned) -> None:
     """Whoever looks sees each VM; without a rotation one line says so."""
     canned.answers["GET /pools/lab/key/rotation"] = _rotation(DONE, STUCK)
+    canned.answers["GET /pools/lab/key/vms"] = []
     shown = run(canned, "pool", "key", "status", "lab").stdout
     assert "NEEDS OLD KEY" in shown and "needs preparing" in shown
     assert json.loads(run(canned, "pool", "key", "status", "lab", "--format", "json").stdout)["vms"][1]["needs_old"]
@@ -338,6 +360,7 @@ def test_the_old_key_is_dropped_after_the_lost_were_named(canned: Canned) -> Non
     """Nothing is sent without a yes; then exactly the VMs that were named."""
     canned.answers["GET /pools/lab/key/rotation"] = _rotation(DONE, STUCK)
     canned.answers["POST /pools/lab/key/rotation/drop"] = _rotation(state="none")
+    canned.answers["GET /pools/lab/key/vms"] = []
 
     refused = run(canned, "pool", "key", "rotate", "lab", "--drop")
     assert refused.returncode == 2 and "db" in refused.stdout + refused.stderr

@@ -8,7 +8,7 @@ from roadstead.errors import LinkError
 from roadstead.model import LinkState, PowerState, Vm
 from roadstead.plan.origins import Origin, explain
 from roadstead.plan.pins import Memory
-from roadstead.plan.rotation import Evidence, State, concerns, needs_old, state
+from roadstead.plan.rotation import Evidence, State, concerns, is_held_up, needs_old, state
 from tests.unit.fakes import records
 
 PIN = {"xscontainer-sshhostkey": "AAAA"}
@@ -29,9 +29,15 @@ def _vm(code: str = "", **fields: Any) -> Vm:
         (_vm(), Evidence(old_opens=True, is_stuck=True), State.NEEDS_PREPARING, True),
         (_vm("refused"), Evidence(old_opens=True, is_stuck=True), State.UNREACHABLE, True),
         (_vm("engine-down"), Evidence(old_opens=True), State.WAITING, True),
-        (_vm("key-rejected"), Evidence(old_opens=True), State.UNREACHABLE, True),
-        (_vm("key-rejected"), Evidence(), State.UNREACHABLE, False),
-        (_vm("key-of-another-pool"), Evidence(), State.UNREACHABLE, False),
+        (_vm("key-rejected"), Evidence(old_opens=True), State.NEEDS_PREPARING, True),
+        (_vm("key-rejected"), Evidence(), State.NEEDS_PREPARING, False),
+        (_vm("key-rejected"), Evidence(new_opens=True), State.NEEDS_PREPARING, False),
+        (_vm("key-rejected", power=PowerState.HALTED), Evidence(new_opens=True), State.DONE, False),
+        (_vm("key-of-another-pool"), Evidence(), State.NEEDS_PREPARING, False),
+        (_vm(), Evidence(new_opens=True), State.DONE, False),
+        (_vm(), Evidence(new_opens=True, old_opens=True), State.WAITING, False),
+        (_vm(), Evidence(new_opens=True, old_opens=True, is_stuck=True), State.DONE, False),
+        (_vm("refused"), Evidence(new_opens=True, old_opens=True), State.DONE, False),
         (_vm(power=PowerState.HALTED), Evidence(), State.OFF, True),
         (_vm(power=PowerState.HALTED), Evidence(new_opens=True), State.DONE, False),
         (_vm("refused"), Evidence(new_opens=True, old_opens=True, is_stuck=True), State.DONE, False),
@@ -40,6 +46,24 @@ def _vm(code: str = "", **fields: Any) -> Vm:
 def test_how_far_a_vm_is(vm: Vm, evidence: Evidence, expected: State, *, needs: bool) -> None:
     """A VM needs the old key until the new one opened it, unless neither ever did."""
     assert (state(vm, evidence), needs_old(vm, evidence)) == (expected, needs)
+
+
+@pytest.mark.parametrize(
+    ("vm", "evidence", "expected"),
+    [
+        (_vm(), Evidence(old_opens=True), True),
+        (_vm(), Evidence(new_opens=True, old_opens=True), True),
+        (_vm(), Evidence(new_opens=True, old_opens=True, is_stuck=True), False),
+        (_vm("refused"), Evidence(new_opens=True, old_opens=True), False),
+        (_vm(power=PowerState.HALTED), Evidence(new_opens=True, old_opens=True), False),
+        (_vm(settings={}), Evidence(new_opens=True, old_opens=True), False),
+    ],
+)
+def test_the_old_key_stays_until_the_lines_are_gone_that_can_be_removed(
+    vm: Vm, evidence: Evidence, *, expected: bool
+) -> None:
+    """Where that cannot be done now, nobody waits for it."""
+    assert is_held_up(vm, evidence) is expected
 
 
 def test_only_managed_vms_that_are_reached_over_ssh_are_concerned() -> None:

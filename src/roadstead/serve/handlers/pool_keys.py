@@ -67,7 +67,7 @@ def _opened(call: Call, vm: VmId, managed: Collection[VmId]) -> shapes.OpenedVm:
 def _keyed(call: Call, pool: PoolId, pair: KeyPair, id: VmId, keys: Collection[str]) -> shapes.KeyedVmView:
     roles = {pair.fingerprint: "current", pair.former_fingerprint: "old"}
     vm = call.store.vms.get(id)
-    openings = [shapes.OpeningKey(fingerprint=key, key=roles.get(key, "earlier")) for key in sorted(keys)]
+    openings = [shapes.OpeningKey(fingerprint=key, key=roles.get(key, "retired")) for key in sorted(keys)]
     if vm is None:
         return shapes.KeyedVmView(id=id, name=id, state="gone", keys=openings)
     state = "moved" if vm.pool != pool else "managed" if vm.enabled else "formerly-managed"

@@ -203,6 +203,8 @@ async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: 
         "/operations": {"action": "stop", "targets": ["x"]},
         "/pools/{pool}/key/rotation/drop": {"vms": []},
         "/pools/{pool}/plugin/hosts": {},
+        "/firewall/rules": {"dialect": "nft", "place": "guest"},
+        "/firewall/check": {},
         "/pools/{pool}/plugin/hosts/{host}": {"action": "look", "type": "ssh-ed25519", "fingerprint": "SHA256:x"},
     }
     async with stage.running(tmp_path) as api:

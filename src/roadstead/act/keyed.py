@@ -1,12 +1,15 @@
 """Which pool key opens which VM, as far as it was seen from here: known at once, kept in the database in batches.
 
 A key opens a VM until its line was taken out there or the key was destroyed: whether the VM is managed, off, in another
-pool by now or gone makes no difference. So what is known outlives the VM, and a pool that was removed.
+pool by now or gone makes no difference. So what is known outlives the VM, and a pool that was removed; but not for
+ever, for clones that come and go would add up: of a VM that has been in no pool for long it is forgotten.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from roadstead.kit import clocks
 from roadstead.model import PoolId, VmId
 from roadstead.peers.database.client import Database
 
@@ -28,11 +31,15 @@ class KeyedVms:
         self._known: dict[VmId, frozenset[Opening]] = {}
         self._new: dict[Opening, bool] = {}
         """What is not in the database yet: whether the key opens the VM now."""
+        self._gone: dict[VmId, datetime] = {}
+        """Since when these VMs have been in no pool."""
 
     async def load(self) -> None:
         """Read what was kept."""
         for row in await self._database.keyed_vms():
             self._add(Opening(row.pool, row.vm, row.key))
+            if row.gone is not None:
+                self._gone[row.vm] = row.gone
 
     def of(self, vm: VmId) -> frozenset[Opening]:
         """What opens ``vm``."""
@@ -57,8 +64,30 @@ class KeyedVms:
         if opening not in known:
             return False
         self._known[opening.vm] = known - {opening}
+        if not self._known[opening.vm]:
+            del self._known[opening.vm]
+            self._gone.pop(opening.vm, None)
         self._new[opening] = False
         return True
+
+    def gone(self, vm: VmId) -> datetime | None:
+        """Since when ``vm`` was seen to be in no pool."""
+        return self._gone.get(vm)
+
+    async def settle(self, living: Container[VmId], kept: timedelta) -> bool:
+        """The pools, all of which are seen now, have the VMs ``living``. What opens one that has been gone for
+        as long as ``kept`` is forgotten; return whether that is news. Raises `PeerError` ``state-unusable``.
+        """
+        now = clocks.now()
+        gone = {vm for vm in self._known if vm not in living}
+        for vms, since in ((gone - self._gone.keys(), now), (self._gone.keys() - gone, None)):
+            if vms:
+                await self._database.mark_keyed_vms(sorted(vms), since)
+        self._gone = {vm: self._gone.get(vm, now) for vm in gone}
+        old = [opening for vm, since in self._gone.items() if now >= since + kept for opening in self.of(vm)]
+        for opening in old:
+            self.closes(opening)
+        return bool(old)
 
     async def flush(self) -> None:
         """Write what is new. Raises `PeerError` ``state-unusable``; nothing is forgotten then."""

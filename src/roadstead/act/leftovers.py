@@ -26,6 +26,7 @@ from roadstead.model import LOCAL_POOL, PoolId, Snapshot, VmId
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string, string_map
 from roadstead.plan import secrets
+from roadstead.settings.schema import PoolSettings
 
 log = structlog.get_logger()
 
@@ -57,8 +58,8 @@ class _Held:
 
 
 class Leftovers:
-    """Looks after what gone VMs leave behind, a while (``delay`` seconds) after they went, and after each start.
-    ``forget`` lets go of what is held of a VM only while this process runs.
+    """Looks after what gone VMs leave behind, a while (setting ``collect_seconds``) after they went, and after each
+    start. ``forget`` lets go of what is held of a VM only while this process runs.
     """
 
     def __init__(
@@ -67,13 +68,14 @@ class Leftovers:
         keepers: Mapping[PoolId, PoolKeeper],
         memories: Memories,
         forget: Callable[[VmId], None],
-        delay: float,
+        settings: PoolSettings,
     ) -> None:
         self._snapshot = snapshot
         self._keepers = keepers
         self._memories = memories
         self._forget = forget
-        self._delay = delay
+        self._delay = settings.collect_seconds
+        self._keyed_days = settings.keyed_days
         self._homes: dict[VmId, _Home] = {}
         self._unmarked: defaultdict[PoolId, set[str]] = defaultdict(set)
         """Secrets that keys of gone VMs named: among them may be the old pack's."""
@@ -154,6 +156,8 @@ class Leftovers:
         # Whoever came back meanwhile, or is a template by now, is not gone.
         gone = {vm for vm in pins if vm not in self._snapshot.vms and not named & {vm, pins[vm]}}
         await self._memories.forget_vms(gone)
+        if all(each.record.live for each in self._keepers.values()):  # else a VM that is missed may be in one of these
+            await self._memories.settle_keyed(self._snapshot.vms, self._keyed_days)
         free = {uuid for uuid in orphans | unmarked | nameless if not named & set(_names(held[uuid]))}
         for uuid in free - secrets.named_by_living(self._snapshot.vms.values(), keeper.id):
             await self._collect(keeper, held[uuid])

@@ -9,6 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from roadstead.act.keyed import KeyedVms, Opening
 from roadstead.act.outages import LoggedOutage
@@ -135,8 +136,17 @@ class Memories:
         said = {vm: "" for vm, expected in self._expected.items() if expected.pool == pool and vm not in living}
         return said | {vm: met.host_key for vm, met in self._last.items() if met.pool == pool and vm not in living}
 
+    async def settle_keyed(self, living: Container[VmId], days: float) -> None:
+        """All pools are seen now, and have the VMs ``living``: forget what opens VMs that have been in none
+        for ``days``.
+
+        Raises `PeerError` ``state-unusable``.
+        """
+        if await self.keyed.settle(living, timedelta(days=days)):
+            self.keep_soon()
+
     async def forget_vms(self, vms: Collection[VmId]) -> None:
-        """These VMs are gone for good. That a pool key opens them stays known: it does, wherever they are.
+        """These VMs are gone for good. That a pool key opens them stays known for longer: it does, wherever they are.
 
         Raises `PeerError` ``state-unusable``; nothing is forgotten then.
         """

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import Any
 
@@ -159,6 +160,11 @@ class Pools:
     def keyed(self, pool: PoolId) -> Mapping[VmId, frozenset[str]]:
         """The VMs that keys of the pool open, each with these keys' fingerprints, as far as it was seen from here."""
         return self._memories.keyed.by_pool(pool)
+
+    def keyed_until(self, vm: VmId) -> datetime | None:
+        """When it is forgotten whose keys open ``vm``, which is in no pool any more."""
+        gone = self._memories.keyed.gone(vm)
+        return None if gone is None else gone + timedelta(days=self._settings.keyed_days)
 
     def name(self, pool: PoolId) -> str:
         """What a pool is called; its id when it is known no more."""

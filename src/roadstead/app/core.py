@@ -82,8 +82,7 @@ class Core:
         )
         self._guests = GuestWays(self._ssh)
         self._unix = UnixWays(self._local)
-        collect = settings.pool.collect_seconds
-        self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, collect)
+        self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, settings.pool)
         budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
         self._sign_ins = SignIns(settings.link.retry_first_seconds)
         services = Services(settings, budget, self.tell, self._names, self._sign_ins)

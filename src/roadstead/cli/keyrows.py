@@ -69,6 +69,8 @@ def state(vm: KeyedVm) -> str:
     """Return how a VM stands to the pool whose key opens it."""
     if vm.state == "moved":
         return f"moved to {vm.pool_name}"
+    if vm.until is not None:
+        return f"{vm.state}, known until {vm.until:%Y-%m-%d}"
     return vm.state.replace("-", " ")
 
 

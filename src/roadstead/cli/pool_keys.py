@@ -30,6 +30,8 @@ def where(
 ) -> None:
     """List the VMs that keys of a pool are known to open: managed or not, and also those that left the pool.
 
+    A VM that is in no known pool any more is forgotten after a while (setting `pool.keyed_days`).
+
     Examples:
       roadstead pool key where lab
       roadstead pool key where lab --format json

@@ -173,6 +173,7 @@ class KeyedVm(Struct, frozen=True, kw_only=True):
     state: str = ""
     pool_name: str = ""
     power: str = ""
+    until: datetime | None = None
     keys: tuple[OpeningKey, ...] = ()
 
 

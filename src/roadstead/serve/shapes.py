@@ -1,5 +1,6 @@
 """What answers hold besides the records of the inventory."""
 
+from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -78,6 +79,8 @@ class KeyedVmView(Struct, frozen=True, kw_only=True):
     """``managed``, ``formerly-managed``, ``moved`` (into the pool ``pool_name``) or ``gone``."""
     pool_name: str = ""
     power: str = ""
+    until: datetime | None = None
+    """When it is forgotten that these keys open a VM which is ``gone``, unless it comes back."""
     keys: list[OpeningKey]
 
 

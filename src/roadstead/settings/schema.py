@@ -51,6 +51,11 @@ class PoolSettings(Section):
     collect_seconds: float = Field(
         default=60.0, ge=0, description="How long after a VM has gone its secrets in the pool are collected."
     )
+    keyed_days: float = Field(
+        default=90.0,
+        gt=0,
+        description="How long it stays known that a pool's key opens a VM which is in no known pool any more.",
+    )
     rotation_seconds: float = Field(
         default=15.0, gt=0, description="How often it is looked how far the rotation of a pool's key is."
     )

@@ -18,14 +18,17 @@ from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, PRIVATE_KEY_SECRE
 from roadstead.peers.database.client import Database
 from roadstead.peers.xapi.client import Secret
 from roadstead.plan.pins import Memory
+from roadstead.settings.schema import PoolSettings
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
+from tests.unit.fakes.ways import keep_virtual_time
 from tests.unit.fakes.xapi import POOL_REF, FakeXapi, small_pool
 
 pytestmark = pytest.mark.looptime
 UUID = "00000000-0000-4000-8000-00000000000a"
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 DELAY, LONG = 10.0, 30.0
+SETTINGS = PoolSettings(collect_seconds=DELAY, keyed_days=90)
 ONE, TWO = records.VM, VmId("vm-2")
 
 
@@ -43,7 +46,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.memories = Memories(cast("Database", self.database))
         keepers = {records.POOL: cast("PoolKeeper", self)}
-        self.leftovers = Leftovers(self.store, keepers, self.memories, self.forgotten.append, DELAY)
+        self.leftovers = Leftovers(self.store, keepers, self.memories, self.forgotten.append, SETTINGS)
 
     # what is asked of a keeper
 
@@ -226,6 +229,32 @@ async def test_a_pin_that_a_template_carries_is_remembered(desk: Desk) -> None:
     desk.lose()
     await asyncio.sleep(LONG)
     assert desk.memories.of(records.vm()).last == "AAAA/pin+="
+
+
+async def test_whom_a_key_opens_is_forgotten_long_after_it_went(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clones that come and go would add up. Not while a pool is away: it may have the VM; and it may come back."""
+    keep_virtual_time(monkeypatch)
+    day = 86400.0
+    for vm in (ONE, TWO):
+        desk.memories.met(vm, Met(records.POOL, "", "SHA256:pool"))
+        desk.lose(vm)
+    await desk.memories.flush()
+    await asyncio.sleep(LONG)
+    marked = {known.vm: known.gone for known in desk.database.keyed.values()}
+    assert all(marked.values()) and marked.keys() == {ONE, TWO}
+    desk.see(records.vm(TWO))
+    await asyncio.sleep(SETTINGS.keyed_days * day - AGAIN_SECONDS)
+    assert desk.memories.keyed.by_pool(records.POOL).keys() == {ONE, TWO}
+    assert desk.database.keyed[records.POOL, TWO, "SHA256:pool"].gone is None
+    desk.is_live = False
+    await asyncio.sleep(10 * day)
+    assert desk.memories.keyed.by_pool(records.POOL).keys() == {ONE, TWO}
+    desk.is_live = True
+    desk.come_back()
+    await asyncio.sleep(LONG)
+    await desk.memories.flush()
+    assert desk.memories.keyed.by_pool(records.POOL).keys() == {TWO}
+    assert {vm for _, vm, _ in desk.database.keyed} == {TWO}
 
 
 OURS = {POOL_MARK: records.POOL, NAMED_MARK: PRIVATE_KEY_SECRET}

@@ -375,10 +375,12 @@ def test_where_a_key_opens_is_listed(canned: Canned) -> None:
     canned.answers["GET /pools/lab/key/vms"] = [
         {"id": "1", "name": "web", "state": "formerly-managed", "power": "Halted", "keys": [key, key | {"key": "old"}]},
         {"id": "2", "name": "db", "state": "moved", "pool_name": "west", "power": "Running", "keys": [key]},
+        {"id": "3", "name": "3", "state": "gone", "until": "2030-01-01T00:00:00Z", "keys": [key]},
     ]
     lines = run(canned, "pool", "key", "where", "lab").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["VM", "web", "web", "db"]
+    assert [line.split()[0] for line in lines] == ["VM", "web", "web", "db", "3"]
     assert "formerly managed" in lines[1] and "old" in lines[2] and "moved to west" in lines[3]
+    assert "gone, known until 2030-01-01" in lines[4]
     canned.answers["GET /pools/lab/key/vms"] = []
     assert "No key of this pool" in run(canned, "pool", "key", "where", "lab").stdout
 

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+
+from msgspec import structs
 
 from roadstead.errors import ConflictError, NotFoundError, PeerError
 from roadstead.kit import clocks
@@ -91,6 +94,12 @@ class FakeDatabase:
         await self._write()
         for vm, key in openings:
             self.keyed.pop((pool, vm, key), None)
+
+    async def mark_keyed_vms(self, vms: Sequence[VmId], gone: datetime | None) -> None:
+        await self._write()
+        for at, known in self.keyed.items():
+            if known.vm in vms:
+                self.keyed[at] = structs.replace(known, gone=gone)
 
     async def plugin_tokens(self) -> tuple[PluginToken, ...]:
         return tuple(self.tokens.values())

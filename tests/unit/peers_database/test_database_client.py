@@ -243,6 +243,16 @@ async def test_keyed_vms_keep_their_first_time(database: Database) -> None:
     assert (await database.keyed_vms())[0] == first
 
 
+async def test_when_a_keyed_vm_went_is_kept(database: Database) -> None:
+    """For each of its rows, until it is back."""
+    await database.remember_keyed_vms(POOL.id, [(VM, "SHA256:old"), (VM, "SHA256:new"), (VmId("b"), "SHA256:new")])
+    at = datetime(2030, 1, 1, tzinfo=UTC)
+    await database.mark_keyed_vms([VM, VmId("unknown")], at)
+    assert [(one.vm, one.gone) for one in await database.keyed_vms()] == [(VM, at), (VM, at), ("b", None)]
+    await database.mark_keyed_vms([VM], None)
+    assert {one.gone for one in await database.keyed_vms()} == {None}
+
+
 async def test_plugin_tokens_belong_to_a_pool(database: Database) -> None:
     """Several are valid while one takes the place of the other; they go with the pool."""
     await database.add_pool(POOL)

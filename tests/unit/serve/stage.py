@@ -122,6 +122,9 @@ class Pools:
         self.stored(pool)
         return dict.fromkeys(self.opened, frozenset({KeyPair((), PUBLIC_KEY).fingerprint}))
 
+    def keyed_until(self, vm: VmId) -> datetime | None:
+        return datetime(2030, 1, 1, tzinfo=UTC) if vm in self.opened else None
+
 
 @dataclass
 class Rotations:

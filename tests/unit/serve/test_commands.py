@@ -130,6 +130,7 @@ async def test_where_a_pools_keys_open_is_told(tmp_path: Path) -> None:
         api.world.pools.opened = frozenset({VmId("vm-1"), VmId("gone")})
         told = {vm["id"]: vm for vm in await api.get("/pools/pool-1/key/vms")}
         assert {id: vm["state"] for id, vm in told.items()} == {"vm-1": "managed", "gone": "gone"}
+        assert {id: vm["until"] for id, vm in told.items()} == {"vm-1": None, "gone": "2030-01-01T00:00:00Z"}
         assert [key["key"] for key in told["vm-1"]["keys"]] == ["current"]
 
 

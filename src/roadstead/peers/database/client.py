@@ -24,7 +24,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 import msgspec
 from alembic.script import ScriptDirectory
 from msgspec import Struct, structs
-from sqlalchemy import URL, Delete, delete, event, func, insert, select, tuple_
+from sqlalchemy import URL, Delete, delete, event, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -112,12 +112,15 @@ class Pin(Struct, frozen=True):
 
 
 class KeyedVm(Struct, frozen=True):
-    """A VM which the pool key with this fingerprint was put into, or which it opened."""
+    """A VM which the pool key with this fingerprint was put into, or which it opened; ``gone`` says since when it was
+    seen to be in no pool.
+    """
 
     pool: PoolId
     vm: VmId
     key: str
     since: datetime
+    gone: datetime | None = None
 
 
 class PluginToken(Struct, frozen=True):
@@ -263,7 +266,7 @@ class Database:
         """Return the VMs that keys of pools open, as far as we know; of pools that were removed, too."""
         async with self._session() as session:
             rows = await session.scalars(select(KeyedVmRow).order_by(KeyedVmRow.since))
-            return tuple(KeyedVm(PoolId(row.pool), VmId(row.vm), row.key, row.since) for row in rows)
+            return tuple(KeyedVm(PoolId(row.pool), VmId(row.vm), row.key, row.since, row.gone) for row in rows)
 
     @whole
     async def remember_keyed_vms(self, pool: PoolId, openings: Sequence[tuple[VmId, str]]) -> None:
@@ -287,6 +290,14 @@ class Database:
         async with self._session() as session:
             for part in _parts(openings):
                 await session.execute(delete(KeyedVmRow).where(KeyedVmRow.pool == pool, row.in_(part)))
+            await session.commit()
+
+    @whole
+    async def mark_keyed_vms(self, vms: Sequence[VmId], gone: datetime | None) -> None:
+        """Keep since when these VMs have been in no pool, or (None) that they are in one."""
+        async with self._session() as session:
+            for part in _parts(vms):
+                await session.execute(update(KeyedVmRow).where(KeyedVmRow.vm.in_(part)).values(gone=gone))
             await session.commit()
 
     @whole

@@ -107,6 +107,8 @@ class KeyedVmRow(Base):
     vm: Mapped[str] = mapped_column(String(36), primary_key=True)
     key: Mapped[str] = mapped_column("key_fingerprint", String(64), primary_key=True)
     since: Mapped[datetime] = mapped_column(Moment)
+    gone: Mapped[datetime | None] = mapped_column(Moment)
+    """Since when the VM was seen to be in no pool."""
 
 
 class KeyProofRow(Base):

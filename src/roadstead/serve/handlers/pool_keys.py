@@ -69,7 +69,9 @@ def _keyed(call: Call, pool: PoolId, pair: KeyPair, id: VmId, keys: Collection[s
     vm = call.store.vms.get(id)
     openings = [shapes.OpeningKey(fingerprint=key, key=roles.get(key, "retired")) for key in sorted(keys)]
     if vm is None:
-        return shapes.KeyedVmView(id=id, name=id, state="gone", keys=openings)
+        return shapes.KeyedVmView(
+            id=id, name=id, state="gone", until=call.commands.pools.keyed_until(id), keys=openings
+        )
     state = "moved" if vm.pool != pool else "managed" if vm.enabled else "formerly-managed"
     return shapes.KeyedVmView(
         id=id, name=vm.name, state=state, pool_name=vm.pool_name, power=vm.power.value, keys=openings

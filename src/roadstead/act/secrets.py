@@ -3,7 +3,7 @@
 Each that is made here is marked with whose it is, so that it is used for nobody else, and collected with its owner.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
 
@@ -143,3 +143,16 @@ async def _vm_secret(client: XapiClient, vm: Vm, key: str, pool_config: Mapping[
 async def make_vm_secret(client: XapiClient, vm: Vm, value: str) -> str:
     """Keep ``value`` as a secret of ``vm``, and return the uuid by which one of its keys is to name it."""
     return await client.create_secret(value, {VM_MARK: vm.id})
+
+
+async def collect_vm_secrets(client: XapiClient, vm: Vm, former: Collection[str]) -> None:
+    """Destroy those of the secrets ``former`` (uuids) that were ``vm``'s own, by their mark or as the old pack made
+    them, once no object of the pool names them any more. Raises `PoolError`.
+    """
+    named = await client.mentioned(former) if former else set()
+    for uuid in set(former) - named:
+        secret = await client.read_secret(uuid)
+        if secret is None:
+            continue
+        if secrets.owner(secret.marks) == vm.id or secrets.is_left_by_old_pack(secret.marks, secret.value):
+            await client.destroy_secret(uuid)

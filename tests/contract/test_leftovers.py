@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.secrets import make_vm_secret, vm_secret
+from roadstead.act.secrets import make_vm_secret, vm_secrets
 from roadstead.app.core import Core
 from roadstead.errors import LinkError
 from roadstead.lab.guests.simulated import SimulatedGuests
@@ -106,7 +106,7 @@ async def test_what_a_copy_still_names_stays_and_is_not_the_copys(tmp_path: Path
         if how == "VM.clone":
             await yard.world.until(lambda: any(vm.name == "copy" for vm in yard.world.vms()), "the clone")
             with pytest.raises(LinkError) as caught:
-                await vm_secret(yard.xe, yard.world.vm("copy"), TLS_CLIENT_KEY)
+                await vm_secrets(yard.xe, yard.world.vm("copy"), (TLS_CLIENT_KEY,))
             assert caught.value.code == "secret-of-another"
         for name in ("a", "b"):
             await yard.destroy(name)
@@ -171,7 +171,7 @@ async def test_a_vm_that_moved_leaves_its_secrets_until_it_is_gone(tmp_path: Pat
         await bring(second, yard.pool, "a")
         await yard.world.until(lambda: yard.core.store.vms[vm].pool != yard.world.pool_id, "moved")
         with pytest.raises(LinkError) as caught:
-            await vm_secret(there, yard.core.store.vms[vm], TLS_CLIENT_KEY)
+            await vm_secrets(there, yard.core.store.vms[vm], (TLS_CLIENT_KEY,))
         assert caught.value.code == "secret-missing"
         new = await make_vm_secret(there, yard.core.store.vms[vm], PEM)
         await yard.destroy("b")

@@ -168,7 +168,7 @@ async def test_what_speaks_no_tls_is_told(says: bytes, code: str) -> None:
 @pytest.mark.parametrize("ciphers", ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA"])
 async def test_ciphers_without_authentication_are_not_spoken(ciphers: str) -> None:
     """TLS 1.2 with AES-CBC is refused in the handshake."""
-    context = await asyncio.to_thread(tlsd.context, TODAY, TODAY.server([HERE]))
+    context = await asyncio.to_thread(tlsd.context, TODAY.certificate, TODAY.server([HERE]))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(ciphers)
     async with listening(context) as target:

@@ -13,6 +13,7 @@ import pytest
 
 from roadstead.act.secrets import make_vm_secret
 from roadstead.act.vms import Reach
+from roadstead.artifacts import certificates
 from roadstead.errors import LinkError
 from roadstead.lab.guests.certificates import Authority, Form, Pair
 from roadstead.lab.guests.real import RealGuest
@@ -22,6 +23,7 @@ from roadstead.lab.pool.driver import NewVm
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import config_keys
 from roadstead.model.config_keys import PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET
+from roadstead.peers.links.credentials import credentials
 from roadstead.peers.links.tls import TlsLink
 from tests.contract.links_contract import PATIENT, Sink, call_tls, engine_client, refused, shown
 from tests.contract.world import CALM, World, add, kept, running
@@ -103,6 +105,24 @@ async def test_certificates_of_the_old_pack_are_taken_in_its_mode(real_guest: Re
     link.close()
 
     assert (strict.code, stranger.code) == ("tls-untrusted", "tls-untrusted")
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ec"])
+async def test_certificates_that_are_made_for_a_vm_work(real_guest: RealGuest, kind: certificates.KeyKind) -> None:
+    """A dockerd with ``tlsverify`` starts with them, is verified strictly, and takes our client."""
+    made = await asyncio.to_thread(certificates.make, "real", real_guest.addresses, 730, kind)
+    await real_guest.secure_engine(made.authority, Pair(made.server.certificate, made.server.key))
+    pem = (made.client.certificate.encode(), made.client.key.encode(), made.authority.encode())
+    ours = await asyncio.to_thread(credentials, *pem, is_legacy=False)
+    link = await call_tls(real_guest, ours, port=TLS_PORT, settings=PATIENT)
+    client = engine_client(link)
+    await client.hello()
+    listed = await client.containers()
+    client.close()
+    link.close()
+
+    assert listed.total == CONTAINERS
+    assert abs(link.expiry.at - made.until) < dt.timedelta(seconds=1)
 
 
 async def test_an_engine_that_was_killed_is_told(real_guest: RealGuest) -> None:

@@ -11,6 +11,8 @@ from roadstead.act.plugin_access import PluginAccess
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
 from roadstead.act.rotation import Rotations
+from roadstead.act.tls_expiry import Expiries
+from roadstead.act.tls_prepare import TlsPreparations
 from roadstead.act.vms import Vms
 
 
@@ -21,6 +23,8 @@ class Commands:
     pools: Pools
     rotations: Rotations
     vms: Vms
+    certificates: TlsPreparations
+    expiries: Expiries
     operations: Operations
     plugin: PluginCalls
     plugin_access: PluginAccess

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from roadstead.act import storages
 from roadstead.act.pools import Pools
 from roadstead.artifacts import config_drive, drive_templates, tokens
 from roadstead.artifacts.config_drive import Drive, Guest
@@ -47,9 +48,6 @@ AFTER_SECONDS = 10.0
 UNDO_RETRY_SECONDS = 0.5
 PARALLEL = 2
 """So many drives of one pool are read at once: each takes up to `plan.DRIVE_BYTES` of memory."""
-
-_FULL = frozenset({"SR_BACKEND_FAILURE_44", "SR_FULL", "SR_BACKEND_FAILURE_110"})
-_UNSEEN = frozenset({"SR_HAS_NO_PBDS", "SR_NOT_ATTACHED", "SR_NO_PBDS"})
 
 
 class Wanted(NamedTuple):
@@ -135,7 +133,7 @@ class ConfigDrives:
         if state := plan.unfit(machine):
             raise ConflictError("vm-takes-no-drive", vm=machine.name, state=state)
         storage = await disks.storage(wanted.storage)
-        host = _host(storage)
+        host = storages.host_of(storage)
         drive = await self._prepared(pool, disks, machine, wanted.template)
         return _Order(machine, storage, host, drive, await asyncio.to_thread(config_drive.image, drive))
 
@@ -251,7 +249,7 @@ class _Making:
             self._disk = await self._disks.create(self._storage.ref, self._passing_name, size, MARKS)
         except PoolError as error:
             self._refused = "xapi" in error.fields
-            raise _of_storage(error, self._storage, size) from error
+            raise storages.fault(error, self._storage, size) from error
         try:
             content = image.ljust(size, b"\0")
             await self._disks.write(self._disk, content, host, CREATE_SECONDS)
@@ -369,23 +367,3 @@ def _gate(gates: WeakValueDictionary[K, Gate], key: K, width: int) -> Gate:
     if gate is None:
         gate = gates[key] = Gate(width)
     return gate
-
-
-def _host(storage: Storage) -> str:
-    if storage.is_for_cds:
-        raise ConflictError("storage-refuses", storage=storage.name, reason="it keeps CDs")
-    if storage.host is None:
-        raise ConflictError("storage-unseen", storage=storage.name)
-    return storage.host
-
-
-def _of_storage(error: PoolError, storage: Storage, size: int) -> PoolError | ConflictError:
-    """What a storage that makes no disk means for who asked for a drive."""
-    if error.code != "pool-call-failed":
-        return error
-    word = error.fields.get("xapi", "")
-    if word in _FULL:
-        return ConflictError("storage-full", storage=storage.name, size=size)
-    if word in _UNSEEN:
-        return ConflictError("storage-unseen", storage=storage.name)
-    return ConflictError("storage-refuses", storage=storage.name, reason=error.fields["reason"])

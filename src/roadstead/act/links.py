@@ -11,6 +11,7 @@ from roadstead.kit import clocks, tasks
 from roadstead.kit.streams import Link as Way
 from roadstead.model import Link, LinkState, PoolId, Problem, Seen, Snapshot, Vm, VmId, config_keys
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.credentials import Expiry
 from roadstead.plan.access import OPENED_UNDER, flaw
 from roadstead.plan.addresses import Rules, refusal
 from roadstead.plan.links import wanted_state
@@ -84,9 +85,13 @@ class Links:
 
     def until(self, vm: VmId) -> str:
         """When the first certificate of the link to a guest ends, and whose that is; empty where there is none."""
-        guest = self._guests.get(vm)
-        expiry = guest.expiry if guest is not None else None
+        expiry = self.expiry(vm)
         return f"{expiry.at:%Y-%m-%d} ({expiry.whose})" if expiry is not None else ""
+
+    def expiry(self, vm: VmId) -> Expiry | None:
+        """The same as a record, or None."""
+        guest = self._guests.get(vm)
+        return guest.expiry if guest is not None else None
 
     def try_now(self, vm: VmId) -> None:
         """Try a guest that is not live at once: somebody is looking."""

@@ -3,13 +3,13 @@
 Each that is made here is marked with whose it is, so that it is used for nobody else, and collected with its owner.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
 
 from roadstead.errors import PoolError
 from roadstead.model import PoolId, Vm
-from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, VM_MARK
+from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, TLS_SECRETS, VM_MARK
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages import string_map
 from roadstead.plan import secrets
@@ -117,20 +117,24 @@ class PoolSecrets:
         return False
 
 
-async def vm_secret(client: XapiClient, vm: Vm, key: str) -> bytes:
-    """Return the PEM text of the secret that ``key`` (one of `config_keys.TLS_SECRETS`) of ``vm`` names, once it is
-    certain that it is this VM's (see `plan.secrets`).
+async def vm_secrets(client: XapiClient, vm: Vm, keys: Sequence[str] = TLS_SECRETS) -> list[bytes]:
+    """Return the PEM texts of the secrets that ``keys`` (of `config_keys.TLS_SECRETS`) of ``vm`` name, once it is
+    certain that they are this VM's (see `plan.secrets`).
 
     Raises `LinkError` ``secret-missing``, ``secret-of-another``, ``secret-unusable`` or ``setting-invalid``, and
     `PoolError`, ``pool-not-permitted`` among them.
     """
-    uuid = secrets.named(vm, key)
-    marks = await client.secret_marks(uuid)
-    _, pool = await client.pool()
-    secrets.check_owner(vm, key, marks, string_map(pool, "other_config"))
-    secret = await client.read_secret(uuid)
+    pool_config = string_map((await client.pool())[1], "other_config")
+    return [await _vm_secret(client, vm, key, pool_config) for key in keys]
+
+
+async def _vm_secret(client: XapiClient, vm: Vm, key: str, pool_config: Mapping[str, str]) -> bytes:
+    def check(marks: Mapping[str, str] | None) -> None:
+        secrets.check_owner(vm, key, marks, pool_config)
+
+    secret = await client.read_secret(secrets.named(vm, key), check)
     # What it carries may have changed since, and it may be gone: what was read is judged.
-    secrets.check_owner(vm, key, None if secret is None else secret.marks, string_map(pool, "other_config"))
+    check(None if secret is None else secret.marks)
     value = "" if secret is None else secret.value
     secrets.check_value(vm, key, value)
     return value.encode()
@@ -139,3 +143,16 @@ async def vm_secret(client: XapiClient, vm: Vm, key: str) -> bytes:
 async def make_vm_secret(client: XapiClient, vm: Vm, value: str) -> str:
     """Keep ``value`` as a secret of ``vm``, and return the uuid by which one of its keys is to name it."""
     return await client.create_secret(value, {VM_MARK: vm.id})
+
+
+async def collect_vm_secrets(client: XapiClient, vm: Vm, former: Collection[str]) -> None:
+    """Destroy those of the secrets ``former`` (uuids) that were ``vm``'s own, by their mark or as the old pack made
+    them, once no object of the pool names them any more. Raises `PoolError`.
+    """
+    named = await client.mentioned(former) if former else set()
+    for uuid in set(former) - named:
+        secret = await client.read_secret(uuid)
+        if secret is None:
+            continue
+        if secrets.owner(secret.marks) == vm.id or secrets.is_left_by_old_pack(secret.marks, secret.value):
+            await client.destroy_secret(uuid)

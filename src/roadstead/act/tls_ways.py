@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from roadstead.act.guest import Opened
 from roadstead.act.pool import PoolKeeper
-from roadstead.act.secrets import vm_secret
+from roadstead.act.secrets import vm_secrets
 from roadstead.act.ways import SshWays
 from roadstead.errors import LinkError
 from roadstead.model import Vm, VmId, config_keys
@@ -47,8 +47,8 @@ class GuestWays:
 
 
 async def credentials_of(vm: Vm, keeper: PoolKeeper, *, is_legacy: bool) -> Credentials:
-    """Read the secrets that the VM's keys name. Raises `LinkError` and `PoolError` as `vm_secret` does."""
-    certificate, key, authority = [await vm_secret(keeper.client, vm, name) for name in config_keys.TLS_SECRETS]
+    """Read the secrets that the VM's keys name. Raises `LinkError` and `PoolError` as `vm_secrets` does."""
+    certificate, key, authority = await vm_secrets(keeper.client, vm)
     try:
         return await asyncio.to_thread(credentials, certificate, key, authority, is_legacy=is_legacy)
     except LinkError as error:

@@ -22,6 +22,8 @@ from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
 from roadstead.act.rotation import Rotations
 from roadstead.act.sign_ins import SignIns
+from roadstead.act.tls_expiry import Expiries
+from roadstead.act.tls_prepare import TlsPreparations
 from roadstead.act.tls_ways import GuestWays
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
@@ -89,6 +91,8 @@ class Core:
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
         rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
+        certificates = TlsPreparations(self.store, pools, self.links, self._guests, audit, settings, budget)
+        expiries = Expiries(self.store, pools, self.links)
         operations = Operations(vms, audit, settings.server)
         calls = PluginCalls(self.store, pools, vms, operations, audit)
         access = PluginAccess(database, pools, door, audit)
@@ -96,7 +100,9 @@ class Core:
         firewall = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
-        self.commands = Commands(pools, rotations, vms, operations, calls, access, hosts, firewall, checks, audit)
+        self.commands = Commands(
+            pools, rotations, vms, certificates, expiries, operations, calls, access, hosts, firewall, checks, audit
+        )
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -110,6 +116,7 @@ class Core:
             tasks.spawn(group, self.commands.operations.run(), "operations")
             tasks.spawn(group, self.commands.rotations.run(), "rotations")
             tasks.spawn(group, self.commands.checks.run(), "checks")
+            tasks.spawn(group, self.commands.certificates.run(), "certificates")
             tasks.spawn(group, self.commands.pools.run(), "pools")
             self.tell(_local_facts(self._local))
 

@@ -33,8 +33,8 @@ SecondPool = Annotated[
 ]
 
 VERBS = (
-    "start, stop, migrate, rename, create, destroy, address, config, bring, admit, host-key, door or truth; of the"
-    " pool: rate, master, restart, sessions, certificate, mood, host or lose-deletions."
+    "start, stop, migrate, rename, create, destroy, address, config, bring, admit, run-cd, host-key, door or truth; of"
+    " the pool: rate, master, restart, sessions, certificate, mood, host or lose-deletions."
 )
 
 lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")

@@ -8,6 +8,7 @@ import typer
 
 from roadstead.cli import (
     actions,
+    certificates,
     failures,
     firewall,
     helping,
@@ -74,6 +75,7 @@ helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.i
 helping.add(app, options.DOING, actions.start, actions.stop, actions.restart, actions.pause, actions.unpause)
 helping.add(app, options.VMS, vms.enable, vms.disable, vms.why)
 app.add_typer(hostkeys.app, name="hostkey", rich_help_panel=options.VMS)
+app.add_typer(certificates.app, name="certificates", rich_help_panel=options.VMS)
 app.add_typer(pools.app, name="pool", rich_help_panel=options.POOLS)
 helping.add(app, options.POOLS, firewall.firewall)
 helping.add(app, options.PROGRAM, looking.audit, looking.version)

@@ -196,6 +196,28 @@ class Rotation(Struct, frozen=True, kw_only=True):
     vms: tuple[RotatedVm, ...] = ()
 
 
+class CertificatesOf(Struct, frozen=True, kw_only=True):
+    """Until when the certificates of a VM are good."""
+
+    name: str = ""
+    pool_name: str = ""
+    state: str = ""
+    until: datetime | None = None
+    whose: str = ""
+    problem: str = ""
+
+
+class NewCertificates(Struct, frozen=True, kw_only=True):
+    """How the new certificates of a VM stand."""
+
+    name: str = ""
+    state: str = ""
+    addresses: tuple[str, ...] = ()
+    until: datetime | None = None
+    last: str = ""
+    code: str = ""
+
+
 class PluginState(Struct, frozen=True, kw_only=True):
     """How a pool's plugin stands with the server."""
 

@@ -255,6 +255,11 @@ RUNNING = {
         404, "The lab has no host {name}.", "Its hosts have the numbers from 1 to {count}; give one of these."
     ),
     "no-such-lab-vm": Code(404, "The lab has no VM called {name}.", "`roadstead lab do truth` shows its VMs."),
+    "lab-no-cd": Code(
+        409,
+        "There is no CD with certificates in the drive of {vm}.",
+        "`roadstead certificates make {vm}` puts one in.",
+    ),
     "lab-vm-without-guest": Code(
         409, "What is inside the VM {vm} was not made by the lab.", "Name a VM whose guest the lab made."
     ),

@@ -38,12 +38,12 @@ DRIVES = {
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
     "storage-full": Code(
         409,
-        "The storage {storage} has no room for a config drive of {size} bytes.",
+        "The storage {storage} has no room for a disk of {size} bytes.",
         "Make room there, or choose another one.",
     ),
     "storage-refuses": Code(
         409,
-        "The storage {storage} takes no config drive: {reason}.",
+        "The storage {storage} takes no disk of ours: {reason}.",
         "Choose one that keeps disks of VMs.",
     ),
     "storage-unseen": Code(

@@ -3,6 +3,47 @@
 from roadstead.errors.row import Code
 
 TLS = {
+    "cd-drive-full": Code(
+        409,
+        "There is a CD ({disk}) in the CD drive of {vm}.",
+        "Eject it, or let it be ejected by repeating the command with --eject; it is put back afterwards.",
+    ),
+    "cd-drive-missing": Code(
+        409,
+        "{vm} has no CD drive.",
+        "Shut the VM down and repeat the command with --add-drive, then start it.",
+    ),
+    "cd-drive-not-added": Code(
+        409,
+        "{vm} is {state}: a CD drive can only be added to a VM that is shut down.",
+        "Shut it down, repeat the command, then start it.",
+    ),
+    "cd-not-inserted": Code(
+        502,
+        "The CD with the certificates could not be given to {vm}: {reason}.",
+        "Nothing was changed. Look at the storage and the VM in the pool, then try again.",
+    ),
+    "certificate-unfit": Code(
+        422,
+        "The certificates cannot be used: {faults}.",
+        "Nothing was changed. Make what is named anew, then repeat the command.",
+    ),
+    "certificates-busy": Code(
+        409,
+        "Certificates for {vm} are under way already.",
+        "Look at them with `roadstead certificates show {vm}`, or end that with `roadstead certificates cancel {vm}`.",
+    ),
+    "certificates-not-used": Code(
+        504,
+        "Within {seconds} s the engine of {vm} did not come to use its new certificates ({last}).",
+        "The CD was taken out again and destroyed, and what was stored before is as it was. Repeat the command, then"
+        " run configure_tls.cmd from the CD in the VM, as an administrator.",
+    ),
+    "no-certificates-under-way": Code(
+        404,
+        "No certificates for {vm} are under way.",
+        "`roadstead certificates make {vm}` makes some.",
+    ),
     "plain-http-engine": Code(
         409,
         "At port {port} of the VM ({addresses}) an engine answers without TLS: whoever reaches that port has the VM.",
@@ -11,8 +52,8 @@ TLS = {
     "secret-missing": Code(
         409,
         "The VM's key {key} names no secret of its pool: {reason}.",
-        "Give the VM a certificate of its own; where the secret was lost (the VM came from another pool, say), that"
-        " makes it anew.",
+        "`roadstead certificates make {vm}` gives the VM certificates of its own; where the secret was lost (the VM"
+        " came from another pool, say), that makes it anew.",
     ),
     "secret-of-another": Code(
         409,
@@ -35,12 +76,12 @@ TLS = {
     "tls-expired": Code(
         409,
         "The certificate of {whose} has expired ({when}).",
-        "Give the VM new certificates, as the chapter on TLS of the operator guide says.",
+        "`roadstead certificates renew {vm}` makes new ones and brings them to the VM.",
     ),
     "tls-expires-soon": Code(
         409,
         "The certificate of {whose} expires on {when}; then the VM is lost.",
-        "Give the VM new certificates before, as the chapter on TLS of the operator guide says.",
+        "`roadstead certificates renew {vm}` makes new ones and brings them to the VM.",
     ),
     "tls-handshake-failed": Code(
         503,
@@ -51,8 +92,8 @@ TLS = {
     "tls-secrets-missing": Code(
         409,
         "The VM has no {missing}, so its engine cannot be reached over TLS.",
-        "Put certificate, key and CA into secrets of the pool and let the VM's keys name them, as the chapter on TLS of"
-        " the operator guide says; then repeat the command.",
+        "`roadstead certificates make {vm}` makes certificate, key and CA and enables the VM; `roadstead certificates"
+        " import {vm}` takes those that were made elsewhere.",
     ),
     "tls-untrusted": Code(
         409,

@@ -97,6 +97,11 @@ async def _admit(pool: LabPool, order: Order) -> object:
     return _shown(pool, order.vm)
 
 
+async def _run_cd(pool: LabPool, order: Order) -> object:
+    await pool.run_cd(order.vm)
+    return _shown(pool, order.vm)
+
+
 def _rename(pool: LabPool, order: Order) -> object:
     uuid = pool.uuid_of(order.vm)
     pool.rename_vm(order.vm, order.value or "")
@@ -208,6 +213,7 @@ VERBS: dict[str, Run] = {
     "truth": _truth,
     "bring": _bring,
     "admit": _admit,
+    "run-cd": _run_cd,
     "host-key": _host_key,
     "door": _door,
     "rate": _rate,

@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from roadstead.act.plugin_hosts import Visit
+from roadstead.act.tls_disks import Placing
+from roadstead.act.tls_prepare import Wish
 from roadstead.act.trials import PoolChange
 from roadstead.act.vms import Reach
+from roadstead.artifacts.certificate_checks import Given
 
 MOST_NETWORKS = 256
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="`https://HOST` or `https://HOST:PORT`.")]
@@ -149,6 +152,49 @@ class HostVisit(Body):
             private_key=_open(self.private_key),
             passphrase=_open(self.passphrase),
         )
+
+
+Pem = Annotated[SecretStr, Field(min_length=1, max_length=2**17)]
+
+
+class NewCertificates(Body):
+    """What certificates are to be made for a VM, and what may be done to it for that."""
+
+    addresses: Annotated[
+        list[Annotated[str, Field(max_length=64)]],
+        Field(max_length=32, description="IP addresses of the engine; none: those that the VM announces."),
+    ] = []
+    days: (
+        Annotated[int, Field(ge=1, le=730, description="How long they are valid; none: as the settings say.")] | None
+    ) = None
+    with_client_key: bool = Field(
+        default=False, description="Put the client's key on the CD, too: whoever reads the CD controls the engine."
+    )
+    storage: Annotated[str, Field(max_length=64, description="Uuid of the storage; empty: the pool's default.")] = ""
+    eject: bool = Field(default=False, description="Take out a CD that is in the drive, and put it back afterwards.")
+    add_drive: bool = Field(default=False, description="Give a VM without a CD drive one, while it is shut down.")
+
+    def wish(self) -> Wish:
+        """Return what is asked."""
+        return Wish(
+            addresses=self.addresses,
+            days=self.days,
+            with_client_key=self.with_client_key,
+            placing=Placing(self.storage, self.eject, self.add_drive),
+        )
+
+
+class GivenCertificates(Body):
+    """Certificates that were made elsewhere, as PEM; the engine has its own already."""
+
+    client_cert: Pem = Field(description="Our certificate for the engine, with those between it and the CA.")
+    client_key: Pem = Field(description="Its private key, not encrypted.")
+    ca_cert: Pem = Field(description="The CA that the engine's certificate is verified by.")
+    legacy_certificate: bool = Field(default=False, description="Whether they may lack key usage, as the old pack's.")
+
+    def given(self) -> Given:
+        """Return them."""
+        return Given(*(each.get_secret_value() for each in (self.client_cert, self.client_key, self.ca_cert)))
 
 
 class LostVms(Body):

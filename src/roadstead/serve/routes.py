@@ -11,13 +11,25 @@ from roadstead.act.outputs import Wiped
 from roadstead.act.plugin_access import PluginState
 from roadstead.act.plugin_hosts import HostPlugin, SeenHost
 from roadstead.act.rotation import Rotation
+from roadstead.act.tls_expiry import VmCertificates
+from roadstead.act.tls_prepare import Preparation
 from roadstead.act.trials import Probe
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
 from roadstead.model import Container, Host, Operation, StepFinding
 from roadstead.serve import shapes
 from roadstead.serve.answers import LINES
-from roadstead.serve.handlers import audit, firewall, inventory, operations, pool_keys, pools, stream, vms
+from roadstead.serve.handlers import (
+    audit,
+    certificates,
+    firewall,
+    inventory,
+    operations,
+    pool_keys,
+    pools,
+    stream,
+    vms,
+)
 
 PREFIX = "/api/v1"
 JSON = "application/json"
@@ -81,6 +93,11 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/vms/{vm}/hostkey", "view", vms.show_host_key, HostKeys),
     Route("POST", "/vms/{vm}/hostkey/confirm", "administer", vms.confirm_host_key, HostKeys),
     Route("DELETE", "/vms/{vm}/hostkey", "administer", vms.forget_host_key, HostKeys),
+    Route("GET", "/certificates", "view", certificates.list_certificates, list[VmCertificates]),
+    Route("GET", "/vms/{vm}/certificates", "view", certificates.show_certificates, Preparation),
+    Route("POST", "/vms/{vm}/certificates", "administer", certificates.make_certificates, Preparation, 202),
+    Route("POST", "/vms/{vm}/certificates/import", "administer", certificates.import_certificates, Preparation),
+    Route("DELETE", "/vms/{vm}/certificates", "administer", certificates.cancel_certificates, Preparation),
     Route("GET", "/containers", "view", inventory.list_containers, list[Container]),
     Route("GET", "/containers/match", "view", inventory.match_containers, list[shapes.Match]),
     Route("GET", "/containers/{vm}/{engine_id}", "view", inventory.show_container, Container),

@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -134,6 +134,19 @@ class EngineSettings(Section):
     )
 
 
+class CertificateSettings(Section):
+    """Certificates that are made for engines behind TLS."""
+
+    days: int = Field(default=730, ge=1, le=730, description="How long new certificates are valid.")
+    key: Literal["rsa", "ec"] = Field(
+        default="rsa", description="Kind of their keys: RSA of 3072 bits, or the curve P-256."
+    )
+    wait_seconds: float = Field(
+        default=3600.0, gt=0, description="How long the CD with them stays in a VM that does not use them yet."
+    )
+    try_seconds: float = Field(default=5.0, gt=0, description="How often it is tried meanwhile whether it does.")
+
+
 class PublishSettings(Section):
     """What pools publish of their VMs' containers: each write wakes every client of the pool."""
 
@@ -208,6 +221,7 @@ class Settings(BaseSettings):
     pool: PoolSettings = PoolSettings()
     link: LinkSettings = LinkSettings()
     engine: EngineSettings = EngineSettings()
+    certificate: CertificateSettings = CertificateSettings()
     publish: PublishSettings = PublishSettings()
     alert: AlertSettings = AlertSettings()
     plugin: PluginSettings = PluginSettings()

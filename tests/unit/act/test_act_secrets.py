@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.secrets import PoolSecrets, make_vm_secret, vm_secret
+from roadstead.act.secrets import PoolSecrets, make_vm_secret, vm_secrets
 from roadstead.errors import LinkError, PoolError
 from roadstead.model import Vm
 from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, TLS_CA_CERT, VM_MARK
@@ -158,11 +158,11 @@ async def test_what_is_made_for_a_vm_is_read_for_it_alone() -> None:
     made = await make_vm_secret(cast("XapiClient", xapi), records.vm(), CERTIFICATE)
     xapi.secrets[UUID] = Secret(uuid=UUID, value=CERTIFICATE, marks=xapi.secrets.pop(made).marks)
     assert xapi.secrets[UUID].marks == {VM_MARK: records.VM}
-    assert await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT) == CERTIFICATE.encode()
+    assert await vm_secrets(cast("XapiClient", xapi), _naming(UUID), (TLS_CA_CERT,)) == [CERTIFICATE.encode()]
     copy = records.vm("vm-2", settings=_naming(UUID).settings)
     xapi.calls.clear()
     with pytest.raises(LinkError) as caught:
-        await vm_secret(cast("XapiClient", xapi), copy, TLS_CA_CERT)
+        await vm_secrets(cast("XapiClient", xapi), copy, (TLS_CA_CERT,))
     assert (caught.value.code, caught.value.fields["owner"]) == ("secret-of-another", records.VM)
     assert "read_secret" not in xapi.calls
 
@@ -171,10 +171,10 @@ async def test_the_pools_own_key_is_read_for_no_vm() -> None:
     """Whoever writes a VM's keys must not make us use it there."""
     xapi = small_pool()
     xapi.secrets[UUID] = Secret(uuid=UUID, value=CERTIFICATE, marks={})
-    assert await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT)
+    assert await vm_secrets(cast("XapiClient", xapi), _naming(UUID), (TLS_CA_CERT,))
     await xapi.set_pool_key("xscontainer-private-secret-uuid", UUID)
     with pytest.raises(LinkError) as caught:
-        await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT)
+        await vm_secrets(cast("XapiClient", xapi), _naming(UUID), (TLS_CA_CERT,))
     assert caught.value.code == "secret-unusable"
 
 
@@ -183,5 +183,5 @@ async def test_a_pool_whose_secrets_may_not_be_read_says_so() -> None:
     xapi = small_pool()
     xapi.fail("secret_marks", "pool-not-permitted")
     with pytest.raises(PoolError) as caught:
-        await vm_secret(cast("XapiClient", xapi), _naming(UUID), TLS_CA_CERT)
+        await vm_secrets(cast("XapiClient", xapi), _naming(UUID), (TLS_CA_CERT,))
     assert caught.value.code == "pool-not-permitted"

@@ -5,7 +5,7 @@ takes no time in tests.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -177,11 +177,11 @@ class FakeXapi:
         self.secrets[uuid] = Secret(uuid=uuid, value=value, marks=dict(marks))
         return uuid
 
-    async def secret_marks(self, uuid: str) -> dict[str, str] | None:
-        self._called("secret_marks")
-        return self.secrets[uuid].marks if uuid in self.secrets else None
-
-    async def read_secret(self, uuid: str) -> Secret | None:
+    async def read_secret(self, uuid: str, check: Callable[[Mapping[str, str]], None] | None = None) -> Secret | None:
+        if check is not None:
+            self._called("secret_marks")
+            if uuid in self.secrets:
+                check(self.secrets[uuid].marks)
         self._called("read_secret")
         return self.secrets.get(uuid)
 

@@ -23,8 +23,11 @@ from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.rotation import RotatedVm, Rotation
+from roadstead.act.tls_expiry import VmCertificates
+from roadstead.act.tls_prepare import Preparation, Wish
 from roadstead.act.trials import PoolChange, Probe, Step
 from roadstead.act.vms import HostKey, HostKeys, Reach, Why
+from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
@@ -244,6 +247,43 @@ class Vms:
 
 
 @dataclass
+class Certificates:
+    """Stands in for `act.tls_prepare.TlsPreparations` and `act.tls_expiry.Expiries`."""
+
+    world: "World"
+    wishes: list[Wish] = field(default_factory=list)
+    given: list[tuple[Given, bool]] = field(default_factory=list)
+
+    def state(self, vm: VmId) -> Preparation:
+        name, state = self.world.store.vms[vm].name, "waiting" if self.wishes else "none"
+        return Preparation(vm=vm, name=name, state=state, addresses=["10.0.0.1"])
+
+    async def make(self, vm: VmId, wish: Wish) -> Preparation:
+        await asyncio.sleep(0)
+        if not wish.placing.eject:
+            raise ConflictError("cd-drive-full", vm="web-1", disk="tools.iso")
+        self.wishes.append(wish)
+        return self.state(vm)
+
+    async def bring(self, vm: VmId, given: Given, *, is_legacy: bool) -> Preparation:
+        await asyncio.sleep(0)
+        self.given.append((given, is_legacy))
+        return replace(self.state(vm), state="done")
+
+    async def cancel(self, vm: VmId) -> Preparation:
+        await asyncio.sleep(0)
+        if not self.wishes:
+            raise NotFoundError("no-certificates-under-way", vm="web-1")
+        self.wishes.clear()
+        return self.state(vm)
+
+    async def all(self) -> list[VmCertificates]:
+        await asyncio.sleep(0)
+        end = datetime(2028, 1, 2, tzinfo=UTC)
+        return [VmCertificates(vm=VmId("vm-1"), name="web-1", pool_name="Rack 1", state="live", until=end, whose="w")]
+
+
+@dataclass
 class Engine:
     """Stands in for a client of an engine."""
 
@@ -276,11 +316,14 @@ class World:
         self.access = PluginAccess(database, pools, door, self.audit)
         self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
         firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
-        rotations = cast("Any", self.rotations)
+        self.certificates = Certificates(self)
+        certificates = cast("Any", self.certificates)
         self.commands = Commands(
             pools,
-            rotations,
+            cast("Any", self.rotations),
             vms,
+            certificates,
+            certificates,
             self.operations,
             calls,
             self.access,

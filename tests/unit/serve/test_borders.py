@@ -202,6 +202,7 @@ async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: 
         "/pools/probe": {"url": "https://x"},
         "/operations": {"action": "stop", "targets": ["x"]},
         "/pools/{pool}/key/rotation/drop": {"vms": []},
+        "/vms/{vm}/certificates/import": {"client_cert": "x", "client_key": "x", "ca_cert": "x"},
         "/pools/{pool}/plugin/hosts": {},
         "/firewall/rules": {"dialect": "nft", "place": "guest"},
         "/firewall/check": {},

@@ -73,6 +73,8 @@ class SimulatedGuest:
         self._authority = authority
         self.certificate: Pair | None = None
         """What its engine shows instead of a certificate for its address; counts from its next start on."""
+        self.trusted = ""
+        """The CA of those whom its engine lets in, instead of its own; counts from its next start on."""
         self.newest_tls = ssl.TLSVersion.TLSv1_3
         """The newest TLS that its engine speaks; counts from its next start on."""
         self.tls = authority.keys() if authority is not None else None
@@ -127,6 +129,7 @@ class SimulatedGuest:
         """Accept no more and cut what is open; containers and host keys are kept."""
         server, self._server = self._server, None
         if server is not None:
+            await _stop_accepting(server)
             server.close()
         self.cut()
         self.engine.shut_down()
@@ -150,6 +153,13 @@ class SimulatedGuest:
         added = {asyncssh.import_public_key(public_key).public_data}
         self._admitted |= added
         self._removed -= added
+
+    async def secure_engine(self, authority: str, server: Pair) -> None:
+        """Give its engine, which listens with TLS, other certificates, and start it anew."""
+        self.trusted, self.certificate = authority, server
+        if self.is_running:
+            await self.stop()
+            await self.start()
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""
@@ -268,7 +278,7 @@ class SimulatedGuest:
         if self._authority is None:
             return lambda: sshd.protocol(self)
         server = self.certificate or self._authority.server([self._address])
-        secure = tlsd.context(self._authority, server)
+        secure = tlsd.context(self.trusted or self._authority.certificate, server)
         secure.maximum_version = self.newest_tls
         return lambda: tlsd.Connection(self, secure)
 
@@ -289,6 +299,15 @@ class SimulatedGuest:
         if "host-key-all-types" in self.faults and self._rsa is not None:
             return [self._ed25519(), self._ecdsa(), self._rsa]
         return [self._ed25519()]
+
+
+async def _stop_accepting(server: asyncio.Server) -> None:
+    """Let connections that were accepted already come to be: asyncio cannot, once their server is closed."""
+    loop = asyncio.get_running_loop()
+    for each in server.sockets:
+        loop.remove_reader(each.fileno())
+    for _ in range(2):  # the transport is made in the first turn, and the protocol told in the second
+        await asyncio.sleep(0)
 
 
 class _UnixStream(asyncio.Protocol):

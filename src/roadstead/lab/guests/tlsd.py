@@ -12,7 +12,7 @@ import ssl
 import tempfile
 from typing import Protocol
 
-from roadstead.lab.guests.certificates import Authority, Pair
+from roadstead.lab.guests.certificates import Pair
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.sshd import Abortable
 
@@ -36,12 +36,12 @@ class TlsGuest(Protocol):
         """The client's side of a stream is gone."""
 
 
-def context(authority: Authority, server: Pair) -> ssl.SSLContext:
-    """TLS as an engine with ``tlsverify`` speaks it; blocks for a moment."""
+def context(authority: str, server: Pair) -> ssl.SSLContext:
+    """TLS as an engine with ``tlsverify`` speaks it, whose ``tlscacert`` is ``authority``; blocks for a moment."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_mode = ssl.CERT_REQUIRED
-    made.load_verify_locations(cadata=authority.certificate)
+    made.load_verify_locations(cadata=authority)
     with tempfile.NamedTemporaryFile(mode="w", encoding="ascii") as file:
         file.write(server.certificate + server.key)
         file.flush()

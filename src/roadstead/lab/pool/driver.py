@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from roadstead.errors import AmbiguousError, ConflictError, InputError, NotFoundError
-from roadstead.lab.pool import vm_calls
+from roadstead.lab.pool import cds, storage, vm_calls
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Record
 from roadstead.lab.pool.failures import Failure
 from roadstead.lab.pool.machines import USER_KEY, Machines
-from roadstead.lab.pool.state import Machine
+from roadstead.lab.pool.state import WINDOWS, Machine
 from roadstead.lab.pool.text import longest_valid
 
 MONITOR_KEY = "xscontainer-monitor"
@@ -106,6 +107,8 @@ class VmDriver:
         if wanted.user:
             keys[USER_KEY] = wanted.user
         self.core.database.write("VM", ref, "other_config", keys)
+        if wanted.kind == WINDOWS:
+            storage.new_device(self.core, cds.empty_drive(ref))
         if wanted.running:
             vm_calls.power_on(self.core, ref, vm_calls.choose_host(self.core))
         if wanted.running and wait:
@@ -219,6 +222,13 @@ class VmDriver:
         if await self.machines.guest(uuid) is None:
             raise ConflictError("lab-vm-without-guest", vm=name)
         await self.machines.admit(uuid, public_key)
+
+    async def run_cd(self, name: str) -> None:
+        """Run the script that is on the CD in a VM's drive, as its administrator does."""
+        ref, uuid = self.find(name), self.uuid_of(name)
+        secured = await asyncio.to_thread(cds.run, cds.inserted(self.core, ref), name)
+        if not await self.machines.secure(uuid, secured):
+            raise ConflictError("lab-vm-without-guest", vm=name)
 
     async def new_host_key(self, name: str) -> None:
         """Give a VM's guest another SSH host key."""

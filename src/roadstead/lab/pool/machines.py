@@ -12,8 +12,9 @@ from roadstead.errors import RoadsteadError
 from roadstead.kit import tasks
 from roadstead.kit.gates import Gate
 from roadstead.lab.guests import Guest, GuestMaker
-from roadstead.lab.guests.certificates import TlsKeys
+from roadstead.lab.guests.certificates import Pair, TlsKeys
 from roadstead.lab.pool import values
+from roadstead.lab.pool.cds import Securable, Secured
 from roadstead.lab.pool.database import Change, Database
 from roadstead.lab.pool.network_calls import mac
 from roadstead.lab.pool.state import WINDOWS, Machine
@@ -179,6 +180,8 @@ class Machines:
                 guest = await maker.make(name, machine.number, machine.containers)
                 for line in machine.admitted:
                     await guest.admit(line)
+                if machine.secured and isinstance(guest, Securable):
+                    await guest.secure_engine(machine.secured[0], Pair(*machine.secured[1:]))
                 self._guests[vm] = guest
             return self._guests[vm]
 
@@ -210,6 +213,15 @@ class Machines:
         if guest is not None:
             self.known[vm].admitted += (public_key,)
             await guest.admit(public_key)
+
+    async def secure(self, vm: str, secured: Secured) -> bool:
+        """Configure the TLS of the engine in the VM (uuid); return whether there is one that can be."""
+        guest: object = await self.guest(vm)
+        if not isinstance(guest, Securable):
+            return False
+        self.known[vm].secured = tuple(secured)
+        await guest.secure_engine(secured.authority, Pair(secured.certificate, secured.key))
+        return True
 
     async def booted(self, *vms: str) -> None:
         """Wait until these VMs (references; all, when none is named) have booted."""

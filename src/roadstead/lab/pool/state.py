@@ -49,6 +49,8 @@ class Machine:
     """`WINDOWS`, or empty: of which maker its guest is."""
     admitted: tuple[str, ...] = ()
     """The keys that were appended in the guest."""
+    secured: tuple[str, ...] = ()
+    """What its engine's TLS was configured with from a CD: the CA, the certificate and its key."""
 
 
 @dataclass(slots=True)

@@ -78,12 +78,9 @@ def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: 
 
     Raises `LinkError` ``secret-unusable`` (naming the VM's key), or ``tls-expired`` for what is ours.
     """
-    ours = _certificates(certificate, config_keys.TLS_CLIENT_CERT)
+    expiry = first_end(certificate, authority)
     theirs = _certificates(authority, config_keys.TLS_CA_CERT)
     _check_key(key)
-    ends = [Expiry(ours[0].not_valid_after_utc, OUR_CERTIFICATE)]
-    ends += [Expiry(each.not_valid_after_utc, AUTHORITY) for each in theirs]
-    expiry = min(ends, key=lambda each: each.at)
     if expiry.at <= clocks.now():
         raise expiry.fault("tls-expired")
     made = Credentials(certificate, key, _pem(theirs), is_legacy, expiry)
@@ -94,6 +91,14 @@ def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: 
         reason = "it does not belong to the certificate" if fits_not else "OpenSSL does not take it"
         raise _unusable(config_keys.TLS_CLIENT_KEY, reason) from error
     return made
+
+
+def first_end(certificate: bytes, authority: bytes) -> Expiry:
+    """Return what ends first of our certificate and its CA (PEM). Raises `LinkError` ``secret-unusable``."""
+    ends = [Expiry(_certificates(certificate, config_keys.TLS_CLIENT_CERT)[0].not_valid_after_utc, OUR_CERTIFICATE)]
+    theirs = _certificates(authority, config_keys.TLS_CA_CERT)
+    ends += [Expiry(each.not_valid_after_utc, AUTHORITY) for each in theirs]
+    return min(ends, key=lambda each: each.at)
 
 
 def expiry_of(certificate: bytes) -> Expiry:

@@ -13,7 +13,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from roadstead.errors import LinkError
@@ -50,7 +50,7 @@ class TlsTarget:
 class TlsStream:
     """One connection: a secured socket on one side, a `Stream` on the other."""
 
-    __slots__ = ("_is_reading", "_link", "_loop", "_receiver", "_sock", "_unsent")
+    __slots__ = ("_is_answered", "_is_reading", "_link", "_loop", "_receiver", "_sock", "_unsent")
 
     def __init__(self, sock: ssl.SSLSocket, receiver: Receiver, link: "TlsLink") -> None:
         self._sock = sock
@@ -58,6 +58,7 @@ class TlsStream:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._unsent = b""
+        self._is_answered = False
         self._is_reading = False
         link.streams.add(self)
         self.resume_reading()
@@ -101,10 +102,22 @@ class TlsStream:
                 self._end(None)
                 return
             self._link.heard = clocks.now()
+            if not self._is_answered:
+                self._is_answered = True
+                self._release()
             if self._receiver is not None:
                 self._receiver.data_received(data)
             if not self._is_reading:
                 return
+
+    def _release(self) -> None:
+        """Have OpenSSL let go of 16 KiB: the tickets of TLS 1.3 for later sessions, which came before the first answer,
+        make it ready to write (state_machine in its ``ssl/statem/statem.c``), and only a write ends that. One of
+        nothing sends nothing.
+        """
+        if not self._unsent:
+            with suppress(OSError):
+                self._sock.send(b"")
 
     def _send(self) -> None:
         """Send what is unsent, as far as the socket takes it."""

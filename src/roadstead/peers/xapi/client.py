@@ -25,7 +25,7 @@ Writes are durable only after `sync_database`, which is shared by all who ask fo
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -196,20 +196,16 @@ class XapiClient:
         ref = await self.call("secret.create", {"value": value, "other_config": dict(marks)})
         return str(await self.call("secret.get_uuid", ref))
 
-    async def secret_marks(self, uuid: str) -> dict[str, str] | None:
-        """Return the ``other_config`` of a secret without reading its value, or None when there is no such secret."""
+    async def read_secret(self, uuid: str, check: Callable[[Mapping[str, str]], None] | None = None) -> Secret | None:
+        """Return a secret, or None when there is none with that uuid. ``check`` is given its ``other_config`` before
+        the value is read; what it raises leaves the value unread.
+        """
         try:
-            marks = await self.call("secret.get_other_config", await self.call("secret.get_by_uuid", uuid))
-        except PoolError as error:
-            if faults.is_gone(error):
-                return None
-            raise
-        return messages.string_map({"marks": marks}, "marks")
-
-    async def read_secret(self, uuid: str) -> Secret | None:
-        """Return a secret, or None when there is none with that uuid."""
-        try:
-            record = await self.call("secret.get_record", await self.call("secret.get_by_uuid", uuid))
+            ref = await self.call("secret.get_by_uuid", uuid)
+            if check is not None:
+                marks = await self.call("secret.get_other_config", ref)
+                check(messages.string_map({"marks": marks}, "marks"))
+            record = await self.call("secret.get_record", ref)
         except PoolError as error:
             if faults.is_gone(error):
                 return None

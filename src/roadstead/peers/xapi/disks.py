@@ -29,6 +29,8 @@ from roadstead.peers.xapi.wire import Request
 
 MASTER = ""
 """Stands for the address of the master."""
+NO_DISK = "OpaqueRef:NULL"
+"""What an empty drive shows."""
 SLOW_SECONDS = 60.0
 """Limit on a call that makes the storage work."""
 TASK_SECONDS = 0.2
@@ -69,17 +71,23 @@ class Disks:
         found = await self._by_uuid("VDI", uuid)
         return None if found is None else disk_record(*found)
 
+    async def disk_at(self, ref: str) -> Disk | None:
+        """Return the disk of this reference, or None."""
+        record = await self._record("VDI", ref)
+        return None if record is None else disk_record(ref, record)
+
     async def devices(self, machine: Machine) -> list[Device]:
         """Return the devices of a VM; one that goes meanwhile is left out."""
-        found = []
-        for ref in machine.devices:
-            record = await self._record("VBD", ref)
-            if record is None:
-                continue
-            shown = messages.reference(record, "VDI")
-            disk = await self._record("VDI", shown) if shown else None
-            found.append(device_record(ref, record, disk=disk_record(shown, disk) if shown and disk else None))
-        return found
+        found = [await self.device(ref) for ref in machine.devices]
+        return [device for device in found if device is not None]
+
+    async def device(self, ref: str) -> Device | None:
+        """Return a device (its reference), or None when it is gone."""
+        record = await self._record("VBD", ref)
+        if record is None:
+            return None
+        shown = messages.reference(record, "VDI")
+        return device_record(ref, record, disk=await self.disk_at(shown) if shown else None)
 
     async def internal_device(self, machine: Machine) -> str | None:
         """Return the number of the VM's network card in the host-internal network, or None."""
@@ -127,7 +135,7 @@ class Disks:
     async def write(self, disk: str, content: bytes, host: str, seconds: float) -> None:
         """Put ``content`` on a disk (its reference) by a host that sees it; return when it is there."""
         call = "import_raw_vdi"
-        task = str(await self._call("task.create", "Writing a config drive", ""))
+        task = str(await self._call("task.create", "Writing a disk", ""))
         try:
             query = urlencode({"vdi": disk, "format": "raw", "task_id": task})
             request = Request("PUT", f"/{call}?{query}", call, REPLY_BYTES, content)
@@ -153,6 +161,9 @@ class Disks:
 
     async def show(self, machine: str, disk: str, marks: Mapping[str, str]) -> str:
         """Give a VM a device that shows it the disk for reading, the first that is free; return its reference."""
+        return await self._add_device(machine, disk, "Disk", marks)
+
+    async def _add_device(self, machine: str, disk: str, kind: str, marks: Mapping[str, str]) -> str:
         free = await self._call("VM.get_allowed_VBD_devices", machine)
         if not isinstance(free, list) or not free:
             raise PoolError(
@@ -164,14 +175,36 @@ class Disks:
             "userdevice": str(free[0]),
             "bootable": False,
             "mode": "RO",
-            "type": "Disk",
-            "empty": False,
+            "type": kind,
+            "empty": disk == NO_DISK,
             "unpluggable": True,
             "other_config": dict(marks),
             "qos_algorithm_type": "",
             "qos_algorithm_params": {},
         }
         return str(await self._call("VBD.create", record))
+
+    async def default_storage(self) -> str:
+        """Return the uuid of the pool's default storage. Raises `NotFoundError` ``no-such-storage`` without one."""
+        found, _ = await self._client.pool()
+        pool = await self._record("pool", found)
+        ref = messages.reference(pool, "default_SR") if pool is not None else None
+        record = await self._record("SR", ref) if ref else None
+        if record is None:
+            raise NotFoundError("no-such-storage", name="by default")
+        return messages.string(record, "uuid")
+
+    async def add_drive(self, machine: str) -> str:
+        """Give a VM an empty CD drive, the first device that is free; return its reference."""
+        return await self._add_device(machine, NO_DISK, "CD", {})
+
+    async def insert(self, device: str, disk: str) -> None:
+        """Put a disk (its reference) into a CD drive, which is empty."""
+        await self._call("VBD.insert", device, disk, seconds=SLOW_SECONDS)
+
+    async def eject(self, device: str) -> None:
+        """Take out what is in a CD drive."""
+        await self._call("VBD.eject", device, seconds=SLOW_SECONDS)
 
     async def plug(self, device: str) -> None:
         """Show a device to its running VM."""

@@ -36,6 +36,7 @@ class Disk(Struct, frozen=True, kw_only=True):
 
     ref: str
     uuid: str
+    name: str = ""
     storage: str
     size: int
     marks: dict[str, str]
@@ -48,6 +49,7 @@ class Device(Struct, frozen=True, kw_only=True):
     ref: str
     is_attached: bool
     is_drive: bool
+    is_cd_drive: bool = False
     marks: dict[str, str]
     disk: Disk | None
 
@@ -79,6 +81,7 @@ def device_record(ref: str, record: XapiObject, *, disk: Disk | None) -> Device:
         ref=ref,
         is_attached=record.get("currently_attached") is True,
         is_drive=string(record, "type") != "Disk",
+        is_cd_drive=string(record, "type") == "CD",
         marks=string_map(record, "other_config"),
         disk=disk,
     )
@@ -89,6 +92,7 @@ def disk_record(ref: str, record: XapiObject) -> Disk:
     return Disk(
         ref=ref,
         uuid=string(record, "uuid"),
+        name=string(record, "name_label"),
         storage=reference(record, "SR") or "",
         size=_size(record.get("virtual_size")),
         marks=string_map(record, "other_config"),

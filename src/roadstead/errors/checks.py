@@ -1,5 +1,5 @@
-"""What pydantic finds wrong with a value, in plain words: settings, requests and the command line are checked by it, and
-none of them shall speak to people as a library does.
+"""What pydantic finds wrong with a value, in plain words: settings, requests and the command line are checked by it,
+and none of them shall speak to people as a library does.
 """
 
 from collections.abc import Mapping

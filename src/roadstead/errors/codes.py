@@ -244,6 +244,12 @@ RUNNING = {
         "The key file {path} cannot be used: {reason}.",
         "Give it to the server's account alone (0600), or restore the one that belongs to the database from a backup.",
     ),
+    "lab-argument-missing": Code(
+        422, "`roadstead lab do {verb}` needs {argument}.", "Its form is `roadstead lab do {usage}`."
+    ),
+    "lab-order-refused": Code(
+        409, "The lab's pool refused {call}: {reason}.", "`roadstead lab do truth` shows how its VMs stand."
+    ),
     "lab-address-unusable": Code(
         500, "The lab cannot listen on {address}: {reason}.", "Choose another port with --port."
     ),

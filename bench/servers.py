@@ -18,7 +18,7 @@ from bench import programs
 from bench.programs import Program
 from bench.stage import Stage
 from roadstead.cli.client import Client, server_at
-from roadstead.lab.main import lab_do
+from roadstead.lab.orders import lab_do
 
 POLL_SECONDS = 0.25
 TELL_SECONDS = 15.0

@@ -81,7 +81,6 @@ async def _stop(one: World, name: str) -> None:
 
 async def _reinstall(one: World, name: str) -> None:
     await one.guest(name).new_host_key()
-    one.guest(name).cut()
 
 
 async def _forget(one: World, name: str) -> None:

@@ -96,8 +96,9 @@ async def test_what_cannot_be_done_has_a_code(tmp_path: Path) -> None:
         assert await client.refused("passthrough", vmuuid=vm, command="id") == (403, "not-offered")
         assert await client.refused("format_disk") == (404, "plugin-function-unknown")
         assert await client.refused("start", vmuuid=vm) == (422, "plugin-argument-missing")
+        assert await client.refused("start", vmuuid=vm, container=" ") == (422, "plugin-argument-missing")
         assert await client.refused("start", vmuuid="*", container="web") == (404, "no-such-vm")
-        for named in ("*", "", "/etc", "we", "WEB*", "a" * 3, "g" * 10):
+        for named in ("*", "/etc", "we", "WEB*", "a" * 3, "g" * 10):
             assert await client.refused("stop", vmuuid=vm, container=named) == (404, "no-such-container")
         assert await client.refused("get_top", vmuuid=vm, object="x" * 200_000) == (413, "body-too-large")
         assert (await client.refused("get_top", vmuuid=vm, object="\n" * 130_000))[1] != "body-too-large"

@@ -167,7 +167,7 @@ async def test_nobody_gets_in_with_less(tmp_path: Path) -> None:
         assert await one.refused("install", private_key=private, passphrase="other", password=None) == (
             "key-passphrase-wrong"
         )
-        assert await one.refused("install", private_key=private, password=None) == "key-passphrase-wrong"
+        assert await one.refused("install", private_key=private, password=None) == "key-passphrase-needed"
         assert await one.refused("install", private_key="-----BEGIN", password=None) == "field-invalid"
         await one.commands.pools.key(one.one.pool_id)
         stranger, _ = _key(tmp_path / "stranger", "")
@@ -175,7 +175,8 @@ async def test_nobody_gets_in_with_less(tmp_path: Path) -> None:
         assert domain.log.count("publickey") == 0
         assert not domain.plugin.exists()
         failed = [entry.code for entry in await one.commands.audit.recent(100) if entry.what == "pool plugin install"]
-        assert set(failed) == {"host-sign-in-failed", "key-passphrase-wrong", "field-invalid"}
+        refusals = {"host-sign-in-failed", "key-passphrase-needed", "key-passphrase-wrong", "field-invalid"}
+        assert set(failed) == refusals
 
 
 async def test_another_key_than_the_confirmed_one_gets_no_password(tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "passthrough": Function((), refusal="not-offered"),
 }
 """All that a plugin may ask for."""
+_NAMING = ("vmuuid", "container", "object", "vdiuuid")
+"""The arguments that name something; an empty one names nothing."""
 _TARGETS = ("vmuuid", "container", "object", "vdiuuid", "templateuuid")
 """The arguments that say what a call is about, for the audit."""
 
@@ -202,7 +204,7 @@ def _checked(asked: Asked) -> Run:
     if function.run is None:
         raise ConflictError(function.refusal, function=asked.function)
     for name in function.arguments:
-        if name not in asked.arguments:
+        if name not in asked.arguments or (name in _NAMING and not asked.arguments[name].strip()):
             known = ", ".join(function.arguments)
             raise InputError("plugin-argument-missing", function=asked.function, argument=name, known=known)
     if sum(len(value.encode()) for value in asked.arguments.values()) > ARGUMENT_BYTES:

@@ -4,16 +4,19 @@ A token is 256 random bits. The pool keeps it as a secret; here only its SHA-256
 plugin's functions for the VMs of that pool.
 """
 
+import asyncio
 import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from roadstead.act.audit import Audit
 from roadstead.act.pool import PoolKeeper
@@ -21,13 +24,16 @@ from roadstead.act.pools import Pools
 from roadstead.act.secrets import PoolSecrets
 from roadstead.errors import ConflictError, InputError, NotFoundError
 from roadstead.kit.turns import Turns
-from roadstead.model import PoolId, config_keys
+from roadstead.model import PoolId, config_keys, parse_address
 from roadstead.peers.database.client import Database, PluginToken
 
 TOKEN_BYTES = 32
 _URL = re.compile(r"https://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?/?", re.ASCII)
 """As the plugin reads it."""
 LAST_PORT = 65535
+RESOLVE_SECONDS = 2.0
+"""How long is waited for the address of a name, which is only asked for to give a hint."""
+_LOOPBACK = "at a loopback address the hosts reach themselves, not this server: listen at another one, or give --url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +71,35 @@ class PluginState(Struct, frozen=True, kw_only=True):
     """Since when the token is valid here."""
     listen: str = ""
     """Where this server listens; empty when it does not."""
+    hint: str = ""
+    """What may be wrong with the URL, as far as that is seen from here; the hosts may see it otherwise."""
+
+
+async def has_address(name: str) -> bool:
+    """Whether a name has an address as this machine sees it."""
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            return bool(await asyncio.get_running_loop().getaddrinfo(name, None))
+    except (OSError, TimeoutError, UnicodeError):
+        return False
 
 
 class PluginAccess:
     """The tokens of all pools. ``door`` is None where nothing is listened for."""
 
-    def __init__(self, database: Database, pools: Pools, door: PluginDoor | None, audit: Audit) -> None:
+    def __init__(
+        self,
+        database: Database,
+        pools: Pools,
+        door: PluginDoor | None,
+        audit: Audit,
+        has_address: Callable[[str], Awaitable[bool]] = has_address,
+    ) -> None:
         self._database = database
         self._pools = pools
         self._door = door
         self._audit = audit
+        self._has_address = has_address
         self._turns: Turns[PoolId] = Turns()
 
     async def holder(self, token: str) -> PoolId | None:
@@ -102,7 +127,11 @@ class PluginAccess:
             keeper = self._pools.keeper(pool)
             async with self._turns.of(pool):
                 await self._give(keeper, address, door)
-        return await self.state(pool)
+        told = await self.state(pool)
+        name = urlsplit(address).hostname or ""
+        if told.hint or parse_address(name) is not None or await self._has_address(name):
+            return told
+        return structs.replace(told, hint=f"the name {name} has no address here; the hosts must know one")
 
     async def disable(self, pool: PoolId) -> PluginState:
         """Let the pool's plugin call no more; what the pool was told goes."""
@@ -134,6 +163,7 @@ class PluginAccess:
             fingerprint=fingerprint,
             since=max((one.since for one in known), default=None),
             listen=self._door.shown if self._door is not None else "",
+            hint=_LOOPBACK if _is_loopback(urlsplit(url).hostname or "") else "",
         )
 
     # ---- pieces
@@ -173,6 +203,11 @@ def _url(door: PluginDoor, given: str | None) -> str:
     if found is None or int((found[2] or ":1")[1:]) not in range(1, LAST_PORT + 1):
         raise InputError("field-invalid", field="url", reason="it is not of the form https://HOST:PORT")
     return given.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    address = parse_address(host)
+    return address.is_loopback if address is not None else host == "localhost"
 
 
 def _hash(token: str) -> str:

@@ -59,7 +59,9 @@ class HostKeys(Struct, frozen=True, kw_only=True):
     """The key that the operator said the VM must show, until it did; its type may be empty."""
     shown: HostKey | None
     state: str
-    """``pinned``, ``expected``, ``none``, or the code of the problem that waits for the operator."""
+    """``pinned``, ``expected``, ``none``, ``tls`` (it is reached without SSH, so no host key counts), or the code of
+    the problem that waits for the operator.
+    """
 
 
 class Why(Struct, frozen=True, kw_only=True):
@@ -114,6 +116,8 @@ class Vms:
         shown = self._ways.shown.get(vm_id, "")
         problem = views.vm_problem(vm)
         state = "expected" if memory.expected is not None else "pinned" if pinned else "none"
+        if _is_tls(vm):
+            state = config_keys.TLS
         return HostKeys(
             vm=vm_id,
             name=vm.name,
@@ -145,12 +149,14 @@ class Vms:
         on and before the first contact, too. A whole key is written into the pool at once, where other instances and
         the old pack find it; of a fingerprint only we know.
 
-        Raises `InputError` ``field-invalid``, and `ConflictError` ``vm-not-in-a-pool``.
+        Raises `InputError` ``field-invalid``, and `ConflictError` ``vm-not-in-a-pool`` or ``host-key-unused``.
         """
         with self._audit.of("hostkey confirm", vm_id):
             vm, given = self._vm(vm_id), given_keys.read(text)
             if vm.pool == LOCAL_POOL:
                 raise ConflictError("vm-not-in-a-pool", vm=vm.name)
+            if _is_tls(vm):
+                raise ConflictError("host-key-unused", vm=vm.name)
             if self._shows(vm, given):
                 return self.host_keys(vm_id)
             if given.blob is not None:
@@ -249,7 +255,7 @@ class Vms:
         problem = views.vm_problem(vm)
         last = "" if views.vm_state(vm) is LinkState.LIVE else "last known "
         shows = not last or (problem is not None and problem.code in pins.HOST_KEY_PROBLEMS)
-        is_tls = vm.settings.get(config_keys.MODE) == config_keys.TLS
+        is_tls = _is_tls(vm)
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
@@ -278,6 +284,10 @@ class Vms:
             ),
         ]
         return [(name, str(value)) for name, value in rows if value]
+
+
+def _is_tls(vm: Vm) -> bool:
+    return vm.settings.get(config_keys.MODE) == config_keys.TLS
 
 
 def _named(text: str) -> HostKey | None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from roadstead.cli.main import app, run
+from roadstead.lab import verbs
 from roadstead.settings import places
 
 STARTING = "Start something"
@@ -31,11 +32,6 @@ Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that cont
 SecondPool = Annotated[
     int, typer.Option(metavar="N", help="Run a second pool with this many VMs, too; `lab do bring` moves one over.")
 ]
-
-VERBS = (
-    "start, stop, migrate, rename, create, destroy, address, config, bring, admit, run-cd, host-key, door or truth; of"
-    " the pool: rate, master, restart, sessions, certificate, mood, host or lose-deletions."
-)
 
 lab = typer.Typer(invoke_without_command=True, rich_markup_mode=None, help="Run a pool to try things on.")
 app.add_typer(lab, name="lab", rich_help_panel=STARTING)
@@ -116,11 +112,12 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
       roadstead lab --second-pool 2 --historic                then: roadstead lab do bring queue-101
       roadstead lab do stop web-1                             act on the running lab
     """
-    from roadstead.app import labs
+    from roadstead.app import ordering
 
     if ctx.invoked_subcommand is not None:
-        labs.refuse_options(ctx, but="state")
+        ordering.refuse_options(ctx, but="state")
         return
+    from roadstead.app import labs
     from roadstead.lab.main import LabOptions
 
     chosen = LabOptions(
@@ -145,14 +142,19 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     labs.run(chosen)
 
 
-@lab.command("do")
+@lab.command("do", epilog=verbs.told())
 def lab_do(
     ctx: typer.Context,
-    verb: Annotated[str, typer.Argument(help=VERBS)],
-    vm: Annotated[str, typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid.")] = "",
+    verb: Annotated[
+        str, typer.Argument(metavar="VERB", show_default=False, help="What is to be done: one of the verbs below.")
+    ],
+    vm: Annotated[
+        str,
+        typer.Argument(metavar="VM", show_default=False, help="The VM's name or uuid, or what the verb takes first."),
+    ] = "",
     value: Annotated[
         str | None,
-        typer.Argument(show_default=False, help="A host's number, a name, addresses, KEY or KEY=VALUE: by verb."),
+        typer.Argument(metavar="VALUE", show_default=False, help="What the verb takes besides."),
     ] = None,
     state: LabState = None,
 ) -> None:
@@ -166,9 +168,9 @@ def lab_do(
       roadstead lab do config web-1                           its other_config
       roadstead lab do config web-1 xscontainer-username=ops  sets a key of it; the key alone removes it
     """
-    from roadstead.app import labs
+    from roadstead.app import ordering
 
-    labs.do(labs.folder(ctx, state), verb, vm, value)
+    ordering.do(ordering.folder(ctx, state), verb, vm, value)
 
 
 @lab.command("enter", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -192,9 +194,9 @@ def lab_enter(
       roadstead lab enter web-1 docker run -d --name mine lab/busybox:1 sleep 1000
       roadstead lab enter web-1 ip link set eth0 down         pull its network cable; `up` puts it back
     """
-    from roadstead.app import labs
+    from roadstead.app import ordering
 
-    labs.enter(labs.folder(ctx, state), vm, command or [])
+    ordering.enter(ordering.folder(ctx, state), vm, command or [])
 
 
 @app.command(rich_help_panel=STARTING)

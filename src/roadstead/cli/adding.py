@@ -15,10 +15,7 @@ from roadstead.errors import InputError, PoolError
 from roadstead.kit.text import fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean
 
 DEFAULT_USER = "root"
-CHANGEABLE = (
-    "name what is to be changed: --url, --user, --password-file, --fingerprint, --ca-file, --admit, --only, --drop or"
-    " --publish"
-)
+CHANGEABLE = "--url, --user, --password-file, --fingerprint, --ca-file, --admit, --only, --drop or --publish"
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def change(connected: client.Client, name: str, wanted: Changes, guests: Shown) 
         body["fingerprint"] = wanted.trust.fingerprint
     body |= _guests(known, guests)
     if not body:
-        raise InputError("field-invalid", field="pool set", reason=CHANGEABLE)
+        raise InputError("nothing-to-change", known=CHANGEABLE)
     output.result(connected.patch(Pool, path, body).name, "changed")
 
 

@@ -48,6 +48,7 @@ def _tell(pool: str, told: PluginState) -> None:
         ("state", told.state),
         ("reason", told.reason),
         ("url", told.url),
+        ("hint", told.hint),
         ("fingerprint", told.fingerprint),
         ("token since", _time(told.since) if told.since is not None else ""),
         ("server listens at", told.listen or "nowhere"),

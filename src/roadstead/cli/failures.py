@@ -19,6 +19,19 @@ ERROR = "Error: "
 """What every failure begins with."""
 _WRONG_INPUT = 422
 _NO_SERVER = {"server-gone", "server-answer-invalid", "server-socket-denied", "shutting-down"}
+_TYPED = {
+    "ca_file": "--ca-file",
+    "ca_pem": "--ca-file",
+    "fields": "--fields",
+    "fingerprint": "--fingerprint",
+    "host_key": "--host-key",
+    "passphrase": "the passphrase",
+    "password": "the password",
+    "place": "--place",
+    "private_key": "--key-file",
+    "publish": "--publish",
+}
+"""Fields of the API that are typed under another name."""
 _SHOWN_CANDIDATES, _SHOWN_SUGGESTIONS = 20, 3
 
 
@@ -101,9 +114,9 @@ def sentences(error: client.Refused | RoadsteadError) -> list[str]:
     """Return the lines that tell ``error``: its cause, what may have been meant instead, its remedy."""
     lines = [f"{ERROR}{error.cause}"]
     if isinstance(error, client.Refused):
-        if error.code == "field-invalid" and error.fields.get("field") == "fields":
-            # What the API calls so was typed as an option.
-            lines = [lines[0].replace("The field fields ", "The field --fields ", 1)]
+        field = error.fields.get("field", "") if error.code == "field-invalid" else ""
+        if field in _TYPED:
+            lines = [f"{ERROR}{_TYPED[field]}{error.cause.removeprefix(field)}"]
         if error.candidates and "name" in error.fields:
             lines = [f"{ERROR}{error.fields['name']} names {_count(error)} {error.fields.get('kind', 'thing')}s:"]
         lines += [f"  {candidate}" for candidate in error.candidates[:_SHOWN_CANDIDATES]]

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from roadstead.cli import failures, options, quick
+from roadstead.errors import checks
 
 USAGE = (typer.Exit, typer.Abort, typer.TyperException)
 """What Typer itself ends a command with."""
@@ -23,7 +24,13 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed; whatever it raises ends as a sentence, never as a stack trace."""
         with failures.ending(debug=ctx.params["debug"], usage=USAGE):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:
+                found = getattr(error.__cause__, "errors", None)  # of pydantic, whose words Typer would hand on
+                if found is not None:
+                    error.message = checks.reason(found()[0])
+                raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, section by section."""

@@ -10,7 +10,7 @@ from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
-SETTLED = {"pinned", "expected", "none"}
+SETTLED = {"pinned", "expected", "none", "tls"}
 """The states of a host key in which nothing waits for the operator."""
 CLAIMED = "address-claimed-twice"
 """The state of a host key in which not the key but the VM's address is to be confirmed."""

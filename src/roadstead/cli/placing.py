@@ -18,6 +18,8 @@ from roadstead.kit.text import terminal_clean
 TRIES = 3
 """How often a password or a passphrase may be typed."""
 _GIVEN_KEY = re.compile(r"(.+?)=(SHA256:[A-Za-z0-9+/]{43})=?")
+_PASSPHRASE = {"key-passphrase-needed", "key-passphrase-wrong"}
+"""What the server says of a private key that it cannot open."""
 _SAYING = {"install": "Installing", "uninstall": "Uninstalling", "look": "Looking"}
 _WORDS = {
     "absent": "not installed",
@@ -53,12 +55,13 @@ class Done(NamedTuple):
 def work(connected: client.Client, pool: str, wanted: Wanted) -> None:
     """Do what is wanted on the hosts of ``pool``; some that failed end the command with 4."""
     given = dict(map(_given_key, wanted.host_keys))
+    key = _usable_key(wanted.key_file) if wanted.key_file is not None else None
     path = f"/pools/{client.part(pool)}/plugin"
     hosts = _chosen(connected.post(list[SeenHost], f"{path}/hosts", {"port": wanted.port}), wanted.hosts)
     failed = list(_unfit(hosts, given))
     fit = [host for host in hosts if host not in {done.host for done in failed}]
     _confirm([host for host in fit if _key_of(host, given) is None])
-    done = _each(Root(connected, path, pool, wanted), fit) if fit else []
+    done = _each(Root(connected, path, pool, wanted, key), fit) if fit else []
     told = sorted([*failed, *done], key=lambda one: hosts.index(one.host))
     output.write(_table(told))
     if wanted.action == "install" and any(one.plugin for one in told):
@@ -74,16 +77,21 @@ class Root:
     path: str
     pool: str
     wanted: Wanted
+    key: secrets.PrivateKey | None
     refused: bool = False
     """Whether what was typed was refused so often that no further host is tried."""
     _known: dict[str, str] = field(default_factory=dict, repr=False)
     _typed: int = 0
 
+    def ready(self) -> None:
+        """Ask for what is needed, unless it is known."""
+        if not self._known:
+            self._known = self._asked()
+
     def visit(self, host: SeenHost) -> HostPlugin:
         """Do what is wanted on one host. Raises `client.Refused`, `RoadsteadError`."""
         while True:
-            if not self._known:
-                self._known = self._asked()
+            self.ready()
             try:
                 return self.connected.post(HostPlugin, f"{self.path}/hosts/{client.part(host.id)}", self._body(host))
             except client.Refused as error:
@@ -95,16 +103,20 @@ class Root:
         return {"action": self.wanted.action, "port": self.wanted.port, **key, **self._known}
 
     def _asked(self) -> dict[str, str]:
-        if self.wanted.key_file is not None:
-            return {"private_key": secrets.text_of(self.wanted.key_file)}
+        if self.key is not None:
+            return {"private_key": self.key.text, **(self._passphrase() if self.key.is_encrypted else {})}
         self._typed += 1
         question = f"Password of root on the hosts of {terminal_clean(self.pool)}: "
         return {"password": secrets.password(self.wanted.password_file, question)}
 
+    def _passphrase(self) -> dict[str, str]:
+        self._typed += 1
+        return {"passphrase": secrets.asked(f"Passphrase of {terminal_clean(str(self.wanted.key_file))}: ")}
+
     def _is_to_be_typed_anew(self, error: client.Refused, host: SeenHost) -> bool:
         """Whether a person may type what was refused once more; `_known` is then what is to be used."""
         wrong_password = error.code == "host-sign-in-failed" and "password" in self._known
-        if not (wrong_password or error.code == "key-passphrase-wrong") or not self._is_typed(error):
+        if not (wrong_password or error.code in _PASSPHRASE) or not self._is_typed(error):
             return False
         if self._typed >= TRIES:
             self.refused = True
@@ -113,15 +125,13 @@ class Root:
             print(f"{terminal_clean(host.name)} refuses it.", file=sys.stderr)
             self._known = {}
         else:
-            self._typed += 1
-            question = f"Passphrase of {terminal_clean(str(self.wanted.key_file))}: "
-            self._known = {**self._known, "passphrase": secrets.asked(question)}
+            self._known = {**self._known, **self._passphrase()}
         return True
 
     def _is_typed(self, error: client.Refused) -> bool:
         if not output.is_asked():
             return False
-        return error.code == "key-passphrase-wrong" or self.wanted.password_file is None
+        return error.code in _PASSPHRASE or self.wanted.password_file is None
 
 
 def _each(root: Root, hosts: list[SeenHost]) -> list[Done]:
@@ -132,6 +142,7 @@ def _each(root: Root, hosts: list[SeenHost]) -> list[Done]:
             error: client.Refused | RoadsteadError = ConflictError("host-not-tried", host=host.name)
             done.append(_failed(host, error))
             continue
+        root.ready()
         shown = f"{_SAYING[root.wanted.action]} on {host.name} ({host.address}) …"
         print(terminal_clean(shown), file=sys.stderr, flush=True)
         try:
@@ -146,6 +157,14 @@ def _each(root: Root, hosts: list[SeenHost]) -> list[Done]:
 def _failed(host: SeenHost, error: client.Refused | RoadsteadError) -> Done:
     output.result(host.name, f"{error.cause} {error.remedy}".strip(), ok=False)
     return Done(host, None, error.code)
+
+
+def _usable_key(path: Path) -> secrets.PrivateKey:
+    """Return the private key in the file ``path``, before anything is asked for because of it. Raises `InputError`."""
+    key = secrets.private_key(path)
+    if key.is_encrypted and not output.is_asked():
+        raise InputError("key-passphrase-needed")
+    return key
 
 
 def _given_key(text: str) -> tuple[str, str]:

@@ -3,15 +3,34 @@
 Never as a word of a command, which every account of the machine can read.
 """
 
+import binascii
 import getpass
+import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from roadstead.cli import output
 from roadstead.errors import InputError
 
 FILE_BYTES = 1 << 20
 """A password, a key or a certificate that is longer is none."""
+
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\s+([^-]*)")
+_PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ AAAA|-----? ?BEGIN (SSH2 )?PUBLIC KEY")
+_LOCKED = re.compile(r"-----BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
+_OPENSSH_IN_CLEAR = b"openssh-key-v1\0\0\0\0\4none"
+"""How a key in OpenSSH's format begins (PROTOCOL.key) that no passphrase protects: its cipher is ``none``."""
+
+
+class PrivateKey(NamedTuple):
+    """The text of a private key, and whether a passphrase opens it."""
+
+    text: str
+    is_encrypted: bool
+
+    def __repr__(self) -> str:
+        return f"PrivateKey(is_encrypted={self.is_encrypted})"
 
 
 def password(source: str | None, question: str) -> str:
@@ -30,6 +49,26 @@ def password(source: str | None, question: str) -> str:
 def asked(question: str) -> str:
     """Return what is typed, unseen."""
     return getpass.getpass(question)
+
+
+def private_key(path: Path) -> PrivateKey:
+    """Return the private key that a file holds, as far as its frame tells. Raises `InputError`."""
+    text = text_of(path)
+    found = _PRIVATE_KEY.search(text)
+    if found is None:
+        is_public = _PUBLIC_KEY.search(text) is not None
+        reason = f"{path} holds a public key; name the private one" if is_public else f"{path} holds no private key"
+        raise InputError("field-invalid", field="--key-file", reason=reason)
+    if found[1] == "OPENSSH ":
+        return PrivateKey(text, not _bytes(found[2]).startswith(_OPENSSH_IN_CLEAR))
+    return PrivateKey(text, _LOCKED.search(text) is not None)
+
+
+def _bytes(base64: str) -> bytes:
+    try:
+        return binascii.a2b_base64(base64)
+    except binascii.Error:
+        return b""
 
 
 def text_of(path: Path) -> str:

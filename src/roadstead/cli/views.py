@@ -227,6 +227,7 @@ class PluginState(Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     since: datetime | None = None
     listen: str = ""
+    hint: str = ""
 
 
 class SeenHost(Struct, frozen=True, kw_only=True):

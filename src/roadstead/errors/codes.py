@@ -28,7 +28,8 @@ REACHING_AN_ENGINE = {
     "engine-refused": Code(
         502,
         "The engine refused: {reason}.",
-        "Change what its words name, then try again; its log in the VM (`journalctl -u docker`) may tell more.",
+        "Where its words say that it is so already, nothing is to be done. Otherwise change what they name, then try"
+        " again; the engine's log in the VM may tell more.",
     ),
     "engine-socket-denied": Code(
         409,
@@ -179,10 +180,8 @@ INPUT = {
     "ambiguous-name": Code(409, "{name} names {count} {kind}s: {candidates}.", "Name one of them more exactly."),
     "body-incomplete": Code(408, "The request's body did not arrive in time.", "Send it again."),
     "body-too-large": Code(413, "The request's body is larger than {limit} bytes.", "Send less at once."),
-    "confirmation-needed": Code(
-        409, "This needs a yes before it touches {candidates}.", "Say so with --yes, or name fewer."
-    ),
-    "field-invalid": Code(422, "The field {field} is not valid: {reason}.", "Correct it and try again."),
+    "confirmation-needed": Code(409, "This needs a yes before it touches {candidates}.", "Say so with --yes."),
+    "field-invalid": Code(422, "{field} is not valid: {reason}.", "Correct it and try again."),
     "file-unreadable": Code(422, "The file {path} cannot be read: {reason}.", "Check its name and its rights."),
     "filter-invalid": Code(
         422,
@@ -214,6 +213,7 @@ INPUT = {
     "no-such-vm": Code(
         404, "No VM is called {name}.", "`roadstead vms` lists them all. Of an id, give at least 4 digits."
     ),
+    "nothing-to-change": Code(422, "Nothing is named that is to be changed.", "Name at least one of {known}."),
     "nothing-to-confirm": Code(
         409, "{vm} has no host key that waits to be confirmed.", "`roadstead why {vm}` says what else is wrong."
     ),
@@ -243,6 +243,12 @@ RUNNING = {
         500,
         "The key file {path} cannot be used: {reason}.",
         "Give it to the server's account alone (0600), or restore the one that belongs to the database from a backup.",
+    ),
+    "lab-argument-missing": Code(
+        422, "`roadstead lab do {verb}` needs {argument}.", "Its form is `roadstead lab do {usage}`."
+    ),
+    "lab-order-refused": Code(
+        409, "The lab's pool refused {call}: {reason}.", "`roadstead lab do truth` shows how its VMs stand."
     ),
     "lab-address-unusable": Code(
         500, "The lab cannot listen on {address}: {reason}.", "Choose another port with --port."

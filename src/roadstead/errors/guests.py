@@ -69,6 +69,11 @@ REACHING_A_GUEST = {
         "Put the line that `roadstead pool key show {pool}` prints into that user's authorized_keys.",
     ),
     "link-lost": Code(503, "The connection to the VM was lost.", "It is being opened again; nothing needs to be done."),
+    "host-key-unused": Code(
+        409,
+        "{vm} is reached over TLS: no SSH is spoken with it, so no host key counts.",
+        "If it is to be reached over SSH, say `roadstead enable {vm} --mode ssh` first.",
+    ),
     "host-key-moved": Code(
         409,
         "{vm} shows another host key by now ({shown}) than the one that was confirmed.",

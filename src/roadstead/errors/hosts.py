@@ -63,6 +63,11 @@ HOSTS = {
         "{host} has no Python that could run the plugin.",
         "It needs python3 or python2.7 in its PATH.",
     ),
+    "key-passphrase-needed": Code(
+        422,
+        "The private key is protected by a passphrase, and none was given.",
+        "Say it on a terminal, where the passphrase is asked for, or use a key without one.",
+    ),
     "key-passphrase-wrong": Code(
         422, "The private key is not opened by the passphrase that was given.", "Type it anew, or use another key."
     ),

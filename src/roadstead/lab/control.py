@@ -11,59 +11,24 @@ import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from roadstead.errors import (
-    CODES,
-    AmbiguousError,
-    ConflictError,
-    InputError,
-    NotFoundError,
-    RoadsteadError,
-)
+from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit import tasks
 from roadstead.lab import groups
+from roadstead.lab.orders import Order
 from roadstead.lab.pool import moving
 from roadstead.lab.pool.failures import Failure
 from roadstead.lab.pool.http import Mood
 from roadstead.lab.pool.schema import SCHEMAS
 from roadstead.lab.pool.server import LabPool
-from roadstead.lab.pool.state import Folder
+from roadstead.model import parse_address
 
 REQUEST_S = 10.0
 REQUEST_BYTES = 64 * 1024
-ANSWER_S = 120.0
-ANSWER_BYTES = 256 * 1024 * 1024
-"""`truth` of 10,000 VMs is tens of megabytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What is asked: a verb, the VM (or host) that it is about, and its value."""
-
-    verb: str
-    vm: str = ""
-    value: str | None = None
-
-    def number(self) -> float:
-        """The VM's place as a number: for verbs that are about no VM."""
-        return _number("VM", self.vm)
-
-    def host(self) -> int | None:
-        """The value as a host's number; None when there is none."""
-        return None if self.value is None else int(_number("VALUE", self.value))
-
-
-def _number(field: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError("field-invalid", field=field, reason=f"{text} is not a number") from None
-
+CONTAINERS = 20
+"""How many a VM gets for which none is said."""
 
 Run = Callable[[LabPool, Order], object | Awaitable[object]]
 
@@ -109,10 +74,8 @@ def _rename(pool: LabPool, order: Order) -> object:
 
 
 async def _create(pool: LabPool, order: Order) -> object:
-    if not order.vm:
-        raise InputError("field-invalid", field="VM", reason="the name is missing")
-    containers = int(_number("VALUE", order.value)) if order.value else 20
-    return _shown(pool, await pool.create_vm(order.vm, containers=containers))
+    count = order.count()
+    return _shown(pool, await pool.create_vm(order.vm, containers=CONTAINERS if count is None else count))
 
 
 async def _destroy(pool: LabPool, order: Order) -> object:
@@ -122,7 +85,11 @@ async def _destroy(pool: LabPool, order: Order) -> object:
 
 
 def _address(pool: LabPool, order: Order) -> object:
-    pool.set_addresses(order.vm, tuple(filter(None, (order.value or "").split(","))))
+    addresses = tuple(filter(None, (order.value or "").split(",")))
+    for address in addresses:
+        if parse_address(address) is None:
+            raise InputError("field-invalid", field="ADDRESS", reason=f"{address} is no IP address")
+    pool.set_addresses(order.vm, addresses)
     return _shown(pool, order.vm)
 
 
@@ -147,17 +114,18 @@ async def _door(pool: LabPool, order: Order) -> object:
 
 
 async def _rate(pool: LabPool, order: Order) -> object:
-    await pool.machines.set_rate(order.number())
-    return {"rate": order.number()}
+    rate = order.number("EVENTS/S")
+    await pool.machines.set_rate(rate)
+    return {"rate": rate}
 
 
 async def _master(pool: LabPool, order: Order) -> object:
-    await pool.move_master(int(order.number()), lost=order.value == "lost")
+    await pool.move_master(int(order.number("HOST")), lost=order.value == "lost")
     return {"url": pool.url, "fingerprint": pool.fingerprint}
 
 
 async def _restart(pool: LabPool, order: Order) -> object:
-    await pool.restart(crash=order.value == "crash")
+    await pool.restart(crash="crash" in (order.vm, order.value))
     return {"url": pool.url}
 
 
@@ -168,7 +136,7 @@ def _sessions(pool: LabPool, _: Order) -> object:
 
 
 async def _certificate(pool: LabPool, order: Order) -> object:
-    host = int(order.number())
+    host = int(order.number("HOST"))
     pool.host_ref(host)
     await pool.change_certificate(host)
     return {"fingerprint": pool.fingerprints[host - 1]}
@@ -177,7 +145,7 @@ async def _certificate(pool: LabPool, order: Order) -> object:
 def _mood(pool: LabPool, order: Order) -> object:
     known = [mood.value for mood in Mood]
     if order.vm not in known:
-        raise InputError("field-invalid", field="mood", reason=f"{order.vm} is not one of {', '.join(known)}")
+        raise InputError("field-invalid", field="MOOD", reason=f"{order.vm} is not one of {', '.join(known)}")
     host = order.host()
     if host is not None:
         pool.host_ref(host)
@@ -186,17 +154,17 @@ def _mood(pool: LabPool, order: Order) -> object:
 
 
 async def _host(pool: LabPool, order: Order) -> object:
-    host = int(order.number())
+    host = int(order.number("HOST"))
     pool.host_ref(host)
     if order.value not in ("up", "down"):
-        raise InputError("field-invalid", field="VALUE", reason="a host can be up or down")
+        raise InputError("field-invalid", field="up|down", reason="a host can be up or down")
     await (pool.revive_host(host) if order.value == "up" else pool.kill_host(host))
     return {"host": host, "state": order.value}
 
 
 def _lose_deletions(pool: LabPool, order: Order) -> object:
     if order.vm not in SCHEMAS:
-        raise InputError("field-invalid", field="class", reason=f"there is no class {order.vm}")
+        raise InputError("field-invalid", field="CLASS", reason=f"there is no class {order.vm}")
     pool.lose_deletions(order.vm)
     return {"class": order.vm}
 
@@ -225,8 +193,7 @@ VERBS: dict[str, Run] = {
     "host": _host,
     "lose-deletions": _lose_deletions,
 }
-"""Every verb.  In the place of the VM, `master`, `certificate` and `host` take a host's number, `rate` events a second,
-`mood` a word of `Mood`, `lose-deletions` a class of XAPI; `bring` takes a VM of the second pool."""
+"""What does each verb of `orders.VERBS`."""
 
 PASSING = frozenset({"truth", "door", "rate", "mood", "host"})
 """The verbs that change nothing which is kept; what the others did survives a lab that is killed."""
@@ -286,52 +253,15 @@ async def _outcome(pool: LabPool, line: bytes) -> dict[str, object]:
     except RoadsteadError as error:
         return {"code": error.code, "fields": error.fields}
     except Failure as failure:
-        return {"code": "pool-call-failed", "fields": {"call": "the order", "reason": failure.code}}
+        return {"code": "lab-order-refused", "fields": {"call": "the order", "reason": failure.code}}
 
 
 async def obey(pool: LabPool, order: Order) -> object:
     """Do what is asked, and keep what came of it; `RoadsteadError` when it cannot be done."""
-    run = VERBS.get(order.verb)
-    if run is None:
-        raise InputError("action-unknown", action=order.verb, known=", ".join(VERBS))
+    order.check()
     try:
-        result = run(pool, order)
+        result = VERBS[order.verb](pool, order)
         return await result if inspect.isawaitable(result) else result
     finally:
         if order.verb not in PASSING:
             await pool.save()
-
-
-async def ask(state: Path, order: Order) -> dict[str, Any]:
-    """Send an order to the lab that runs on the folder `state`; its answer, or its error."""
-    path = Folder(state).socket
-    try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=ANSWER_BYTES)
-    except OSError as error:
-        raise ConflictError("lab-gone", path=state) from error
-    try:
-        writer.write(msgspec.json.encode(order) + b"\n")
-        async with asyncio.timeout(ANSWER_S):
-            line = await reader.readline()
-    except (OSError, TimeoutError) as error:
-        raise ConflictError("lab-gone", path=state) from error
-    finally:
-        writer.close()
-    return _judged(state, line)
-
-
-def _judged(state: Path, line: bytes) -> dict[str, Any]:
-    if not line:
-        raise ConflictError("lab-gone", path=state)
-    answer = msgspec.json.decode(line, type=dict[str, Any])
-    if "code" not in answer:
-        return dict(answer["result"])
-    code = answer["code"]
-    if code == "ambiguous-name":
-        raise AmbiguousError(code, **answer["fields"])
-    kind = _KINDS.get(CODES[code].status, ConflictError)
-    raise kind(code, **answer["fields"])
-
-
-_KINDS: dict[int, type[RoadsteadError]] = {404: NotFoundError, 422: InputError}
-"""The errors that an answer stands for, by the status of its code."""

@@ -192,14 +192,6 @@ async def _ready(
     )
 
 
-async def lab_do(state: Path, verb: str, vm: str = "", value: str | None = None) -> dict[str, object]:
-    """Act on the lab that runs on the folder `state`; returns what came of it.
-
-    `InputError` for an unknown verb, VM, host or value; `ConflictError` when the pool refuses or no lab runs there.
-    """
-    return await control.ask(_absolute(state), control.Order(verb, vm, value))
-
-
 def _absolute(path: Path) -> Path:
     return path.absolute()
 

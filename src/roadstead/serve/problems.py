@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from roadstead.errors import AmbiguousError, InputError, NotFoundError, RoadsteadError
+from roadstead.errors import AmbiguousError, InputError, NotFoundError, RoadsteadError, checks
 
 MEDIA_TYPE = "application/problem+json"
 _NEED_TOKEN = {"credentials-rejected", "plugin-token-refused"}
@@ -82,5 +82,4 @@ def _invalid(error: RequestValidationError) -> InputError:
         return InputError("field-invalid", field="body", reason="it is no JSON")
     where = [str(part) for part in first["loc"]]
     field = ".".join(where[1:] or where)
-    reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
-    return InputError("field-invalid", field=field, reason=reason[:1].lower() + reason[1:])
+    return InputError("field-invalid", field=field, reason=checks.reason(first))

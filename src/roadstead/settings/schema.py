@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from roadstead.errors import StartError
+from roadstead.errors import StartError, checks
 from roadstead.settings import places
 
 
@@ -210,7 +210,7 @@ PREFIX = "ROADSTEAD_"
 NESTED = "__"
 _PLACE = re.compile(r"\(at [^()]*\)$")
 _REASONS = {"extra_forbidden": "there is no such setting", "model_type": "it is a section, not a value"}
-"""For what pydantic says in words of its own."""
+"""What is said of settings alone."""
 
 
 class Settings(BaseSettings):
@@ -276,7 +276,7 @@ def read_settings(config: Path | None = None) -> Settings:
         return Settings(**_merged(list(tables.values())))
     except ValidationError as error:
         first: Any = error.errors()[0]
-        reason = _REASONS.get(first["type"], first["msg"])
+        reason = _REASONS.get(first["type"]) or checks.reason(first)
         place = tuple(str(part) for part in first["loc"])
         raise StartError(
             "settings-invalid", field=".".join(place), reason=reason, path=_origin(place, tables)

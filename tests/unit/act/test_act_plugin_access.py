@@ -61,3 +61,28 @@ async def test_a_slow_pool_holds_up_no_other() -> None:
         assert not any(task.done() for task in slow)
     assert PLUGIN_TOKEN_SECRET in pools.kept[SLOW].client.objects["pool"][POOL_REF]["other_config"]
     assert len(pools.kept[SLOW].client.secrets) == 1
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "hint"),
+    [
+        ("127.0.0.1", None, "loopback"),
+        ("::1", None, "loopback"),
+        ("192.0.2.1", "https://localhost:8421", "loopback"),
+        ("192.0.2.1", None, ""),
+        ("192.0.2.1", "https://known:8421", ""),
+        ("192.0.2.1", "https://unknown:8421", "the name unknown has no address here"),
+    ],
+)
+async def test_an_address_that_no_host_may_reach_is_hinted_at(listen: str, url: str | None, hint: str) -> None:
+    """It is done all the same: what the hosts can reach, only they know."""
+
+    async def has_address(name: str) -> bool:
+        return name == "known"
+
+    pools, database = Keepers(), cast("Database", FakeDatabase())
+    audit, door = Audit(database, AuditSettings()), PluginDoor(listen, 8421, "0" * 64)
+    access = PluginAccess(database, cast("Pools", pools), door, audit, has_address)
+    told = await access.enable(QUICK, url)
+    assert told.state == "on"
+    assert hint in told.hint and bool(hint) == bool(told.hint)

@@ -18,7 +18,7 @@ from roadstead.act.ways import SshWays
 from roadstead.errors import ConflictError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.model import LOCAL_POOL, LinkState, PoolId, PowerState, Seen, VmId, container_id
-from roadstead.model.config_keys import HOST_KEY, MONITOR
+from roadstead.model.config_keys import HOST_KEY, MODE, MONITOR, TLS
 from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.messages import fingerprint
@@ -279,6 +279,18 @@ async def test_what_is_no_host_key_changes_nothing(desk: Desk) -> None:
         await desk.vms.expect_host_key(ONE, "nonsense")
     assert caught.value.code == "field-invalid"
     assert (desk.tries, desk.written) == ([], [])
+
+
+async def test_where_no_ssh_is_spoken_no_key_can_be_said(desk: Desk) -> None:
+    """Nobody would ever compare it; and no key is missed there."""
+    desk.see(settings=records.MANAGED | {MODE: TLS})
+    with pytest.raises(RoadsteadError) as caught:
+        await desk.vms.expect_host_key(ONE, PRINT)
+    assert caught.value.code == "host-key-unused"
+    assert "--mode ssh" in caught.value.remedy
+    assert (desk.tries, desk.written) == ([], [])
+    keys = desk.vms.host_keys(ONE)
+    assert (keys.state, keys.expected) == ("tls", None)
 
 
 # ---- why

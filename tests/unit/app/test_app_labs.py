@@ -1,9 +1,9 @@
 """`roadstead lab enter` and `roadstead demo` as they are typed."""
 
 import asyncio
-import re
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +13,8 @@ import pytest
 
 from roadstead.app import state
 from roadstead.app.demo import DemoOptions, hints, run_demo
-from roadstead.app.main import VERBS
 from roadstead.errors import StartError
-from roadstead.lab import control
+from roadstead.lab import control, verbs
 from roadstead.lab.pool.server import LabPool
 from tests.unit.lab.pool_support import PlainGuests
 
@@ -64,10 +63,12 @@ async def test_a_labs_folder_may_stand_before_what_is_done_to_it(tmp_path: Path)
         entered = await _typed("lab", "--state", str(tmp_path), "enter", "web-1")
         refused = await _typed("lab", "--state", str(tmp_path), "--vms", "3", "do", "truth")
         nobody = await _typed("lab", "--state", str(tmp_path), "do", "stop", "nope")
+        named = await _typed("lab", "do", "--state", str(tmp_path), "rename", "web-1", "Müller")
 
     assert done[0] == 0 and '"state": "halted"' in done[1]
     assert entered[0] == 1 and "not running" in entered[2]
     assert refused[0] == 2 and "--vms" in refused[2]
+    assert named[0] == 0 and '"name": "Müller"' in named[1]
     assert nobody[0] == 3 and "roadstead lab do truth" in nobody[2]
 
 
@@ -87,11 +88,33 @@ def test_a_second_demonstration_touches_nothing_of_the_first(tmp_path: Path) -> 
 
 @pytest.mark.limit(60)
 async def test_a_lab_checks_its_options_before_it_says_that_it_starts(tmp_path: Path) -> None:
-    """A wrong option is all that is told; the help names every verb."""
+    """A wrong option is all that is told."""
     wrong = await _typed("lab", "--state", str(tmp_path), "--vms", "-1")
 
     assert wrong[0] == 2 and "Starting" not in wrong[2]
-    assert set(re.findall(r"[a-z-]+", VERBS)) >= set(control.VERBS)
+
+
+@pytest.mark.limit(60)
+async def test_the_help_explains_every_verb_in_a_line_of_its_own(tmp_path: Path) -> None:
+    """As it is typed, also on a narrow terminal; what a verb needs and does not get is named."""
+    code, told, _ = await _typed("lab", "do", "--help")
+    lines = {line.split()[0]: line for line in told.splitlines() if line.startswith("  ") and line.split()}
+    lacking = await _typed("lab", "do", "--state", str(tmp_path), "rate")
+
+    assert code == 0 and set(control.VERBS) == set(verbs.VERBS)
+    for verb, usage in verbs.VERBS.items():
+        assert usage.arguments in lines[verb] and usage.does in lines[verb]
+    assert lacking[0] == 2
+    assert lacking[2].startswith("Error: `roadstead lab do rate` needs EVENTS/S.\nIts form is `roadstead lab do rate")
+
+
+def test_an_order_does_not_wait_for_what_starts_a_lab() -> None:
+    """Nothing of the lab, of SSH or of the server is imported for it: that took more time than the order itself."""
+    program = "import sys; from roadstead.app import main, ordering; print(*sys.modules)"
+    loaded = set(subprocess.check_output((sys.executable, "-c", program), text=True).split())
+
+    assert "roadstead.lab.orders" in loaded
+    assert not loaded & {"asyncssh", "cryptography", "fastapi", "roadstead.lab.main", "roadstead.lab.pool.server"}
 
 
 @pytest.mark.limit(60)

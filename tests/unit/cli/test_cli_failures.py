@@ -151,3 +151,43 @@ def test_errors_of_newer_servers_are_shown_as_they_come() -> None:
     assert failures.sentences(client.Refused(status, document)) == ["Error: Something new.", "Do something."]
     assert failures.sentences(client.Refused(500, {})) == ["Error: The server answered 500."]
     assert failures.sentences(InputError("no-such-pool", name="x"))[0] == "Error: No pool is called x."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ps", "--format", "yaml"], "'yaml' is not one of 'table', 'wide', 'json'"),
+        (["audit", "--limit", "0"], "it must be at least 1"),
+        (["audit", "--limit", "many"], "it must be a whole number"),
+    ],
+    ids=" ".join,
+)
+def test_a_value_that_an_option_does_not_take_is_told_in_plain_words(words: list[str], said: str) -> None:
+    """Not in those of the library that checks it."""
+    done = run(None, *words)
+
+    assert done.returncode == 2
+    assert f"Invalid value for '{words[1]}': {said}" in done.stderr
+
+
+@pytest.mark.parametrize(("field", "typed"), [("host_key", "--host-key"), ("private_key", "--key-file")])
+def test_a_field_of_the_api_is_named_as_it_was_typed(canned: Canned, field: str, typed: str) -> None:
+    """Nobody who types commands knows what the API calls an option."""
+    canned.answers["GET /containers"] = problem(
+        422, "field-invalid", f"{field} is not valid: it is no key.", "Correct it.", fields={"field": field}
+    )
+
+    done = run(canned, "ps")
+
+    assert done.stderr.splitlines()[0] == f"Error: {typed} is not valid: it is no key."
+
+
+def test_a_pool_of_which_nothing_is_to_be_changed_is_told_what_can_be(canned: Canned) -> None:
+    """The options are named, and nothing is sent."""
+    canned.answers["GET /pools/lab"] = {"id": "p", "name": "lab"}
+
+    done = run(canned, "pool", "set", "lab")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: Nothing is named that is to be changed.") and "--admit" in done.stderr
+    assert not canned.bodies("PATCH", "/pools/lab")

@@ -146,7 +146,7 @@ def test_ps_names_the_option_of_a_field_that_there_is_not(canned: Canned) -> Non
     canned.answers["GET /containers"] = problem(
         422,
         "field-invalid",
-        "The field fields is not valid: there is no 'x'.",
+        "fields is not valid: there is no 'x'.",
         "Correct it.",
         fields={"field": "fields"},
     )
@@ -155,7 +155,7 @@ def test_ps_names_the_option_of_a_field_that_there_is_not(canned: Canned) -> Non
 
     assert (done.returncode, done.stderr.splitlines()[0]) == (
         2,
-        "Error: The field --fields is not valid: there is no 'x'.",
+        "Error: --fields is not valid: there is no 'x'.",
     )
 
 
@@ -174,9 +174,7 @@ def test_ps_refuses_an_order_by_nothing(canned: Canned, sort: str) -> None:
     done = run(canned, "ps", "--sort", sort)
 
     assert done.returncode == 2
-    assert done.stderr.startswith(
-        f"Error: The field --sort is not valid: there is no '{sort.removeprefix('-')}' among "
-    )
+    assert done.stderr.startswith(f"Error: --sort is not valid: there is no '{sort.removeprefix('-')}' among ")
     assert canned.asked == []
 
 

@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
+from roadstead.cli import secrets
 from tests.unit.cli.canned import Asked, Canned, Terminal, problem, run
 
 KEYS = {name: f"SHA256:{letter * 43}" for name, letter in (("xen1", "a"), ("xen2", "b"), ("xen3", "c"))}
 WRONG = problem(409, "host-sign-in-failed", "It refuses root with what was given.", "Check the password.")
 SECRET = "s3cret"
+LOCKED = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
+"""As far as the command line looks at it."""
 
 
 def seen(name: str, **more: Any) -> dict[str, Any]:
@@ -139,7 +143,7 @@ def test_a_key_with_a_passphrase_asks_for_it(pool: Canned, tmp_path: Path) -> No
             return told("xen1")
         return problem(422, "key-passphrase-wrong", "The private key is not opened.", "Type it anew.")
 
-    (tmp_path / "key").write_text("-----BEGIN KEY-----\n")
+    (tmp_path / "key").write_text(LOCKED)
     pool.answers["POST /pools/lab/plugin/hosts/xen1-uuid"] = answer
     words = ["--key-file", str(tmp_path / "key"), *given("xen1", "xen2")]
     with Terminal(pool, "pool", "install-plugin", "lab", *words) as terminal:
@@ -149,8 +153,52 @@ def test_a_key_with_a_passphrase_asks_for_it(pool: Canned, tmp_path: Path) -> No
     assert code == 0 and SECRET not in shown
     assert sent(pool, "xen2")[0] | {"fingerprint": ""} == {
         "action": "install", "port": 22, "type": "ssh-ed25519", "fingerprint": "",
-        "private_key": "-----BEGIN KEY-----\n", "passphrase": SECRET,
+        "private_key": LOCKED, "passphrase": SECRET,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [["--password-file", "-"], []], ids=["given", "typed"])
+def test_nothing_is_said_to_begin_before_it_can(pool: Canned, words: list[str]) -> None:
+    """What is asked for is asked before the first host is named as being worked on."""
+    with Terminal(pool, "pool", "install-plugin", "lab", *words, *given("xen1", "xen2")) as terminal:
+        if not words:
+            assert "Installing" not in terminal.wait_for("Password of root on the hosts of lab: ")
+        terminal.type(f"{SECRET}\n")
+        code, shown = terminal.ended()
+    assert code == 0 and "Installing on xen1" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "cannot be read"),
+        ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 root@here\n", "holds a public key; name the private one"),
+        ("root = 1\n", "holds no private key"),
+        (LOCKED, "protected by a passphrase, and none was given"),
+    ],
+    ids=["gone", "public", "text", "locked"],
+)
+def test_a_key_file_that_cannot_be_used_is_told_before_anything_else(
+    pool: Canned, tmp_path: Path, text: str | None, told: str
+) -> None:
+    """No host is called because of it, and nobody is asked to compare keys."""
+    if text is not None:
+        (tmp_path / "key").write_text(text)
+    done = run(pool, "pool", "install-plugin", "lab", "--key-file", str(tmp_path / "key"), *given("xen1", "xen2"))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not pool.asked
+
+
+@pytest.mark.parametrize("form", ["openssh", "pkcs1-pem", "pkcs8-pem"])
+@pytest.mark.parametrize("passphrase", [None, SECRET], ids=["open", "locked"])
+def test_it_is_seen_whether_a_key_needs_a_passphrase(tmp_path: Path, form: str, passphrase: str | None) -> None:
+    """In each format in which private keys are kept."""
+    made = asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_private_key(form, passphrase)
+    (tmp_path / "key").write_bytes(made)
+    key = secrets.private_key(tmp_path / "key")
+    assert key.is_encrypted is (passphrase is not None)
+    assert key.text == made.decode() and made.decode() not in repr(key)
 
 
 @pytest.mark.parametrize(

@@ -392,7 +392,12 @@ def test_the_plugin_is_enabled_shown_and_disabled(canned: Canned) -> None:
     """Each tells how it then stands; the address is sent when one was given."""
     state = {"state": "on", "url": "https://h:8421", "fingerprint": SHOWN, "listen": "0.0.0.0:8421"}
     canned.answers["POST /pools/lab/plugin"] = state
-    canned.answers["GET /pools/lab/plugin"] = {"state": "broken", "reason": "no \x1b[2J token", "listen": ""}
+    canned.answers["GET /pools/lab/plugin"] = {
+        "state": "broken",
+        "reason": "no \x1b[2J token",
+        "listen": "",
+        "hint": "h!",
+    }
     canned.answers["DELETE /pools/lab/plugin"] = {"state": "off"}
 
     shown = run(canned, "pool", "plugin", "enable", "lab", "--url", "https://h:8421")
@@ -400,7 +405,7 @@ def test_the_plugin_is_enabled_shown_and_disabled(canned: Canned) -> None:
     assert run(canned, "pool", "plugin", "enable", "lab").returncode == 0
     assert canned.bodies("POST", "/pools/lab/plugin") == [{"url": "https://h:8421"}, {"url": None}]
     shown = run(canned, "pool", "plugin", "show", "lab")
-    assert "broken" in shown.stdout and "nowhere" in shown.stdout and "\x1b" not in shown.stdout
+    assert all(word in shown.stdout for word in ("broken", "nowhere", "h!")) and "\x1b" not in shown.stdout
     assert '"state"' in run(canned, "pool", "plugin", "show", "lab", "--format", "json").stdout
     assert run(canned, "pool", "plugin", "disable", "lab").returncode == 0
 

@@ -15,7 +15,8 @@ import pytest
 
 from roadstead.errors import AmbiguousError, ConflictError, InputError, NotFoundError, RoadsteadError, StartError
 from roadstead.lab import control
-from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
+from roadstead.lab.main import LabOptions, LabReady, run_lab
+from roadstead.lab.orders import lab_do
 from roadstead.lab.pool.accounts import ROOT_ACCOUNT
 from roadstead.lab.pool.server import LabPool
 from tests.unit.lab.pool_support import PlainGuests
@@ -184,6 +185,35 @@ async def test_orders_drive_vms(tmp_path: Path) -> None:
         assert list(await lab_do(tmp_path, "truth")) == [pool.uuid_of("a b")]
 
 
+@pytest.mark.parametrize(
+    ("order", "code", "told"),
+    [
+        (("rate",), "lab-argument-missing", "EVENTS/S"),
+        (("rate", "often"), "field-invalid", "EVENTS/S"),
+        (("certificate",), "lab-argument-missing", "HOST"),
+        (("mood", "sad"), "field-invalid", "MOOD"),
+        (("host", "1"), "lab-argument-missing", "up|down"),
+        (("create",), "lab-argument-missing", "NAME"),
+        (("create", "new", "many"), "field-invalid", "CONTAINERS"),
+        (("address", "web-1", "nonsense"), "field-invalid", "ADDRESS"),
+        (("juggle",), "action-unknown", "juggle"),
+        (("stop", "web-1"), "lab-order-refused", "VM_BAD_POWER_STATE"),
+    ],
+    ids=" ".join,
+)
+async def test_what_is_wrong_with_an_order_is_named_as_it_was_typed(
+    tmp_path: Path, order: tuple[str, ...], code: str, told: str
+) -> None:
+    """Each argument by its name in the help; what the pool refuses with the pool's own word."""
+    async with ordered(tmp_path):
+        await lab_do(tmp_path, "stop", "web-1")
+        with pytest.raises(RoadsteadError) as refused:
+            await lab_do(tmp_path, *order)
+
+    assert refused.value.code == code
+    assert told in refused.value.cause
+
+
 async def test_orders_edit_the_other_config(tmp_path: Path) -> None:
     """A key is set, also to nothing or to what holds an equals sign, replaced and removed; what there is is told."""
     async with ordered(tmp_path) as (pool, _):
@@ -253,13 +283,13 @@ async def test_orders_break_the_pool(tmp_path: Path) -> None:
     [
         (("dance", "web-1"), InputError, "action-unknown"),
         (("stop", "nobody"), NotFoundError, "no-such-lab-vm"),
-        (("stop", ""), InputError, "field-invalid"),
-        (("rename", ""), InputError, "field-invalid"),
-        (("start", "web-1"), ConflictError, "pool-call-failed"),
+        (("stop", ""), InputError, "lab-argument-missing"),
+        (("rename", ""), InputError, "lab-argument-missing"),
+        (("start", "web-1"), ConflictError, "lab-order-refused"),
         (("migrate", "web-1", "9"), NotFoundError, "no-such-lab-host"),
         (("migrate", "web-1", "x"), InputError, "field-invalid"),
-        (("rename", "web-1"), InputError, "field-invalid"),
-        (("create", ""), InputError, "field-invalid"),
+        (("rename", "web-1"), InputError, "lab-argument-missing"),
+        (("create", ""), InputError, "lab-argument-missing"),
         (("config", "web-1", "=value"), InputError, "field-invalid"),
         (("config", "web-1", "key=\x07"), InputError, "field-invalid"),
         (("config", "nobody", "key=value"), NotFoundError, "no-such-lab-vm"),

@@ -20,7 +20,8 @@ import asyncssh
 import pytest
 
 from roadstead.errors import ConflictError, InputError
-from roadstead.lab.main import LabOptions, LabReady, lab_do, run_lab
+from roadstead.lab.main import LabOptions, LabReady, run_lab
+from roadstead.lab.orders import lab_do
 from roadstead.lab.pool import historic
 from tests.unit.lab.pool_support import Client
 

@@ -104,8 +104,8 @@ def test_other_names_of_the_environment_are_no_settings(name: str, monkeypatch: 
     [
         pytest.param("[link]\nusr = 'x'\n", "link.usr", "no such setting", id="unknown-field"),
         pytest.param("[links]\nuser = 'x'\n", "links", "no such setting", id="unknown-section"),
-        pytest.param("[link]\naddresses = 0\n", "link.addresses", "greater than or equal to 1", id="out-of-range"),
-        pytest.param("[link]\naddresses = 'many'\n", "link.addresses", "integer", id="wrong-type"),
+        pytest.param("[link]\naddresses = 0\n", "link.addresses", "it must be at least 1", id="out-of-range"),
+        pytest.param("[link]\naddresses = 'many'\n", "link.addresses", "it must be a whole number", id="wrong-type"),
         pytest.param("[link]\nconnect_seconds = inf\n", "link.connect_seconds", "finite", id="endless"),
         pytest.param("link = 3\n", "link", "it is a section", id="value-for-a-section"),
         pytest.param("[runtime]\nlog_level = 'loud'\n", "runtime.log_level", "info", id="not-one-of-these"),

@@ -140,9 +140,10 @@ class SimulatedGuest:
         self.engine.containers.clear()
 
     async def new_host_key(self) -> None:
-        """Show another host key from the next connection on."""
+        """Show another host key, and end the connections that it has, as a reinstallation does."""
         await self.lot.renew(self.number)
         self._options = None
+        self.cut()
 
     async def pin(self) -> str:
         """Its host key in base64."""

@@ -31,7 +31,7 @@ def _refusals(call: str) -> Iterator[None]:
         yield
     except Failure as failure:
         reason = " ".join((failure.code, *failure.params[1:]))
-        raise ConflictError("pool-call-failed", call=call, reason=reason) from failure
+        raise ConflictError("lab-order-refused", call=call, reason=reason) from failure
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ async def bring(target: VmDriver, source: VmDriver, name: str) -> str:
     vm = source.core.vm(ref)
     uuid, state = str(vm["uuid"]), vm["power_state"]
     if state not in ("Running", "Halted"):
-        raise ConflictError("pool-call-failed", call="VM.migrate_send", reason=f"VM_BAD_POWER_STATE {state}")
+        raise ConflictError("lab-order-refused", call="VM.migrate_send", reason=f"VM_BAD_POWER_STATE {state}")
     machine, guest = source.machines.release(uuid)
     await vm_calls.remove(source.core, ref)
     kept = {field: vm[field] for field in vm_calls.COPIED}

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from roadstead.errors import StartError
+from roadstead.lab import orders
 from roadstead.lab.pool.database import Saved
 from roadstead.lab.pool.schema import SCHEMAS, Schema
 from roadstead.lab.pool.values import Date
@@ -81,7 +82,7 @@ class Folder:
     @property
     def socket(self) -> Path:
         """The control socket."""
-        return self.path / "control.sock"
+        return orders.socket(self.path)
 
     def xapi(self, number: int) -> Path:
         """The Unix socket on which the host `number`, from 1, answers its own programs."""

@@ -56,16 +56,17 @@ class Task:
 async def read_key(pem: str, passphrase: str | None) -> asyncssh.SSHKey:
     """Return the private key that a file holds.
 
-    Raises `InputError` ``key-passphrase-wrong`` (also when there is none, and it needs one) or ``field-invalid``.
+    Raises `InputError` ``key-passphrase-wrong``, ``key-passphrase-needed`` or ``field-invalid``.
     """
+    closed = "key-passphrase-needed" if passphrase is None else "key-passphrase-wrong"
     try:
         return await asyncio.to_thread(asyncssh.import_private_key, pem, passphrase)
     except asyncssh.KeyEncryptionError as error:
-        raise InputError("key-passphrase-wrong") from error
+        raise InputError(closed) from error
     except (asyncssh.KeyImportError, ValueError) as error:
         # What the library says of it might quote it.
         if "passphrase" in str(error).lower():
-            raise InputError("key-passphrase-wrong") from None
+            raise InputError(closed) from None
         raise InputError("field-invalid", field="private_key", reason="it is no private key") from None
 
 

@@ -193,7 +193,7 @@ VERBS: dict[str, Run] = {
     "host": _host,
     "lose-deletions": _lose_deletions,
 }
-"""What does each verb of `orders.VERBS`."""
+"""What does each verb of `verbs.VERBS`."""
 
 PASSING = frozenset({"truth", "door", "rate", "mood", "host"})
 """The verbs that change nothing which is kept; what the others did survives a lab that is killed."""

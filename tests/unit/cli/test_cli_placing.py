@@ -226,3 +226,13 @@ def test_one_host_alone_is_only_looked_at(pool: Canned) -> None:
     assert done.returncode == 0
     assert "another one" in done.stdout
     assert sent(pool, "xen2")[0]["action"] == "look" and not sent(pool, "xen1")
+
+
+def test_what_failed_stays_whole_on_a_narrow_terminal(pool: Canned, tmp_path: Path) -> None:
+    """The code is what is looked up; other columns give way to it."""
+    pool.answers["POST /pools/lab/plugin/hosts"] = [seen("xen1"), seen("xen3", **DOWN)]
+    (tmp_path / "password").write_text(SECRET)
+    words = ["--password-file", str(tmp_path / "password"), *given("xen1")]
+    with Terminal(pool, "pool", "install-plugin", "lab", *words, columns=60) as terminal:
+        code, shown = terminal.ended()
+    assert code == 4 and "failed: host-unreachable" in shown

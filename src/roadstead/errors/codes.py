@@ -254,6 +254,11 @@ RUNNING = {
         500, "The lab cannot listen on {address}: {reason}.", "Choose another port with --port."
     ),
     "lab-gone": Code(503, "No lab runs on the state folder {path}.", "Start one with `roadstead lab --state {path}`."),
+    "lab-guests-differ": Code(
+        409,
+        "The lab of the folder {path} has {kind} guests.",
+        "Start it with `--guests {kind}`, choose another folder with --state, or remove this one to begin anew.",
+    ),
     "lab-state-taken": Code(
         409, "Another lab uses the state folder {path}.", "Stop it, or choose another with --state."
     ),

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from roadstead.act import plugin_keys
 from roadstead.act.audit import Audit
+from roadstead.act.keyed import Opening
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.outages import LoggedOutage
@@ -166,6 +167,16 @@ class Pools:
         """When it is forgotten whose keys open ``vm``, which is in no pool any more."""
         gone = self._memories.keyed.gone(vm)
         return None if gone is None else gone + timedelta(days=self._settings.keyed_days)
+
+    async def forget_retired(self, pool: PoolId, vm: VmId) -> None:
+        """The operator took the lines of retired keys out of ``vm``: nobody else could see that. What the pool's
+        present keys open stays known.
+        """
+        with self._audit.of("pool key forget", vm):
+            pair = await self.key(pool)
+            for key in self.keyed(pool).get(vm, frozenset()) - {pair.fingerprint, pair.former_fingerprint}:
+                self._memories.keyed.closes(Opening(pool, vm, key))
+            self._memories.keep_soon()
 
     def name(self, pool: PoolId) -> str:
         """What a pool is called; its id when it is known no more."""

@@ -210,6 +210,11 @@ INPUT = {
     "no-such-pool": Code(
         404, "No pool is called {name}.", "`roadstead pool list` lists them. Of an id, give at least 4 digits."
     ),
+    "no-such-retired-key": Code(
+        404,
+        "No retired key of the pool {pool} is known to open a VM called {name}.",
+        "`roadstead pool key where {pool}` lists them.",
+    ),
     "no-such-vm": Code(
         404, "No VM is called {name}.", "`roadstead vms` lists them all. Of an id, give at least 4 digits."
     ),

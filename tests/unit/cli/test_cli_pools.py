@@ -387,6 +387,18 @@ def test_the_old_key_is_dropped_after_the_lost_were_named(canned: Canned) -> Non
     assert canned.bodies("POST", "/pools/lab/key/rotation/drop") == [{"vms": ["2"]}]
 
 
+def test_vms_whose_retired_line_was_taken_out_are_forgotten(canned: Canned) -> None:
+    """By the name under which they are listed, and only such that a retired key opens; all that were named, or none."""
+    retired = FORMER | {"name": "cache", "keys": [{"fingerprint": "SHA256:old", "key": "retired"}]}
+    current = FORMER | {"id": "4", "name": "web"}
+    canned.answers["GET /pools/lab/key/vms"] = [retired, current]
+    canned.answers["DELETE /pools/lab/key/vms/3"] = [current]
+
+    refused = run(canned, "pool", "key", "forget", "lab", "cache", "web")
+    assert refused.returncode == 3 and "web" in refused.stderr and "pool key where lab" in refused.stderr
+    assert run(canned, "pool", "key", "forget", "lab", "cache").stdout == "cache: forgotten\n"
+
+
 def test_where_a_key_opens_is_listed(canned: Canned) -> None:
     """A VM for each key that opens it; a VM that moved says where it is."""
     key = {"fingerprint": "SHA256:x", "key": "current"}

@@ -123,6 +123,9 @@ async def test_a_vm_that_is_not_managed_any_more_stays_known_by_the_retired_key(
         keyed = one.core.commands.pools.keyed(one.pool_id)
         assert keyed[one.vm("vm-2").id] == {old}
         assert old not in keyed[one.vm("vm-1").id]
+        for vm in ("vm-1", "vm-2"):
+            await one.core.commands.pools.forget_retired(one.pool_id, one.vm(vm).id)
+        assert _keyed(one) == {"vm-1": 1, "vm-2": 0}, "what opens now stays known"
 
 
 async def test_a_guest_that_takes_no_key_is_not_told_as_changed_over(tmp_path: Path) -> None:

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.model.config_keys import PUBLISHED_KEYS
+from roadstead.act.secrets import PoolSecrets
+from roadstead.model.config_keys import PLUGIN_FINGERPRINT, PLUGIN_TOKEN_SECRET, PLUGIN_URL, PUBLISHED_KEYS
 from roadstead.settings.schema import AlertSettings
+from tests.contract.plugged import plugged
 from tests.contract.world import QUICK, World, add, world
 from tests.contract.xapi_pools import address, signed_in
 
 HASTY = QUICK.model_copy(update={"alert": AlertSettings(after_seconds=0.0)})
 """A message is raised at once."""
+PLUGIN = {PLUGIN_URL, PLUGIN_FINGERPRINT, PLUGIN_TOKEN_SECRET}
 
 
 def _published(one: World) -> set[str]:
@@ -57,6 +60,43 @@ async def test_the_old_packs_messages_and_values_of_foreign_vms_stay(tmp_path: P
         await one.until_live("vm-1")
         await one.core.commands.pools.remove(one.pool_id)
         assert "of somebody" in _messages(one)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+async def test_what_the_plugin_was_told_goes_with_the_pool(tmp_path: Path, *, keep: bool) -> None:
+    """It would only be refused from then on; whether the lists stay makes no difference."""
+    async with plugged(tmp_path, vms=1) as client:
+        one = client.one
+        secrets = len(list(one.pool.core.database.all("secret")))
+        assert _pool_config(one).keys() >= PLUGIN
+        wiped = await one.core.commands.pools.remove(one.pool_id, keep_published=keep)
+        assert wiped.plugin == ""
+        assert not PLUGIN & _pool_config(one).keys()
+        assert len(list(one.pool.core.database.all("secret"))) == secrets - 1
+
+
+async def test_what_another_server_told_the_plugin_stays(tmp_path: Path) -> None:
+    """It was told where to call by somebody else since: that is not ours to take away."""
+    async with plugged(tmp_path, vms=1) as client:
+        one = client.one
+        xapi = one.core.commands.pools.keeper(one.pool_id).client
+        await PoolSecrets(xapi, one.pool_id).replace(PLUGIN_TOKEN_SECRET, "another server's")
+        before = _pool_config(one)
+        assert (await one.core.commands.pools.remove(one.pool_id)).plugin == ""
+        assert {key: before[key] for key in PLUGIN} == {key: _pool_config(one)[key] for key in PLUGIN}
+
+
+async def test_a_plugin_of_a_pool_that_does_not_answer_is_told_of(tmp_path: Path) -> None:
+    """What it was told stays, with the reason."""
+    async with plugged(tmp_path, vms=1) as client:
+        one = client.one
+        await one.pool.kill_host(1)
+        await one.until(lambda: not one.seen_pool().live, "lost")
+        assert (await one.core.commands.pools.remove(one.pool_id)).plugin
+
+
+def _pool_config(one: World) -> dict[str, str]:
+    return dict(one.pool.core.database.get("pool", one.pool.core.pool)["other_config"])
 
 
 async def test_a_pool_that_does_not_answer_is_removed_all_the_same(tmp_path: Path) -> None:

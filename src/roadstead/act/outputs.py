@@ -34,12 +34,14 @@ WIPERS = 4
 
 class Wiped(Struct, frozen=True, kw_only=True):
     """What became of what was published in a pool: of how many VMs it was taken away, of how many it is ``left`` as far
-    as is known, and the ``reason`` for that.
+    as is known, and the ``reason`` for that; ``plugin`` is why the pool still tells its plugin to call here, empty when
+    it does not.
     """
 
     vms: int = 0
     left: int = 0
     reason: str = ""
+    plugin: str = ""
 
 
 class Outputs:

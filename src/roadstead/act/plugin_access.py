@@ -5,7 +5,6 @@ plugin's functions for the VMs of that pool.
 """
 
 import asyncio
-import hashlib
 import hmac
 import re
 import secrets
@@ -18,7 +17,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
 
+from roadstead.act import plugin_keys
 from roadstead.act.audit import Audit
+from roadstead.act.plugin_keys import hashed
 from roadstead.act.pool import PoolKeeper
 from roadstead.act.pools import Pools
 from roadstead.act.secrets import PoolSecrets
@@ -104,7 +105,7 @@ class PluginAccess:
 
     async def holder(self, token: str) -> PoolId | None:
         """Return the pool whose plugin has this token, or None. Comparing takes the same time whatever was given."""
-        given = _hash(token)
+        given = hashed(token)
         holder = None
         for known in await self._database.plugin_tokens():
             if hmac.compare_digest(known.hash, given):
@@ -139,11 +140,7 @@ class PluginAccess:
             keeper = self._pools.keeper(pool)
             async with self._turns.of(pool):
                 await self._database.forget_plugin_tokens(pool)
-                held = PoolSecrets(keeper.client, pool)
-                await held.replace(config_keys.PLUGIN_TOKEN_SECRET, None)
-                for key in (config_keys.PLUGIN_URL, config_keys.PLUGIN_FINGERPRINT):
-                    await keeper.client.set_pool_key(key, None)
-                await held.keep()
+                await plugin_keys.withdraw(keeper.client, pool)
         return await self.state(pool)
 
     async def state(self, pool: PoolId) -> PluginState:
@@ -175,12 +172,12 @@ class PluginAccess:
 
     async def _give(self, keeper: PoolKeeper, url: str, door: PluginDoor) -> None:
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        await self._database.keep_plugin_token(keeper.id, _hash(token))
+        await self._database.keep_plugin_token(keeper.id, hashed(token))
         for key, value in ((config_keys.PLUGIN_URL, url), (config_keys.PLUGIN_FINGERPRINT, door.fingerprint)):
             await keeper.client.set_pool_key(key, value)
         held = PoolSecrets(keeper.client, keeper.id)
         await held.replace(config_keys.PLUGIN_TOKEN_SECRET, token)
-        await self._database.forget_plugin_tokens(keeper.id, but=_hash(token))
+        await self._database.forget_plugin_tokens(keeper.id, but=hashed(token))
         await held.keep()
 
     def _trouble(self, fingerprint: str, token: str | None, known: list[PluginToken]) -> str:
@@ -188,7 +185,7 @@ class PluginAccess:
             return "this server does not listen for the plugin"
         if fingerprint.replace(":", "").lower() != self._door.fingerprint:
             return "the pool names another certificate than this server shows"
-        if token is None or _hash(token) not in {one.hash for one in known}:
+        if token is None or hashed(token) not in {one.hash for one in known}:
             return "the token that the pool keeps is not valid here"
         return ""
 
@@ -208,7 +205,3 @@ def _url(door: PluginDoor, given: str | None) -> str:
 def _is_loopback(host: str) -> bool:
     address = parse_address(host)
     return address.is_loopback if address is not None else host == "localhost"
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -9,7 +9,9 @@ from typing import Any
 
 from msgspec import structs
 
+from roadstead.act import plugin_keys
 from roadstead.act.audit import Audit
+from roadstead.act.keyed import Opening
 from roadstead.act.keys import KeyPair
 from roadstead.act.memory import Memories
 from roadstead.act.outages import LoggedOutage
@@ -138,9 +140,9 @@ class Pools:
                 return await self._change(pool, change)
 
     async def remove(self, pool: PoolId, *, keep_published: bool = False) -> Wiped:
-        """Sign out of a pool and forget it, with all that is known of it here. What was published there, and our
-        alerts, are taken away before, as far as the pool lets us: nobody would keep them current. That never stands in
-        the way.
+        """Sign out of a pool and forget it, with all that is known of it here. What was published there, our alerts
+        and what its plugin was told are taken away before, as far as the pool lets us: nobody would keep them current.
+        That never stands in the way.
         """
         with self._audit.of("pool remove", pool):
             async with self._turns.of(pool):
@@ -165,6 +167,16 @@ class Pools:
         """When it is forgotten whose keys open ``vm``, which is in no pool any more."""
         gone = self._memories.keyed.gone(vm)
         return None if gone is None else gone + timedelta(days=self._settings.keyed_days)
+
+    async def forget_retired(self, pool: PoolId, vm: VmId) -> None:
+        """The operator took the lines of retired keys out of ``vm``: nobody else could see that. What the pool's
+        present keys open stays known.
+        """
+        with self._audit.of("pool key forget", vm):
+            pair = await self.key(pool)
+            for key in self.keyed(pool).get(vm, frozenset()) - {pair.fingerprint, pair.former_fingerprint}:
+                self._memories.keyed.closes(Opening(pool, vm, key))
+            self._memories.keep_soon()
 
     def name(self, pool: PoolId) -> str:
         """What a pool is called; its id when it is known no more."""
@@ -224,6 +236,7 @@ class Pools:
     async def _wipe_and_remove(self, pool: PoolId, *, keep_published: bool) -> Wiped:
         try:
             wiped = Wiped() if keep_published else await self._wipe(pool)
+            wiped = structs.replace(wiped, plugin=await self._withdraw(pool))
             await self._remove(pool)
         except BaseException:
             if pool in self.keepers:
@@ -235,9 +248,25 @@ class Pools:
         keeper = self.keeper(pool)
         if keeper.record.live:
             return await keeper.outputs.wipe(WIPE_SECONDS)
-        problem = keeper.record.problem
-        reason = problem.cause.removesuffix(".") if problem is not None else "the pool was not reached yet"
-        return Wiped(left=keeper.outputs.ours(), reason=reason)
+        return Wiped(left=keeper.outputs.ours(), reason=_unreached(keeper.record))
+
+    async def _withdraw(self, pool: PoolId) -> str:
+        """Take away what the pool's plugin was told by this server; return why that stays, empty when it does not."""
+        hashes = {token.hash for token in await self._database.plugin_tokens() if token.pool == pool}
+        keeper = self.keeper(pool)
+        if not hashes:
+            return ""
+        if not keeper.record.live:
+            return _unreached(keeper.record)
+        try:
+            async with asyncio.timeout(WIPE_SECONDS):
+                if await plugin_keys.names_one_of(keeper.client, pool, hashes):
+                    await plugin_keys.withdraw(keeper.client, pool)
+        except TimeoutError:
+            return f"it takes longer than {WIPE_SECONDS:g} s"
+        except PoolError as error:
+            return error.cause.removesuffix(".")
+        return ""
 
     async def _remove(self, pool: PoolId) -> None:
         async with self._changing:
@@ -290,6 +319,11 @@ class Pools:
                 self._stored[pool] = known
             if self._unwritten[pool] == (name, address):
                 del self._unwritten[pool]
+
+
+def _unreached(record: Pool) -> str:
+    """Why a pool that is not live cannot be written to."""
+    return record.problem.cause.removesuffix(".") if record.problem is not None else "the pool was not reached yet"
 
 
 def networks(name: str, texts: Sequence[str] | None) -> tuple[str, ...]:

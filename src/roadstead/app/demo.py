@@ -70,7 +70,7 @@ def _run(options: DemoOptions) -> None:
         _started("server", typed, options.state / "server.log") as ready,
     ):
         _add_pool(server, lab)
-        _show(server, hints(ready["url"], options))
+        _show(server, hints(ready["url"], options, lab["vms"]))
 
 
 class _Child:
@@ -186,8 +186,8 @@ def _show(server: str, hints: Sequence[Note]) -> None:
     watching.watch(client.Client(client.server_at(server)), watching.View(notes=tuple(hints)))
 
 
-def hints(url: str, options: DemoOptions) -> list[Note]:
-    """What to try in another terminal."""
+def hints(url: str, options: DemoOptions, vms: int) -> list[Note]:
+    """What to try in another terminal; the pool has so many ``vms``, those with Windows among them."""
     program = _relative(Path(sys.executable).with_name("roadstead"))
     pool, server = _relative(options.state / "pool"), _relative(options.state / "server")
     socket = server / "roadstead.sock"
@@ -198,7 +198,7 @@ def hints(url: str, options: DemoOptions) -> list[Note]:
     ]
     return [
         Note(
-            f"{words.counted(options.vms, 'VM')}, {options.guests} guests, {words.counted(options.hosts, 'host')}."
+            f"{words.counted(vms, 'VM')}, {_guests(options)}, {words.counted(options.hosts, 'host')}."
             " In another terminal, in this folder:"
         ),
         Note("", f"export ROADSTEAD_SERVER=unix:{socket if socket.is_absolute() else f'$PWD/{socket}'}"),
@@ -208,6 +208,12 @@ def hints(url: str, options: DemoOptions) -> list[Note]:
         *(inside if options.guests == "real" else []),
         Note(f"API: {url}api/v1/openapi.json with the token in {server / 'token'}"),
     ]
+
+
+def _guests(options: DemoOptions) -> str:
+    """Of which kind the guests are; Windows is always simulated."""
+    is_mixed = options.guests == "real" and options.windows
+    return f"{options.guests} guests (Windows simulated)" if is_mixed else f"{options.guests} guests"
 
 
 def _relative(path: Path) -> Path:

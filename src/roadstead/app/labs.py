@@ -3,12 +3,14 @@
 import asyncio
 import signal
 import sys
+from pathlib import Path
 
 from roadstead.app.starting import run as run_to_end
 from roadstead.cli.words import counted
 from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuests
 from roadstead.lab.main import LabOptions, LabReady, checked, run_lab
+from roadstead.lab.pool.state import Folder
 
 
 def run(options: LabOptions) -> None:
@@ -18,10 +20,15 @@ def run(options: LabOptions) -> None:
     run_to_end(_until_signal(options))
 
 
-def guest_kind(asked: str) -> str:
-    """Return ``real`` or ``simulated``, and say which and why when that was left open."""
+def guest_kind(asked: str, folder: Path) -> str:
+    """Return ``real`` or ``simulated``, and say which and why when that was left open: a lab that is kept in ``folder``
+    has the kind that it had.
+    """
     if asked != "auto":
         return asked
+    if Folder(folder).kind == "simulated":
+        _say("Using simulated guests, as this lab has.")
+        return "simulated"
     reason = RealGuests.available()
     _say("Using real guests." if reason is None else f"Using simulated guests: {reason}")
     return "real" if reason is None else "simulated"

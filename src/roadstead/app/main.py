@@ -227,7 +227,7 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.app import labs
     from roadstead.app.demo import DemoOptions, run_demo
 
-    kind = labs.guest_kind(guests)
+    kind = labs.guest_kind(guests, state / "pool")
     is_real = kind == "real"
     options = DemoOptions(
         state=state.absolute(),

@@ -4,13 +4,14 @@ The server tries what it is given before it accepts it, so a wrong password or a
 """
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from roadstead.cli import client, failures, output, secrets, session, words
-from roadstead.cli.views import Pool, Probe, Wiped
+from roadstead.cli.views import PluginState, Pool, Probe, Rotation, Wiped
 from roadstead.errors import InputError, PoolError
 from roadstead.kit.text import fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean
 
@@ -94,6 +95,8 @@ def remove(connected: client.Client, name: str, *, keep_published: bool, yes: bo
     """Forget the pool called ``name``, and tell what of it stays in the pool."""
     path = f"/pools/{client.part(name)}"
     pool = connected.get(Pool, path)
+    if pool.live:
+        output.write(_ends_with(connected, pool))
     if not yes:
         refusal = InputError("confirmation-needed", count=1, kind="pool", candidates=pool.name)
         question = f"Forget the pool {terminal_clean(pool.name)} and its password ({pool.vms} VMs are shown no more)?"
@@ -101,6 +104,27 @@ def remove(connected: client.Client, name: str, *, keep_published: bool, yes: bo
             failures.stop()
     wiped = connected.remove(Wiped, path, {"keep_published": "true"} if keep_published else None)
     output.result(pool.name, _removed(wiped, keep_published=keep_published))
+    if wiped.plugin:
+        said = f"its plugin is still told to call here, and will be refused, because: {wiped.plugin}"
+        output.result(pool.name, said, ok=False)
+
+
+def _ends_with(connected: client.Client, pool: Pool) -> list[str]:
+    """Say what else ends with a pool, as far as it says so; that it does not never stands in the way."""
+    path, said = f"/pools/{client.part(pool.id)}", []
+    with suppress(client.Refused):
+        plugin = connected.get(PluginState, f"{path}/plugin")
+        if plugin.state != "off":
+            said.append(f"Its plugin, which calls {plugin.url or 'this server'}, calls no more.")
+    with suppress(client.Refused):
+        rotation = connected.get(Rotation, f"{path}/key/rotation")
+        needing = words.listed(vm.name for vm in rotation.vms if vm.needs_old) or "no VM"
+        if rotation.state != "none":
+            said.append(
+                f"Its key is being replaced, and {needing} still needs the old one: both stay in the pool, and whoever"
+                " adds it again goes on."
+            )
+    return [terminal_clean(line) for line in said]
 
 
 def _removed(wiped: Wiped, *, keep_published: bool) -> str:

@@ -2,6 +2,7 @@
 
 from roadstead.cli import client, output, table, words
 from roadstead.cli.views import KeyedVm, PoolKey
+from roadstead.errors import NotFoundError
 from roadstead.kit.text import terminal_clean
 
 _HOW_TO = """
@@ -43,6 +44,18 @@ def _opened(key: PoolKey) -> list[str]:
 def keyed(connected: client.Client, pool: str) -> list[KeyedVm]:
     """Return the VMs that keys of a pool are known to open."""
     return connected.get(list[KeyedVm], _path(pool))
+
+
+def forget(connected: client.Client, pool: str, given: list[str]) -> None:
+    """Have the server forget that retired keys open the VMs that were named, all or none."""
+    retired = [vm for vm in keyed(connected, pool) if any(key.key == "retired" for key in vm.keys)]
+    named = [vm for vm in retired if vm.name in given or vm.id in given]
+    for name in given:
+        if not any(name in {vm.name, vm.id} for vm in named):
+            raise NotFoundError("no-such-retired-key", name=name, pool=pool)
+    for vm in named:
+        connected.remove(list[KeyedVm], f"{_path(pool)}/{client.part(vm.id)}")
+        output.result(vm.name, "forgotten")
 
 
 def where(connected: client.Client, pool: str, format: str, *, cut: bool) -> None:

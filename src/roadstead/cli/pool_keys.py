@@ -8,6 +8,11 @@ from roadstead.cli import helping, options, session
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The SSH key with which a pool's VMs are opened.")
 
+RetiredVms = Annotated[
+    list[str],
+    typer.Argument(metavar="VM…", show_default=False, help="A VM as `pool key where` lists it: its name or its uuid."),
+]
+
 
 @helping.command(app)
 def show(ctx: typer.Context, pool: options.PoolName) -> None:
@@ -39,6 +44,18 @@ def where(
     from roadstead.cli import keyrows
 
     keyrows.where(session.connect(ctx), pool, format, cut=not no_trunc)
+
+
+@helping.command(app)
+def forget(ctx: typer.Context, pool: options.PoolName, vm: RetiredVms) -> None:
+    """Say that the lines of a pool's retired keys were taken out of VMs: they are listed no more.
+
+    Examples:
+      roadstead pool key forget lab cache-4
+    """
+    from roadstead.cli import keyrows
+
+    keyrows.forget(session.connect(ctx), pool, vm)
 
 
 @helping.command(app)

@@ -171,9 +171,10 @@ def show_all(
 def remove(
     ctx: typer.Context, pool: options.PoolName, keep_published: KeepPublished = False, yes: options.Yes = False
 ) -> None:
-    """Forget a pool and its password. What was published in it, and alerts, are taken away; all else there stays.
+    """Forget a pool and its password. What was published in it, alerts, and what its plugin was told are taken away.
 
-    A pool that does not answer is forgotten all the same, and what stays in it is told.
+    All else there stays: its keys, also both during a rotation, and messages about actions that failed. A pool that
+    does not answer is forgotten all the same, and what stays in it is told.
 
     Examples:
       roadstead pool remove lab

@@ -140,7 +140,9 @@ def _name_left(pool: str, keyed: list[KeyedVm]) -> None:
     left = [vm for vm in keyed if any(key.key == "retired" for key in vm.keys)]
     if left:
         said = f"A retired key's line may still be in {_listed(left)}: whoever has a copy of that key gets in there."
-        output.write([said, f"Take it out there; `roadstead pool key where {terminal_clean(pool)}` lists them."])
+        name = terminal_clean(pool)
+        how = f"Take it out there, then say `roadstead pool key forget {name} VM`"
+        output.write([said, f"{how}; `roadstead pool key where {name}` lists them."])
 
 
 def _listed(vms: list[KeyedVm]) -> str:

@@ -289,6 +289,7 @@ class Wiped(Struct, frozen=True):
     vms: int = 0
     left: int = 0
     reason: str = ""
+    plugin: str = ""
 
 
 class HostKey(Struct, frozen=True):

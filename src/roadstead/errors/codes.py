@@ -210,6 +210,11 @@ INPUT = {
     "no-such-pool": Code(
         404, "No pool is called {name}.", "`roadstead pool list` lists them. Of an id, give at least 4 digits."
     ),
+    "no-such-retired-key": Code(
+        404,
+        "No retired key of the pool {pool} is known to open a VM called {name}.",
+        "`roadstead pool key where {pool}` lists them.",
+    ),
     "no-such-vm": Code(
         404, "No VM is called {name}.", "`roadstead vms` lists them all. Of an id, give at least 4 digits."
     ),
@@ -254,6 +259,11 @@ RUNNING = {
         500, "The lab cannot listen on {address}: {reason}.", "Choose another port with --port."
     ),
     "lab-gone": Code(503, "No lab runs on the state folder {path}.", "Start one with `roadstead lab --state {path}`."),
+    "lab-guests-differ": Code(
+        409,
+        "The lab of the folder {path} has {kind} guests.",
+        "Start it with `--guests {kind}`, choose another folder with --state, or remove this one to begin anew.",
+    ),
     "lab-state-taken": Code(
         409, "Another lab uses the state folder {path}.", "Stop it, or choose another with --state."
     ),

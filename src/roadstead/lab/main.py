@@ -84,6 +84,8 @@ class LabReady:
     state: Path
     admit: tuple[str, ...]
     """The networks of its guests, for `pool add --admit`."""
+    vms: int = 0
+    """How many VMs the pool has."""
     notes: tuple[str, ...] = ()
     """Sentences that the operator should read, for example that the limit of open files is too low."""
     second: LabReady | None = None
@@ -104,6 +106,7 @@ class LabReady:
             "password_file": str(self.password_file),
             "state": str(self.state),
             "admit": list(self.admit),
+            "vms": self.vms,
         }
         return told if self.second is None else {**told, "second": self.second.told}
 
@@ -187,6 +190,7 @@ async def _ready(
         password_file=pool.folder.password_file,
         state=pool.folder.path,
         admit=await pool.machines.networks(),
+        vms=len(pool.machines.known),
         notes=notes + _kept_notes(pool, options) + _boot_notes(pool),
         second=second,
     )
@@ -239,6 +243,7 @@ def _guest_maker(wanted: _Wanted) -> GuestMaker | None:
         return None
     folder = Folder(wanted.state)
     folder.make()
+    folder.claim(options.guests)
     if options.guests == "real":
         return RealGuests(folder.guests, options.network)
     return SimulatedGuests(folder.guests, options.rate, options.seed)

@@ -75,6 +75,13 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/pools/{pool}/test", "administer", pools.test_pool, shapes.PoolTest),
     Route("GET", "/pools/{pool}/key", "administer", pool_keys.show_pool_key, shapes.PoolKeyView),
     Route("GET", "/pools/{pool}/key/vms", "administer", pool_keys.list_keyed_vms, list[shapes.KeyedVmView]),
+    Route(
+        "DELETE",
+        "/pools/{pool}/key/vms/{vm}",
+        "administer",
+        pool_keys.forget_retired_keys,
+        list[shapes.KeyedVmView],
+    ),
     Route("GET", "/pools/{pool}/key/rotation", "administer", pool_keys.show_rotation, Rotation),
     Route("POST", "/pools/{pool}/key/rotation", "administer", pool_keys.rotate_pool_key, Rotation, 202),
     Route("POST", "/pools/{pool}/key/rotation/drop", "administer", pool_keys.drop_old_key, Rotation),

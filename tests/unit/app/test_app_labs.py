@@ -13,9 +13,11 @@ import pytest
 
 from roadstead.app import state
 from roadstead.app.demo import DemoOptions, hints, run_demo
+from roadstead.app.labs import guest_kind
 from roadstead.errors import StartError
 from roadstead.lab import control, verbs
 from roadstead.lab.pool.server import LabPool
+from roadstead.lab.pool.state import Folder
 from tests.unit.lab.pool_support import PlainGuests
 
 PROGRAM = (sys.executable, "-c", "from roadstead.app.main import main; main()")
@@ -136,8 +138,36 @@ def test_a_demonstration_says_how_to_type_docker_inside_a_guest() -> None:
 
     def said(guests: str) -> str:
         options = replace(DEMO, state=Path.cwd() / ".lab", guests=guests)
-        return "\n".join(line for hint in hints("http://127.0.0.1:1/", options) for line in hint.lines(200))
+        return "\n".join(line for hint in hints("http://127.0.0.1:1/", options, 1) for line in hint.lines(200))
 
     assert "lab enter --state .lab/pool web-1 docker pause web" in said("real")
     assert "lab enter" not in said("simulated") and "stop 'web-1/" in said("simulated")
     assert said("real").startswith("1 VM, real guests, 1 host. ")
+
+
+@pytest.mark.parametrize(("kept", "asked", "kind"), [("simulated", "auto", "simulated"), ("simulated", "real", "real")])
+def test_a_lab_that_is_kept_has_the_guests_that_it_had(tmp_path: Path, kept: str, asked: str, kind: str) -> None:
+    """When that was left open; another kind that is asked for is for the lab to refuse."""
+    Folder(tmp_path).claim(kept)
+
+    assert guest_kind(asked, tmp_path) == kind
+
+
+@pytest.mark.limit(60)
+async def test_a_lab_refuses_guests_of_another_kind(tmp_path: Path) -> None:
+    """What the pool remembers of the others would be wrong of these; nothing is started, and the way out is told."""
+    folder = Folder(tmp_path / "pool")
+    await asyncio.to_thread(folder.make)
+    await asyncio.to_thread(folder.claim, "real")
+
+    code, _, told = await _typed("demo", "--guests", "simulated", "--state", str(tmp_path), "--api-port", "0")
+
+    assert code == 1 and told.count("Error: ") == 1
+    assert "has real guests" in told and "--guests real" in told
+
+
+def test_the_foot_counts_every_vm() -> None:
+    """Those with Windows, which are no real guests, and those of an earlier run."""
+    (first, *_) = hints("http://127.0.0.1:1/", replace(DEMO, guests="real", windows=1), 4)
+
+    assert first.lines(200)[0].startswith("4 VMs, real guests (Windows simulated), 1 host.")

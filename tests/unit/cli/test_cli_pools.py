@@ -268,6 +268,24 @@ def test_pool_remove_asks_and_tells_what_stays(
     assert run(canned, "pool", "remove", "lab", "--yes", *options).stdout == line + "\n"
 
 
+def test_pool_remove_names_what_else_ends(canned: Canned) -> None:
+    """The plugin that calls no more, and the VMs that still need the old key; what the plugin is still told is told."""
+    canned.answers["GET /pools/lab"] = pool(id="p", live=True)
+    canned.answers["GET /pools/p/plugin"] = {"state": "on", "url": "https://rs:8421"}
+    canned.answers["GET /pools/p/key/rotation"] = _rotation(STUCK | {"name": "db"})
+    canned.answers["DELETE /pools/lab"] = {"plugin": "it is slow"}
+
+    refused = run(canned, "pool", "remove", "lab")
+    assert refused.returncode == 2
+    assert "which calls https://rs:8421, calls no more" in refused.stdout
+    assert "db still needs the old one" in refused.stdout
+    done = run(canned, "pool", "remove", "lab", "--yes")
+    assert done.returncode == 0
+    assert "will be refused, because: it is slow" in done.stdout + done.stderr
+    del canned.answers["GET /pools/p/plugin"], canned.answers["GET /pools/p/key/rotation"]
+    assert run(canned, "pool", "remove", "lab", "--yes").returncode == 0
+
+
 def test_pool_test_shows_each_step(canned: Canned) -> None:
     """`pool test` prints the steps and fails when one of them did."""
     steps = [
@@ -367,6 +385,18 @@ def test_the_old_key_is_dropped_after_the_lost_were_named(canned: Canned) -> Non
     assert not canned.bodies("POST", "/pools/lab/key/rotation/drop")
     assert run(canned, "pool", "key", "rotate", "lab", "--drop", "--yes").returncode == 0
     assert canned.bodies("POST", "/pools/lab/key/rotation/drop") == [{"vms": ["2"]}]
+
+
+def test_vms_whose_retired_line_was_taken_out_are_forgotten(canned: Canned) -> None:
+    """By the name under which they are listed, and only such that a retired key opens; all that were named, or none."""
+    retired = FORMER | {"name": "cache", "keys": [{"fingerprint": "SHA256:old", "key": "retired"}]}
+    current = FORMER | {"id": "4", "name": "web"}
+    canned.answers["GET /pools/lab/key/vms"] = [retired, current]
+    canned.answers["DELETE /pools/lab/key/vms/3"] = [current]
+
+    refused = run(canned, "pool", "key", "forget", "lab", "cache", "web")
+    assert refused.returncode == 3 and "web" in refused.stderr and "pool key where lab" in refused.stderr
+    assert run(canned, "pool", "key", "forget", "lab", "cache").stdout == "cache: forgotten\n"
 
 
 def test_where_a_key_opens_is_listed(canned: Canned) -> None:

@@ -201,3 +201,11 @@ async def test_the_docker_command_works_on_it(tmp_path: Path) -> None:
     ]
     server.close()
     guest.cut()
+
+
+async def test_another_host_key_ends_the_connections_that_are_open(guest: SimulatedGuest) -> None:
+    """As an installation does: else nobody would see the key before the next outage."""
+    async with connect(guest) as connection:
+        await guest.new_host_key()
+        async with asyncio.timeout(5):
+            await connection.wait_closed()

@@ -53,7 +53,7 @@ async def test_ready_lab_says_how_to_use_it(tmp_path: Path) -> None:
     async with lab(options(tmp_path / "lab")) as ready:
         told = json.loads(ready.line)
 
-        assert list(told) == ["url", "fingerprint", "user", "password_file", "state", "admit"]
+        assert list(told) == ["url", "fingerprint", "user", "password_file", "state", "admit", "vms"]
         assert told["url"].startswith("https://127.88.0.1:")
         assert Path(told["password_file"]).read_text().strip()
         assert "\n" not in ready.line

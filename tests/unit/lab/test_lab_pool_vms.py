@@ -299,3 +299,40 @@ async def test_template_snapshot_and_control_domains_are_there_to_be_filtered(po
     assert sum(record["is_control_domain"] for record in records) == 2
     assert sum(record["is_a_snapshot"] for record in records) == 1
     assert sum(record["is_a_template"] and not record["is_a_snapshot"] for record in records) == 1
+
+
+async def _say_key(client: Client, pool: LabPool, public: str) -> None:
+    """Let the pool have this public key, as the end of a rotation does."""
+    name = "xscontainer-public-secret-uuid"
+    secret = await client.call("secret.create", {"value": public})
+    await client.call("pool.remove_from_other_config", pool.core.pool, name)
+    await client.call("pool.add_to_other_config", pool.core.pool, name, await client.call("secret.get_uuid", secret))
+
+
+async def test_a_vm_that_is_made_after_a_rotation_lets_the_pool_in(
+    client: Client, pool: LabPool, guests: PlainGuests
+) -> None:
+    """Made anew or as a clone; one that was there keeps the lines that it has."""
+    await _say_key(client, pool, "ssh-rsa one c")
+    await _say_key(client, pool, "ssh-rsa two c")
+
+    await pool.create_vm("web-2")
+    await pool.stop_vm("web-1")
+    await client.call("VM.clone", pool.find("web-1"), "web-3")
+    await pool.start_vm("web-3")
+
+    assert "admit ssh-rsa two c" not in guests.made[1].done
+    assert all("admit ssh-rsa two c" in guests.made[number].done for number in (2, 3))
+
+
+async def test_a_guest_that_was_changed_over_keeps_its_new_line(tmp_path: Path) -> None:
+    """The same folder is the same pool again: what let the pool in lets it in after a restart of the lab."""
+    guests = PlainGuests()
+    async with LabPool(tmp_path, hosts=1, guests=guests) as pool, signed_in(pool) as client:
+        await pool.create_vm("web-1")
+        await _say_key(client, pool, "ssh-rsa one c")
+        await pool.admit("web-1", "ssh-rsa one c")
+        await _say_key(client, pool, "ssh-rsa two c")
+    again = PlainGuests()
+    async with LabPool(tmp_path, hosts=1, guests=again):
+        assert "admit ssh-rsa two c" in again.made[1].done

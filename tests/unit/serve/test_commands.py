@@ -87,7 +87,7 @@ async def test_pool_is_removed(tmp_path: Path) -> None:
     """A removed pool is gone with all that was known of it."""
     async with stage.running(tmp_path) as api:
         api.world.pools.keep("pool-1", "https://10.0.0.1")
-        wiped = {"vms": 2, "left": 1, "reason": "it is slow"}
+        wiped = {"vms": 2, "left": 1, "reason": "it is slow", "plugin": ""}
         assert await api.ask("DELETE", "/pools/pool-1?keep_published=false") == wiped
         assert await api.get("/vms") == []
         await api.refused("DELETE", "/pools/pool-1", 404, "no-such-pool")
@@ -132,6 +132,15 @@ async def test_where_a_pools_keys_open_is_told(tmp_path: Path) -> None:
         assert {id: vm["state"] for id, vm in told.items()} == {"vm-1": "managed", "gone": "gone"}
         assert {id: vm["until"] for id, vm in told.items()} == {"vm-1": None, "gone": "2030-01-01T00:00:00Z"}
         assert [key["key"] for key in told["vm-1"]["keys"]] == ["current"]
+
+
+async def test_the_lines_of_retired_keys_are_forgotten_when_somebody_took_them_out(tmp_path: Path) -> None:
+    """By the VM's id, since it may be in no pool any more; those that are left are the answer."""
+    async with stage.running(tmp_path) as api:
+        api.world.pools.keep("pool-1", "https://10.0.0.1")
+        api.world.pools.opened = frozenset({VmId("vm-1"), VmId("gone")})
+        left = await api.ask("DELETE", "/pools/pool-1/key/vms/gone")
+        assert [vm["id"] for vm in left] == ["vm-1"]
 
 
 async def test_a_rotation_is_begun_shown_and_ended(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Guest(Protocol):
         """Stop it and remove all that it kept."""
 
     async def new_host_key(self) -> None:
-        """Give it another SSH host key, as a reinstalled guest would have."""
+        """Give it another SSH host key, as a reinstalled guest would have, and end the connections that it has."""
 
     async def pin(self) -> str:
         """Its ed25519 host key as pools hold it: base64, without the name of its type."""

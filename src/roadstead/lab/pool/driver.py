@@ -102,7 +102,9 @@ class VmDriver:
         ref = vm_calls.new_vm(self.core, {"name_label": wanted.name})
         uuid = str(self.core.vm(ref)["uuid"])
         number = self.machines.next_number() if wanted.addresses is None else 0
-        self.machines.known[uuid] = Machine(number, wanted.containers, wanted.addresses, kind=wanted.kind)
+        self.machines.known[uuid] = Machine(
+            number, wanted.containers, wanted.addresses, kind=wanted.kind, admitted=self.machines.newer_keys()
+        )
         keys = {MONITOR_KEY: "True"} if wanted.enabled else {}
         if wanted.user:
             keys[USER_KEY] = wanted.user

@@ -128,8 +128,9 @@ class Machines:
         """Give a clone (uuid) a guest of its own, as `source` has one."""
         machine = self.known.get(source)
         if machine is not None:
+            number = self.next_number() if machine.number else 0
             self.known[copy] = Machine(
-                self.next_number() if machine.number else 0, machine.containers, kind=machine.kind
+                number, machine.containers, kind=machine.kind, admitted=(*machine.admitted, *self.newer_keys())
             )
 
     async def settle_keys(self) -> None:
@@ -146,6 +147,10 @@ class Machines:
                 await self._maker.authorize(keys)
                 self._keys = keys
 
+    def newer_keys(self) -> tuple[str, ...]:
+        """The pool's public keys that the maker's guests are not given by themselves: a rotation made them."""
+        return tuple(key for key in self.public_keys() if self._keys and key not in self._keys)
+
     def public_keys(self) -> tuple[str, ...]:
         """The pool's public keys, as lines."""
         config = next(record["other_config"] for _, record in self._database.all("pool"))
@@ -156,8 +161,13 @@ class Machines:
     # What the lab's own commands use.
 
     def restore(self, known: dict[str, Machine], numbers: int) -> None:
-        """Remember what an earlier run knew."""
+        """Remember what an earlier run knew.
+
+        A guest that lets this pool in does so by the keys that the pool has now: its line may have been changed since.
+        """
         self.known = known
+        for machine in known.values():
+            machine.admitted = machine.admitted and self.public_keys()
         own = (machine.number for machine in known.values() if not machine.elsewhere)
         self.highest = max(numbers, *own, 0)
 

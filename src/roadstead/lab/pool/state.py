@@ -131,6 +131,26 @@ class Folder:
             self.close()
             raise StartError("lab-state-taken", path=self.path) from error
 
+    @property
+    def kind(self) -> str:
+        """Of which kind its guests are, ``real`` or ``simulated``; empty while it has none, or cannot be read."""
+        try:
+            return self._kind_file.read_text().strip()
+        except OSError:
+            return ""
+
+    def claim(self, kind: str) -> None:
+        """Have guests of this kind from now on. StartError when it has those of another: the pool remembers their host
+        keys and containers.
+        """
+        if self.kind not in ("", kind):
+            raise StartError("lab-guests-differ", path=self.path, kind=self.kind)
+        self._replace(self._kind_file, f"{kind}\n".encode())
+
+    @property
+    def _kind_file(self) -> Path:
+        return self.path / "guests-kind"
+
     def close(self) -> None:
         """Let others hold the folder."""
         if self._lock >= 0:

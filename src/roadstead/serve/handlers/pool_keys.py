@@ -11,7 +11,7 @@ from roadstead.model import PoolId, VmId
 from roadstead.serve import answers, shapes
 from roadstead.serve.bodies import LostVms
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import PoolName
+from roadstead.serve.handlers.parameters import PoolName, VmPart
 
 
 async def show_pool_key(call: Call, pool: PoolName) -> Response:
@@ -32,7 +32,20 @@ async def show_pool_key(call: Call, pool: PoolName) -> Response:
 
 async def list_keyed_vms(call: Call, pool: PoolName) -> Response:
     """List the VMs that keys of the pool are known to open, managed or not, also those that left the pool."""
+    return await _keyed_vms(call, _id(call, pool))
+
+
+async def forget_retired_keys(call: Call, pool: PoolName, vm: VmPart) -> Response:
+    """Forget that retired keys open a VM, because their lines were taken out there; answers with the VMs that are left.
+
+    What the pool's present keys open stays listed.
+    """
     id = _id(call, pool)
+    await call.commands.pools.forget_retired(id, VmId(vm))
+    return await _keyed_vms(call, id)
+
+
+async def _keyed_vms(call: Call, id: PoolId) -> Response:
     pair = await call.commands.pools.key(id)
     keyed = call.commands.pools.keyed(id).items()
     return answers.record(sorted((_keyed(call, id, pair, vm, keys) for vm, keys in keyed), key=lambda vm: vm.name))

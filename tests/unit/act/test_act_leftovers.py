@@ -148,13 +148,13 @@ async def test_what_is_named_still_is_looked_at_again_later(desk: Desk) -> None:
 
 
 async def test_a_pool_with_nothing_left_behind_is_asked_little(desk: Desk) -> None:
-    """For the marks of its secrets, once for all VMs that went; nothing is looked for then."""
+    """For its secrets' marks and unfinished drives, once for all VMs that went; nothing is looked for then."""
     for number in range(3, 9):
         desk.see(records.vm(f"vm-{number}"))
     for number in range(3, 9):
         desk.lose(VmId(f"vm-{number}"))
     await asyncio.sleep(LONG)
-    assert desk.xapi.calls == ["list_all secret"]
+    assert desk.xapi.calls == ["list_all secret", "VDI.get_by_name_label"]
 
 
 @pytest.mark.parametrize(("code", "tries"), [("pool-not-permitted", 1), ("pool-timed-out", 3)])

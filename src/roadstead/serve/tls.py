@@ -24,9 +24,7 @@ from roadstead.serve.server import BACKLOG, BoundedProtocol, LoopServer, configu
 CONNECTIONS = 256
 """How many connections may be open; more are closed at once."""
 SHARE = 32
-"""How many of them one source may have, so that it keeps no other out. A source is an address, or the 64 bits of an IPv6
-address that a network gives out whole.
-"""
+"""How many of them one source may have, so that it keeps no other out (see `source_of`)."""
 HANDSHAKE_SECONDS = 10.0
 GOODBYE_SECONDS = 5.0
 """How long the end of a connection may take."""
@@ -107,7 +105,8 @@ def _context(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def _source(host: str) -> str:
+def source_of(host: str) -> str:
+    """Return what counts as one source: an address; of IPv6 the network of 64 bits, since that is given out whole."""
     address = ip_address(host.partition("%")[0])
     if address.version == 4:  # noqa: PLR2004
         return host
@@ -132,7 +131,7 @@ class _Door:
             except OSError:  # it was gone at once, or no more files can be open
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            source, taken = _source(address[0]), self._sources()
+            source, taken = source_of(address[0]), self._sources()
             if len(taken) >= CONNECTIONS or taken.count(source) >= SHARE:
                 came.close()
                 continue
@@ -143,7 +142,7 @@ class _Door:
     def _sources(self) -> list[str]:
         """Return the source of each connection."""
         clients = (getattr(protocol, "client", None) for protocol in self._server.server_state.connections)
-        return [*self.handshakes.values(), *(_source(client[0]) if client else "" for client in clients)]
+        return [*self.handshakes.values(), *(source_of(client[0]) if client else "" for client in clients)]
 
     async def _secure(self, came: socket.socket) -> None:
         try:

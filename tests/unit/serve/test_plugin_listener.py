@@ -156,7 +156,7 @@ async def test_one_source_keeps_no_other_out(tmp_path: Path, monkeypatch: pytest
 )
 def test_a_source_is_what_one_machine_may_have(host: str, source: str) -> None:
     """Of IPv6 that is more than one address."""
-    assert tls._source(host) == source
+    assert tls.source_of(host) == source
 
 
 async def test_it_ends_at_once_with_connections_open(tmp_path: Path) -> None:

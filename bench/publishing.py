@@ -1,6 +1,8 @@
-"""What a pool has to bear of what is published in it: how many writes events cost, and whether a storm stays bounded.
+"""What a pool has to bear of what is published in it: what its clients hear of it, and whether a storm stays bounded.
 
-The lab runs in this process: so its events are counted where they are made, and writes where they arrive.
+The lab runs in this process: so the engines' events are counted where they are made, and writes where they arrive. What
+a client hears is counted by one that listens as all do (``event.from``): a write of ours is a removal and an addition,
+mostly two events, the old pack's (the whole map) was one.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ UP_SECONDS = (0.5, 1.5)
 QUIET_SECONDS = VM_SECONDS + 1
 """Without a write: what a VM was owed has been written."""
 SETTLED_SECONDS = 60.0
+LISTEN_SECONDS = 2.0
+"""How long a client's call waits for events."""
 OLD_ACTIONS = frozenset({"create", "destroy", "die", "kill", "pause", "restart", "start", "stop", "unpause"})
 """After each of these events the old pack wrote ``docker_ps``. It meant to write ``docker_info`` after some of them,
 too, but never came to it, and of other events it took no notice.
@@ -93,6 +97,35 @@ class Writes:
             self.made.append((time.monotonic(), change.ref))
 
 
+class Listener:
+    """A client that listens to the pool's VMs, and counts the events that tell of published keys, gone ones, too."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self.heard = 0
+        self.without = 0
+        """How many of them showed a VM without its list."""
+        self._held: dict[str, dict[str, str]] = {}
+        self._session = XenAPI.Session(url, ignore_ssl=True)
+        self._session.xenapi.login_with_password(user, password, "1.0", "bench")
+
+    async def run(self) -> None:
+        """Listen until cancelled."""
+        token, event_from = "", getattr(self._session.xenapi.event, "from")
+        while True:
+            said = await asyncio.to_thread(event_from, ["vm"], token, LISTEN_SECONDS)
+            token = said["token"]
+            for event in said["events"]:
+                self._hear(event)
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        config = event.get("snapshot", {}).get("other_config", {})
+        now = {key: config[key] for key in config_keys.PUBLISHED_KEYS if key in config}
+        if now != self._held.get(event["ref"], {}):
+            self.heard += 1
+            self.without += config_keys.DOCKER_PS not in now
+        self._held[event["ref"]] = now
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """A pool whose containers are published."""
@@ -101,6 +134,7 @@ class Scene:
     pool: LabPool
     engines: tuple[Engine, ...]
     writes: Writes
+    listener: Listener
     events: Counter[str]
     """How many events of containers there were, by their action."""
 
@@ -109,19 +143,22 @@ class Scene:
         await self.writes.quiet()
         self.writes.made.clear()
         self.events.clear()
+        self.listener.heard = self.listener.without = 0
 
     def old_writes(self) -> int:
         """How often the old pack would have written."""
         return sum(count for action, count in self.events.items() if action in OLD_ACTIONS)
 
 
-async def publish_writes(stage: Stage) -> Measured:
-    """How many writes 1,000 events cost that are spread over many VMs; beside it, what they cost the old way."""
+async def publish_events(stage: Stage) -> Measured:
+    """How many events a client of the pool hears for 1,000 of containers that are spread over many VMs; beside it, how
+    many it heard the old way.
+    """
     scene = await stage.shared(_scene)
     await scene.begin()
     counted = scene.served.health().statistics.outputs.writes
     wanted = stage.sizes.publish_events
-    stage.say(f"publish-writes: {wanted} events, {RATE} in a second")
+    stage.say(f"publish-events: {wanted} events, {RATE} in a second")
     await scene.pool.machines.set_rate(RATE)
     while scene.events.total() < wanted:
         await asyncio.sleep(servers.POLL_SECONDS)
@@ -129,8 +166,12 @@ async def publish_writes(stage: Stage) -> Measured:
     await scene.writes.quiet()
     counted = scene.served.health().statistics.outputs.writes - counted
     scale = 1000 / scene.events.total()
-    extras = (Extra("publish-writes, by the server's own count", counted * scale, ""),)
-    return Measured(len(scene.writes.made) * scale, scene.old_writes() * scale, extras)
+    extras = (
+        Extra("publish-events, writes", len(scene.writes.made) * scale, ""),
+        Extra("publish-events, writes by the server's own count", counted * scale, ""),
+        Extra("publish-events, those that show a VM without its list", scene.listener.without * scale, ""),
+    )
+    return Measured(scene.listener.heard * scale, scene.old_writes() * scale, extras)
 
 
 async def publish_storm(stage: Stage) -> Measured:
@@ -144,7 +185,7 @@ async def publish_storm(stage: Stage) -> Measured:
         for engine in scene.engines:
             for container in engine.containers.values():
                 group.create_task(_restarting(engine, container, began + seconds))
-    old = scene.old_writes() / seconds
+    old, heard = scene.old_writes() / seconds, scene.listener.heard / seconds
     await scene.writes.quiet()
     wrong = await _differences(scene.pool)
     assert not wrong, f"{wrong} containers are not shown as they are"
@@ -152,6 +193,7 @@ async def publish_storm(stage: Stage) -> Measured:
     assert shortest >= VM_SECONDS, f"a VM was written to again after {shortest:.2f} s"
     extras = (
         Extra("publish-storm, writes in its busiest second", scene.writes.busiest(), ""),
+        Extra("publish-storm, events that a client hears", heard, "events/s"),
         Extra("publish-storm, shortest time between two writes to a VM", shortest, "s"),
         Extra("publish-storm, the old way", old, "writes/s"),
         Extra("publish-storm, containers that are shown wrongly afterwards", wrong, ""),
@@ -188,9 +230,12 @@ async def _scene(stage: Stage) -> AsyncIterator[Scene]:
             "fingerprint": pool.fingerprint,
             "admit": await pool.machines.networks(),
         }
-        async with servers.watching(folder, reached) as served:
+        listener = await asyncio.to_thread(Listener, pool.url, pool.user, pool.password)
+        async with servers.watching(folder, reached) as served, asyncio.TaskGroup() as group:
+            listening = group.create_task(listener.run())
             await served.until_listed(stage, VMS, VMS * CONTAINERS)
-            yield Scene(served, pool, engines, writes, events)
+            yield Scene(served, pool, engines, writes, listener, events)
+            listening.cancel()
 
 
 def _count(events: Counter[str], event: Event) -> None:

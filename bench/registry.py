@@ -31,7 +31,7 @@ BENCHMARKS = (
     Benchmark("reread-200", "ms", "socket", times_at_most(2), "guest", requests.reread_200),
     Benchmark("connect-cpu", "ms", "old", times_better(40), "guest", requests.connect_cpu),
     Benchmark("ps-1000", "ms", "docker", times_at_most(1), "ps", listing.ps_1000),
-    Benchmark("publish-writes", "writes", "old", times_better(1.5), "publishing", publishing.publish_writes),
+    Benchmark("publish-events", "events", "old", times_better(1.5), "publishing", publishing.publish_events),
     Benchmark("publish-storm", "writes/s", "", at_most(20, "writes/s"), "publishing", publishing.publish_storm),
     Benchmark("link-memory", "KB", "", at_most(60, "KB"), "links", fleets.link_memory),
     Benchmark("tls-memory", "KB", "", at_most(70, "KB"), "tls", fleets.tls_memory),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from roadstead.act import config_drives
+from roadstead.act import config_drives, drive_leftovers
 from roadstead.act.trials import PoolChange
 from roadstead.artifacts import drive_templates, iso, iso_files
 from roadstead.lab.pool.contents import DISKS, ISOS, TEMPLATE
 from roadstead.lab.pool.mishaps import Mishap
-from roadstead.model.config_keys import CONFIG_DRIVE, MONITOR
+from roadstead.model.config_keys import CONFIG_DRIVE, DRIVE_MARK, MONITOR
+from roadstead.plan import config_drives as plan
 from tests.contract.plugged import Plugin, plugged
 from tests.contract.pool_clients import PLUGIN, Clients
 from tests.contract.world import QUICK, kept, lab, running
@@ -104,11 +107,9 @@ async def test_what_was_given_is_read_back_and_replaced(tmp_path: Path) -> None:
         disk = one.record("VDI", first)
         (ref,) = disk["VBDs"]
         device = one.database.get("VBD", ref)
-        assert (disk["name_label"], disk["type"], disk["other_config"]) == (
-            "Automatic Config Drive",
-            "system",
-            {CONFIG_DRIVE: "True"},
-        )
+        marks = dict(disk["other_config"])
+        assert marks.pop(DRIVE_MARK).startswith(f"{one.vm} ")
+        assert (disk["name_label"], disk["type"], marks) == ("Automatic Config Drive", "system", {CONFIG_DRIVE: "True"})
         assert (device["type"], device["mode"], device["userdevice"], device["other_config"]) == (
             "Disk",
             "RO",
@@ -240,7 +241,6 @@ STEPS = {
     ("VDI.create", Mishap.LOST): "pool-unreachable",
     ("task.create", Mishap.REFUSED): "config-drive-not-written",
     ("import_raw_vdi", Mishap.REFUSED): "config-drive-not-written",
-    ("VDI.set_name_label", Mishap.REFUSED): "pool-call-failed",
     ("VBD.create", Mishap.REFUSED): "config-drive-not-swapped",
     ("VBD.create", Mishap.LOST): "pool-unreachable",
     ("VBD.plug", Mishap.REFUSED): "config-drive-not-swapped",
@@ -275,7 +275,7 @@ async def test_a_fault_at_any_step_leaves_nothing_behind(tmp_path: Path) -> None
 @pytest.mark.limit(90)
 @pytest.mark.parametrize("call", ["VDI.create", "import_raw_vdi", "VBD.create", "VBD.plug", "VBD.unplug"])
 async def test_a_pool_that_falls_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    """In time for the plugin to hear of it; what the pool made meanwhile is found by its name and removed."""
+    """In time for the plugin to hear of it; what the pool made meanwhile is found by its mark and removed."""
     async with drives(tmp_path) as one:
         kept = await one.create()
         before = one.count()[:2]
@@ -302,6 +302,141 @@ async def test_a_vm_is_never_left_without_a_drive(tmp_path: Path, monkeypatch: p
         third = await one.create("#cloud-config\n# third\n")
         assert await one.read(third) == "#cloud-config\n# third\n"
         assert one.count()[:2] == (1, 1)
+
+
+LONG_AGO = 1_700_000_000
+PLAIN = {"bootable": False, "mode": "RO", "type": "Disk", "empty": False}
+QOS = {"qos_algorithm_type": "", "qos_algorithm_params": {}}
+
+
+class Broken(Drives):
+    """A pool in which servers died while they made drives."""
+
+    def left(self, vm: str = "", at: float = LONG_AGO, **fields: Any) -> Any:
+        """A drive whose making was broken off; return its uuid (to be awaited)."""
+        marks = {CONFIG_DRIVE: "True", DRIVE_MARK: plan.mark(vm or self.vm, datetime.fromtimestamp(at, UTC), "ab")}
+        return self.foreign(b"", **{"name_label": plan.UNFINISHED, "other_config": marks, **fields})
+
+    async def shown(self, disk: str, vm: str = "vm-1", *, attached: bool) -> None:
+        """The drive is shown to a VM."""
+
+        def show(api: Any) -> None:
+            ref = self.client.one.pool.find(vm)
+            free = api.VM.get_allowed_VBD_devices(ref)[0]
+            record = {"VM": ref, "VDI": api.VDI.get_by_uuid(disk), "userdevice": free, "other_config": {}}
+            device = api.VBD.create({**record, **PLAIN, **QOS})
+            if attached:
+                api.VBD.plug(device)
+
+        await self.clients.ask(show)
+
+    def attached(self, disk: str) -> list[bool]:
+        """Whether each device of a disk is attached."""
+        return [bool(self.database.get("VBD", ref)["currently_attached"]) for ref in self.record("VDI", disk)["VBDs"]]
+
+    def disks(self) -> dict[str, str]:
+        """The names of the disks by their uuids."""
+        return {str(disk["uuid"]): str(disk["name_label"]) for _, disk in self.database.all("VDI")}
+
+    async def sweep(self) -> Any:
+        """As after each start."""
+        one = self.client.one
+        return await drive_leftovers.sweep(one.core.commands.pools.keeper(one.pool_id).client)
+
+
+async def _unplug(one: Drives, disk: str) -> None:
+    (device,) = one.record("VDI", disk)["VBDs"]
+    await one.clients.ask(lambda api: api.VBD.unplug(device))
+
+
+@pytest.mark.limit(60)
+async def test_what_was_broken_off_is_removed(tmp_path: Path) -> None:
+    """By a later save and by itself: disks that nobody sees, and those beside the drive that the VM sees."""
+    async with drives(tmp_path) as made:
+        one = Broken(made.client)
+        kept = await one.create()
+        unseen, gone = await one.left(), await one.left("00000000-0000-4000-8000-000000000000")
+        unplugged, plugged = await one.left(), await one.left()
+        await one.shown(unplugged, attached=False)
+        await one.shown(plugged, attached=True)
+        assert {unseen, gone, unplugged, plugged} < set(one.disks())
+
+        assert await one.sweep() is None
+        assert one.disks() == {kept: drive_leftovers.NAME}
+        assert one.attached(kept) == [True]
+        assert await one.read(kept) == TEXT
+
+        await one.left()
+        second = await one.create()
+        assert one.disks() == {second: drive_leftovers.NAME}
+
+
+@pytest.mark.limit(60)
+async def test_what_is_being_made_or_is_not_ours_stays(tmp_path: Path) -> None:
+    """A young one, whose time is told; what carries the name or the mark alone, is large, or was copied with a VM."""
+    async with drives(tmp_path) as made:
+        one = Broken(made.client)
+        one.client.one.pool.add_bare_vms("copy")
+        young = await one.left(at=time.time() - 60)
+        marks = {CONFIG_DRIVE: "True"}
+        foreign = [
+            await one.left(other_config=marks),
+            await one.left(other_config={DRIVE_MARK: plan.mark(one.vm, datetime.fromtimestamp(0, UTC), "ab")}),
+            await one.left(other_config={**marks, DRIVE_MARK: "x"}),
+            await one.left(name_label="d"),
+            await one.left(size=20 * MIB),
+        ]
+        copied = await one.left()
+        await one.shown(copied, "copy", attached=False)
+        again = await one.sweep()
+
+        assert {young, copied, *foreign} == set(one.disks())
+        assert 500 < again.total_seconds() <= 540
+
+
+@pytest.mark.limit(60)
+async def test_the_drive_that_a_vm_sees_is_finished(tmp_path: Path) -> None:
+    """The server died after the former one was taken away, or unplugged: what was to be done next is done."""
+    async with drives(tmp_path) as made:
+        one = Broken(made.client)
+        former = await one.create()
+        new = await one.left()
+        await one.shown(new, attached=True)
+        await _unplug(one, former)
+        await one.sweep()
+        assert one.disks() == {new: drive_leftovers.NAME}
+        assert one.attached(new) == [True]
+
+        one.core.mishaps.prepare("VDI.set_name_label", Mishap.REFUSED)
+        last = await one.create()
+        assert one.core.mishaps.outstanding == []
+        assert one.disks() == {last: plan.UNFINISHED}, "it is in its place, and is named later"
+        await _unplug(one, last)
+        await one.client.one.pool.stop_vm("vm-1")
+        marks = one.record("VDI", last)["other_config"]
+        aged = {**marks, DRIVE_MARK: plan.mark(one.vm, datetime.fromtimestamp(LONG_AGO, UTC), "ab")}
+        one.database.write("VDI", one.database.table("VDI").by_uuid[last], "other_config", aged)
+        await one.sweep()
+        assert one.disks() == {last: drive_leftovers.NAME}
+
+
+@pytest.mark.limit(60)
+async def test_a_server_that_dies_leaves_what_is_known_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its first moment a disk has the name and the mark by which it is found."""
+
+    async def nothing(_making: object) -> None:
+        """A dead server takes nothing back."""
+
+    async with drives(tmp_path) as made:
+        one = Broken(made.client)
+        monkeypatch.setattr("roadstead.act.config_drives._Making._discard", nothing)
+        for call in ("import_raw_vdi", "VBD.create"):
+            one.core.mishaps.prepare(call, Mishap.REFUSED)
+            await one.refused()
+        assert len(one.disks()) == 2
+        monkeypatch.setattr(plan, "UNFINISHED_AGE", timedelta(0))
+        await one.sweep()
+        assert one.disks() == {}
 
 
 @pytest.mark.limit(60)

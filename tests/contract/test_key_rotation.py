@@ -181,6 +181,26 @@ async def test_a_guest_whose_file_cannot_be_written_needs_preparing(tmp_path: Pa
         assert one.is_live("vm-1")
 
 
+async def test_a_line_that_is_not_found_is_not_taken_for_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may stand where the user cannot read just now: as the old key still opens the guest, it is looked for again."""
+    async with world(tmp_path, vms=1) as one:
+        guest, removals = one.guest("vm-1"), list[bytes]()
+        change = guest.change_keys
+
+        def hidden_once(old: bytes, new: bytes, *, is_removal: bool) -> bool:
+            removals.extend([old] * is_removal)
+            return len(removals) != 1 and change(old, new, is_removal=is_removal)
+
+        monkeypatch.setattr(guest, "change_keys", hidden_once)
+        former = (await one.core.commands.pools.key(one.pool_id)).public
+        await one.core.commands.rotations.begin(one.pool_id)
+        await _until_retired(one)
+        assert len(removals) > 1
+        assert not _admits(guest, former)
+
+
 async def test_a_pool_that_lets_no_key_go_is_asked_again_and_the_audit_stays_small(tmp_path: Path) -> None:
     """Our own tries in vain are not noted: they would push out what people did."""
     tries = 5

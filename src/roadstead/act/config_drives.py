@@ -18,15 +18,16 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from roadstead.act import storages
+from roadstead.act import drive_leftovers, storages
+from roadstead.act.drive_leftovers import NAME
 from roadstead.act.pools import Pools
 from roadstead.artifacts import config_drive, drive_templates, tokens
 from roadstead.artifacts.config_drive import Drive, Guest
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
-from roadstead.kit import tasks
+from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import PoolId, PowerState
-from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, MARKED, MONITOR
+from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, DRIVE_MARK, MARKED, MONITOR
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.disks import Disks
 from roadstead.peers.xapi.messages.disks import Machine, Storage
@@ -35,8 +36,6 @@ from roadstead.plan.config_drives import Former
 
 log = structlog.get_logger()
 
-NAME = "Automatic Config Drive"
-"""How the disk of a drive is called; clients know it by its mark."""
 MARKS = {CONFIG_DRIVE: MARKED}
 CREATE_SECONDS = 75.0
 """Limit on making a drive."""
@@ -116,12 +115,20 @@ class ConfigDrives:
             try:
                 async with asyncio.timeout(AFTER_SECONDS):
                     await self._offer_management(self._pools.keeper(pool).client, order.drive)
-                    await making.remove_others()
+                    await making.finish()
+                    await self._sweep(pool)
             except TimeoutError:
                 log.warning("config drive made, what follows not", vm=wanted.vm, disk=uuid)
             return uuid
 
     # ---- pieces
+
+    async def _sweep(self, pool: PoolId) -> None:
+        """End what somebody else's making left; it is asked for again by `Leftovers`."""
+        try:
+            await drive_leftovers.sweep(self._pools.keeper(pool).client)
+        except PoolError as error:
+            log.warning("unfinished config drives not looked for", pool=pool, problem=error.code)
 
     def _disks(self, pool: PoolId) -> Disks:
         return Disks(self._pools.keeper(pool).client)
@@ -209,8 +216,8 @@ class _Making:
         self._machine = machine
         self._storage = storage
         self._runs = machine.power == PowerState.RUNNING and not machine.is_template
-        # By this name it is found again also when the answer with its reference got lost.
-        self._passing_name = f"{NAME} {secrets.token_hex(8)}"
+        # By its mark it is found again also when the answer with its reference got lost, and by whoever comes after us.
+        self._mark = plan.mark(machine.uuid, clocks.now(), secrets.token_hex(8))
         self._disk = ""
         self._refused = False
         self._others: Sequence[Former] = ()
@@ -246,7 +253,8 @@ class _Making:
     async def _fill(self, image: bytes, host: str) -> None:
         size = plan.size_of(image)
         try:
-            self._disk = await self._disks.create(self._storage.ref, self._passing_name, size, MARKS)
+            marks = {**MARKS, DRIVE_MARK: self._mark}
+            self._disk = await self._disks.create(self._storage.ref, plan.UNFINISHED, size, marks)
         except PoolError as error:
             self._refused = "xapi" in error.fields
             raise storages.fault(error, self._storage, size) from error
@@ -258,7 +266,6 @@ class _Making:
                 raise
             reason = error.fields["reason"]
             raise PoolError("config-drive-not-written", vm=self._machine.name, reason=reason) from error
-        await self._disks.rename(self._disk, NAME)
 
     async def _remove_first(self, former: Former, undo: _Undo, until: float) -> None:
         """Remove the drive that the VM had. A refusal turns everything back; what ends otherwise may have been done, or
@@ -283,8 +290,12 @@ class _Making:
                 return await self._disks.disk(former.disk.uuid) is None
         return False
 
-    async def remove_others(self) -> None:
-        """Remove what else the VM had: now that the new drive is alone in its place, nothing is turned back."""
+    async def finish(self) -> None:
+        """Name the drive, and remove what else the VM had: now that it is in its place, nothing is turned back."""
+        try:
+            await self._disks.rename(self._disk, NAME)
+        except PoolError as error:  # the next sweep does it
+            log.warning("config drive not named", vm=self._machine.uuid, problem=str(error))
         for each in self._others:
             try:
                 await self._remove(each)
@@ -313,7 +324,7 @@ class _Making:
             async with asyncio.timeout(UNDO_SECONDS):
                 await self._discard_once_free()
         except (PoolError, TimeoutError) as error:
-            log.warning("config drive left", vm=self._machine.uuid, name=self._passing_name, problem=str(error))
+            log.warning("config drive left", vm=self._machine.uuid, mark=self._mark, problem=str(error))
 
     async def _discard_once_free(self) -> None:
         while True:
@@ -325,7 +336,7 @@ class _Making:
         """Remove the disk; return False for one that the pool does not give up yet (a transfer that was cut short holds
         it for a moment), or that a call whose answer got lost may still make.
         """
-        found = [self._disk] if self._disk else await self._disks.named(self._passing_name)
+        found = [self._disk] if self._disk else await self._marked()
         for disk in found:
             try:
                 await self._disks.discard(disk)
@@ -335,6 +346,10 @@ class _Making:
                 log.info("config drive not removed yet", vm=self._machine.uuid, problem=str(error))
                 return False
         return bool(found)
+
+    async def _marked(self) -> list[str]:
+        disks = [await self._disks.disk_at(ref) for ref in await self._disks.named(plan.UNFINISHED)]
+        return [disk.ref for disk in disks if disk is not None and disk.marks.get(DRIVE_MARK) == self._mark]
 
     @contextmanager
     def _swapping(self) -> Iterator[None]:

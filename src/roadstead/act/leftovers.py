@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from roadstead.act import drive_leftovers
 from roadstead.act.memory import Memories
 from roadstead.act.pool import PoolKeeper
 from roadstead.errors import PoolError
@@ -137,10 +138,12 @@ class Leftovers:
         try:
             await self._sweep(keeper)
             self._ask(pool, AGAIN_SECONDS)
+            if (again := await drive_leftovers.sweep(keeper.client)) is not None:
+                self._ask(pool, again.total_seconds())
         except PoolError as error:
             if error.code != "pool-not-permitted":
                 raise
-            log.warning("secrets that nobody needs not collected", pool=pool, problem=error.code)
+            log.warning("what nobody needs not collected", pool=pool, problem=error.code)
 
     async def _sweep(self, keeper: PoolKeeper) -> None:
         """Take away what nobody needs, and what no object of the pool still names."""

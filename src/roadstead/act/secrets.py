@@ -4,6 +4,7 @@ Each that is made here is marked with whose it is, so that it is used for nobody
 """
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -117,20 +118,28 @@ class PoolSecrets:
         return False
 
 
-async def vm_secrets(client: XapiClient, vm: Vm, keys: Sequence[str] = TLS_SECRETS) -> list[bytes]:
+async def vm_secrets(
+    client: XapiClient, vm: Vm, keys: Sequence[str] = TLS_SECRETS, vms: Collection[Vm] = ()
+) -> list[bytes]:
     """Return the PEM texts of the secrets that ``keys`` (of `config_keys.TLS_SECRETS`) of ``vm`` name, once it is
-    certain that they are this VM's (see `plan.secrets`).
+    certain that they are this VM's (see `plan.secrets`), and not those of another one of the ``vms``.
 
-    Raises `LinkError` ``secret-missing``, ``secret-of-another``, ``secret-unusable`` or ``setting-invalid``, and
-    `PoolError`, ``pool-not-permitted`` among them.
+    Raises `LinkError` ``secret-missing``, ``secret-of-another``, ``secret-shared``, ``secret-unusable`` or
+    ``setting-invalid``, and `PoolError`, ``pool-not-permitted`` among them.
     """
     pool_config = string_map((await client.pool())[1], "other_config")
-    return [await _vm_secret(client, vm, key, pool_config) for key in keys]
 
-
-async def _vm_secret(client: XapiClient, vm: Vm, key: str, pool_config: Mapping[str, str]) -> bytes:
-    def check(marks: Mapping[str, str] | None) -> None:
+    def check(key: str, marks: Mapping[str, str] | None) -> None:
         secrets.check_owner(vm, key, marks, pool_config)
+        if not secrets.is_marked(marks or {}):
+            secrets.check_sole(vm, key, vms)
+
+    return [await _vm_secret(client, vm, key, partial(check, key)) for key in keys]
+
+
+async def _vm_secret(
+    client: XapiClient, vm: Vm, key: str, check: Callable[[Mapping[str, str] | None], None]
+) -> bytes:
 
     secret = await client.read_secret(secrets.named(vm, key), check)
     # What it carries may have changed since, and it may be gone: what was read is judged.

@@ -1,6 +1,7 @@
 """How engines behind TLS are connected, and which kind of link a guest gets."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from roadstead.act.guest import Opened
@@ -40,15 +41,18 @@ class GuestWays:
 
     async def _open_tls(self, vm: Vm, keeper: PoolKeeper) -> Opened:
         wanted = self.wanted_tls(vm, keeper)
-        shown = await credentials_of(vm, keeper, is_legacy=wanted.access.is_legacy)
+        vms = self.ssh.snapshot.vms.values()
+        shown = await credentials_of(vm, keeper, vms, is_legacy=wanted.access.is_legacy)
         link = await self.call_tls(wanted, shown)
         self.ssh.memories.note_winner(vm.id, link.address)
         return Opened(link, expiry=lambda: link.expiry)
 
 
-async def credentials_of(vm: Vm, keeper: PoolKeeper, *, is_legacy: bool) -> Credentials:
-    """Read the secrets that the VM's keys name. Raises `LinkError` and `PoolError` as `vm_secrets` does."""
-    certificate, key, authority = await vm_secrets(keeper.client, vm)
+async def credentials_of(
+    vm: Vm, keeper: PoolKeeper, vms: Collection[Vm] = (), *, is_legacy: bool
+) -> Credentials:
+    """Read the secrets that the VM's keys name, unless another of the ``vms`` uses them. Raises `LinkError` and `PoolError` as `vm_secrets` does."""
+    certificate, key, authority = await vm_secrets(keeper.client, vm, vms=vms)
     try:
         return await asyncio.to_thread(credentials, certificate, key, authority, is_legacy=is_legacy)
     except LinkError as error:

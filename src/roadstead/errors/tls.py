@@ -61,6 +61,14 @@ TLS = {
         "A copy of a VM brings its keys along: remove the key with `xe vm-param-remove uuid={uuid}"
         " param-name=other-config param-key={key}`, then give this VM a certificate of its own.",
     ),
+    "secret-shared": Code(
+        409,
+        "The VM's key {key} names a secret ({secret}) that keys of another VM ({owner}) name, too, and the secret does"
+        " not say whose it is: it is used for that VM alone.",
+        "A copy of a VM brings its keys along. If this VM is the copy, remove the key with `xe vm-param-remove"
+        " uuid={uuid} param-name=other-config param-key={key}`, then give this VM a certificate of its own; otherwise"
+        " do so with the other one.",
+    ),
     "secret-unusable": Code(
         409,
         "The secret {secret} that the VM's key {key} names is not used: {reason}.",

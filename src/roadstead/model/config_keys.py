@@ -61,6 +61,10 @@ CONFIG_DRIVE = "config-drive"
 """In the ``other_config`` of a VDI and of the VBD that shows it: the disk is a config drive."""
 MARKED = "True"
 """The value of `CONFIG_DRIVE` that is written; XenCenter reads it in any case."""
+DRIVE_MARK = "roadstead-drive"
+"""In the ``other_config`` of a VDI: we made this config drive. The value is the uuid of the VM that it is for, when its
+making began (seconds since 1970), and some random digits, with blanks between.
+"""
 
 PRIVATE_KEY_SECRET = "xscontainer-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """In ``pool.other_config``: uuid of the secret with the private half of the pool's SSH key."""

@@ -4,17 +4,28 @@ What is read as a config drive is shown to whoever asks, and what is replaced is
 *and* to a size that no disk with data has: marks are copied with VMs, and anybody who administers one can set them.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import NamedTuple
 
+from roadstead.kit import clocks
 from roadstead.model import PowerState
-from roadstead.model.config_keys import CONFIG_DRIVE, MARKED
+from roadstead.model.config_keys import CONFIG_DRIVE, DRIVE_MARK, MARKED
 from roadstead.peers.xapi.messages.disks import Device, Disk, Machine
 
 DRIVE_BYTES = 16 * 2**20
 """No config drive is larger."""
 ROUNDED_BYTES = 2 * 2**20
 """Drives are made in multiples of this, as the historic pack did: no storage rounds a disk to less."""
+UNFINISHED = "Automatic Config Drive (being made)"
+"""How the disk of a drive is called until it is in its place: what is called so can be asked for."""
+UNFINISHED_AGE = timedelta(minutes=10)
+"""A drive that is unfinished for longer is no longer being made: several times what making one may take, since the
+clocks of two instances may differ.
+"""
+_MARK = re.compile(r"([0-9a-f-]{36}) (\d{1,11}) [0-9a-f]{1,64}")
 
 
 class Former(NamedTuple):
@@ -58,3 +69,51 @@ def former(devices: Iterable[Device]) -> list[Former]:
         if CONFIG_DRIVE in device.marks or CONFIG_DRIVE in disk.marks:
             found.append(Former(device, disk, set(disk.devices) <= {device.ref}))
     return found
+
+
+class Begun(NamedTuple):
+    """What the mark of a drive says: for which VM it is, and when its making began."""
+
+    vm: str
+    at: datetime
+
+
+class Fate(Enum):
+    """What becomes of a drive whose making was broken off."""
+
+    REMOVED = "removed"
+    FINISHED = "finished"
+    """It is the VM's drive: what is left to do is done."""
+    LEFT = "left"
+    """Another VM is shown it: it was copied with its VM."""
+
+
+def mark(vm: str, at: datetime, digits: str) -> str:
+    """Return the value of `DRIVE_MARK` for a drive for ``vm`` whose making begins."""
+    return f"{vm} {int(at.timestamp())} {digits}"
+
+
+def begun(disk: Disk) -> Begun | None:
+    """Return what the mark of a drive says; None for a disk that is no drive of ours."""
+    found = _MARK.fullmatch(disk.marks.get(DRIVE_MARK, "")) if is_drive(disk) else None
+    at = clocks.at(int(found[2])) if found else None
+    return Begun(found[1], at) if found and at else None
+
+
+def is_being_made(disk: Disk, now: datetime) -> bool:
+    """Whether somebody may be making this drive at ``now``."""
+    known = begun(disk) if disk.name == UNFINISHED else None
+    return known is not None and now - known.at < UNFINISHED_AGE
+
+
+def fate(disk: Disk, devices: Collection[Device]) -> Fate:
+    """Return what becomes of a drive that nobody makes any more, given the ``devices`` of the VM that it is for. The VM
+    keeps the drive that it sees; where it sees none now, the one that it had before.
+    """
+    own = [device for device in devices if device.disk is not None and device.disk.ref == disk.ref]
+    if set(disk.devices) - {device.ref for device in own}:
+        return Fate.LEFT
+    others = [each.device for each in former(devices) if each.disk.ref != disk.ref]
+    if not own or any(device.is_attached for device in others):
+        return Fate.REMOVED
+    return Fate.FINISHED if not others or any(device.is_attached for device in own) else Fate.REMOVED

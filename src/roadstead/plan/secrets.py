@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 
 from roadstead.errors import LinkError
-from roadstead.model import PoolId, Vm, config_keys
+from roadstead.model import PoolId, Vm, VmId, config_keys
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[^-]+-----END CERTIFICATE-----")
@@ -56,6 +56,20 @@ def check_owner(vm: Vm, key: str, marks: Mapping[str, str] | None, pool_config: 
         raise LinkError("secret-unusable", vm=vm.id, key=key, secret=uuid, reason="it is the pool's own")
     if (owner := marks.get(config_keys.VM_MARK, vm.id)) != vm.id:
         raise LinkError("secret-of-another", vm=vm.id, key=key, secret=uuid, owner=owner)
+
+
+def check_sole(vm: Vm, key: str, vms: Iterable[Vm]) -> None:
+    """Check that of the ``vms`` that run and are managed none comes before ``vm`` as the user of the secret that its
+    ``key`` names: one without a mark does not say whose it is. First comes who was heard already, then the lowest id,
+    so that it is always the same VM.
+
+    Raises `LinkError` ``secret-shared``.
+    """
+    uuid = named(vm, key)
+    sharing = [other for other in vms if other.pool == vm.pool and _may_use(other) and uuid in all_named(other)]
+    first = min([vm, *sharing], key=_claim)
+    if first.id != vm.id:
+        raise LinkError("secret-shared", vm=vm.id, key=key, secret=uuid, owner=first.id)
 
 
 def check_value(vm: Vm, key: str, value: str) -> None:
@@ -121,3 +135,11 @@ def all_named(vm: Vm) -> frozenset[str]:
 def named_by_living(vms: Iterable[Vm], pool: PoolId) -> set[str]:
     """Return the uuids of all secrets that keys of the VMs of ``pool`` name now, as far as we were told."""
     return {uuid for vm in vms if vm.pool == pool for uuid in all_named(vm)}
+
+
+def _may_use(vm: Vm) -> bool:
+    return vm.enabled and vm.running and vm.settings.get(config_keys.MODE) == config_keys.TLS
+
+
+def _claim(vm: Vm) -> tuple[bool, VmId]:
+    return vm.link is None or vm.link.heard is None, vm.id

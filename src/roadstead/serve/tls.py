@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from roadstead.serve.server import BACKLOG, BoundedProtocol, LoopServer, configu
 
 CONNECTIONS = 256
 """How many connections may be open; more are closed at once."""
+SHARE = 32
+"""How many of them one source may have, so that it keeps no other out (see `source_of`)."""
 HANDSHAKE_SECONDS = 10.0
 GOODBYE_SECONDS = 5.0
 """How long the end of a connection may take."""
@@ -103,6 +105,14 @@ def _context(certificate: Path) -> ssl.SSLContext:
     return context
 
 
+def source_of(host: str) -> str:
+    """Return what counts as one source: an address; of IPv6 the network of 64 bits, since that is given out whole."""
+    address = ip_address(host.partition("%")[0])
+    if address.version == 4:  # noqa: PLR2004
+        return host
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+
+
 class _Door:
     """Takes the connections that come, as many as may be open, and secures them."""
 
@@ -110,23 +120,29 @@ class _Door:
         self._server = server
         self._context = context
         self._group = group
-        self.handshakes: set[asyncio.Task[None]] = set()
-        """Those that are under way."""
+        self.handshakes: dict[asyncio.Task[None], str] = {}
+        """Those that are under way, and their sources."""
 
     async def accept(self, listening: socket.socket) -> None:
         """Take connections until cancelled."""
         while True:
             try:
-                came, _ = await asyncio.get_running_loop().sock_accept(listening)
+                came, address = await asyncio.get_running_loop().sock_accept(listening)
             except OSError:  # it was gone at once, or no more files can be open
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
-            if len(self.handshakes) + len(self._server.server_state.connections) >= CONNECTIONS:
+            source, taken = source_of(address[0]), self._sources()
+            if len(taken) >= CONNECTIONS or taken.count(source) >= SHARE:
                 came.close()
                 continue
             task = tasks.spawn(self._group, self._secure(came), "handshake of a plugin")
-            self.handshakes.add(task)
-            task.add_done_callback(self.handshakes.discard)
+            self.handshakes[task] = source
+            task.add_done_callback(self.handshakes.pop)
+
+    def _sources(self) -> list[str]:
+        """Return the source of each connection."""
+        clients = (getattr(protocol, "client", None) for protocol in self._server.server_state.connections)
+        return [*self.handshakes.values(), *(source_of(client[0]) if client else "" for client in clients)]
 
     async def _secure(self, came: socket.socket) -> None:
         try:

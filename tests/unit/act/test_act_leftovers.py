@@ -1,7 +1,7 @@
 """What gone VMs leave behind: collected when it is certain, asked for no more often than needed, forgotten here too."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -147,14 +147,45 @@ async def test_what_is_named_still_is_looked_at_again_later(desk: Desk) -> None:
     assert desk.xapi.secrets == {}
 
 
+async def test_what_a_living_vm_names_stays_though_the_pool_tells_nothing_of_it(desk: Desk) -> None:
+    """What was told of a VM counts as well as what the pool says when it is asked."""
+    desk.keep()
+    desk.see(records.vm(TWO, settings=records.MANAGED | {TLS_CA_CERT: UUID}))
+    desk.lose()
+    await asyncio.sleep(LONG)
+    assert UUID in desk.xapi.secrets
+    desk.lose(TWO)
+    await asyncio.sleep(LONG)
+    assert desk.xapi.secrets == {}
+
+
+async def test_a_vm_that_comes_back_while_it_is_looked_at_keeps_its_secrets(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the question who names a secret, and its removal."""
+    desk.keep()
+    asked = desk.xapi.mentioned
+
+    async def mentioned(texts: Collection[str]) -> set[str]:
+        found = await asked(texts)
+        desk.see(records.vm())
+        return found
+
+    monkeypatch.setattr(desk.xapi, "mentioned", mentioned)
+    desk.lose()
+    await asyncio.sleep(LONG)
+    assert UUID in desk.xapi.secrets
+    assert "destroy_secret" not in desk.xapi.calls
+
+
 async def test_a_pool_with_nothing_left_behind_is_asked_little(desk: Desk) -> None:
-    """For the marks of its secrets, once for all VMs that went; nothing is looked for then."""
+    """For its secrets' marks and unfinished drives, once for all VMs that went; nothing is looked for then."""
     for number in range(3, 9):
         desk.see(records.vm(f"vm-{number}"))
     for number in range(3, 9):
         desk.lose(VmId(f"vm-{number}"))
     await asyncio.sleep(LONG)
-    assert desk.xapi.calls == ["list_all secret"]
+    assert desk.xapi.calls == ["list_all secret", "VDI.get_by_name_label"]
 
 
 @pytest.mark.parametrize(("code", "tries"), [("pool-not-permitted", 1), ("pool-timed-out", 3)])

@@ -8,7 +8,7 @@ import pytest
 from roadstead.act.secrets import PoolSecrets, make_vm_secret, vm_secrets
 from roadstead.errors import LinkError, PoolError
 from roadstead.model import Vm
-from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, TLS_CA_CERT, VM_MARK
+from roadstead.model.config_keys import MODE, NAMED_MARK, POOL_MARK, TLS, TLS_CA_CERT, VM_MARK
 from roadstead.peers.xapi.client import Secret, XapiClient
 from tests.unit.fakes import records
 from tests.unit.fakes.xapi import FakeXapi, small_pool
@@ -165,6 +165,22 @@ async def test_what_is_made_for_a_vm_is_read_for_it_alone() -> None:
         await vm_secrets(cast("XapiClient", xapi), copy, (TLS_CA_CERT,))
     assert (caught.value.code, caught.value.fields["owner"]) == ("secret-of-another", records.VM)
     assert "read_secret" not in xapi.calls
+
+
+async def test_an_unmarked_secret_is_read_for_one_vm() -> None:
+    """Of two that name it the later one is told so, and the value is not read for it; with a mark it is no question."""
+    xapi = small_pool()
+    xapi.secrets[UUID] = Secret(uuid=UUID, value=CERTIFICATE, marks={})
+    settings = _naming(UUID).settings | {MODE: TLS}
+    one, copy = records.vm(settings=settings), records.vm("vm-2", settings=settings)
+    assert await vm_secrets(cast("XapiClient", xapi), one, (TLS_CA_CERT,), [one, copy])
+    xapi.calls.clear()
+    with pytest.raises(LinkError) as caught:
+        await vm_secrets(cast("XapiClient", xapi), copy, (TLS_CA_CERT,), [one, copy])
+    assert (caught.value.code, caught.value.fields["owner"]) == ("secret-shared", records.VM)
+    assert "read_secret" not in xapi.calls
+    xapi.secrets[UUID] = Secret(uuid=UUID, value=CERTIFICATE, marks={VM_MARK: "vm-2"})
+    assert await vm_secrets(cast("XapiClient", xapi), copy, (TLS_CA_CERT,), [one, copy])
 
 
 async def test_the_pools_own_key_is_read_for_no_vm() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,3 +227,36 @@ def test_what_is_no_control_domain_is_left_alone(modern: Domain) -> None:
 def test_what_no_placer_says_is_no_answer(said: bytes) -> None:
     """A host may be anything."""
     assert placing.told(b"Welcome!\n" + said + b"\n") is None
+
+
+def test_a_link_to_our_own_file_is_not_ours(modern: Domain) -> None:
+    """Somebody put it there: what it leads to would be taken away with it."""
+    modern.run("install")
+    elsewhere = modern.root / "elsewhere"
+    modern.plugin.rename(elsewhere)
+    modern.plugin.symlink_to(elsewhere)
+
+    assert modern.run("look")["state"] == "copied"
+    assert modern.run("uninstall")["state"] == "copied"
+    assert elsewhere.read_bytes() == placing.PLUGIN
+
+
+def test_two_at_once_wait_for_each_other(modern: Domain) -> None:
+    """While another one holds the folder nothing in it is touched."""
+    with ThreadPoolExecutor(1) as other:
+        folder = os.open(modern.plugin.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            inode = f":{os.fstat(folder).st_ino} "
+            done = other.submit(modern.run, "install")
+            while not (is_waiting := any("->" in line and inode in line for line in _locks())) and not done.done():
+                time.sleep(0.01)
+            assert is_waiting
+            assert modern.folder() == []
+        finally:
+            os.close(folder)
+        assert done.result()["state"] == "installed"
+
+
+def _locks() -> list[str]:
+    return Path("/proc/locks").read_text().splitlines()

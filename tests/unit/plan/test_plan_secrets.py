@@ -1,16 +1,20 @@
 """Which secret of a pool may be read for which VM: its own, or one of the old pack's that is nobody else's."""
 
+from typing import Any
+
 import pytest
 
 from roadstead.errors import LinkError
-from roadstead.model import Vm
+from roadstead.model import PoolId, PowerState, Vm
 from roadstead.model.config_keys import (
     FORMER_PRIVATE_KEY_SECRET,
     FORMER_PUBLIC_KEY_SECRET,
+    MODE,
     NAMED_MARK,
     PLUGIN_TOKEN_SECRET,
     POOL_MARK,
     PRIVATE_KEY_SECRET,
+    TLS,
     TLS_CA_CERT,
     TLS_CLIENT_CERT,
     TLS_CLIENT_KEY,
@@ -33,6 +37,50 @@ def _vm(uuid: str = UUID, key: str = TLS_CLIENT_KEY) -> Vm:
 def test_its_own_and_unmarked_secrets_may_be_read(marks: dict[str, str]) -> None:
     """What the value must hold is judged when it is read."""
     secrets.check_owner(_vm(), TLS_CLIENT_KEY, marks, {"xscontainer-private-secret-uuid": "another"})
+
+
+def _sharing(vm: str, uuid: str = UUID, *, heard: bool = False, **fields: Any) -> Vm:
+    link = records.link(vm, heard=records.at(0)) if heard else None
+    settings = records.MANAGED | {MODE: TLS, TLS_CLIENT_CERT: uuid}
+    return records.vm(vm, **{"settings": settings, "link": link, **fields})
+
+
+def _refused(vm: Vm, *others: Vm) -> str:
+    """What is said of the secret; nothing if it may be used."""
+    try:
+        secrets.check_sole(vm, TLS_CLIENT_CERT, [vm, *others])
+    except LinkError as error:
+        return f"{error.code} {error.fields['key']} {error.fields['owner']}"
+    return ""
+
+
+TOLD = f"secret-shared {TLS_CLIENT_CERT}"
+
+
+def test_of_those_that_share_a_secret_one_uses_it() -> None:
+    """A copy brings its keys along, and an unmarked secret does not say whose it is: who was heard first keeps it."""
+    one, two = _sharing("vm-1"), _sharing("vm-2")
+    assert [_refused(one, two), _refused(two, one)] == ["", f"{TOLD} vm-1"]
+    heard = _sharing("vm-2", heard=True)
+    assert [_refused(one, heard), _refused(heard, one)] == [f"{TOLD} vm-2", ""]
+    under_another_key = _sharing("vm-1", settings=records.MANAGED | {MODE: TLS, TLS_CA_CERT: UUID})
+    assert _refused(two, under_another_key) == f"{TOLD} vm-1"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        _sharing("vm-1", UUID.replace("a", "b")),
+        _sharing("vm-1", power=PowerState.HALTED),
+        _sharing("vm-1", settings={MODE: TLS, TLS_CLIENT_CERT: UUID}),
+        _sharing("vm-1", settings=records.MANAGED | {TLS_CLIENT_CERT: UUID}),
+        _sharing("vm-1", pool=PoolId("another")),
+    ],
+    ids=["another secret", "off", "not managed", "over SSH", "in another pool"],
+)
+def test_who_does_not_use_a_secret_keeps_nobody_from_it(other: Vm) -> None:
+    """Only what runs, is managed and goes over TLS in this pool."""
+    assert _refused(_sharing("vm-2"), other) == ""
 
 
 @pytest.mark.parametrize(

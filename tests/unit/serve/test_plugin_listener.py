@@ -113,6 +113,52 @@ async def test_connections_are_bounded_also_before_their_handshake(
         assert b"404" in await _ask(port, context, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
 
+async def test_one_source_keeps_no_other_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither with silent connections nor with secured ones: it has its share, and what it gave back is there again."""
+    monkeypatch.setattr(tls, "CONNECTIONS", 8)
+    monkeypatch.setattr(tls, "SHARE", 4)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    async def answered(port: int, context: ssl.SSLContext, source: str) -> bytes:
+        there = asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=(source, 0))
+        reader, writer = await there
+        writer.write(request)
+        said = await reader.read()
+        writer.close()
+        return said
+
+    async with listening(tmp_path) as (port, context):
+        greedy = [await asyncio.open_connection("127.0.0.1", port, ssl=context if n < 2 else None) for n in range(4)]
+        for _ in range(10):
+            with pytest.raises((ConnectionError, ssl.SSLError)):
+                await answered(port, context, "127.0.0.1")
+        assert b"404" in await answered(port, context, "127.0.0.2")
+        for _, writer in greedy:
+            writer.close()
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    assert b"404" in await answered(port, context, "127.0.0.1")
+                    break
+                except (ConnectionError, ssl.SSLError):
+                    await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("host", "source"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2::3", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::4", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_a_source_is_what_one_machine_may_have(host: str, source: str) -> None:
+    """Of IPv6 that is more than one address."""
+    assert tls.source_of(host) == source
+
+
 async def test_it_ends_at_once_with_connections_open(tmp_path: Path) -> None:
     """Neither a silent connection nor a kept one holds it up."""
     async with asyncio.timeout(5), listening(tmp_path) as (port, context):

@@ -34,7 +34,7 @@ _LISTS = (
 )
 """Lists, and what names one of their parts: it must be there, and be in the list once."""
 _UNIT = re.compile(
-    r"[\w:.\\@-]+\.(service|socket|device|mount|automount|swap|target|path|timer|snapshot|slice|scope)", re.ASCII
+    r"[^/]+\.(service|socket|device|mount|automount|swap|target|path|timer|snapshot|slice|scope)", re.ASCII
 )
 _SOURCE = re.compile(r"(data|https?|tftp|s3|gs|arn):", re.ASCII)
 _MODE = 0o7777
@@ -62,23 +62,29 @@ def is_former(said: Any) -> bool:
     return isinstance(version, str) and re.match(r"[12]\.", version) is not None
 
 
-def read(text: str) -> tuple[Any, list[Fault]]:
-    """Return what a config says, and what Ignition would refuse of it."""
+class Read(NamedTuple):
+    """What a config says, what Ignition would refuse of it, and what it would pass over."""
+
+    said: Any
+    faults: list[Fault]
+    unused: list[Fault]
+
+
+def read(text: str) -> Read:
+    """Read a config."""
     if _depth(text) > DEPTH:
-        return {}, [Fault(1, 1, f"it is nested deeper than {DEPTH} levels")]
+        return Read({}, [Fault(1, 1, f"it is nested deeper than {DEPTH} levels")], [])
     try:
         said = json.loads(text, parse_constant=_no_constant, parse_int=_number)
     except json.JSONDecodeError as error:
-        return {}, [Fault(error.lineno, error.colno, error.msg[:1].lower() + error.msg[1:])]
+        return Read({}, [Fault(error.lineno, error.colno, error.msg[:1].lower() + error.msg[1:])], [])
     except ValueError as error:
-        return {}, [Fault(1, 1, str(error))]
+        return Read({}, [Fault(1, 1, str(error))], [])
     if is_former(said):
-        return said, []
-    found = list(_faults(said))
-    if not found:
-        return said, []
-    places = _places(text)
-    return said, [_fault(text, places, path, reason) for path, reason in found[:MOST_FAULTS]]
+        return Read(said, [], [])
+    faults, unused = list(_faults(said))[:MOST_FAULTS], list(_unused(said))[:MOST_FAULTS]
+    places = _places(text) if faults or unused else {}
+    return Read(said, [_fault(text, places, *one) for one in faults], [_fault(text, places, *one) for one in unused])
 
 
 def keys(said: Any) -> frozenset[str]:
@@ -112,13 +118,8 @@ def with_keys(template: str, added: tuple[str, ...]) -> str:
 def _faults(said: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     yield from _version(said)
     for name, value in said.items():
-        if name not in _SECTIONS:
-            yield (name,), f"there is no {name!r} among {', '.join(_SECTIONS)}"
-        elif not isinstance(value, dict):
+        if name in _SECTIONS and not isinstance(value, dict):
             yield (name,), "it is no object"
-        else:
-            for part in value.keys() - _SECTIONS[name]:
-                yield (name, part), f"there is no {part!r} in {name}"
     for section, kind, naming in _LISTS:
         yield from _list(said, section, kind, naming)
     yield from _keyed(said)
@@ -127,6 +128,15 @@ def _faults(said: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for path, unit in _items(said, "systemd", "units"):
         if isinstance(unit.get("name"), str) and _UNIT.fullmatch(unit["name"]) is None:
             yield (*path, "name"), f"{unit['name']!r} is no name of a systemd unit"
+
+
+def _unused(said: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    for name, value in said.items():
+        if name not in _SECTIONS:
+            yield (name,), f"there is no {name!r} among {', '.join(_SECTIONS)}"
+        elif isinstance(value, dict):
+            for part in sorted(value.keys() - _SECTIONS[name]):
+                yield (name, part), f"there is no {part!r} in {name}"
 
 
 def _version(said: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -156,7 +166,7 @@ def _list(said: Any, section: str, kind: str, naming: str) -> Iterator[tuple[Pat
             yield path, f"it has no {naming}"
         elif name in seen:
             yield (*path, naming), f"{name!r} is there twice"
-        elif naming == "path" and (not name.startswith("/") or posixpath.normpath(name) != name.rstrip("/")):
+        elif naming == "path" and (not name.startswith("/") or posixpath.normpath(name) != name):
             yield (*path, naming), f"{name!r} is no whole path"
         else:
             seen.add(name)

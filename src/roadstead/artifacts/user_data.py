@@ -153,8 +153,7 @@ def _bare_modes(text: str) -> list[int]:
 
 
 def _ignition(text: str, profile: str) -> Judged:
-    said, faults = ignition.read(text)
-    warnings = []
+    said, faults, warnings = ignition.read(text)
     if not faults and ignition.is_former(said):
         old = ignition.Fault(1, 1, "specification 2 and older is read by Flatcar alone, and is not checked")
         if profile == IGNITION:

@@ -42,8 +42,6 @@ def test_templates_are_good_for_their_own_guests(profile: str) -> None:
         ('{\n "a": 1,\n}', 3, "expecting"),
         ('{\n "ignition": {}\n}', 2, "names no version"),
         (config().replace("3.3.0", "3.9.0"), 3, "3.9.0"),
-        (config(units=[]), 5, "there is no 'units'"),
-        (config(storage={"file": []}), 6, "no 'file' in storage"),
         (config(storage={"files": [{}]}), 7, "no path"),
         (config(storage={"files": [{"path": "a/b"}]}), 8, "no whole path"),
         (config(storage={"files": [{"path": "/a"}, {"path": "/a"}]}), 11, "twice"),
@@ -66,8 +64,17 @@ def test_a_fault_in_ignition_has_a_place(text: str, line: int, reason: str) -> N
 def test_places_are_those_of_the_text_as_it_was_written() -> None:
     """However it is laid out, and whatever stands in its texts."""
     text = '{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/[{,:\\"","mode":1},\n  {"path":"b"}]}}'
-    (fault,) = ignition.read(text)[1]
+    (fault,) = ignition.read(text).faults
     assert (fault.line, fault.column) == (2, 4)
+
+
+def test_what_ignition_passes_over_is_a_warning() -> None:
+    """A misspelt name is told with its place, and refused by nobody."""
+    found = user_data.findings(config(units=[], storage={"file": []}), "ignition")
+    assert [(one.line, one.severity, one.message.partition(" among")[0]) for one in found] == [
+        (5, "warning", "there is no 'units'"),
+        (7, "warning", "there is no 'file' in storage"),
+    ]
 
 
 def test_former_specifications_are_flatcars() -> None:

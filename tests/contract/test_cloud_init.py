@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.artifacts import config_drive, drive_templates, iso
+from roadstead.artifacts import cloud_config, config_drive, drive_templates, iso
 from roadstead.artifacts.config_drive import Guest
 
 CLOUD_INIT = Path(__file__).parents[2] / ".venv" / "cloud-init" / "usr" / "lib" / "python3" / "dist-packages"
@@ -46,7 +46,10 @@ def read(folder: Path, image: bytes) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("profile", sorted(drive_templates.PROFILES))
+CLOUD_CONFIGS = [name for name, text in drive_templates.PROFILES.items() if cloud_config.is_one(text)]
+
+
+@pytest.mark.parametrize("profile", CLOUD_CONFIGS)
 def test_it_finds_everything_on_a_drive_made_from_a_template(tmp_path: Path, profile: str) -> None:
     """The instance, its name, the pool's key; and the template is right by cloud-init's own schema."""
     drive = config_drive.prepare(drive_templates.PROFILES[profile], GUEST)
@@ -59,6 +62,16 @@ def test_it_finds_everything_on_a_drive_made_from_a_template(tmp_path: Path, pro
     assert found["metadata"]["public_keys"] == {"xscontainer": GUEST.pool_key}
     assert found["userdata"]["hostname"] == "web1"
     assert found["userdata"]["ssh_authorized_keys"] == ["ssh-rsa AAAAB3NzaC1yc2E= xscontainer"]
+
+
+def test_it_finds_further_keys_beside_those_of_the_text(tmp_path: Path) -> None:
+    """They are in the metadata; the text stays as it was given."""
+    added = ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGb9nqFJfzkG8ttt8Iszm4dJf0OtaiAqaMHwtQ0GtIcN me",)
+    drive = config_drive.prepare(drive_templates.PROFILES["cloud-config"], GUEST, "cloud-config", added)
+    run = read(tmp_path, config_drive.image(drive))
+
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["metadata"]["public_keys"] == {"xscontainer": GUEST.pool_key, "key-1": added[0]}
 
 
 def test_it_passes_over_a_drive_without_metadata(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from roadstead.act.pools import Pools
 from roadstead.act.rotation import Rotations
 from roadstead.act.tls_expiry import Expiries
 from roadstead.act.tls_prepare import TlsPreparations
+from roadstead.act.vm_drives import VmDrives
 from roadstead.act.vms import Vms
 
 
@@ -31,4 +32,5 @@ class Commands:
     plugin_hosts: PluginHosts
     firewall: Firewall
     checks: Checks
+    drives: VmDrives
     audit: Audit

@@ -23,6 +23,7 @@ from roadstead.act.drive_leftovers import NAME
 from roadstead.act.pools import Pools
 from roadstead.artifacts import config_drive, drive_templates, tokens
 from roadstead.artifacts.config_drive import Drive, Guest
+from roadstead.artifacts.drive_templates import Choice
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
@@ -30,7 +31,7 @@ from roadstead.model import PoolId, PowerState
 from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, DRIVE_MARK, MARKED, MONITOR
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.disks import Disks
-from roadstead.peers.xapi.messages.disks import Machine, Storage
+from roadstead.peers.xapi.messages.disks import Disk, Machine, Storage
 from roadstead.plan import config_drives as plan
 from roadstead.plan.config_drives import Former
 
@@ -50,11 +51,34 @@ PARALLEL = 2
 
 
 class Wanted(NamedTuple):
-    """A drive that is asked for: for which VM, in which storage (uuids), from which template."""
+    """A drive that is asked for: for which VM (uuid), in which storage (uuid or name; None: where the former drive is,
+    or the pool's default), from which template, for which profile (empty: whatever reads it), with which further keys.
+    """
 
     vm: str
-    storage: str
+    storage: str | None
     template: str
+    profile: str = ""
+    ssh_keys: tuple[str, ...] = ()
+
+
+class Prepared(NamedTuple):
+    """A drive that could be made now."""
+
+    machine: Machine
+    storage: Storage
+    host: str
+    """The address of a host that sees the storage (empty: the master)."""
+    drive: Drive
+    former: tuple[Former, ...]
+
+
+class ReadBack(NamedTuple):
+    """A VM's drive, and what stands on it."""
+
+    disk: Disk
+    storage: str
+    files: dict[str, str]
 
 
 class ConfigDrives:
@@ -68,11 +92,16 @@ class ConfigDrives:
 
     async def default(self, pool: PoolId, vm: str) -> str:
         """Return the template to begin with, for a VM or a template; for what is not there, the usual one."""
+        return drive_templates.PROFILES[(await self.choice(pool, vm)).profile]
+
+    async def choice(self, pool: PoolId, vm: str) -> Choice:
+        """Return the profile for a VM or a template (uuid); for what is not there, the usual one."""
+        disks = self._disks(pool)
         try:
-            machine = await self._disks(pool).machine(vm)
+            machine = await disks.machine(vm)
         except NotFoundError:
-            return drive_templates.default_for("")
-        return drive_templates.default_for(machine.name)
+            return drive_templates.choose("")
+        return drive_templates.choose(machine.name, await disks.system(machine))
 
     async def template(self, pool: PoolId, disk: str) -> str:
         """Return the template that a drive was made from. Raises `InputError` ``config-drive-unreadable`` for every
@@ -86,18 +115,58 @@ class ConfigDrives:
 
     async def _template(self, pool: PoolId, disk: str) -> str:
         disks = self._disks(pool)
-        unreadable = InputError("config-drive-unreadable", disk=disk)
         found = await disks.disk(disk)
-        if found is None or not plan.is_drive(found):
-            raise unreadable
-        host = await disks.host_of(found)
-        if host is None:
-            raise unreadable
-        content = await disks.read(found, host, READ_SECONDS)
+        content = await self._content(disks, disk, found)
         try:
             return await asyncio.to_thread(config_drive.template_of, content)
         except ValueError as error:
-            raise unreadable from error
+            raise InputError("config-drive-unreadable", disk=disk) from error
+
+    @staticmethod
+    async def _content(disks: Disks, uuid: str, found: Disk | None) -> bytes:
+        host = await disks.host_of(found) if found is not None and plan.is_drive(found) else None
+        if found is None or host is None:
+            raise InputError("config-drive-unreadable", disk=uuid)
+        return await disks.read(found, host, READ_SECONDS)
+
+    async def of_vm(self, pool: PoolId, vm: str) -> ReadBack:
+        """Return what stands on the drive of a VM. Raises `NotFoundError` ``no-such-config-drive``, `InputError`
+        ``config-drive-unreadable``, `PoolError`.
+        """
+        try:
+            async with asyncio.timeout(READ_SECONDS), _gate(self._reading, pool, PARALLEL)():
+                return await self._of_vm(self._disks(pool), vm)
+        except TimeoutError as error:
+            raise PoolError("pool-timed-out", call="export_raw_vdi", pool=pool) from error
+
+    async def _of_vm(self, disks: Disks, vm: str) -> ReadBack:
+        machine = await disks.machine(vm)
+        drives = [each.disk for each in plan.former(await disks.devices(machine)) if plan.is_drive(each.disk)]
+        if not drives:
+            raise NotFoundError("no-such-config-drive", vm=machine.name)
+        disk = drives[0]
+        content = await self._content(disks, disk.uuid, disk)
+        files = await asyncio.to_thread(config_drive.contents, content)
+        if not files:
+            raise InputError("config-drive-unreadable", disk=disk.uuid)
+        return ReadBack(disk, (await disks.storage_of(disk)).name, files)
+
+    async def prepare(self, pool: PoolId, wanted: Wanted) -> Prepared:
+        """Return the drive that `create` would make now; nothing is changed. Raises what `create` raises before."""
+        disks = self._disks(pool)
+        machine = await disks.machine(wanted.vm)
+        if state := plan.unfit(machine):
+            raise ConflictError("vm-takes-no-drive", vm=machine.name, state=state)
+        former = plan.former(await disks.devices(machine))
+        if wanted.storage is not None:
+            storage = await disks.storage_named(wanted.storage)
+        elif former:
+            storage = await disks.storage_of(former[0].disk)
+        else:
+            storage = await disks.storage(await disks.default_storage())
+        host = storages.host_of(storage)
+        drive = await self._drive(pool, disks, machine, wanted)
+        return Prepared(machine, storage, host, drive, tuple(former))
 
     async def create(self, pool: PoolId, wanted: Wanted) -> str:
         """Make a drive for a VM, in the place of the one that it has; return the uuid of the disk.
@@ -109,9 +178,10 @@ class ConfigDrives:
         async with AsyncExitStack() as held:
             async with _in_time(until, wanted.vm):
                 await held.enter_async_context(_gate(self._making, (pool, wanted.vm), 1)())
-                order = await self._order(pool, wanted)
+                order = await self.prepare(pool, wanted)
+                image = await asyncio.to_thread(config_drive.image, order.drive)
             making = _Making(self._disks(pool), order.machine, order.storage)
-            uuid = await making.make(order.image, order.host, until)
+            uuid = await making.make(image, order.host, until)
             try:
                 async with asyncio.timeout(AFTER_SECONDS):
                     await self._offer_management(self._pools.keeper(pool).client, order.drive)
@@ -133,26 +203,15 @@ class ConfigDrives:
     def _disks(self, pool: PoolId) -> Disks:
         return Disks(self._pools.keeper(pool).client)
 
-    async def _order(self, pool: PoolId, wanted: Wanted) -> "_Order":
-        """Find out what is to be made, and whether it may be; nothing is changed by that."""
-        disks = self._disks(pool)
-        machine = await disks.machine(wanted.vm)
-        if state := plan.unfit(machine):
-            raise ConflictError("vm-takes-no-drive", vm=machine.name, state=state)
-        storage = await disks.storage(wanted.storage)
-        host = storages.host_of(storage)
-        drive = await self._prepared(pool, disks, machine, wanted.template)
-        return _Order(machine, storage, host, drive, await asyncio.to_thread(config_drive.image, drive))
-
-    async def _prepared(self, pool: PoolId, disks: Disks, machine: Machine, template: str) -> Drive:
-        needs_device = {tokens.DEVICE, tokens.BEGIN} & tokens.used(template)
+    async def _drive(self, pool: PoolId, disks: Disks, machine: Machine, wanted: Wanted) -> Drive:
+        needs_device = {tokens.DEVICE, tokens.BEGIN} & tokens.used(wanted.template)
         guest = Guest(
             machine.uuid,
             config_drive.hostname(machine.name, machine.uuid),
             (await self._pools.key(pool)).public,
             await disks.internal_device(machine) if needs_device else None,
         )
-        return await asyncio.to_thread(config_drive.prepare, template, guest)
+        return await asyncio.to_thread(config_drive.prepare, wanted.template, guest, wanted.profile, wanted.ssh_keys)
 
     @staticmethod
     async def _offer_management(client: XapiClient, drive: Drive) -> None:
@@ -163,16 +222,6 @@ class ConfigDrives:
             await client.add_vm_key(drive.guest.uuid, MONITOR, DISABLED)
         except (PoolError, NotFoundError) as error:  # the drive is there, and register writes the key, too
             log.warning("management not offered", vm=drive.guest.uuid, problem=error.code)
-
-
-class _Order(NamedTuple):
-    """What is to be made: for which VM, in which storage, by which host, and the drive with its image."""
-
-    machine: Machine
-    storage: Storage
-    host: str
-    drive: Drive
-    image: bytes
 
 
 class _Undo:

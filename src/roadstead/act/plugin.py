@@ -69,13 +69,21 @@ class Function(NamedTuple):
 class PluginCalls:
     """Answers the calls of the pools' plugins."""
 
-    def __init__(self, snapshot: Snapshot, pools: Pools, vms: Vms, operations: Operations, audit: Audit) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pools: Pools,
+        vms: Vms,
+        operations: Operations,
+        drives: ConfigDrives,
+        audit: Audit,
+    ) -> None:
         self._snapshot = snapshot
         self._pools = pools
         self._vms = vms
         self._operations = operations
         self._audit = audit
-        self._drives = ConfigDrives(pools)
+        self._drives = drives
         self._said = Said()
 
     async def call(self, asked: Asked) -> str:
@@ -135,7 +143,8 @@ class PluginCalls:
 
     async def create_drive(self, asked: Asked) -> str:
         """Make a VM's config drive, in the place of the one that it has."""
-        wanted = Wanted(*(asked.arguments[name] for name in _DRIVE))
+        vm, storage, template = (asked.arguments[name] for name in _DRIVE)
+        wanted = Wanted(vm, storage, template)
         return SUCCESS + await self._drives.create(asked.pool, wanted)
 
     # ---- pieces

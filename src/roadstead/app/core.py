@@ -8,6 +8,7 @@ from pathlib import Path
 from roadstead.act.audit import Audit
 from roadstead.act.checks import Checks, Means
 from roadstead.act.commands import Commands
+from roadstead.act.config_drives import ConfigDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guest import Opened, Services
 from roadstead.act.leftovers import Leftovers
@@ -25,6 +26,7 @@ from roadstead.act.sign_ins import SignIns
 from roadstead.act.tls_expiry import Expiries
 from roadstead.act.tls_prepare import TlsPreparations
 from roadstead.act.tls_ways import GuestWays
+from roadstead.act.vm_drives import VmDrives
 from roadstead.act.vms import Vms
 from roadstead.act.ways import SshWays, UnixWays
 from roadstead.inventory.feed import Feed
@@ -91,17 +93,19 @@ class Core:
         self.links = Links(self.store, self._open, services)
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
         rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
-        certificates = TlsPreparations(self.store, pools, self.links, self._guests, audit, settings, budget)
+        tls = TlsPreparations(self.store, pools, self.links, self._guests, audit, settings, budget)
         expiries = Expiries(self.store, pools, self.links)
         operations = Operations(vms, audit, settings.server)
-        calls = PluginCalls(self.store, pools, vms, operations, audit)
+        drives = ConfigDrives(pools)
+        wishes = VmDrives(drives, audit)
+        calls = PluginCalls(self.store, pools, vms, operations, drives, audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
         firewall = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
         self.commands = Commands(
-            pools, rotations, vms, certificates, expiries, operations, calls, access, hosts, firewall, checks, audit
+            pools, rotations, vms, tls, expiries, operations, calls, access, hosts, firewall, checks, wishes, audit
         )
 
     async def run(self) -> None:

@@ -7,9 +7,12 @@ once for each ``uuid``. ``user_data.template`` is the historic pack's: the text 
 
 import json
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
-from roadstead.artifacts import cloud_config, iso, iso_files, tokens
+from roadstead.artifacts import ignition, iso, iso_files, tokens, user_data
+from roadstead.artifacts.drive_templates import IGNITION, WINDOWS
 from roadstead.errors import InputError
 
 LABEL = "config-2"
@@ -21,8 +24,11 @@ HOSTNAME_CHARACTERS = 63
 
 _FOLDER = "openstack/latest"
 _TEMPLATE = f"{_FOLDER}/user_data.template"
-_WINDOWS = ("#ps1", "rem cmd")
-"""How scripts for Windows begin; in these a word between percent signs is a variable of the system's own."""
+_METADATA = f"{_FOLDER}/meta_data.json"
+_USER_DATA = f"{_FOLDER}/user_data"
+READ_BY_GUESTS = (_METADATA, _USER_DATA)
+FILES = (*READ_BY_GUESTS, _TEMPLATE)
+"""What a drive may hold that is read back."""
 
 
 class Guest(NamedTuple):
@@ -43,7 +49,11 @@ class Drive(NamedTuple):
     user_data: str
     guest: Guest
     opens: bool
-    """Whether the pool's key signs in to a VM that reads it, as far as can be told from a cloud-config."""
+    """Whether the pool's key signs in to a VM that reads it, as far as can be told."""
+    ssh_keys: tuple[str, ...] = ()
+    """Further keys that the metadata brings, lines of OpenSSH's."""
+    warnings: tuple[str, ...] = ()
+    """What the guest will pass over, with lines."""
 
 
 def hostname(name: str, uuid: str) -> str:
@@ -54,35 +64,68 @@ def hostname(name: str, uuid: str) -> str:
     return letters or f"vm-{uuid[:8]}"
 
 
-def prepare(template: str, guest: Guest) -> Drive:
-    """Fill in a template and check what comes out.
+def prepare(template: str, guest: Guest, profile: str = "", ssh_keys: tuple[str, ...] = ()) -> Drive:
+    """Fill in a template and check what comes out, for guests of a profile (empty: whatever it is).
 
-    Raises `InputError`: ``field-invalid`` (empty), ``token-…``, ``config-too-large``, ``config-invalid``.
+    Raises `InputError`: ``field-invalid`` (empty), ``token-…``, ``config-too-large``, ``config-invalid``,
+    ``config-of-another-profile``, ``keys-not-added``.
     """
-    beginning = template.lstrip("\ufeff \r\n\t")
-    if not beginning:
+    if not user_data.beginning(template):
         raise InputError("field-invalid", field="configuration", reason="it is empty")
-    if not beginning.lower().startswith(_WINDOWS):
+    kind = user_data.kind(template)
+    if profile and not user_data.reads(profile, template):
+        raise InputError("config-of-another-profile", profile=profile, kind=kind)
+    if kind != WINDOWS:
         tokens.refuse_unknown(template)
+    if kind == IGNITION and ssh_keys:
+        template, ssh_keys = _within_ignition(template, ssh_keys), ()
     _, key, *_ = guest.pool_key.split()
     text = tokens.fill(template, tokens.Values(guest.hostname, key, guest.device))
     for each in (template, text):
         if len(each.encode("utf-8", "replace")) > TEXT_BYTES:
             raise InputError("config-too-large", limit=TEXT_BYTES)
-    opens = False
-    if cloud_config.is_one(template):
-        opens = key in cloud_config.keys(cloud_config.check(text))
-    return Drive(template, text, guest, opens)
+    judged = user_data.judge(text, profile)
+    for fault in judged.faults:
+        raise InputError("config-invalid", line=fault.line, column=fault.column, reason=fault.reason)
+    warnings = tuple(f"line {fault.line}: {fault.reason}" for fault in judged.warnings)
+    return Drive(template, text, guest, key in judged.keys, ssh_keys, warnings)
+
+
+def files(drive: Drive) -> dict[str, str]:
+    """Return what stands on a drive, by its path."""
+    return {_METADATA: json.dumps(_metadata(drive)), _USER_DATA: drive.user_data, _TEMPLATE: drive.template}
 
 
 def image(drive: Drive) -> bytes:
     """Return the drive as an ISO image."""
-    files = {
-        f"{_FOLDER}/meta_data.json": json.dumps(_metadata(drive)),
-        f"{_FOLDER}/user_data": drive.user_data,
-        _TEMPLATE: drive.template,
-    }
-    return iso.build(LABEL, {path: text.encode() for path, text in files.items()})
+    return iso.build(LABEL, {path: text.encode() for path, text in files(drive).items()})
+
+
+def contents(image: bytes) -> dict[str, str]:
+    """Return what of `FILES` the drive ``image``, which a stranger may have made, holds; what cannot be read is not
+    there.
+    """
+    found = {}
+    for path in FILES:
+        with suppress(ValueError):
+            found[path] = iso_files.read(image, path, TEXT_BYTES).decode()
+    return found
+
+
+def ssh_keys_of(files: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the keys that the metadata of a drive brings besides the pool's."""
+    try:
+        said = json.loads(files.get(_METADATA, "{}"))
+    except (ValueError, RecursionError):
+        return ()
+    held = said.get("public_keys") if isinstance(said, dict) else None
+    named = held.items() if isinstance(held, dict) else ()
+    return tuple(line for name, line in named if name != KEY_NAME and isinstance(line, str))
+
+
+def template_in(files: Mapping[str, str]) -> str:
+    """Return the template that a drive was made from; of a drive without one, which somebody else made, its text."""
+    return files.get(_TEMPLATE) or files.get(_USER_DATA, "")
 
 
 def template_of(content: bytes) -> str:
@@ -94,6 +137,17 @@ def _metadata(drive: Drive) -> dict[str, object]:
     """The pool's key is among it only if the template asks for that key: who removed its line does not want it."""
     guest = drive.guest
     said: dict[str, object] = {"uuid": guest.uuid, "hostname": guest.hostname, "name": guest.hostname}
+    brought = {f"key-{number}": line for number, line in enumerate(drive.ssh_keys, 1)}
     if tokens.POOL_KEY in tokens.used(drive.template):
-        said["public_keys"] = {KEY_NAME: guest.pool_key}
+        brought = {KEY_NAME: guest.pool_key, **brought}
+    if brought:
+        said["public_keys"] = brought
     return said
+
+
+def _within_ignition(template: str, ssh_keys: tuple[str, ...]) -> str:
+    """Ignition reads no metadata: keys must stand in its config."""
+    try:
+        return ignition.with_keys(template, ssh_keys)
+    except (ValueError, RecursionError) as error:
+        raise InputError("keys-not-added") from error

@@ -1,11 +1,13 @@
-"""The templates that a config drive begins with, in which operators write what their VMs need besides.
+"""The profiles of guests, and the template that a config drive begins with for each, in which operators write what
+their VMs need besides.
 
-Every reader of the guests takes them: cloud-init, Flatcar's coreos-cloudinit, and YAML 1.1 as well as 1.2.
+Every reader of the guests takes its own: cloud-init, Flatcar's coreos-cloudinit (YAML 1.1 as well as 1.2), Ignition
+from 2.14 on, cloudbase-init.
 """
 
-CLOUD_CONFIG, FLATCAR = "cloud-config", "flatcar"
-_OLD_NAMES = ("coreos", "flatcar")
-"""What the names of templates hold whose guests are read by coreos-cloudinit."""
+from typing import NamedTuple
+
+CLOUD_CONFIG, FLATCAR, IGNITION, WINDOWS, COREOS = "cloud-config", "flatcar", "ignition", "windows", "coreos"
 
 _COMMON = """\
 #cloud-config
@@ -36,11 +38,85 @@ coreos:
       enable: true
       command: start
 """
-PROFILES = {CLOUD_CONFIG: _COMMON, FLATCAR: _COMMON + _UNITS}
+_INTERNAL_NETWORK = """\
+%HINEXISTS%
+    # The card in the host-internal network, for VMs that have one.
+    - name: 10-host-internal.network
+      content: |
+        [Match]
+        Name=eth%HIN%
+        [Network]
+        DHCP=ipv4
+%ENDHINEXISTS%
+"""
+_IGNITION = """\
+{
+  "ignition": { "version": "3.3.0" },
+  "passwd": {
+    "users": [
+      { "name": "core", "sshAuthorizedKeys": ["ssh-rsa %CONTAINERRSAPUB% xscontainer"] }
+    ]
+  },
+  "storage": {
+    "files": [
+      { "path": "/etc/hostname", "mode": 420, "overwrite": true, "contents": { "source": "data:,%VMNAMETOHOSTNAME%" } }
+    ]
+  },
+  "systemd": {
+    "units": [
+      { "name": "docker.service", "enabled": true }
+    ]
+  }
+}
+"""
+_WINDOWS = """\
+#ps1_sysnative
+# What cloudbase-init runs once, as the system, when this VM boots for the first time. The VM's name becomes its host
+# name by the drive itself. Containers in Windows are managed over TLS: the certificates come on a disk of their own.
+
+# Management opens connections to the engine; see `roadstead firewall windows` for the whole set of rules.
+if (-not (Get-NetFirewallRule -Name 'roadstead-docker' -ErrorAction SilentlyContinue)) {
+    New-NetFirewallRule -Name 'roadstead-docker' -DisplayName 'Docker over TLS' -Direction Inbound -Action Allow `
+        -Protocol TCP -LocalPort 2376
+}
+
+# Containers with a restart policy come back with the engine.
+if (Get-Service docker -ErrorAction SilentlyContinue) {
+    Set-Service docker -StartupType Automatic
+    Start-Service docker
+}
+"""
+PROFILES = {
+    CLOUD_CONFIG: _COMMON,
+    FLATCAR: _COMMON + _UNITS,
+    IGNITION: _IGNITION,
+    WINDOWS: _WINDOWS,
+    COREOS: _COMMON + _UNITS + _INTERNAL_NETWORK,
+}
 """The templates by the name of the kind of guest that they are for."""
 
+_BY_WORD = (
+    ("windows", WINDOWS),
+    ("fedora coreos", IGNITION),
+    ("fedora-coreos", IGNITION),
+    ("fcos", IGNITION),
+    ("flatcar", FLATCAR),
+    ("coreos", FLATCAR),
+)
+"""What the name of a system, or of a VM or template, holds; the first decides. The successor of CoreOS is Flatcar."""
 
-def default_for(name: str) -> str:
-    """Return the template for a VM, or a template of VMs, that is called so."""
-    is_old = any(each in name.lower() for each in _OLD_NAMES)
-    return PROFILES[FLATCAR if is_old else CLOUD_CONFIG]
+
+class Choice(NamedTuple):
+    """A profile, and whether anything spoke for it: without a word it is the one of most images."""
+
+    profile: str
+    is_known: bool
+
+
+def choose(name: str, system: str = "") -> Choice:
+    """Choose the profile of a VM by what its guest tools say that runs in it, or by what it is called."""
+    told = system or name
+    for word, profile in _BY_WORD:
+        if word in told.lower():
+            return Choice(profile, is_known=True)
+    return Choice(CLOUD_CONFIG, is_known=bool(system))

@@ -5,6 +5,7 @@ They are replaced in the text, before anybody takes it for YAML, which it is not
 """
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from roadstead.errors import InputError
@@ -15,7 +16,9 @@ DEVICE = "HIN"
 BEGIN, END = "HINEXISTS", "ENDHINEXISTS"
 KNOWN = (HOSTNAME, POOL_KEY, DEVICE, BEGIN, END)
 
-_TOKEN = re.compile(r"%([A-Z]{3,32})%")
+NAME = "[A-Z][A-Z0-9_]{2,31}"
+"""How a token, and a variable of an operator's, may be called."""
+_TOKEN = re.compile(f"%({NAME})%")
 """What may be meant for a token; shorter ones are formats of dates and the like (``date +%Y%m%d``)."""
 _PREFIX = "XS"
 
@@ -41,12 +44,30 @@ def used(text: str) -> frozenset[str]:
     return frozenset(token.name for token in _tokens(text))
 
 
+def unknown(text: str) -> list[tuple[str, int]]:
+    """Return what looks like a token and is none, each with its line."""
+    found = ((match[1], match.start()) for match in _TOKEN.finditer(text) if _canonical(match[1]) is None)
+    return [(name, _line(text, at)) for name, at in found]
+
+
 def refuse_unknown(text: str) -> None:
-    """Raise `InputError` ``token-unknown`` for what looks like a token and is none."""
-    for match in _TOKEN.finditer(text):
-        if _canonical(match[1]) is None:
-            known = ", ".join(f"%{name}%" for name in KNOWN)
-            raise InputError("token-unknown", token=match[1], line=_line(text, match.start()), known=known)
+    """Raise `InputError` ``token-unknown`` for the first that is `unknown`."""
+    for name, line in unknown(text):
+        raise InputError("token-unknown", token=name, line=line, known=", ".join(f"%{each}%" for each in KNOWN))
+
+
+def assign(text: str, variables: Mapping[str, str]) -> str:
+    """Return a template in which the operator's own ``%NAME%`` are replaced; tokens in a value stay tokens.
+
+    Raises `InputError` ``variable-invalid`` for a name that cannot be one, ``variable-unused`` for one that the text
+    does not have.
+    """
+    for name in variables:
+        if re.fullmatch(NAME, name) is None or _canonical(name) is not None:
+            raise InputError("variable-invalid", name=name)
+        if f"%{name}%" not in text:
+            raise InputError("variable-unused", name=name)
+    return _TOKEN.sub(lambda match: variables.get(match[1], match[0]), text)
 
 
 def fill(text: str, values: Values) -> str:

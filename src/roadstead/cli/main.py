@@ -9,6 +9,7 @@ import typer
 from roadstead.cli import (
     actions,
     certificates,
+    config_drives,
     failures,
     firewall,
     helping,
@@ -76,6 +77,7 @@ helping.add(app, options.DOING, actions.start, actions.stop, actions.restart, ac
 helping.add(app, options.VMS, vms.enable, vms.disable, vms.why)
 app.add_typer(hostkeys.app, name="hostkey", rich_help_panel=options.VMS)
 app.add_typer(certificates.app, name="certificates", rich_help_panel=options.VMS)
+app.add_typer(config_drives.app, name="config-drive", rich_help_panel=options.VMS)
 app.add_typer(pools.app, name="pool", rich_help_panel=options.POOLS)
 helping.add(app, options.POOLS, firewall.firewall)
 helping.add(app, options.PROGRAM, looking.audit, looking.version)

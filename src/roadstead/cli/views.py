@@ -364,3 +364,69 @@ class VmFindings(Struct, frozen=True):
     ok: bool = False
     ports: tuple[PortFinding, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class DriveFile(Struct, frozen=True, kw_only=True):
+    """A file on a config drive."""
+
+    path: str = ""
+    text: str = ""
+
+
+class Beginning(Struct, frozen=True, kw_only=True):
+    """The template that a config drive begins with."""
+
+    profile: str = ""
+    template: str = ""
+
+
+class TextFault(Struct, frozen=True, kw_only=True):
+    """Something that is wrong with a text for a config drive."""
+
+    line: int = 0
+    column: int = 0
+    severity: str = ""
+    message: str = ""
+
+
+class CheckedText(Struct, frozen=True, kw_only=True):
+    """What was found out of a text for a config drive."""
+
+    profile: str = ""
+    ok: bool = False
+    faults: tuple[TextFault, ...] = ()
+
+
+class DrivePreview(Struct, frozen=True, kw_only=True):
+    """A config drive that would be made."""
+
+    vm: str = ""
+    name: str = ""
+    profile: str = ""
+    storage: str = ""
+    replaces: str = ""
+    opens: bool = False
+    warnings: tuple[str, ...] = ()
+    files: tuple[DriveFile, ...] = ()
+
+
+class MadeDrive(Struct, frozen=True, kw_only=True):
+    """A config drive that was made."""
+
+    vm: str = ""
+    name: str = ""
+    disk: str = ""
+    profile: str = ""
+
+
+class VmDrive(Struct, frozen=True, kw_only=True):
+    """The config drive that a VM has."""
+
+    vm: str = ""
+    name: str = ""
+    disk: str = ""
+    size: int = 0
+    storage: str = ""
+    template: str = ""
+    ssh_keys: tuple[str, ...] = ()
+    files: tuple[DriveFile, ...] = ()

@@ -27,15 +27,46 @@ DRIVES = {
     ),
     "config-invalid": Code(
         422,
-        "With its tokens filled in, the configuration cannot be read in line {line}, column {column}: {reason}.",
+        "With its tokens filled in, the configuration is wrong in line {line}, column {column}: {reason}.",
         "Correct that line. Nothing was changed.",
+    ),
+    "config-of-another-profile": Code(
+        422,
+        "A guest of the profile {profile} does not read a text of the kind {kind}.",
+        "Write what it reads (`roadstead config-drive default VM --profile PROFILE` prints a beginning), or name"
+        " another profile.",
     ),
     "config-too-large": Code(
         413,
         "With its tokens filled in the configuration is larger than {limit} bytes.",
         "Shorten it: let the VM fetch what is large when it boots.",
     ),
+    "editor-failed": Code(
+        422,
+        "The editor {editor} did not do its work: {reason}.",
+        "Set EDITOR to one that waits until you are done (`EDITOR=nano`). Nothing was changed.",
+    ),
+    "keys-not-added": Code(
+        422,
+        "SSH keys cannot be added to this Ignition config: it is no JSON before its tokens are filled in.",
+        "Write the keys into `passwd.users` yourself.",
+    ),
+    "no-such-config-drive": Code(
+        404,
+        "{vm} has no config drive.",
+        "`roadstead config-drive create VM` makes one.",
+    ),
+    "no-such-drive-template": Code(
+        404,
+        "The pool has no template {name}.",
+        "`roadstead config-drive template list POOL` lists them.",
+    ),
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
+    "ssh-key-invalid": Code(
+        422,
+        "Key {number} is no public SSH key.",
+        "Give the file that ends in .pub: lines as OpenSSH prints them, the type, the key, a name.",
+    ),
     "storage-full": Code(
         409,
         "The storage {storage} has no room for a disk of {size} bytes.",
@@ -65,6 +96,16 @@ DRIVES = {
         422,
         "The configuration holds %HIN% in line {line}, and the VM has no card in the host-internal network.",
         "Write it between %HINEXISTS% and %ENDHINEXISTS%, or give the VM such a card.",
+    ),
+    "variable-invalid": Code(
+        422,
+        "{name} cannot be the name of a variable.",
+        "Use 3 to 32 capitals, digits and _, beginning with a letter, and no name of a token.",
+    ),
+    "variable-unused": Code(
+        422,
+        "The configuration has no %{name}%.",
+        "Write the variable between percent signs where its value is to stand, or leave it out.",
     ),
     "vm-takes-no-drive": Code(
         409,

@@ -8,6 +8,7 @@ from roadstead.act.plugin_hosts import Visit
 from roadstead.act.tls_disks import Placing
 from roadstead.act.tls_prepare import Wish
 from roadstead.act.trials import PoolChange
+from roadstead.act.vm_drives import Order
 from roadstead.act.vms import Reach
 from roadstead.artifacts.certificate_checks import Given
 
@@ -231,6 +232,47 @@ class FirewallRules(FirewallScope):
     strangers: Literal["drop", "pass"] = Field(
         default="drop", description="On a router: what is between management or guests and others."
     )
+
+
+Profile = Annotated[
+    Literal["", "cloud-config", "flatcar", "ignition", "windows", "coreos"],
+    Field(description="Kind of guest; without one it is chosen by the VM's system, else its name, else by the text."),
+]
+Template = Annotated[str, Field(max_length=2**20, description="The text, with its tokens.")]
+Variable = Annotated[str, Field(max_length=32)]
+
+
+class DriveText(Body):
+    """A text that may go onto config drives."""
+
+    template: Template
+    profile: Profile = ""
+
+
+class DriveWanted(Body):
+    """A config drive that is wanted; what is left out is chosen."""
+
+    template: Template = Field(default="", description="The text; without one the default of the profile.")
+    profile: Profile = ""
+    storage: Annotated[str, Field(max_length=1024)] = Field(
+        default="", description="Uuid or name; without one where the former drive is, else the pool's default."
+    )
+    variables: dict[Variable, Annotated[SecretStr, Field(max_length=2**16)]] = Field(
+        default={}, max_length=64, description="What stands for `%NAME%` in the text."
+    )
+    ssh_keys: list[Annotated[str, Field(max_length=2**14)]] = Field(
+        default=[], max_length=64, description="Public keys that may sign in besides, lines as OpenSSH prints them."
+    )
+
+    def order(self) -> Order:
+        """Return the command."""
+        return Order(
+            template=self.template,
+            profile=self.profile,
+            storage=self.storage,
+            variables={name: value.get_secret_value() for name, value in self.variables.items()},
+            ssh_keys=tuple(self.ssh_keys),
+        )
 
 
 class NewOperation(Body):

@@ -14,6 +14,7 @@ from roadstead.act.rotation import Rotation
 from roadstead.act.tls_expiry import VmCertificates
 from roadstead.act.tls_prepare import Preparation
 from roadstead.act.trials import Probe
+from roadstead.act.vm_drives import Beginning, Checked, MadeDrive, Preview, VmDrive
 from roadstead.act.vms import HostKeys, Why
 from roadstead.inventory.views import PoolBranch, VmView
 from roadstead.model import Container, Host, Operation, StepFinding
@@ -22,6 +23,7 @@ from roadstead.serve.answers import LINES
 from roadstead.serve.handlers import (
     audit,
     certificates,
+    config_drives,
     firewall,
     inventory,
     operations,
@@ -105,6 +107,11 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/vms/{vm}/certificates", "administer", certificates.make_certificates, Preparation, 202),
     Route("POST", "/vms/{vm}/certificates/import", "administer", certificates.import_certificates, Preparation),
     Route("DELETE", "/vms/{vm}/certificates", "administer", certificates.cancel_certificates, Preparation),
+    Route("GET", "/vms/{vm}/config-drive", "inspect-secrets", config_drives.show_config_drive, VmDrive),
+    Route("POST", "/vms/{vm}/config-drive", "administer", config_drives.create_config_drive, MadeDrive, 201),
+    Route("GET", "/vms/{vm}/config-drive/default", "view", config_drives.begin_config_drive, Beginning),
+    Route("POST", "/vms/{vm}/config-drive/preview", "administer", config_drives.preview_config_drive, Preview),
+    Route("POST", "/config-drives/validate", "view", config_drives.validate_config_drive, Checked),
     Route("GET", "/containers", "view", inventory.list_containers, list[Container]),
     Route("GET", "/containers/match", "view", inventory.match_containers, list[shapes.Match]),
     Route("GET", "/containers/{vm}/{engine_id}", "view", inventory.show_container, Container),

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from roadstead.act.audit import Audit
 from roadstead.act.checks import Check
 from roadstead.act.commands import Commands
+from roadstead.act.config_drives import ConfigDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
@@ -26,6 +27,7 @@ from roadstead.act.rotation import RotatedVm, Rotation
 from roadstead.act.tls_expiry import VmCertificates
 from roadstead.act.tls_prepare import Preparation, Wish
 from roadstead.act.trials import PoolChange, Probe, Step
+from roadstead.act.vm_drives import VmDrives
 from roadstead.act.vms import HostKey, HostKeys, Reach, Why
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
@@ -317,7 +319,8 @@ class World:
         database, pools, vms = cast("Any", self.database), cast("Any", self.pools), cast("Any", self.vms)
         self.audit = Audit(database, AuditSettings())
         self.operations = Operations(vms, self.audit, ServerSettings(operation_targets=5))
-        calls = PluginCalls(self.store, pools, vms, self.operations, self.audit)
+        drives = ConfigDrives(pools)
+        calls = PluginCalls(self.store, pools, vms, self.operations, drives, self.audit)
         self.access = PluginAccess(database, pools, door, self.audit)
         self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
         firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
@@ -335,6 +338,7 @@ class World:
             self.hosts,
             firewall,
             cast("Any", self.checks),
+            VmDrives(drives, self.audit),
             self.audit,
         )
         self.services = Services(

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
-from roadstead.errors import NotFoundError, PoolError
+from roadstead.errors import AmbiguousError, NotFoundError, PoolError
 from roadstead.peers.xapi import faults, messages
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages.disks import (
@@ -24,6 +24,7 @@ from roadstead.peers.xapi.messages.disks import (
     machine_record,
     references,
     storage_record,
+    system_name,
 )
 from roadstead.peers.xapi.wire import Request
 
@@ -39,6 +40,8 @@ TASK_END_SECONDS = 3.0
 """Limit on clearing away the task of a transfer, also of one that was cut short; XAPI clears old ones away."""
 REPLY_BYTES = 64 * 2**10
 """The longest reply to an upload; it is text about what went wrong."""
+MOST_NAMESAKES = 20
+"""So many storages of one name are told apart for who must choose."""
 HOST_INTERNAL_BRIDGE = "xenapi"
 """The bridge of the network that leads from a host to its own VMs."""
 
@@ -65,6 +68,31 @@ class Disks:
         if found is None:
             raise NotFoundError("no-such-storage", name=uuid)
         return storage_record(*found, host=await self._host_of(found[1]))
+
+    async def storage_named(self, name: str) -> Storage:
+        """Return the storage of this name or uuid. Raises `NotFoundError` ``no-such-storage``, `AmbiguousError`."""
+        found = await self._call("SR.get_by_name_label", name)
+        refs = [str(ref) for ref in found] if isinstance(found, list) else []
+        if len(refs) > 1:
+            uuids = [str(await self._call("SR.get_uuid", ref)) for ref in refs[:MOST_NAMESAKES]]
+            raise AmbiguousError("ambiguous-name", name=name, kind="storage", count=len(refs), candidates=uuids)
+        for ref in refs:
+            record = await self._record("SR", ref)
+            if record is not None:
+                return storage_record(ref, record, host=await self._host_of(record))
+        return await self.storage(name)
+
+    async def storage_of(self, disk: Disk) -> Storage:
+        """Return the storage that a disk is in. Raises `NotFoundError` ``no-such-storage``."""
+        record = await self._record("SR", disk.storage)
+        if record is None:
+            raise NotFoundError("no-such-storage", name=disk.storage)
+        return storage_record(disk.storage, record, host=await self._host_of(record))
+
+    async def system(self, machine: Machine) -> str:
+        """Return what the guest tools say that runs in a VM; empty when they say nothing."""
+        record = await self._record("VM_guest_metrics", machine.guest_metrics) if machine.guest_metrics else None
+        return "" if record is None else system_name(record)
 
     async def disk(self, uuid: str) -> Disk | None:
         """Return the disk of this uuid, or None."""

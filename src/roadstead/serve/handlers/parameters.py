@@ -1,6 +1,6 @@
 """The parameters that several handlers take, each with its meaning for the OpenAPI document."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import unquote
 
 from fastapi import Path, Query
@@ -31,3 +31,8 @@ KeepPublished = Annotated[
     bool, Query(description="Leave in the pool what was published there of containers, and alerts.")
 ]
 Fields = Annotated[str | None, Query(description="Names of fields with commas between them: rows of only these.")]
+DriveProfile = Annotated[
+    Literal["", "cloud-config", "flatcar", "ignition", "windows", "coreos"],
+    Query(description="Kind of guest; without one it is chosen by the VM's system, else its name."),
+]
+Unmasked = Annotated[bool, Query(description="Mask no secrets.")]

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from roadstead.peers.xapi.messages.records import XapiObject, reference, string, string_map
 
+SYSTEM_CHARACTERS = 200
 _DIGITS = 20
 """Of 64 bits."""
 
@@ -20,6 +21,7 @@ class Machine(Struct, frozen=True, kw_only=True):
     is_control_domain: bool
     devices: tuple[str, ...]
     cards: tuple[str, ...]
+    guest_metrics: str | None = None
 
 
 class Storage(Struct, frozen=True, kw_only=True):
@@ -66,7 +68,17 @@ def machine_record(ref: str, record: XapiObject) -> Machine:
         is_control_domain=record.get("is_control_domain") is True,
         devices=references(record, "VBDs"),
         cards=references(record, "VIFs"),
+        guest_metrics=reference(record, "guest_metrics"),
     )
+
+
+def system_name(metrics: XapiObject) -> str:
+    """Return what the guest tools say that runs in a VM: ``os_version`` of its guest metrics has a ``name`` (that of
+    Windows goes on with folders behind ``|``) and, of Linux, a ``distro``.
+    """
+    told = string_map(metrics, "os_version")
+    words = (told.get("name", "").partition("|")[0], told.get("distro", ""))
+    return " ".join(word for word in words if word)[:SYSTEM_CHARACTERS]
 
 
 def storage_record(ref: str, record: XapiObject, *, host: str | None) -> Storage:

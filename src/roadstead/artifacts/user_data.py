@@ -1,0 +1,162 @@
+"""What a text on a config drive is, which guests read it, and everything that is wrong with it, each with its place.
+
+What a drive must not have is an error, and no drive is made; what a guest passes over is a warning.
+"""
+
+from typing import Any, NamedTuple
+
+from roadstead.artifacts import cloud_config, ignition, tokens
+from roadstead.artifacts.drive_templates import CLOUD_CONFIG, COREOS, FLATCAR, IGNITION, WINDOWS
+from roadstead.errors import InputError
+
+SCRIPT = "script"
+"""What is none of the others: a script, several parts, a template of jinja."""
+_WINDOWS = ("#ps1", "rem cmd")
+"""How scripts for Windows begin; in these a word between percent signs is a variable of the system's own."""
+_READS = {
+    CLOUD_CONFIG: {CLOUD_CONFIG, SCRIPT},
+    FLATCAR: {CLOUD_CONFIG, SCRIPT, IGNITION},
+    COREOS: {CLOUD_CONFIG, SCRIPT, IGNITION},
+    IGNITION: {IGNITION},
+    WINDOWS: {WINDOWS, CLOUD_CONFIG, SCRIPT},
+}
+"""Which kinds of text the guests of a profile read."""
+_COREOS_READS = {"coreos", "hostname", "manage_etc_hosts", "ssh_authorized_keys", "users", "write_files"}
+"""All that coreos-cloudinit knows at the top (its ``config/config.go``)."""
+_COREOS_LACKS = {"etcd", "etcd2", "fleet"}
+_CLOUDBASE_READS = {
+    "groups", "hostname", "ntp", "runcmd", "set_hostname", "set_timezone", "timezone", "users", "write_files",
+}  # fmt: skip
+"""All that cloudbase-init 1.1.9 knows of a cloud-config."""
+_MODE_DIGITS = 5
+
+
+class Judged(NamedTuple):
+    """What was found out of a text whose tokens are filled in: faults, warnings, and the middle parts of the keys that
+    it lets in.
+    """
+
+    faults: list[ignition.Fault]
+    warnings: list[ignition.Fault]
+    keys: frozenset[str] = frozenset()
+
+
+class Finding(NamedTuple):
+    """Something that is wrong with a template, and where; ``severity`` is ``error`` or ``warning``."""
+
+    line: int
+    column: int
+    severity: str
+    message: str
+
+
+def beginning(text: str) -> str:
+    """Return a text without what guests pass over at its beginning."""
+    return text.lstrip("\ufeff \r\n\t")
+
+
+def kind(text: str) -> str:
+    """Return what a text is: ``cloud-config``, ``ignition``, ``windows`` or ``script``."""
+    if beginning(text).lower().startswith(_WINDOWS):
+        return WINDOWS
+    if cloud_config.is_one(text):
+        return CLOUD_CONFIG
+    return IGNITION if ignition.is_one(text) else SCRIPT
+
+
+def reads(profile: str, text: str) -> bool:
+    """Whether guests of a profile read such a text."""
+    return kind(text) in _READS[profile]
+
+
+def profile_of(text: str) -> str:
+    """Return the profile of most guests that read such a text."""
+    found = kind(text)
+    return CLOUD_CONFIG if found == SCRIPT else found
+
+
+def judge(text: str, profile: str) -> Judged:
+    """Judge a text whose tokens are filled in, for guests of a profile (empty: any)."""
+    match kind(text):
+        case "cloud-config":
+            return _cloud_config(text, profile)
+        case "ignition":
+            return _ignition(text, profile)
+    return Judged([], [])
+
+
+def findings(template: str, profile: str) -> list[Finding]:
+    """Return what is wrong with a template, in the order of its lines; it is tried for a VM with a card in the
+    host-internal network, and for one without.
+    """
+    found: list[Finding] = []
+    if not beginning(template):
+        return [Finding(1, 1, "error", "it is empty")]
+    if profile and not reads(profile, template):
+        found.append(
+            Finding(1, 1, "error", f"guests of the profile {profile} do not read a text of the kind {kind(template)}")
+        )
+    if kind(template) != WINDOWS:
+        found += [Finding(line, 1, "error", f"there is no token %{name}%") for name, line in tokens.unknown(template)]
+    for device in ("0", None):
+        try:
+            text = tokens.fill(template, tokens.Values("web1", "AAAAB3NzaC1yc2E=", device))
+        except InputError as error:
+            found.append(Finding(int(error.fields["line"]), 1, "error", error.cause))
+            continue
+        judged = judge(text, profile)
+        found += [Finding(fault.line, fault.column, "error", fault.reason) for fault in judged.faults]
+        found += [Finding(fault.line, fault.column, "warning", fault.reason) for fault in judged.warnings]
+    return sorted(dict.fromkeys(found))
+
+
+def _cloud_config(text: str, profile: str) -> Judged:
+    try:
+        said = cloud_config.check(text)
+    except InputError as error:
+        place = ignition.Fault(int(error.fields["line"]), int(error.fields["column"]), error.fields["reason"])
+        return Judged([place], [])
+    warnings = [ignition.Fault(line, 1, reason) for line, reason in _passed_over(text, said, profile)]
+    return Judged([], warnings, cloud_config.keys(said))
+
+
+def _passed_over(text: str, said: dict[str, Any], profile: str) -> list[tuple[int, str]]:
+    """Return what of a cloud-config its reader passes over or finds fault with, with lines."""
+    found = []
+    if profile in {FLATCAR, COREOS}:
+        found += [(name, f"Flatcar does not know {name!r}") for name in said.keys() - _COREOS_READS]
+        below = said.get("coreos")
+        lost = below.keys() & _COREOS_LACKS if isinstance(below, dict) else set()
+        found += [(name, f"{name!r} has had no effect since Flatcar took over from CoreOS") for name in lost]
+    elif profile == WINDOWS:
+        found += [(name, f"cloudbase-init does not know {name!r}") for name in said.keys() - _CLOUDBASE_READS]
+    elif "coreos" in said:
+        found.append(("coreos", "only Flatcar reads 'coreos'; cloud-init calls itself degraded for it"))
+    told = [(_line_of(text, name), reason) for name, reason in found]
+    return told + [(line, "write a mode in quotes: '0644'") for line in _bare_modes(text)]
+
+
+def _line_of(text: str, name: str) -> int:
+    lines = text.splitlines()
+    return next((number for number, line in enumerate(lines, 1) if line.strip(" '\"").startswith(name)), 1)
+
+
+def _bare_modes(text: str) -> list[int]:
+    """Lines with a mode that YAML 1.1 takes for an octal number, 1.2 for a decimal one, and schemas for neither."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        name, colon, value = line.partition(":")
+        digits = value.split("#")[0].strip()
+        if colon and name.strip(" -") == "permissions" and digits.isdecimal() and len(digits) <= _MODE_DIGITS:
+            found.append(number)
+    return found
+
+
+def _ignition(text: str, profile: str) -> Judged:
+    said, faults, warnings = ignition.read(text)
+    if not faults and ignition.is_former(said):
+        old = ignition.Fault(1, 1, "specification 2 and older is read by Flatcar alone, and is not checked")
+        if profile == IGNITION:
+            return Judged([old], [])
+        warnings.append(old)
+    return Judged(faults, warnings, ignition.keys(said))

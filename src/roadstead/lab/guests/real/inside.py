@@ -45,6 +45,7 @@ def prepare(settings: dict[str, Any]) -> None:
         Path("/run", name).mkdir(mode=0o755)
     home = Path(settings["home"])
     home.mkdir(mode=0o755)
+    _run("mount", "--bind", settings["kept"], str(home))
     runtime = Path(settings["runtime"])
     runtime.mkdir(mode=0o700, parents=True)
     data = Path(settings["folder"], "rootless")

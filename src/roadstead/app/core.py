@@ -20,6 +20,7 @@ from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
+from roadstead.act.preparing import Preparing
 from roadstead.act.rotation import Rotations
 from roadstead.act.sign_ins import SignIns
 from roadstead.act.tls_expiry import Expiries
@@ -100,8 +101,22 @@ class Core:
         firewall = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
+        watching = (self.links, self._ssh, self._memories, vms)
+        preparing = Preparing(self.store, pools, watching, audit, settings, budget)
         self.commands = Commands(
-            pools, rotations, vms, certificates, expiries, operations, calls, access, hosts, firewall, checks, audit
+            pools,
+            rotations,
+            vms,
+            certificates,
+            expiries,
+            operations,
+            calls,
+            access,
+            hosts,
+            firewall,
+            checks,
+            preparing,
+            audit,
         )
 
     async def run(self) -> None:

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from roadstead.act.audit import Audit
 from roadstead.act.checks import Check
 from roadstead.act.commands import Commands
+from roadstead.act.conversation import Answers, Preparation
 from roadstead.act.firewall import Firewall
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
@@ -298,6 +299,18 @@ class Engine:
         self.vms.acted.append((action, engine_id[:4]))
 
 
+class Preparing:
+    """Notes what it is told, and asks on."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.told: list[Answers] = []
+
+    async def step(self, vm: VmId, answers: Answers) -> Preparation:
+        self.told.append(answers)
+        return Preparation(vm=vm, name=self._world.store.vms[vm].name, user="core", question="sign-in")
+
+
 class World:
     """What a test's server stands on."""
 
@@ -318,6 +331,7 @@ class World:
         firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
         self.certificates = Certificates(self)
         certificates = cast("Any", self.certificates)
+        self.preparing = Preparing(self)
         self.commands = Commands(
             pools,
             cast("Any", self.rotations),
@@ -330,6 +344,7 @@ class World:
             self.hosts,
             firewall,
             cast("Any", self.checks),
+            cast("Any", self.preparing),
             self.audit,
         )
         self.services = Services(

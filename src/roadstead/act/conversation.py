@@ -17,6 +17,7 @@ TITLES = {
     Part.ENGINE: "install an engine, start it, and let {user} open its socket",
     Part.ENGINE_START: "start the engine, now and whenever the guest starts",
     Part.ENGINE_GROUP: "add {user} to the group docker, which may open the engine's socket (that equals root)",
+    Part.OWN_ENGINE: "start an engine of {user}'s own, Podman, which runs while nobody is signed in, too",
     Part.ENGINE_AUTOSTART: "let the engine start whenever the guest starts",
     Part.LINGER: "let {user}'s engine run while nobody is signed in",
     Part.FORMER_KEY: "take the lines of other pools' keys ({count}) out of authorized_keys",

@@ -68,6 +68,10 @@ def _user_socket(survey: Survey) -> tuple[str, ...]:
     return (f"loginctl enable-linger {survey.user}", f"systemctl --user -M {survey.user}@ enable --now podman.socket")
 
 
+def _own(survey: Survey) -> tuple[str, ...]:
+    return _user_socket(survey) if survey.podman and survey.init == "systemd" else ()
+
+
 def _group(survey: Survey) -> tuple[str, ...]:
     groups = {socket.group for socket in survey.sockets if socket.state is SocketState.DENIED}
     return _add(survey, "docker") if "docker" in groups else ()
@@ -95,6 +99,7 @@ _MAKERS = {
     Part.ENGINE: _engine,
     Part.ENGINE_START: _start,
     Part.ENGINE_GROUP: _group,
+    Part.OWN_ENGINE: _own,
     Part.ENGINE_AUTOSTART: _autostart,
     Part.LINGER: _linger,
     Part.FORMER_KEY: _nothing,

@@ -183,7 +183,7 @@ class Rounds:
         """Ask about each offer; nobody there to answer is a no, which what is needed then explains itself."""
         for offer in asked.offers:
             is_agreed = self.wanted.yes and offer.id != FORMER_KEY
-            if not is_agreed and output.is_asked():
+            if not self.wanted.yes and output.is_asked():
                 is_agreed = _agrees(guest, offer)
             known = guest.answers.get("agreed" if is_agreed else "declined", [])
             guest.answers["agreed" if is_agreed else "declined"] = [*known, offer.id]

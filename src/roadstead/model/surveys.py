@@ -36,6 +36,8 @@ class Part(StrEnum):
     """Start the engine, now and with the guest."""
     ENGINE_GROUP = "engine-group"
     """Add the user to the group that the engine's socket belongs to."""
+    OWN_ENGINE = "own-engine"
+    """Start an engine of the user's own, where the one that is there is root's alone: Podman's."""
     ENGINE_AUTOSTART = "engine-autostart"
     """Let the engine start with the guest."""
     LINGER = "linger"

@@ -7,6 +7,8 @@ from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Surve
 
 _NEAREST = (SocketState.READY, SocketState.DENIED, SocketState.DEAD)
 """Of several sockets the one that is nearest to working is taken."""
+_GROUP = "docker"
+"""Whose members open the engine's socket; Podman has none."""
 _USERS_OWN = "/run/user/"
 _OBSTACLES = {
     SocketState.DENIED: ("guest-engine-denied", Part.ENGINE_GROUP),
@@ -54,6 +56,8 @@ def decide(survey: Survey, wishes: Wishes) -> Decision:
     if socket.state is SocketState.DENIED and survey.sudo_relays and is_by_sudo:
         return Decision(socket.path, is_sudo=True, useful=(*_useful(survey, socket), *former))
     obstacle, needed = _OBSTACLES[socket.state]
+    if socket.state is SocketState.DENIED and socket.group != _GROUP and survey.podman:
+        needed = Part.OWN_ENGINE
     return Decision(socket.path, obstacle=obstacle, needed=needed, useful=former)
 
 

@@ -96,6 +96,11 @@ OFFERS = [
     (Part.ENGINE_START, survey("debian", init=""), None),
     (Part.ENGINE_GROUP, survey("debian", sockets=DENIED), "usermod -aG docker ann"),
     (Part.ENGINE_GROUP, survey("debian", sockets=ROOTS), None),
+    (
+        Part.OWN_ENGINE,
+        survey("debian", podman="/usr/bin/podman"),
+        "systemctl --user -M ann@ enable --now podman.socket",
+    ),
     (Part.LINGER, survey("debian"), "loginctl enable-linger ann"),
     (Part.ENGINE_AUTOSTART, survey("alpine", init="openrc"), "rc-update add docker default"),
 ]

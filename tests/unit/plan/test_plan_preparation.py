@@ -9,9 +9,9 @@ USUAL, OWN = "/var/run/docker.sock", "/run/user/1000/docker.sock"
 READY, DENIED, DEAD, ABSENT = SocketState.READY, SocketState.DENIED, SocketState.DEAD, SocketState.ABSENT
 
 
-def survey(*sockets: tuple[str, SocketState], **more: object) -> Survey:
+def survey(*sockets: tuple[str, SocketState], group: str = "docker", **more: object) -> Survey:
     """A guest with these sockets, whose engine starts with it."""
-    found = tuple(EngineSocket(path, state, "docker") for path, state in sockets)
+    found = tuple(EngineSocket(path, state, group) for path, state in sockets)
     known: dict[str, object] = {"user": "ann", "uid": 1000, "init": "systemd", "enabled": ("docker.service",)}
     return Survey(sockets=found, **{**known, **more})  # type: ignore[arg-type]
 
@@ -27,6 +27,11 @@ CASES = [
         survey((USUAL, DENIED)),
         Wishes(),
         Decision(USUAL, obstacle="guest-engine-denied", needed=Part.ENGINE_GROUP),
+    ),
+    (
+        survey(("/run/podman/podman.sock", DENIED), podman="/usr/bin/podman", group="root"),
+        Wishes(),
+        Decision("/run/podman/podman.sock", obstacle="guest-engine-denied", needed=Part.OWN_ENGINE),
     ),
     (survey((USUAL, DEAD)), Wishes(), Decision(USUAL, obstacle="guest-engine-down", needed=Part.ENGINE_START)),
     (survey((USUAL, ABSENT)), Wishes(), Decision(obstacle="guest-engine-missing", needed=Part.ENGINE)),

@@ -326,3 +326,15 @@ async def test_a_pool_that_fails_at_the_end_is_told_at_the_next_run(
         assert (await one.step("raw")).done == ["its line is as it should be"]
         assert (one.text("raw"), one.file("raw").stat().st_ino) == (text, inode)
         await one.one.until(lambda: one.one.is_live("raw"), "live")
+
+
+async def test_what_was_prepared_outlasts_a_boot(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """The line is in the guest and the rest in the pool: nothing is to be done again."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await one.prepare("raw")
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        await guest.stop()
+        await one.one.until(lambda: not one.one.is_live("raw"), "lost")
+        await guest.start()
+        await one.one.until(lambda: one.one.is_live("raw"), "live again")

@@ -299,3 +299,15 @@ async def test_template_snapshot_and_control_domains_are_there_to_be_filtered(po
     assert sum(record["is_control_domain"] for record in records) == 2
     assert sum(record["is_a_snapshot"] for record in records) == 1
     assert sum(record["is_a_template"] and not record["is_a_snapshot"] for record in records) == 1
+
+
+async def test_a_vm_is_made_raw(client: Client, pool: LabPool, guests: PlainGuests) -> None:
+    """Its guest is told, what the pool holds of us goes, and after a restart of the lab it is raw still."""
+    await pool.admit("web-1", "ssh-rsa AAAA one")
+    await pool.make_raw("web-1")
+
+    assert guests.made[1].done[-1] == "make_raw"
+    record = await client.call("VM.get_record", pool.find("web-1"))
+    assert record["other_config"] == {"roadstead-ssh-port": "2222"}
+    machine = pool.machines.known[pool.uuid_of("web-1")]
+    assert (machine.raw, machine.admitted) == (True, ())

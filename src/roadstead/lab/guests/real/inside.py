@@ -51,7 +51,7 @@ def prepare(settings: dict[str, Any]) -> None:
     data = Path(settings["folder"], "rootless")
     data.mkdir(exist_ok=True)
     engine = Path(settings["engine"])
-    engine.mkdir()
+    engine.mkdir(exist_ok=True)
     for path in (home, runtime, data):
         os.chown(path, settings["uid"], settings["uid"])
     _run("mount", "--bind", str(data), str(engine))

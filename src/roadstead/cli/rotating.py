@@ -118,7 +118,9 @@ def _summary(pool: str, told: Rotation) -> None:
         output.write(["", _counted(needing)])
     if is_asked:
         name = terminal_clean(pool)
-        said = f"`roadstead prepare --needs-key {name}` puts the new line into those that need preparing, with a sign-in"
+        said = (
+            f"`roadstead prepare --needs-key {name}` puts the new line into those that need preparing, with a sign-in"
+        )
         output.write([f"{said} of yours."])
 
 

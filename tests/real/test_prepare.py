@@ -214,6 +214,7 @@ async def test_of_ten_guests_eight_are_prepared_and_two_explained(tmp_path: Path
         code, table, told = await ask("unprepare", "-f", "vm:real-*", "--password-file=-", "--yes")
         assert code == 0, told
         assert "xscontainer" not in one.text(off)
+        await one.run(full, f"umount {folder}")
 
 
 async def test_a_rotation_that_waits_is_ended_by_preparing(

@@ -51,6 +51,7 @@ GROUPS: dict[str, Mapping[str, codes.Code]] = {
     "Reaching its engine": codes.REACHING_AN_ENGINE,
     "Pools": codes.POOLS,
     "Hosts of pools": codes.HOSTS,
+    "Preparing a guest": codes.PREPARING,
     "What was asked for": codes.INPUT,
     "The plugin's calls": codes.PLUGIN,
     "Config drives": codes.DRIVES,

@@ -42,6 +42,7 @@ class RealSet:
         return taken
 
     async def _mend(self, guest: RealGuest) -> None:
+        await guest.make_prepared()
         if guest.is_on:
             await guest.restore()
             await guest.start_sshd()

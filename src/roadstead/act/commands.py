@@ -10,6 +10,7 @@ from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
+from roadstead.act.preparing import Preparing
 from roadstead.act.rotation import Rotations
 from roadstead.act.tls_expiry import Expiries
 from roadstead.act.tls_prepare import TlsPreparations
@@ -33,4 +34,5 @@ class Commands:
     firewall: Firewall
     checks: Checks
     drives: VmDrives
+    preparing: Preparing
     audit: Audit

@@ -48,6 +48,7 @@ _STUCK = {
     Answer.NO_COMMAND: "its key may run no command",
     Answer.ABSENT: "its user can read no file that holds the old line",
     Answer.UNWRITABLE: "its user may not replace the file that holds the old line, or it was just being written",
+    Answer.FULL: "its disk has no room for the changed file",
     Answer.FAILED: "its tools failed",
     Answer.DONE: "its line was added, but its SSH server does not take the new key",
 }

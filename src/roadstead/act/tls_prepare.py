@@ -52,7 +52,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     placing: Placing = Placing()
 
 
-class Preparation(Struct, frozen=True, kw_only=True):
+class TlsPreparation(Struct, frozen=True, kw_only=True):
     """How the new certificates of a VM stand."""
 
     vm: VmId
@@ -82,8 +82,8 @@ class _Work:
     """Set when the CD is in the drive, or nothing came of it."""
     task: asyncio.Task[None] | None = None
 
-    def shown(self) -> Preparation:
-        return Preparation(
+    def shown(self) -> TlsPreparation:
+        return TlsPreparation(
             vm=self.vm.id,
             name=self.vm.name,
             state=self.state,
@@ -143,15 +143,15 @@ class TlsPreparations:
 
     # ---- commands
 
-    def state(self, vm_id: VmId) -> Preparation:
+    def state(self, vm_id: VmId) -> TlsPreparation:
         """Tell how the new certificates of a VM stand."""
         work = self._works.get(vm_id)
         if work is not None:
             return work.shown()
         vm = self._vm(vm_id)
-        return Preparation(vm=vm.id, name=vm.name, state="none", addresses=list(self._announced(vm)))
+        return TlsPreparation(vm=vm.id, name=vm.name, state="none", addresses=list(self._announced(vm)))
 
-    async def make(self, vm_id: VmId, wish: Wish) -> Preparation:
+    async def make(self, vm_id: VmId, wish: Wish) -> TlsPreparation:
         """Make certificates for a VM and give it the CD with them; return when it is in the drive.
 
         Raises `InputError` (what was asked), `ConflictError` (the drive, the storage) and `PoolError`; nothing was
@@ -165,7 +165,7 @@ class TlsPreparations:
                 raise work.error
         return work.shown()
 
-    async def bring(self, vm_id: VmId, given: Given, *, is_legacy: bool) -> Preparation:
+    async def bring(self, vm_id: VmId, given: Given, *, is_legacy: bool) -> TlsPreparation:
         """Store certificates that were made elsewhere, once they are checked and the engine was reached with them.
 
         Raises `InputError` ``certificate-unfit`` and `LinkError`; nothing was changed then.
@@ -182,9 +182,9 @@ class TlsPreparations:
             until = await self._tried(vm, keeper, shown)
             await store(keeper, vm, given, is_legacy=is_legacy)
         self._links.try_now(vm_id)
-        return Preparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(self._announced(vm)), until=until)
+        return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(self._announced(vm)), until=until)
 
-    async def cancel(self, vm_id: VmId) -> Preparation:
+    async def cancel(self, vm_id: VmId) -> TlsPreparation:
         """End a preparation that is under way; return when the CD is gone.
 
         Raises `NotFoundError` ``no-certificates-under-way``.

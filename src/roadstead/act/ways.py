@@ -109,8 +109,16 @@ class SshWays:
         vm = self.snapshot.vms.get(vm_id)
         if vm is None:
             raise LinkError("link-lost", vm=vm_id)
-        access = access_of(vm, self._defaults())
-        target = SshTarget(access.user, access.port, (known.address,), access.socket, Pins(pin=known.host_key))
+        access = access_of(vm, self.defaults)
+        pins = Pins(pin=known.host_key)
+        target = SshTarget(access.user, access.port, (known.address,), access.socket, pins, access.sudo)
+        return await self.enter(vm_id, target, key)
+
+    async def enter(self, vm_id: VmId, target: SshTarget, key: PoolKey) -> SshLink:
+        """Sign in to ``vm_id`` at ``target`` with ``key`` alone and at once; the caller closes the link.
+
+        Raises as `verify`.
+        """
         return await self._sign_in(vm_id, target, (key,))
 
     async def _sign_in(
@@ -132,7 +140,9 @@ class SshWays:
             memory=self.memories.of(vm),
         )
 
-    def _defaults(self) -> Defaults:
+    @property
+    def defaults(self) -> Defaults:
+        """What holds for a VM that says nothing."""
         return Defaults(self.settings.user, self.settings.engine_socket)
 
     def _target(self, wanted: links.Wanted) -> SshTarget:
@@ -156,7 +166,7 @@ class SshWays:
         texts = [*vm.addresses, given] if given else vm.addresses
         own = {address for text in texts if (address := canonical(text)) and is_own(address)}
         return links.Circumstances(
-            defaults=self._defaults(),
+            defaults=self.defaults,
             rules=Rules(rules.admit, rules.only, frozenset(keeper.host_addresses | own), self.settings.addresses),
             memory=self.memories.of(vm),
             winner=self.memories.winner(vm.id),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from roadstead.act.audit import Audit
 from roadstead.act.checks import Checks, Means
@@ -21,6 +22,7 @@ from roadstead.act.plugin import PluginCalls
 from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.pools import Pools
+from roadstead.act.preparing import Preparing
 from roadstead.act.rotation import Rotations
 from roadstead.act.sign_ins import SignIns
 from roadstead.act.tls_expiry import Expiries
@@ -52,6 +54,14 @@ from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
 from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import Settings
+
+
+class Kept(NamedTuple):
+    """What commands stand on: what outlasts a run, the pools in it, and the notes of what was done."""
+
+    database: Database
+    pools: Pools
+    audit: Audit
 
 
 class Core:
@@ -91,6 +101,11 @@ class Core:
         self._sign_ins = SignIns(settings.link.retry_first_seconds)
         services = Services(settings, budget, self.tell, self._names, self._sign_ins)
         self.links = Links(self.store, self._open, services)
+        self.commands = self._built(Kept(database, pools, audit), door, budget)
+
+    def _built(self, kept: Kept, door: PluginDoor | None, budget: Budget) -> Commands:
+        """Return everything that can be asked for."""
+        settings, (database, pools, audit) = self._settings, kept
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
         rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
         tls = TlsPreparations(self.store, pools, self.links, self._guests, audit, settings, budget)
@@ -104,8 +119,23 @@ class Core:
         firewall = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
-        self.commands = Commands(
-            pools, rotations, vms, tls, expiries, operations, calls, access, hosts, firewall, checks, wishes, audit
+        watching = (self.links, self._ssh, self._memories, vms)
+        preparing = Preparing(self.store, pools, watching, audit, settings, budget)
+        return Commands(
+            pools,
+            rotations,
+            vms,
+            tls,
+            expiries,
+            operations,
+            calls,
+            access,
+            hosts,
+            firewall,
+            checks,
+            wishes,
+            preparing,
+            audit,
         )
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""The console script ``roadstead``: a plain `ps` at once, everything else through the parser of the command line."""
+"""The console scripts. ``roadstead``: a plain `ps` at once, everything else through the parser of the command line."""
 
 import sys
 
@@ -11,3 +11,10 @@ def main() -> None:
         from roadstead.app.main import main as parsed
 
         parsed()
+
+
+def prepare_vm() -> None:
+    """Run ``xscontainer-prepare-vm``."""
+    from roadstead.cli import prepare_vm as script
+
+    script.run()

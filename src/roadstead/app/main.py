@@ -27,6 +27,10 @@ OwnVms = Annotated[
 Windows = Annotated[
     int, typer.Option(help="How many more VMs with the engine of Windows Server, over TLS and simulated.")
 ]
+Raw = Annotated[
+    int, typer.Option(help="How many more VMs that nobody has prepared; their users have the pool's password.")
+]
+Plugins = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A plugin of the hosts; repeatable.")]
 Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that containers make by themselves, in all.")]
 
 SecondPool = Annotated[
@@ -88,13 +92,12 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     containers: Annotated[int, typer.Option(help="How many containers each VM has.")] = 20,
     guests: Annotated[GuestKind, typer.Option(help="What is inside the VMs; real ones need root.")] = "simulated",
     windows: Windows = 0,
+    raw: Raw = 0,
     rate: Rate = 0.0,
     port: PoolPort = 8443,
     seed: Annotated[int, typer.Option(help="Another seed gives other containers.")] = 0,
     vm: OwnVms = None,
-    plugin: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="A plugin of the hosts; repeatable.")
-    ] = None,
+    plugin: Plugins = None,
     conformance: Annotated[bool, typer.Option("--conformance", help="Hold what tests/data/xapi/probe needs.")] = False,
     historic: Annotated[bool, typer.Option("--historic", help="Hold the keys that the xscontainer pack left.")] = False,
     second_pool: SecondPool = 0,
@@ -108,6 +111,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Examples:
       roadstead lab --vms 50 --rate 10
       roadstead lab --windows 2                               also VMs whose engine is reached over TLS
+      roadstead lab --guests real --raw 2                     also VMs to try `roadstead prepare` on
       roadstead lab --guests none --vm mine=192.0.2.7@admin
       roadstead lab --second-pool 2 --historic                then: roadstead lab do bring queue-101
       roadstead lab do stop web-1                             act on the running lab
@@ -127,6 +131,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         containers=containers,
         guests=guests,
         windows=windows,
+        raw=raw,
         rate=rate,
         port=port,
         seed=seed,

@@ -1,10 +1,11 @@
-"""The command that puts one public key in the place of another in a guest's ``authorized_keys``, in two steps.
+"""The commands that change a guest's ``authorized_keys``: one key put in the place of another in two steps, a line set.
 
 A guest is somebody else's machine, and a mistake in this file locks people out. So nothing is touched but the lines
-that hold the old key: the first step only adds (each such line once more under the new key, with its options and its
-comment), the second, after the new key was seen to work, only removes. A file is replaced whole and at once by a copy
-of the same mode and owner in the same folder, after its size was compared with what was to change; a symbolic link is
-followed, and a file that somebody else changed meanwhile is left alone.
+that hold the key in question. In a rotation the first step only adds (each such line once more under the new key, with
+its options and its comment), the second, after the new key was seen to work, only removes. Setting a line puts it where
+the first line of its key stands, or at the end of the file that the SSH server reads first. A file is replaced whole
+and at once by a copy of the same mode and owner in the same folder, after its size was compared with what was to
+change; a symbolic link is followed, and a file that somebody else changed meanwhile is left alone.
 
 It is POSIX ``sh`` and ``awk`` (busybox has both) in one argument without newlines, backslashes and exclamation marks,
 so that every login shell hands it on as it is. Lines are read as OpenSSH reads them (sshd(8), AUTHORIZED_KEYS FILE
@@ -18,6 +19,8 @@ from enum import StrEnum
 
 MARK = "roadstead-keys:"
 """What the answer to the command begins with, on a line of its own; an `Answer` follows."""
+_LINE = re.compile(r"[ \"#-&(-\[\]-~]{1,8192}", re.ASCII)
+"""Printable, without what shells read inside of quotes: exclamation marks, single quotes, backslashes."""
 _KEY = re.compile(r"([a-z0-9@.-]{1,64}) ([A-Za-z0-9+/]{16,4096}={0,2})( .*)?", re.ASCII)
 
 
@@ -28,6 +31,8 @@ class Step(StrEnum):
     """Put a line of the new key behind each, unless it is there."""
     REMOVE = "remove"
     """Take them out."""
+    SET = "set"
+    """Leave one, which is given, in their place; add it where there is none."""
 
 
 class Answer(StrEnum):
@@ -39,6 +44,8 @@ class Answer(StrEnum):
     """There is no line of the old key in any file that the user may read."""
     UNWRITABLE = "unwritable"
     """A file with such a line may not be replaced by this user, or somebody else wrote it meanwhile."""
+    FULL = "full"
+    """The disk has no room for another copy of the file."""
     FAILED = "failed"
     """The guest's own tools did not do what they should; nothing was changed."""
     NO_COMMAND = "no command"
@@ -50,10 +57,25 @@ def command(old: str, new: str, step: Step) -> str:
 
     Raises ValueError for what is no public key.
     """
-    old_type, old_blob = _parts(old)
     new_type, new_blob = _parts(new)
-    given = f"step={step}; ot={old_type}; ob={old_blob}; nt={new_type}; nb={new_blob}; m={MARK};"
-    script = " ".join(f"{given} {_SCRIPT}".splitlines())
+    return _made(old, step, f"nt={new_type}; nb={new_blob}; nl=;")
+
+
+def setting(line: str, key: str) -> str:
+    """Return the command that makes ``line`` the one line of the public ``key``. Where it is that already, nothing is
+    written.
+
+    Raises ValueError for what is no public key, is not in the line, or could not be handed on.
+    """
+    kind, blob = _parts(key)
+    if f"{kind} {blob}" not in line or not _LINE.fullmatch(line):
+        raise ValueError("it is no line of this key")
+    return _made(key, Step.SET, f"nt=; nb=; nl={_quoted(line)};")
+
+
+def _made(key: str, step: Step, given: str) -> str:
+    kind, blob = _parts(key)
+    script = " ".join(f"step={step}; ot={kind}; ob={blob}; {given} m={MARK}; {_SCRIPT}".splitlines())
     return f"exec sh -c {_quoted(script)}"
 
 
@@ -102,45 +124,57 @@ return typed(s, i) ? key(s, i) : 0 };
 function put(s) { if (n++) printf "%s", ORS > out; printf "%s", s > out };
 BEGIN {
 S = sprintf("%c", 32); T = sprintf("%c", 9); R = sprintf("%c", 13); Q = sprintf("%c", 34); B = sprintf("%c", 92);
-d = 0; hits = 0 };
+d = 0; hits = 0; did = 0 };
 pass == 1 { there[$0] = 1; next };
 { at = place($0) };
 at == 0 { put($0); next };
 { hits++ };
-step == "remove" { d -= length($0) + 1; next };
+step == "remove" || (step == "set" && hits > 1) { d -= length($0) + 1; did = 1; next };
+step == "set" { d += length(nl) - length($0); did += 1 - (nl == $0); put(nl); next };
 { put($0);
 line = substr($0, 1, at - 1) nt S nb substr($0, behind);
 if (line in there) next;
-there[line] = 1; put(line); d += length(line) + 1 };
-END { if (n && whole) printf "%s", ORS > out; print d, hits }"""
-"""Reads the file twice; writes the new one to ``out`` and prints by how many bytes it grew, and the lines found."""
+there[line] = 1; put(line); d += length(line) + 1; did = 1 };
+END {
+if (step == "set" && hits == 0) { if (n && whole == 0) d++; whole = 1; did = 1; d += length(nl) + 1; put(nl) };
+if (n && whole) printf "%s", ORS > out; print d, hits, did }"""
+"""Reads the file twice; writes the new one to ``out`` and prints by how many bytes it grew, the lines found,
+and whether anything changed."""
 
 _SCRIPT = f"""\
 look() {{ ls -ldn "$1" | cut -c1-10; ls -ldn "$1" | tr -s " " | cut -d " " -f 3,4; }};
 size() {{ wc -c <"$1"; }};
 edit() {{
-f=$(readlink -f "$1") && [ -f "$f" ] && [ -r "$f" ] && grep -qF -e "$ob" "$f" || return 0;
+f=$(readlink -f "$1") && [ -f "$f" ] && [ -r "$f" ] || return 0;
+[ -n "$2" ] || grep -qF -e "$ob" "$f" || return 0;
 k=$(cksum <"$f"); w=0; [ -z "$(tail -c 1 "$f")" ] && w=1;
 t=; [ -w "$f" ] && t=$(mktemp "$f.XXXXXX" 2>/dev/null);
 [ -n "$t" ] || {{ bad=unwritable; return 0; }};
+printf "%$(($(size "$f") + 8192))s" x 2>/dev/null >"$t" || {{ rm -f "$t"; bad=full; return 0; }};
 r=$(cp -p "$f" "$t" 2>/dev/null && : >"$t" &&
-awk -v out="$t" -v step="$step" -v whole="$w" -v ot="$ot" -v ob="$ob" -v nt="$nt" -v nb="$nb" '{_AWK}'
+awk -v out="$t" -v step="$step" -v whole="$w" -v ot="$ot" -v ob="$ob" -v nt="$nt" -v nb="$nb" -v nl="$nl" '{_AWK}'
 pass=1 "$f" pass=2 "$f") || r=;
-set -- $r; d=${{1:-x}}; h=${{2:-0}};
+set -- $r; d=${{1:-x}}; h=${{2:-0}}; [ "$step" = set ] && h=1;
 if [ "$d" = x ]; then bad=failed;
-elif [ "$d" = 0 ]; then hits=$((hits + h));
+elif [ "$3" = 0 ]; then hits=$((hits + h));
 elif [ "$(look "$f")" = "$(look "$t")" ] && [ $(($(size "$f") + d)) = $(($(size "$t"))) ]; then
 chcon --reference="$f" "$t" 2>/dev/null; sync "$t" 2>/dev/null;
 if [ "$k" = "$(cksum <"$f")" ] && mv -f "$t" "$f"; then hits=$((hits + h)); t=;
 restorecon "$f" >/dev/null 2>&1; else bad=unwritable; fi;
 else bad=unwritable; fi;
 [ -z "$t" ] || rm -f "$t"; return 0; }};
-LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; u=$(id -un); cd;
+LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; u=$(id -un); cd;
 c=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | tr -d '"' |
 awk 'tolower($1) == "authorizedkeysfile" {{ $1 = ""; print; exit }}');
 for x in $c .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do
 case $x in *%h*) x=${{x%%[%]h*}}$HOME${{x#*%h}};; esac;
 case $x in *%u*) x=${{x%%[%]u*}}$u${{x#*%u}};; esac;
+case $x in none) continue;; esac;
+case $step-$hits$bad in set-0) first=${{first:-$x}};; set-*) break;; esac;
 edit "$x"; done;
+if [ "$step-$hits$bad" = set-0 ]; then
+case $first in */*) dir=${{first%/*}}; [ -d "$dir" ] && dir= || mkdir -m 700 "$dir" 2>/dev/null;; esac;
+[ -e "$first" ] || made=$first; true 2>/dev/null >>"$first" && edit "$first" new || bad=${{bad:-unwritable}};
+[ -z "$made" ] || [ -s "$made" ] || rm -f "$made"; [ -z "$dir" ] || rmdir "$dir" 2>/dev/null; fi;
 [ -n "$bad" ] || {{ bad=done; [ "$hits" = 0 ] && bad=absent; }};
 echo; echo "$m$bad" """

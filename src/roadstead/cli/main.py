@@ -18,6 +18,7 @@ from roadstead.cli import (
     options,
     output,
     pools,
+    prepare,
     ps,
     session,
     vms,
@@ -74,7 +75,7 @@ def main(
 
 helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.inspect, looking.events)
 helping.add(app, options.DOING, actions.start, actions.stop, actions.restart, actions.pause, actions.unpause)
-helping.add(app, options.VMS, vms.enable, vms.disable, vms.why)
+helping.add(app, options.VMS, prepare.prepare, prepare.unprepare, vms.enable, vms.disable, vms.why)
 app.add_typer(hostkeys.app, name="hostkey", rich_help_panel=options.VMS)
 app.add_typer(certificates.app, name="certificates", rich_help_panel=options.VMS)
 app.add_typer(config_drives.app, name="config-drive", rich_help_panel=options.VMS)

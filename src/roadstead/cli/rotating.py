@@ -118,8 +118,10 @@ def _summary(pool: str, told: Rotation) -> None:
         output.write(["", _counted(needing)])
     if is_asked:
         name = terminal_clean(pool)
-        line = f"the line of `roadstead pool key show {name}`"
-        output.write([f"Put {line} into those that need preparing; that they have it is seen by itself."])
+        said = (
+            f"`roadstead prepare --needs-key {name}` puts the new line into those that need preparing, with a sign-in"
+        )
+        output.write([f"{said} of yours."])
 
 
 def _counted(needing: list[RotatedVm]) -> str:

@@ -253,6 +253,31 @@ class HostPlugin(Struct, frozen=True, kw_only=True):
     python: str = ""
 
 
+class GuestOffer(Struct, frozen=True, kw_only=True):
+    """What can be done in a guest that is prepared."""
+
+    id: str = ""
+    title: str = ""
+    commands: tuple[str, ...] = ()
+    is_needed: bool = False
+
+
+class Preparation(Struct, frozen=True, kw_only=True):
+    """How far a guest is, and what is asked."""
+
+    user: str = ""
+    state: str = ""
+    question: str = ""
+    address: str = ""
+    host_key: str = ""
+    remembered: str = ""
+    others: str = ""
+    offers: tuple[GuestOffer, ...] = ()
+    checked: tuple[tuple[str, str], ...] = ()
+    line: str = ""
+    done: tuple[str, ...] = ()
+
+
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """Who did what."""
 

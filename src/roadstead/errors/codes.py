@@ -9,6 +9,7 @@ from roadstead.errors.firewall import FIREWALL
 from roadstead.errors.guests import REACHING_A_GUEST
 from roadstead.errors.hosts import HOSTS
 from roadstead.errors.plugin import PLUGIN
+from roadstead.errors.preparing import PREPARING
 from roadstead.errors.row import Code
 
 REACHING_AN_ENGINE = {
@@ -327,6 +328,7 @@ CODES: dict[str, Code] = {
     **REACHING_AN_ENGINE,
     **POOLS,
     **HOSTS,
+    **PREPARING,
     **INPUT,
     **PLUGIN,
     **DRIVES,
@@ -343,6 +345,7 @@ __all__ = [
     "INPUT",
     "PLUGIN",
     "POOLS",
+    "PREPARING",
     "REACHING_AN_ENGINE",
     "REACHING_A_GUEST",
     "RUNNING",

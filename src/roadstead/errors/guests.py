@@ -60,13 +60,14 @@ REACHING_A_GUEST = {
         409,
         "The VM's SSH server refuses this pool's key for the user {user}. Likely the VM came from another pool and"
         " holds that one's key: {evidence}.",
-        "Prepare it for this pool: in that user's authorized_keys put the line that `roadstead pool key show {pool}`"
-        " prints in the place of the other pool's; then say `roadstead why {vm}`.",
+        "Prepare it for this pool: `roadstead prepare {vm}` puts this pool's line there, and offers to take the other"
+        " pool's out.",
     ),
     "key-rejected": Code(
         409,
         "The VM's SSH server refuses the pool key for the user {user}.",
-        "Put the line that `roadstead pool key show {pool}` prints into that user's authorized_keys.",
+        "Say `roadstead prepare {vm}`, or put the line that `roadstead pool key show {pool}` prints into that user's"
+        " authorized_keys.",
     ),
     "link-lost": Code(503, "The connection to the VM was lost.", "It is being opened again; nothing needs to be done."),
     "host-key-unused": Code(

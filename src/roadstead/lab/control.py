@@ -109,6 +109,11 @@ async def _host_key(pool: LabPool, order: Order) -> object:
     return _shown(pool, order.vm)
 
 
+async def _raw(pool: LabPool, order: Order) -> object:
+    await pool.make_raw(order.vm)
+    return _shown(pool, order.vm)
+
+
 async def _door(pool: LabPool, order: Order) -> object:
     return {"words": await pool.door(order.vm)}
 
@@ -183,6 +188,7 @@ VERBS: dict[str, Run] = {
     "admit": _admit,
     "run-cd": _run_cd,
     "host-key": _host_key,
+    "raw": _raw,
     "door": _door,
     "rate": _rate,
     "master": _master,

@@ -60,6 +60,8 @@ class LabOptions:
     """Whether the pool holds what the conformance script asks for."""
     windows: int = 0
     """How many further VMs run Windows: with an engine that is simulated, and reached over TLS."""
+    raw: int = 0
+    """How many further VMs nobody has prepared: their guests are real, and their users have the pool's password."""
     historic: bool = False
     """Whether the old pack's keys are there already."""
     second: int = 0
@@ -142,7 +144,7 @@ class _Wanted:
 
 async def _second(stack: AsyncExitStack, options: LabOptions) -> LabPool:
     """The second pool, in a folder within that of the first, at addresses of its own."""
-    changed = replace(options, vms=options.second, windows=0, seed=options.seed + 1, conformance=False)
+    changed = replace(options, vms=options.second, windows=0, raw=0, seed=options.seed + 1, conformance=False)
     state = _absolute(options.state)
     # The outer folder first, so that it is its owner's alone.
     await asyncio.to_thread(Folder(state).make)
@@ -206,6 +208,7 @@ def checked(options: LabOptions) -> LabOptions:
         ("hosts", 1, 64),
         ("vms", 0, 50_000),
         ("windows", 0, 2_000),
+        ("raw", 0, 100),
         ("containers", 0, 4096),
         ("port", 0, 65535),
     ):
@@ -220,6 +223,8 @@ def checked(options: LabOptions) -> LabOptions:
         raise InputError("field-invalid", field="--profile", reason=reason)
     if not 0 <= options.rate < float("inf"):
         raise InputError("field-invalid", field="--rate", reason=f"{options.rate} is not a rate")
+    if options.raw and options.guests != "real":
+        raise InputError("field-invalid", field="--raw", reason="only real guests can be prepared")
     for text in options.vm:
         _parse_vm(text)
     return options
@@ -270,6 +275,9 @@ async def _populate(pool: LabPool, options: LabOptions, of: _Wanted) -> None:
     there = sum(machine.kind == WINDOWS for machine in pool.machines.known.values())
     for number in range(there + 1, options.windows + 1):
         await pool.make_vm(NewVm(f"win-{number}", options.containers, kind=WINDOWS), wait=False)
+    raw = sum(machine.raw for machine in pool.machines.known.values())
+    for number in range(raw + 1, options.raw + 1):
+        await pool.make_vm(NewVm(f"raw-{number}", options.containers, enabled=False, raw=True), wait=False)
     if pool.is_new:
         pool.decorate()
     for wanted in of.extra:

@@ -1,6 +1,6 @@
 """Which guest is to be connected, and with what: the record that a handshake needs to know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from roadstead.errors import LinkError
@@ -63,6 +63,14 @@ def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     if not is_known and not circumstances.memory.address_accepted:
         usable = addresses.unclaimed(vm, usable, snapshot)
     return Wanted(vm.id, access, usable, pin)
+
+
+def wanted_for_preparing(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
+    """Return how ``vm`` is called while somebody prepares it, who confirms its host key: an address that others
+    announce, too, may be called then. Raises as `wanted`.
+    """
+    memory = replace(circumstances.memory, address_accepted=True)
+    return wanted(vm, snapshot, replace(circumstances, memory=memory))
 
 
 def wanted_tls(vm: Vm, circumstances: Circumstances) -> WantedTls:

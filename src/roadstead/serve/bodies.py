@@ -1,16 +1,20 @@
 """The bodies of requests, checked at the border: a field that is wrong or unknown is named."""
 
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from roadstead.act.conversation import Answers
 from roadstead.act.plugin_hosts import Visit
 from roadstead.act.tls_disks import Placing
 from roadstead.act.tls_prepare import Wish
 from roadstead.act.trials import PoolChange
 from roadstead.act.vm_drives import Order
 from roadstead.act.vms import Reach
+from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
+from roadstead.model.surveys import Part
 
 MOST_NETWORKS = 256
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="`https://HOST` or `https://HOST:PORT`.")]
@@ -196,6 +200,63 @@ class GivenCertificates(Body):
     def given(self) -> Given:
         """Return them."""
         return Given(*(each.get_secret_value() for each in (self.client_cert, self.client_key, self.ca_cert)))
+
+
+def _network(text: str) -> str:
+    """Return a network as OpenSSH's ``from`` takes it."""
+    return str(ip_network(text, strict=False))
+
+
+class GuestAnswers(Body):
+    """All that the operator said so far about preparing a guest. The sign-in is used for this call and kept nowhere."""
+
+    action: Literal["prepare", "unprepare"] = "prepare"
+    mode: Literal["ssh", "tls"] = "ssh"
+    user: (
+        Annotated[
+            str,
+            Field(
+                pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$",
+                description="Who signs in, and whom the pool's key is to open; otherwise the VM's user.",
+            ),
+        ]
+        | None
+    ) = None
+    host_key: (
+        Annotated[
+            str,
+            Field(
+                max_length=4096,
+                description="The host key that was confirmed: a fingerprint (`SHA256:…`) or the line of a public key.",
+            ),
+        ]
+        | None
+    ) = None
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = None
+    private_key: Annotated[SecretStr, Field(max_length=2**16, description="In OpenSSH's format or PEM.")] | None = None
+    passphrase: Annotated[SecretStr, Field(max_length=1024, description="Of the private key.")] | None = None
+    form: Form = Field(default=Form.RESTRICTED, description="How much the line lets the pool's key do.")
+    sources: list[Annotated[str, Field(max_length=64), AfterValidator(_network)]] = Field(
+        default=[], max_length=16, description="Networks that the pool's key may come from; any when none is named."
+    )
+    agreed: list[Part] = Field(default=[], max_length=16, description="Ids of the offers that may be done.")
+    declined: list[Part] = Field(default=[], max_length=16, description="Ids of those that may not.")
+
+    def answers(self) -> Answers:
+        """Return the answers."""
+        return Answers(
+            action=self.action,
+            mode=self.mode,
+            user=self.user,
+            host_key=self.host_key,
+            password=_open(self.password),
+            private_key=_open(self.private_key),
+            passphrase=_open(self.passphrase),
+            form=self.form,
+            sources=tuple(self.sources),
+            agreed=tuple(self.agreed),
+            declined=tuple(self.declined),
+        )
 
 
 class LostVms(Body):

@@ -6,13 +6,14 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from roadstead.act.conversation import Preparation
 from roadstead.act.firewall import VmFindings
 from roadstead.act.outputs import Wiped
 from roadstead.act.plugin_access import PluginState
 from roadstead.act.plugin_hosts import HostPlugin, SeenHost
 from roadstead.act.rotation import Rotation
 from roadstead.act.tls_expiry import VmCertificates
-from roadstead.act.tls_prepare import Preparation
+from roadstead.act.tls_prepare import TlsPreparation
 from roadstead.act.trials import Probe
 from roadstead.act.vm_drives import Beginning, Checked, MadeDrive, Preview, VmDrive
 from roadstead.act.vms import HostKeys, Why
@@ -97,16 +98,17 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),
     Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, VmView),
     Route("POST", "/vms/{vm}/disable", "administer", vms.disable_vm, VmView),
+    Route("POST", "/vms/{vm}/prepare", "administer", vms.prepare_vm, Preparation),
     Route("GET", "/vms/{vm}/why", "view", vms.explain_vm, Why),
     Route("POST", "/vms/{vm}/check", "administer", vms.check_vm, StepFinding, media_type=LINES),
     Route("GET", "/vms/{vm}/hostkey", "view", vms.show_host_key, HostKeys),
     Route("POST", "/vms/{vm}/hostkey/confirm", "administer", vms.confirm_host_key, HostKeys),
     Route("DELETE", "/vms/{vm}/hostkey", "administer", vms.forget_host_key, HostKeys),
     Route("GET", "/certificates", "view", certificates.list_certificates, list[VmCertificates]),
-    Route("GET", "/vms/{vm}/certificates", "view", certificates.show_certificates, Preparation),
-    Route("POST", "/vms/{vm}/certificates", "administer", certificates.make_certificates, Preparation, 202),
-    Route("POST", "/vms/{vm}/certificates/import", "administer", certificates.import_certificates, Preparation),
-    Route("DELETE", "/vms/{vm}/certificates", "administer", certificates.cancel_certificates, Preparation),
+    Route("GET", "/vms/{vm}/certificates", "view", certificates.show_certificates, TlsPreparation),
+    Route("POST", "/vms/{vm}/certificates", "administer", certificates.make_certificates, TlsPreparation, 202),
+    Route("POST", "/vms/{vm}/certificates/import", "administer", certificates.import_certificates, TlsPreparation),
+    Route("DELETE", "/vms/{vm}/certificates", "administer", certificates.cancel_certificates, TlsPreparation),
     Route("GET", "/vms/{vm}/config-drive", "inspect-secrets", config_drives.show_config_drive, VmDrive),
     Route("POST", "/vms/{vm}/config-drive", "administer", config_drives.create_config_drive, MadeDrive, 201),
     Route("GET", "/vms/{vm}/config-drive/default", "view", config_drives.begin_config_drive, Beginning),

@@ -37,7 +37,13 @@ class Home:
 
     def run(self, step: Step) -> Answer:
         """Run the command as a login shell does."""
-        command = key_lines.command(f"{OLD} xscontainer", NEW, step)
+        return self._do(key_lines.command(f"{OLD} xscontainer", NEW, step))
+
+    def set(self, line: str) -> Answer:
+        """Make this the one line of the old key."""
+        return self._do(key_lines.setting(line, OLD))
+
+    def _do(self, command: str) -> Answer:
         done = subprocess.run(
             [*self._shell, "-c", command],
             env={"HOME": str(self.folder), "PATH": self._path},
@@ -182,6 +188,56 @@ def test_only_a_public_key_gets_into_the_command(key: str) -> None:
 
 def test_the_command_is_one_line_that_every_login_shell_hands_on() -> None:
     """No newline, no exclamation mark, and backslashes only around quotes."""
-    command = key_lines.command(OLD, NEW, Step.ADD)
-    assert not {"\n", "!"} & set(command)
-    assert "\\" not in command.replace("'\\''", "")
+    for command in (key_lines.command(OLD, NEW, Step.ADD), key_lines.setting(f"no-pty {OLD}", OLD)):
+        assert not {"\n", "!"} & set(command)
+        assert "\\" not in command.replace("'\\''", "").replace("'\\'", "")
+
+
+LINE = f'restrict,permitopen="[/run/a.sock]:*",command="/usr/local/bin/docker system dial-stdio" {OLD} xscontainer'
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(f"{OTHER}\n", f"{OTHER}\n{LINE}\n", id="added"),
+        pytest.param(OTHER, f"{OTHER}\n{LINE}\n", id="behind a line without a newline"),
+        pytest.param("", f"{LINE}\n", id="into an empty file"),
+        pytest.param(f"{OLD} x\n{OTHER}\n", f"{LINE}\n{OTHER}\n", id="in the place of another form"),
+        pytest.param(f"{OLD}\n{OTHER}\n{OLD} x", f"{LINE}\n{OTHER}", id="in the place of several"),
+        pytest.param(f"# {OLD}\n", f"# {OLD}\n{LINE}\n", id="a remark is no line"),
+        pytest.param(f"{LINE}\n{OTHER}\n", f"{LINE}\n{OTHER}\n", id="there already"),
+    ],
+)
+def test_a_line_is_set(home: Home, before: str, after: str) -> None:
+    """It stands once, everything else stays, and the second time nothing is written."""
+    home.write(before, 0o640)
+    assert home.set(LINE) is Answer.DONE
+    assert home.read() == after
+    written = home.file.stat().st_ino
+    assert home.set(LINE) is Answer.DONE
+    assert home.read() == after
+    assert (home.file.stat().st_ino, home.file.stat().st_mode & 0o777) == (written, 0o640)
+
+
+def test_a_line_of_the_same_length_is_replaced(home: Home) -> None:
+    """The size alone does not tell that nothing changed."""
+    home.write(f'from="10.0.0.1" {OLD}\n')
+    assert home.set(f'from="10.0.0.2" {OLD}') is Answer.DONE
+    assert home.read() == f'from="10.0.0.2" {OLD}\n'
+
+
+def test_file_and_folder_are_made_for_the_user_alone(home: Home) -> None:
+    """Where there are none."""
+    home.file.parent.rmdir()
+    assert home.set(LINE) is Answer.DONE
+    assert home.read() == f"{LINE}\n"
+    assert (home.file.parent.stat().st_mode & 0o777, home.file.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+@pytest.mark.parametrize(
+    "line", [f"{OLD} it's", f"{OLD} a\\b", f"{OLD} a!", f"{OLD}\n", OTHER, f'command="{OLD[:-4]}"']
+)
+def test_what_is_no_line_of_the_key_is_not_handed_on(line: str) -> None:
+    """A shell would read it, or it is another key's."""
+    with pytest.raises(ValueError, match="no line"):
+        key_lines.setting(line, OLD)

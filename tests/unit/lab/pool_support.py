@@ -112,6 +112,9 @@ class PlainGuest:
     async def admit(self, public_key: str) -> None:
         self.done.append(f"admit {public_key}")
 
+    async def make_raw(self, password: str) -> None:
+        self.done.append("make_raw")
+
     async def truth(self) -> list[dict[str, object]]:
         return [{"id": "0" * 64, "name": self.name, "state": "running"}]
 

@@ -336,3 +336,15 @@ async def test_a_guest_that_was_changed_over_keeps_its_new_line(tmp_path: Path) 
     again = PlainGuests()
     async with LabPool(tmp_path, hosts=1, guests=again):
         assert "admit ssh-rsa two c" in again.made[1].done
+
+
+async def test_a_vm_is_made_raw(client: Client, pool: LabPool, guests: PlainGuests) -> None:
+    """Its guest is told, what the pool holds of us goes, and after a restart of the lab it is raw still."""
+    await pool.admit("web-1", "ssh-rsa AAAA one")
+    await pool.make_raw("web-1")
+
+    assert guests.made[1].done[-1] == "make_raw"
+    record = await client.call("VM.get_record", pool.find("web-1"))
+    assert record["other_config"] == {"roadstead-ssh-port": "2222"}
+    machine = pool.machines.known[pool.uuid_of("web-1")]
+    assert (machine.raw, machine.admitted) == (True, ())

@@ -16,6 +16,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.checks import Check
 from roadstead.act.commands import Commands
 from roadstead.act.config_drives import ConfigDrives
+from roadstead.act.conversation import Answers, Preparation
 from roadstead.act.firewall import Firewall
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
@@ -25,7 +26,7 @@ from roadstead.act.plugin_access import PluginAccess, PluginDoor
 from roadstead.act.plugin_hosts import PluginHosts
 from roadstead.act.rotation import RotatedVm, Rotation
 from roadstead.act.tls_expiry import VmCertificates
-from roadstead.act.tls_prepare import Preparation, Wish
+from roadstead.act.tls_prepare import TlsPreparation, Wish
 from roadstead.act.trials import PoolChange, Probe, Step
 from roadstead.act.vm_drives import VmDrives
 from roadstead.act.vms import HostKey, HostKeys, Reach, Why
@@ -261,23 +262,23 @@ class Certificates:
     wishes: list[Wish] = field(default_factory=list)
     given: list[tuple[Given, bool]] = field(default_factory=list)
 
-    def state(self, vm: VmId) -> Preparation:
+    def state(self, vm: VmId) -> TlsPreparation:
         name, state = self.world.store.vms[vm].name, "waiting" if self.wishes else "none"
-        return Preparation(vm=vm, name=name, state=state, addresses=["10.0.0.1"])
+        return TlsPreparation(vm=vm, name=name, state=state, addresses=["10.0.0.1"])
 
-    async def make(self, vm: VmId, wish: Wish) -> Preparation:
+    async def make(self, vm: VmId, wish: Wish) -> TlsPreparation:
         await asyncio.sleep(0)
         if not wish.placing.eject:
             raise ConflictError("cd-drive-full", vm="web-1", disk="tools.iso")
         self.wishes.append(wish)
         return self.state(vm)
 
-    async def bring(self, vm: VmId, given: Given, *, is_legacy: bool) -> Preparation:
+    async def bring(self, vm: VmId, given: Given, *, is_legacy: bool) -> TlsPreparation:
         await asyncio.sleep(0)
         self.given.append((given, is_legacy))
         return replace(self.state(vm), state="done")
 
-    async def cancel(self, vm: VmId) -> Preparation:
+    async def cancel(self, vm: VmId) -> TlsPreparation:
         await asyncio.sleep(0)
         if not self.wishes:
             raise NotFoundError("no-certificates-under-way", vm="web-1")
@@ -305,6 +306,18 @@ class Engine:
         self.vms.acted.append((action, engine_id[:4]))
 
 
+class Preparing:
+    """Notes what it is told, and asks on."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.told: list[Answers] = []
+
+    async def step(self, vm: VmId, answers: Answers) -> Preparation:
+        self.told.append(answers)
+        return Preparation(vm=vm, name=self._world.store.vms[vm].name, user="core", question="sign-in")
+
+
 class World:
     """What a test's server stands on."""
 
@@ -326,6 +339,7 @@ class World:
         firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
         self.certificates = Certificates(self)
         certificates = cast("Any", self.certificates)
+        self.preparing = Preparing(self)
         self.commands = Commands(
             pools,
             cast("Any", self.rotations),
@@ -339,6 +353,7 @@ class World:
             firewall,
             cast("Any", self.checks),
             VmDrives(drives, self.audit),
+            cast("Any", self.preparing),
             self.audit,
         )
         self.services = Services(

@@ -56,6 +56,11 @@ class Guest(Protocol):
     async def admit(self, public_key: str) -> None:
         """Let the owner of this key in, too, as somebody does who appends it to `authorized_keys` in the guest."""
 
+    async def make_raw(self, password: str) -> None:
+        """Let it be as nobody has prepared it: no key opens it, and its user signs in with ``password``. Raises
+        `ConflictError` ``lab-guest-without-inside`` where there is nothing to prepare.
+        """
+
     async def truth(self) -> list[dict[str, object]]:
         """Its containers as it knows them itself: `id` (64 digits), `name` and `state` of each."""
 

@@ -12,6 +12,7 @@ from typing import Literal, Self
 
 import msgspec
 
+from roadstead.errors import ConflictError
 from roadstead.lab.guests import keys
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.guest import Lot
@@ -191,6 +192,10 @@ class DistantGuest:
     async def admit(self, public_key: str) -> None:
         """Let the owner of this key in, too."""
         await self._tell("admit", (public_key,))
+
+    async def make_raw(self, password: str) -> None:
+        """There is nothing in it that could be prepared. Raises `ConflictError` ``lab-guest-without-inside``."""
+        raise ConflictError("lab-guest-without-inside", vm=self.name)
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers."""

@@ -12,6 +12,7 @@ from typing import Self
 
 import asyncssh
 
+from roadstead.errors import ConflictError
 from roadstead.lab.guests import api, hostile, keys, misbehaviour, sshd, tlsd
 from roadstead.lab.guests.certificates import Authority, Pair
 from roadstead.lab.guests.engine import Engine
@@ -161,6 +162,10 @@ class SimulatedGuest:
         if self.is_running:
             await self.stop()
             await self.start()
+
+    async def make_raw(self, password: str) -> None:
+        """There is nothing in it that could be prepared. Raises `ConflictError` ``lab-guest-without-inside``."""
+        raise ConflictError("lab-guest-without-inside", vm=self.name)
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""

@@ -12,7 +12,7 @@ from roadstead.lab.pool import cds, storage, vm_calls
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Record
 from roadstead.lab.pool.failures import Failure
-from roadstead.lab.pool.machines import USER_KEY, Machines
+from roadstead.lab.pool.machines import PORT_KEY, USER_KEY, Machines
 from roadstead.lab.pool.state import WINDOWS, Machine
 from roadstead.lab.pool.text import longest_valid
 
@@ -45,7 +45,8 @@ class NewVm:
     user: str = ""
     running: bool = True
     kind: str = ""
-    """As in `Machine`."""
+    raw: bool = False
+    """Both as in `Machine`."""
 
 
 class VmDriver:
@@ -103,7 +104,12 @@ class VmDriver:
         uuid = str(self.core.vm(ref)["uuid"])
         number = self.machines.next_number() if wanted.addresses is None else 0
         self.machines.known[uuid] = Machine(
-            number, wanted.containers, wanted.addresses, kind=wanted.kind, admitted=self.machines.newer_keys()
+            number,
+            wanted.containers,
+            wanted.addresses,
+            kind=wanted.kind,
+            raw=wanted.raw,
+            admitted=() if wanted.raw else self.machines.newer_keys(),
         )
         keys = {MONITOR_KEY: "True"} if wanted.enabled else {}
         if wanted.user:
@@ -231,6 +237,19 @@ class VmDriver:
         secured = await asyncio.to_thread(cds.run, cds.inserted(self.core, ref), name)
         if not await self.machines.secure(uuid, secured):
             raise ConflictError("lab-vm-without-guest", vm=name)
+
+    async def make_raw(self, name: str) -> None:
+        """Let a VM be as nobody has prepared it: no key opens its guest, and no key of its own says anything of us."""
+        ref, uuid = self.find(name), self.uuid_of(name)
+        if await self.machines.guest(uuid) is None:
+            raise ConflictError("lab-vm-without-guest", vm=name)
+        await self.machines.make_raw(uuid)
+        kept = {
+            key: value
+            for key, value in self.core.vm(ref)["other_config"].items()
+            if not key.startswith(("xscontainer-", "roadstead-")) or key == PORT_KEY
+        }
+        self.core.database.write("VM", ref, "other_config", kept)
 
     async def new_host_key(self, name: str) -> None:
         """Give a VM's guest another SSH host key."""

@@ -73,6 +73,8 @@ class Machines:
         """Who makes the guests of Windows VMs."""
         self.highest = 0
         """The highest number that a guest ever had: none is given twice."""
+        self.password = ""
+        """Of the users of guests that nobody has prepared."""
         self._database = database
         self._maker = maker
         self._group = group
@@ -188,6 +190,8 @@ class Machines:
             if vm not in self._guests:
                 name = str(self._database.get("VM", self._database.by_uuid("VM", vm))["name_label"])
                 guest = await maker.make(name, machine.number, machine.containers)
+                if machine.raw:
+                    await guest.make_raw(self.password)
                 for line in machine.admitted:
                     await guest.admit(line)
                 if machine.secured and isinstance(guest, Securable):
@@ -232,6 +236,13 @@ class Machines:
         self.known[vm].secured = tuple(secured)
         await guest.secure_engine(secured.authority, Pair(secured.certificate, secured.key))
         return True
+
+    async def make_raw(self, vm: str) -> None:
+        """Let the guest of the VM (uuid), which has one, be as nobody has prepared it."""
+        guest = await self.guest(vm)
+        if guest is not None:
+            await guest.make_raw(self.password)
+            self.known[vm].raw, self.known[vm].admitted = True, ()
 
     async def booted(self, *vms: str) -> None:
         """Wait until these VMs (references; all, when none is named) have booted."""
@@ -287,6 +298,8 @@ class Machines:
         if (machine.user, machine.port) == (guest.user, guest.port):
             return
         machine.user, machine.port = guest.user, guest.port
+        if machine.raw:
+            return
         if guest.tls is not None:
             self._prepare_tls(vm, guest.port, guest.tls)
             return

@@ -98,6 +98,7 @@ class LabPool(VmDriver):
             self.password = await asyncio.to_thread(self.folder.password)
             group = await stack.enter_async_context(groups.plain_group())
             await self._fill(group)
+            self.machines.password = self.password
             stack.push_async_callback(self.save)
             stack.push_async_callback(self.machines.close)
             stack.push_async_callback(self.core.plugins.close)

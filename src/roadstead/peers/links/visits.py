@@ -1,10 +1,12 @@
-"""A visit to a host of a pool: the operator's own sign-in, for one command, of which nothing is kept.
+"""A visit to a host or a guest: the operator's own sign-in, for some commands, of which nothing is kept.
 
 The pool's key never takes part, and neither does anything of the account that runs the server. What the host is, its
 key decides: it is looked at first, without a sign-in, and a visit takes the one that somebody confirmed and no other.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +32,11 @@ _SIGNATURES = (*SIGNATURES, "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where a host's SSH server listens."""
+    """Where an SSH server listens, and as whom the operator signs in there."""
 
     address: str
     port: int
+    user: str = USER
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,17 @@ async def read_key(pem: str, passphrase: str | None) -> asyncssh.SSHKey:
 
 
 async def look(door: Door, settings: LinkSettings) -> str:
-    """Return the host key that a host shows, as `hostkeys.named`; nobody signs in.
+    """Return the host key that a host shows, as `hostkeys.named`; nobody signs in. Raises as `shown`."""
+    return named(await shown(door, settings))
 
-    Raises `LinkError` ``unreachable``, ``refused``, ``timed-out``, ``ssh-refuses-us`` or ``ssh-failed``.
+
+async def shown(door: Door, settings: LinkSettings, kind: str = "") -> str:
+    """Return the host key (base64 blob) that a host shows, of the type ``kind`` when one is named; nobody signs in.
+
+    Raises `LinkError` ``unreachable``, ``refused``, ``timed-out``, ``ssh-refuses-us`` or ``ssh-failed``, and
+    ``host-key-type-gone``.
     """
-    onlooker = _Onlooker(Pins(), Refusals())
+    onlooker = _Onlooker(Pins(confirmed=f"{kind} ") if kind else Pins(), Refusals())
     try:
         connection = await _connect(door, onlooker, {}, settings)
     except LinkError:
@@ -83,14 +92,41 @@ async def look(door: Door, settings: LinkSettings) -> str:
             raise
     else:
         connection.abort()
-    return named(onlooker.shown)
+    return onlooker.shown
 
 
 async def visit(door: Door, confirmed: str, sign_in: SignIn, task: Task, settings: LinkSettings) -> bytes:
     """Sign in to the host whose key was ``confirmed`` (as `hostkeys.named`), run one command, return what it said.
 
+    Raises as `entered` and `Visit.run`.
+    """
+    async with entered(door, confirmed, sign_in, settings) as inside:
+        return await inside.run(task)
+
+
+class Visit:
+    """The operator's sign-in while it lasts."""
+
+    def __init__(self, connection: GuestConnection, address: str) -> None:
+        self._connection = connection
+        self._address = address
+        self.server = str(connection.get_extra_info("server_version", ""))
+        """How the server introduced itself: ``SSH-2.0-OpenSSH_9.2p1 …``."""
+
+    async def run(self, task: Task) -> bytes:
+        """Run one command and return what it said. Raises `LinkError` ``timed-out``, and ``link-lost`` when the
+        connection broke before the command ended.
+        """
+        return await _said(self._connection, task, self._address)
+
+
+@asynccontextmanager
+async def entered(door: Door, confirmed: str, sign_in: SignIn, settings: LinkSettings) -> AsyncIterator[Visit]:
+    """Sign in to the host whose key was ``confirmed`` (as `hostkeys.named`; the type may be empty), and leave at the
+    end of the block.
+
     Raises `LinkError`: those of `look`, ``host-key-changed``, ``host-key-type-gone``, ``key-rejected`` (the password,
-    too), and ``link-lost`` when it broke before the command ended.
+    too).
     """
     visitor = _Visitor(confirmed, sign_in.password)
     methods = ["publickey"] if sign_in.key is not None else ["password", "keyboard-interactive"]
@@ -102,7 +138,7 @@ async def visit(door: Door, confirmed: str, sign_in: SignIn, task: Task, setting
     }
     connection = await _connect(door, visitor, asked, settings)
     try:
-        return await _said(connection, task, door.address)
+        yield Visit(connection, door.address)
     finally:
         await _part(connection)
 
@@ -174,7 +210,7 @@ async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], setti
             "client_factory": lambda: judge,
             "host": door.address,
             "port": door.port,
-            "username": USER,
+            "username": door.user,
             "client_keys": None,
             "server_host_key_algs": [name for kind in types for name in HOST_KEY_ALGORITHMS[kind]],
             "signature_algs": list(_SIGNATURES),
@@ -191,7 +227,7 @@ async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], setti
         if isinstance(error, TimeoutError):
             step = faults.SIGNING_IN if overheard.banner else faults.GREETING
             raise faults.timed_out(step, door.address) from error
-        raise faults.login_fault(error, overheard, types, USER) from error
+        raise faults.login_fault(error, overheard, types, door.user) from error
     connection.overheard = None
     return connection
 

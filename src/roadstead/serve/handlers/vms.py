@@ -11,7 +11,7 @@ from roadstead.inventory import names, views
 from roadstead.model import Vm, VmId
 from roadstead.serve import answers
 from roadstead.serve.answers import LINES, Patient
-from roadstead.serve.bodies import ComparedKey, HowReached
+from roadstead.serve.bodies import ComparedKey, GuestAnswers, HowReached
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.parameters import VmName
 
@@ -35,6 +35,17 @@ async def disable_vm(call: Call, vm: VmName) -> Response:
     found = names.find_vm(call.store, vm)
     await call.commands.vms.disable(found.id)
     return _shown(call, call.store.vms.get(found.id, found))
+
+
+async def prepare_vm(call: Call, vm: VmName, body: GuestAnswers | None = None) -> Response:
+    """Prepare the guest of a VM with the operator's own sign-in, or take that back: all answers so far are given, and
+    the next question or the result is returned.
+
+    The questions are `host-key` (nothing was sent to the guest yet), `sign-in` and `consent`. Doing it again changes
+    nothing. What is given to sign in is sent only to the host key that is named or remembered, and kept nowhere.
+    """
+    answers_so_far = (body or GuestAnswers()).answers()
+    return answers.record(await call.commands.preparing.step(_id(call, vm), answers_so_far))
 
 
 async def explain_vm(call: Call, vm: VmName) -> Response:

@@ -14,11 +14,20 @@ PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 ENVIRONMENT = os.environ | {"PATH": PATH}
 
 
-def run(guest: str, *command: str) -> str:
-    """Run a command for a guest and return its output. Raises `StartError` ``lab-guest-failed``."""
+def run(guest: str, *command: str, given: str = "") -> str:
+    """Run a command for a guest, which reads what is ``given``, and return its output.
+
+    Raises `StartError` ``lab-guest-failed``.
+    """
     try:
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=COMMAND_SECONDS, env=ENVIRONMENT
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            env=ENVIRONMENT,
+            input=given,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StartError("lab-guest-failed", guest=guest, reason=f"{command[0]} did not run") from error
@@ -26,6 +35,11 @@ def run(guest: str, *command: str) -> str:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise StartError("lab-guest-failed", guest=guest, reason=f"{' '.join(command[:4])}: {lines[-1]}")
     return done.stdout
+
+
+def hashed(guest: str, password: str) -> str:
+    """Return ``password`` as it stands in /etc/shadow. Raises `StartError` ``lab-guest-failed``."""
+    return run(guest, "openssl", "passwd", "-6", "-stdin", given=password).strip()
 
 
 def succeeds(*command: str) -> bool:

@@ -43,6 +43,7 @@ class RealGuest:
         self._sudo_rule = ""
         self._keys: tuple[str, ...] = ()
         self._admitted: tuple[str, ...] = ()
+        self._is_raw = False
         self.recipes = tuple(recipes)
         """The containers that it has from its first boot on."""
         self._threads = threads
@@ -125,6 +126,7 @@ class RealGuest:
     async def admit(self, public_key: str) -> None:
         """Let the owner of this key in, too."""
         self._admitted += (public_key,)
+        self._is_raw = False
         await self._run(self._write_keys)
 
     async def check_health(self, name: str) -> None:
@@ -133,6 +135,15 @@ class RealGuest:
         if check := engine.checking(self.folder / engine.name, name):
             # It ends with an error when the container is not well.
             await self.inside("sh", "-c", '"$@" || true', "sh", *check)
+
+    async def make_raw(self, password: str) -> None:
+        """Let it be as nobody has prepared it: no key opens it, and its user signs in with ``password``."""
+        await self._run(lambda: self._make_raw(password))
+
+    async def make_prepared(self) -> None:
+        """Undo `make_raw`, but for the keys: whose they are, `authorize` and `admit` say."""
+        self._is_raw = False
+        await self._run(lambda: self.machine.set_password(""))
 
     async def add(self, *recipes: workload.Recipe) -> None:
         """Make further containers."""
@@ -259,7 +270,16 @@ class RealGuest:
         if self.is_on:
             self._start_sshd((), KEY_TYPES)
 
+    def _make_raw(self, password: str) -> None:
+        self._is_raw, self._admitted = True, ()
+        self.machine.set_password(password)
+        if self.is_on:
+            self.machine.authorize([])
+            self._start_sshd((), KEY_TYPES)
+
     def _write_keys(self) -> None:
+        if self._is_raw:
+            return  # whoever prepares it does
         if self.is_on:
             self.machine.authorize([f"{self.key_options} {key}".strip() for key in (*self._keys, *self._admitted)])
 

@@ -57,7 +57,6 @@ ListenAddress 0.0.0.0
 AuthorizedKeysFile {AUTHORIZED_KEYS}
 StrictModes no
 PermitRootLogin prohibit-password
-PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
@@ -76,6 +75,7 @@ class Machine:
         self.folder = folder
         self.wire = wire
         self.kind = kind
+        self._password = ""
         self._cgroup = cgroups.name_of(wire.name)
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._first = 0
@@ -109,12 +109,16 @@ class Machine:
         """Make the namespaces and lay the wire; nothing runs inside yet."""
         cgroups.release(self._cgroup)
         self._write_accounts()
+        # What somebody wrote there, an authorized key for one, is there again after the next boot.
+        kept = self.folder / "home"
+        kept.mkdir(mode=0o755, exist_ok=True)
         settings = {
             "hostname": self.name,
             "folder": str(self.folder),
             "root": str(self.kind.root or ""),
             "etc": str(self.folder / "etc"),
             "home": HOME,
+            "kept": str(kept),
             "uid": USER_NUMBER,
             "runtime": RUNTIME,
             "engine": ROOTLESS,
@@ -189,6 +193,15 @@ class Machine:
         self._in_group = in_group
         self._write_accounts()
 
+    def set_password(self, password: str) -> None:
+        """Let the user sign in with ``password``, or with none when it is empty, once the SSH server starts anew;
+        accounts and groups are as at the first boot again.
+        """
+        self._password = commands.hashed(self.name, password) if password else ""
+        if self.is_on:
+            # The files themselves are mounted in the guest: they must not be replaced.
+            self._write_accounts()
+
     def host_key(self) -> str:
         """Its ed25519 host key, as a line."""
         return (self.folder / "ssh_host_ed25519_key.pub").read_text(encoding="ascii")
@@ -210,7 +223,9 @@ class Machine:
         keys = [f"HostKey {self.folder}/ssh_host_{kind}_key" for kind in key_types]
         config = self.folder / "sshd_config"
         # The first value of an option counts in sshd_config: the further lines win.
-        config.write_text("\n".join([*options, *self.kind.sshd, *keys, SSHD_CONFIG]), encoding="utf-8")
+        passwords = f"PasswordAuthentication {'yes' if self._password else 'no'}"
+        lines = [*options, *self.kind.sshd, passwords, *keys, SSHD_CONFIG]
+        config.write_text("\n".join(lines), encoding="utf-8")
         self._inside("/usr/sbin/sshd", "-f", str(config), "-E", str(self.folder / "sshd.log"))
         if not self._comes_up(self._ssh_answers, SSH_SECONDS):
             raise self._failed("its SSH server does not answer", "sshd.log")
@@ -293,7 +308,8 @@ class Machine:
         members = USER if self._in_group else ""
         groups += [f"{USER}:x:{USER_NUMBER}:", f"docker:x:{DOCKER_GROUP_NUMBER}:{members}"]
         # Nobody's password is copied; a locked account could not sign in by key.
-        shadow = [f"{line.split(':')[0]}:*:20000::::::" for line in users]
+        names = [line.split(":")[0] for line in users]
+        shadow = [f"{name}:{(name == USER and self._password) or '*'}:20000::::::" for name in names]
         ranges = [f"{USER}:{FIRST_LENT_NUMBER}:65536"]
         files = {"passwd": users, "group": groups, "shadow": shadow, "subuid": ranges, "subgid": ranges}
         for name, lines in files.items():

@@ -1,0 +1,182 @@
+"""The operator's own sign-in to a guest that is to be prepared: found by its host key, looked at, changed.
+
+What goes wrong on the way is told in words about preparing, each time with what the try leaves behind.
+"""
+
+import shlex
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from roadstead.artifacts import guest_survey, key_lines
+from roadstead.artifacts.key_lines import Answer, Step
+from roadstead.errors import ConflictError, LinkError
+from roadstead.model.surveys import Root, Survey
+from roadstead.peers.links import messages, visits
+from roadstead.peers.links.given_keys import GivenKey
+from roadstead.peers.links.hostkeys import named
+from roadstead.peers.links.race import Race
+from roadstead.peers.links.visits import Door, SignIn, Task, Visit
+from roadstead.settings.schema import LinkSettings
+
+LOOK_SECONDS = 45.0
+LINE_SECONDS = 20.0
+ROOT_SECONDS = 480.0
+"""How long a command that installs an engine may take."""
+NOTHING = "Nothing was changed"
+AGREED = "What was agreed to is done in the guest; the pool is as it was"
+LINE_LEFT = "The line may be in the guest already; the pool is as it was"
+TAKEN_BACK = "The line was taken out again; the pool is as it was"
+LAST_BYTES = 4096
+_DID = "roadstead-did:"
+_KEYS = {
+    Answer.FULL: "guest-disk-full",
+    Answer.UNWRITABLE: "guest-keys-unwritable",
+    Answer.ABSENT: "guest-keys-unwritable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a guest answers, and the host key (base64 blob) that it shows there."""
+
+    address: str
+    host_key: str
+
+
+@dataclass(slots=True)
+class Guest:
+    """A VM while it is prepared: what it is called, where its SSH server listens, and as whom the operator signs in.
+
+    ``left`` says what the try has left behind so far.
+    """
+
+    vm: str
+    user: str
+    port: int
+    addresses: tuple[str, ...]
+    settings: LinkSettings
+    left: str = NOTHING
+
+    async def find(self, wanted: GivenKey | None) -> Found:
+        """Return where the guest answers under the key that is ``wanted`` (any, when none is); nobody signs in.
+
+        Raises `LinkError` ``guest-unreachable``, and ``host-key-changed`` or ``host-key-type-gone`` when all answers
+        differ from it.
+        """
+
+        async def attempt(address: str) -> Found:
+            kind = wanted.type if wanted is not None else ""
+            key = await visits.shown(Door(address, self.port), self.settings, kind)
+            shown = messages.fingerprint(key)
+            if wanted is not None and shown != wanted.fingerprint:
+                raise LinkError("host-key-changed", shown=f"{shown} ({messages.key_type(key)})")
+            return Found(address, key)
+
+        race = Race(self.addresses, attempt, lambda _: None, lambda _: False)
+        try:
+            return await race.run(self.settings.stagger_seconds)
+        except LinkError as error:
+            if error.code in {"host-key-changed", "host-key-type-gone"}:
+                raise
+            raise self.fault(error, ", ".join(self.addresses)) from error
+
+    @asynccontextmanager
+    async def entered(self, found: Found, sign_in: SignIn) -> AsyncIterator["Inside"]:
+        """Sign in where the guest was found. Raises `ConflictError` and `LinkError` with the codes of preparing."""
+        door = Door(found.address, self.port, self.user)
+        async with AsyncExitStack() as stack:
+            entry = visits.entered(door, named(found.host_key), sign_in, self.settings)
+            try:
+                visit = await stack.enter_async_context(entry)
+            except LinkError as error:
+                raise self.fault(error, found.address) from error
+            yield Inside(self, visit, found.address, sign_in.password)
+
+    def fault(self, error: LinkError, address: str) -> ConflictError | LinkError:
+        """Return ``error``, one of those of `visits`, in words about preparing."""
+        about = {"vm": self.vm, "user": self.user, "address": address, "left": self.left}
+        if error.code == "key-rejected":
+            return ConflictError("guest-sign-in-failed", **about)
+        if error.code in {"host-key-changed", "host-key-type-gone"}:
+            shown = error.fields.get("shown", "of another type")
+            return ConflictError("guest-host-key-differs", **about, shown=shown, confirmed=error.fields.get("pinned"))
+        if error.code == "link-lost" or error.fields.get("step") == visits.WORKING:
+            return LinkError("guest-cut-off", **about, step=visits.WORKING)
+        reason = _REASONS[error.code].format_map(error.fields)
+        return LinkError("guest-unreachable", **about, reason=reason)
+
+
+_REASONS = {
+    "refused": "it refuses connections to port {port}",
+    "timed-out": "it did not answer in time while {step}",
+    "unreachable": "{reason}",
+    "ssh-refuses-us": "it closed the connection before it introduced itself",
+    "ssh-failed": "{reason}",
+}
+
+
+class Inside:
+    """A guest in which the operator is signed in."""
+
+    def __init__(self, guest: Guest, visit: Visit, address: str, password: str | None) -> None:
+        self._guest = guest
+        self._visit = visit
+        self._address = address
+        self._password = password
+        self.server = visit.server
+        """How its SSH server introduced itself."""
+
+    async def survey(self, public_key: str, sockets: Sequence[str]) -> Survey:
+        """Look at the guest. Raises `ConflictError` ``guest-not-told``."""
+        command = guest_survey.command(public_key, sockets)
+        survey = guest_survey.read(await self._run(Task(command, b"", LOOK_SECONDS)))
+        if survey is None:
+            raise self.conflict("guest-not-told")
+        return survey
+
+    async def put(self, line: str, public_key: str) -> None:
+        """Make ``line`` the one line of ``public_key``. Raises `ConflictError`; then nothing was changed."""
+        left, self._guest.left = self._guest.left, LINE_LEFT
+        answer = await self._changed(key_lines.setting(line, public_key))
+        if answer is not Answer.DONE:
+            self._guest.left = left
+            raise self.conflict(_KEYS.get(answer, "guest-not-told"))
+
+    async def take_out(self, public_key: str) -> bool:
+        """Take all lines of ``public_key`` out; return whether there were any. Raises `ConflictError`."""
+        answer = await self._changed(key_lines.command(public_key, public_key, Step.REMOVE))
+        if answer in {Answer.DONE, Answer.ABSENT}:
+            return answer is Answer.DONE
+        raise self.conflict(_KEYS.get(answer, "guest-not-told"))
+
+    async def as_root(self, commands: Sequence[str], root: Root) -> None:
+        """Run ``commands`` one after the other, as root. Raises `ConflictError` ``guest-command-failed``."""
+        for command in commands:
+            self._guest.left = AGREED
+            # What a package manager says may be long, and what counts stands at its end.
+            wrapped = f'{{ {{ {command}; }} 2>&1; s=$?; echo; echo "{_DID}$s"; }} | tail -c {LAST_BYTES}'
+            prefix = {Root.IS: "", Root.FREE: "sudo -n ", Root.ASKS: "sudo -S -p '' "}.get(root, "sudo -n ")
+            given = f"{self._password}\n".encode() if root is Root.ASKS and self._password is not None else b""
+            task = Task(f"exec {prefix}sh -c {shlex.quote(wrapped)}", given, ROOT_SECONDS)
+            said = (await self._run(task)).decode("utf-8", "replace").splitlines()
+            if f"{_DID}0" not in said:
+                raise self.conflict("guest-command-failed", command=command, reason=_last_words(said))
+
+    def conflict(self, code: str, **fields: str) -> ConflictError:
+        """Return the error of ``code`` about this guest."""
+        return ConflictError(code, vm=self._guest.vm, user=self._guest.user, left=self._guest.left, **fields)
+
+    async def _changed(self, command: str) -> Answer:
+        return key_lines.answer(await self._run(Task(command, b"", LINE_SECONDS)))
+
+    async def _run(self, task: Task) -> bytes:
+        try:
+            return await self._visit.run(task)
+        except LinkError as error:
+            raise self._guest.fault(error, self._address) from error
+
+
+def _last_words(said: Sequence[str]) -> str:
+    lines = [line.strip() for line in said if line.strip() and not line.startswith(_DID)]
+    return lines[-1].rstrip(".") if lines else "it could not become root"

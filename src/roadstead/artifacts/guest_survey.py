@@ -1,0 +1,131 @@
+"""The command that tells what a guest looks like before it is prepared; it changes nothing there.
+
+It is POSIX ``sh`` in one argument, as `key_lines` is, and says each fact on a line of its own after `MARK`, so that
+whatever a login shell prints besides does not count. What it says is read as a stranger's.
+"""
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from roadstead.model.surveys import EngineSocket, Root, SocketState, Survey
+
+MARK = "roadstead-survey:"
+SOCKETS = (
+    "/var/run/docker.sock",
+    "/run/user/$n/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/user/$n/podman/podman.sock",
+)
+"""Where engines listen, the usual place first; ``$n`` is the user's number."""
+MOST_FORMER = 16
+_PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
+_WORD = re.compile(r"[A-Za-z0-9._@-]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_KEY = re.compile(r"[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{16,4096}={0,2}")
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}")
+_SOCKET_WORDS = 3
+
+
+def command(public_key: str, sockets: Sequence[str] = ()) -> str:
+    """Return the command, which also looks for a line of ``public_key``, and at ``sockets`` (plain paths) first."""
+    kind, blob = public_key.split()[:2]
+    given = f"ob={shlex.quote(f'{kind} {blob}')}; m={MARK}; own={shlex.quote(' '.join(sockets))};"
+    return f"exec sh -c {shlex.quote(' '.join(f'{given} {_SCRIPT}'.splitlines()))}"
+
+
+def read(output: bytes) -> Survey | None:
+    """Return what the command said; None when it did not run."""
+    facts: defaultdict[str, list[str]] = defaultdict(list)
+    for line in output.decode("utf-8", "replace").splitlines():
+        if line.startswith(MARK):
+            name, _, value = line.removeprefix(MARK).partition("=")
+            facts[name].append(value.strip())
+    user, uid = _one(facts, "user", _WORD), _one(facts, "uid", _NUMBER)
+    if not user or not uid:
+        return None
+    return Survey(
+        user=user,
+        uid=int(uid),
+        groups=_words(facts, "groups"),
+        system=_words(facts, "system"),
+        client=_one(facts, "client", _ADDRESS),
+        sockets=_sockets(facts["socket"]),
+        docker=_one(facts, "docker", _PATH),
+        podman=_one(facts, "podman", _PATH),
+        sudo=_one(facts, "sudo", _PATH),
+        root=Root(said) if (said := _one(facts, "root", _WORD)) in set(Root) else Root.NONE,
+        sudo_relays=facts["sudo-relays"] == ["yes"],
+        init=_one(facts, "init", _WORD),
+        enabled=_words(facts, "enabled"),
+        lingers=facts["lingers"] == ["yes"],
+        forwards={"yes": True, "no": False}.get(_one(facts, "forwards", _WORD)),
+        holds_key=facts["holds-key"] == ["yes"],
+        former=tuple(dict.fromkeys(key for key in facts["former"] if _KEY.fullmatch(key)))[:MOST_FORMER],
+    )
+
+
+def _one(facts: Mapping[str, list[str]], name: str, form: re.Pattern[str]) -> str:
+    said = facts.get(name, [""])[-1]
+    return said if form.fullmatch(said) else ""
+
+
+def _words(facts: Mapping[str, list[str]], name: str) -> tuple[str, ...]:
+    return tuple(word for word in facts.get(name, [""])[-1].split() if _WORD.fullmatch(word))
+
+
+def _sockets(facts: Sequence[str]) -> tuple[EngineSocket, ...]:
+    found = {socket.path: socket for said in reversed(facts) if (socket := _socket(said)) is not None}
+    return tuple(reversed(found.values()))
+
+
+def _socket(said: str) -> EngineSocket | None:
+    words = said.split(" ")
+    if len(words) != _SOCKET_WORDS or words[0] not in set(SocketState) or not _PATH.fullmatch(words[2]):
+        return None
+    return EngineSocket(words[2], SocketState(words[0]), words[1] if _WORD.fullmatch(words[1]) else "")
+
+
+_SCRIPT = """\
+say() { echo "$m$1=$2"; };
+has() { command -v "$1" 2>/dev/null; };
+soon() { if [ -n "$(has timeout)" ]; then timeout 10 "$@"; else "$@"; fi; };
+state() {
+[ -S "$1" ] || { echo absent; return 0; };
+[ -r "$1" ] && [ -w "$1" ] || { echo denied; return 0; };
+r=$(readlink -f "$1" 2>/dev/null || echo "$1");
+[ -r /proc/net/unix ] || { echo ready; return 0; };
+grep -F -e " $1" -e " $r" /proc/net/unix | grep -q " 00010000 " && { echo ready; return 0; };
+[ -n "$d" ] && soon "$d" -H "unix://$1" version >/dev/null 2>&1 && { echo ready; return 0; };
+echo dead; };
+group() { ls -ldL "$1" 2>/dev/null | tr -s " " | cut -d " " -f 4; };
+LC_ALL=C; export LC_ALL; cd; echo;
+n=$(id -u); say user "$(id -un)"; say uid "$n"; say groups "$(id -Gn)"; say client "${SSH_CONNECTION%% *}";
+[ -r /etc/os-release ] && say system "$(. /etc/os-release; echo "$ID $ID_LIKE")";
+d=; case $(docker --version 2>/dev/null) in Docker*) d=$(has docker);; esac;
+s=$(has sudo); say docker "$d"; say podman "$(has podman)"; say sudo "$s";
+if [ "$n" = 0 ]; then say root is; elif [ -z "$s" ]; then say root none;
+elif sudo -n true >/dev/null 2>&1; then say root free; else say root asks; fi;
+for p in $own SOCKETS; do
+a=$(state "$p"); g=$(group "$p"); say socket "$a ${g:--} $p"; done;
+if [ -n "$s" ] && [ -n "$d" ] && [ "$(state /var/run/docker.sock)" = denied ]; then
+soon sudo -n "$d" system dial-stdio </dev/null >/dev/null 2>&1 && say sudo-relays yes; fi;
+e=;
+if [ -d /run/systemd/system ]; then say init systemd;
+for u in docker.service docker.socket podman.socket; do
+systemctl is-enabled "$u" >/dev/null 2>&1 && e="$e $u"; done;
+elif [ -n "$(has rc-service)" ]; then
+say init openrc; rc-update show default 2>/dev/null | grep -q docker && e=docker; fi;
+say enabled "$e";
+[ -e "/var/lib/systemd/linger/$(id -un)" ] && say lingers yes;
+say forwards "$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | awk '
+tolower($1) == "match" { exit };
+tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };
+tolower($1) == "allowstreamlocalforwarding" && a == "" {
+a = tolower($2); if (a == "all" || a == "local") a = "yes"; else if (a == "remote") a = "no" };
+END { print a }')";
+for f in .ssh/authorized_keys .ssh/authorized_keys2; do [ -r "$f" ] || continue;
+grep -qF -e "$ob" "$f" && say holds-key yes;
+awk 'NF > 2 && $NF == "xscontainer" && index($0, ob) == 0 { print m "former=" $(NF-2), $(NF-1) }' ob="$ob" m="$m" "$f" |
+head -n 16; done; echo""".replace("SOCKETS", " ".join(SOCKETS))

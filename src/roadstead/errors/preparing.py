@@ -1,0 +1,109 @@
+"""The codes of preparing a guest with the operator's own sign-in. ``left`` says what the try leaves behind."""
+
+from roadstead.errors.row import Code
+
+PREPARING = {
+    "guest-command-failed": Code(
+        409,
+        "What was agreed to for {vm} failed in the guest ({command}): {reason}.",
+        "Mend what it names, then repeat the command. {left}.",
+    ),
+    "guest-cut-off": Code(
+        503,
+        "The connection to {vm} ({address}) was lost while {step}.",
+        "Repeat the command: it finishes what is begun. {left}.",
+    ),
+    "guest-disk-full": Code(
+        409,
+        "The disk of {vm} has no room for a line of authorized_keys.",
+        "Make room there (`df -h ~{user}` names the disk), then repeat the command. {left}.",
+    ),
+    "guest-engine-denied": Code(
+        409,
+        "The user {user} of {vm} may not open the engine's socket {socket}.",
+        "As root in the guest: `{commands}`; then repeat the command. {left}.",
+    ),
+    "guest-engine-down": Code(
+        409,
+        "No engine answers in {vm}: there is one, but it does not run.",
+        "As root in the guest: `{commands}`; then repeat the command. {left}.",
+    ),
+    "guest-engine-missing": Code(
+        409,
+        "There is no engine in {vm}.",
+        "As root in the guest: `{commands}`; then repeat the command. {left}.",
+    ),
+    "guest-engine-unseen": Code(
+        409,
+        "The pool key opens {vm} now, but not its engine: {reason}.",
+        "Look at the settings of the guest's SSH server and at its engine, then repeat the command. {left}.",
+    ),
+    "guest-host-key-differs": Code(
+        409,
+        "{vm} shows the SSH host key {shown}, not the one that was confirmed ({confirmed}).",
+        "Compare it with `ssh-keygen -lf` of that key's file in /etc/ssh on the VM's console. If it is the VM's own,"
+        " repeat the command with it; otherwise somebody may be in between. No password was sent.",
+    ),
+    "guest-host-key-needed": Code(
+        409,
+        "Nobody has confirmed the SSH host keys of: {shown}.",
+        "Compare each with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console, then repeat the"
+        " whole command with --host-key VM=FINGERPRINT for each, or with --accept-new where none is remembered.",
+    ),
+    "guest-key-not-taken": Code(
+        409,
+        "The line of the pool key was written for {user} in {vm}, but its SSH server does not take the key.",
+        "Look at the server's log there (`journalctl -u ssh`): AllowUsers, PubkeyAuthentication, AuthorizedKeysFile,"
+        " and the rights of ~{user} (StrictModes) are what forbids it most often. {left}.",
+    ),
+    "guest-keys-unwritable": Code(
+        409,
+        "The user {user} of {vm} may not write the authorized_keys that its SSH server reads, or somebody else was"
+        " just writing them.",
+        "Look at AuthorizedKeysFile in its sshd_config and at the rights of that file, then repeat the command."
+        " {left}.",
+    ),
+    "guest-no-relay": Code(
+        409,
+        "No line of this form leads to the engine of {vm}: {reason}.",
+        "Install Docker's command in the guest, or allow `AllowStreamLocalForwarding` in its sshd_config; or choose"
+        " another form of the line. {left}.",
+    ),
+    "guest-not-tried": Code(
+        409,
+        "{vm} was not tried, because the command was ended.",
+        "Repeat the command; what is done already stays done.",
+    ),
+    "guest-not-told": Code(
+        409,
+        "The guest's shell in {vm} did not run what it was asked to.",
+        "The user {user} needs a POSIX shell, and the operator's own key must not force a command. {left}.",
+    ),
+    "guest-sign-in-failed": Code(
+        409,
+        "{vm} refuses the user {user} with what was given.",
+        "Check the user, and the password or the key; its sshd_config must let that user sign in that way."
+        " Nothing was changed.",
+    ),
+    "guest-source-differs": Code(
+        422,
+        "The field from ({sources}) leaves out this server, which {vm} sees as {client}.",
+        "Name a network with that address, or the key would open nothing. {left}.",
+    ),
+    "guest-unreachable": Code(
+        503,
+        "{vm} cannot be reached at {address}: {reason}.",
+        "Check that its SSH server runs and that no firewall stands between; then repeat the command."
+        " Nothing was changed.",
+    ),
+    "prepare-unfinished": Code(
+        503,
+        "The guest of {vm} is done, but the pool did not take what belongs to it: {reason}.",
+        "Repeat the command when the pool can be reached: it finishes, and changes nothing in the guest again.",
+    ),
+    "prepare-mode-missing": Code(
+        409,
+        "Guests cannot be prepared for the mode {mode} from here yet.",
+        "Prepare it by hand as the operator guide says under Windows, and engines over TLS.",
+    ),
+}

@@ -1,0 +1,54 @@
+"""What is asked and refused before anybody signs in to a guest that is to be prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadstead.act.conversation import Answers
+from roadstead.errors import RoadsteadError
+from roadstead.model import LinkState, config_keys
+from tests.contract.world import World, world
+
+
+async def _refused(one: World, **said: Any) -> str:
+    with pytest.raises(RoadsteadError) as caught:
+        await one.core.commands.preparing.step(one.vm("vm-1").id, Answers(**said))
+    return caught.value.code
+
+
+async def test_a_vm_that_cannot_be_called_is_refused(tmp_path: Path) -> None:
+    """Off, without an address, or in a mode that is not there; nothing changes."""
+    async with world(tmp_path, vms=2) as one:
+        assert await _refused(one, mode="tls") == "prepare-mode-missing"
+        await one.until(lambda: config_keys.HOST_KEY in one.vm("vm-1").settings, "pinned")
+        before = one.vm("vm-1").settings
+        one.pool.set_addresses("vm-1", ())
+        await one.until(lambda: not one.vm("vm-1").addresses, "no address")
+        assert await _refused(one) in {"no-address", "no-address-yet"}
+        one.pool.set_addresses("vm-1", ("169.254.1.1",))
+        await one.until(lambda: one.vm("vm-1").addresses == ("169.254.1.1",), "a bad address")
+        assert await _refused(one) == "address-not-allowed"
+        await one.pool.stop_vm("vm-1")
+        await one.until(lambda: not one.vm("vm-1").running, "off")
+        assert await _refused(one) == "vm-off"
+        assert one.vm("vm-1").settings == before
+
+
+async def test_a_known_host_key_is_no_question_and_another_one_is(tmp_path: Path) -> None:
+    """What is remembered is told beside what is shown; of the answer only the fingerprint counts."""
+    async with world(tmp_path, vms=1) as one:
+        preparing, vm = one.core.commands.preparing, one.vm("vm-1").id
+        asked = await preparing.step(vm, Answers())
+        assert (asked.question, asked.user) == ("sign-in", one.guest("vm-1").user)
+        await one.pool.new_host_key("vm-1")
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "host-key-changed")
+        again = await preparing.step(vm, Answers())
+        assert (again.question, again.remembered) == ("host-key", asked.host_key.split()[1])
+        assert again.host_key != asked.host_key
+        assert (await preparing.step(vm, Answers(host_key=again.host_key))).question == "sign-in"
+        assert await _refused(one, host_key=asked.host_key) == "guest-host-key-differs"
+        assert one.vm("vm-1").link.state is LinkState.BROKEN  # type: ignore[union-attr]

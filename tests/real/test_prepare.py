@@ -1,0 +1,341 @@
+"""Real guests are prepared: OpenSSH decides who gets in and what a line allows, and what breaks leaves no mess."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from roadstead.act.config import PoolConfig
+from roadstead.artifacts.authorized_keys import Form
+from roadstead.errors import PoolError
+from roadstead.lab.guests.real import RealGuest
+from roadstead.model import config_keys
+from roadstead.peers.links import keys
+from roadstead.peers.links.ssh import SshLink
+from roadstead.peers.links.visits import Task, Visit
+from tests.real.guests import TakeGuests
+from tests.real.raw_guests import PASSWORD, Raw, commanding, raw_guests
+
+pytestmark = pytest.mark.real
+OTHERS = "# who may come\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJw5M6Xv0rDqz8Yc7sWlL0y9h8oE0c8m1K2d3e4f5a6b an operator"
+FORMER = f"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAB{'A' * 40}== xscontainer"
+GUESSES = 3
+PATIENCE_SECONDS = 30.0
+
+
+async def test_a_guest_is_prepared_in_a_conversation(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """The host key, the sign-in, the result; then it is watched; a second time changes nothing; it can be undone."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        asked = await one.step("raw", password=None)
+        assert (asked.question, asked.host_key.split()[0]) == ("host-key", "ssh-ed25519")
+        assert one.key_of("raw") == ""
+        asked = await one.step("raw", password=None, host_key=asked.host_key)
+        assert asked.question == "sign-in"
+        told = await one.step("raw", host_key=asked.host_key)
+        assert (told.state, told.done) == ("prepared", ["its line was added"])
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        assert one.file("raw").read_text() == f"{told.line}\n"
+        assert one.file("raw").stat().st_mode & 0o777 == 0o600
+        await one.one.until(lambda: one.key_of("raw") == guest.machine.host_key().split()[1], "pinned")
+        settings = one.one.vm("raw").settings
+        assert {settings[config_keys.USERNAME], settings[config_keys.MODE]} == {"core", "ssh"}
+        since = one.one.since()
+        again = await one.step("raw")
+        assert (again.state, again.line, again.done) == ("prepared", told.line, ["its line is as it should be"])
+        assert (one.file("raw").read_text(), one.one.since()) == (f"{told.line}\n", since)
+
+        gone = await one.step("raw", action="unprepare")
+        assert (gone.state, one.file("raw").read_text()) == ("unprepared", "")
+        await one.one.until(lambda: not one.one.vm("raw").enabled and not one.key_of("raw"), "disabled and unpinned")
+        entries = await one.one.core.commands.audit.recent(50)
+        assert {"prepare: look", "prepare", "unprepare"} <= {entry.what for entry in entries}
+        written = b"".join(path.read_bytes() for path in tmp_path.glob("*.db*"))
+        assert PASSWORD not in f"{entries}" and PASSWORD.encode() not in written
+
+
+@pytest.mark.parametrize(
+    ("form", "relay", "is_shell"),
+    [
+        (Form.RESTRICTED, "streamlocal", False),
+        (Form.EXEC_ONLY, "dial-stdio", False),
+        (Form.UNRESTRICTED, "streamlocal", True),
+    ],
+)
+async def test_each_form_of_the_line_allows_what_is_said(
+    tmp_path: Path, real_guests: TakeGuests, form: Form, relay: str, *, is_shell: bool
+) -> None:
+    """The engine by its way, and a command only without restrictions; `from` shuts nobody out who was let in."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        code, left = await one.refused("raw", form=form, sources=("192.0.2.0/24",))
+        assert (code, left, one.text("raw")) == ("guest-source-differs", "Nothing was changed", "")
+        told = await one.prepare("raw", form=form, sources=("0.0.0.0/0",))
+        assert told.line.startswith('from="0.0.0.0/0"')
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        link = one.one.core.links.way(one.one.vm("raw").id)
+        assert isinstance(link, SshLink) and link.relay == relay
+        assert (b"uid=" in await link.run("id", 5.0)) is is_shell
+
+
+async def test_what_others_wrote_stays_and_former_keys_go_when_agreed(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """The line goes behind a last one without a newline; another pool's line is offered for removal, and else stays."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        one.write("raw", f"{FORMER}\n{OTHERS}")
+        asked = await one.prepare("raw")
+        assert (asked.question, [offer.id for offer in asked.offers]) == ("consent", ["former-key"])
+        told = await one.prepare("raw", declined=("former-key",))
+        assert one.text("raw") == f"{FORMER}\n{OTHERS}\n{told.line}\n"
+        told = await one.prepare("raw", agreed=("former-key",), form=Form.EXEC_ONLY)
+        assert one.text("raw") == f"{OTHERS}\n{told.line}\n"
+        assert one.file("raw").stat().st_mode & 0o777 == 0o640
+
+
+async def test_nobody_gets_in_with_less(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """A wrong password is one guess each time; another host key than the confirmed one gets none at all."""
+    (guest,) = await real_guests(1)
+    log = guest.folder / "sshd.log"
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        before = log.read_text().count("Failed password")
+        for _ in range(GUESSES):
+            assert (await one.refused("raw", password="guess"))[0] == "guest-sign-in-failed"
+        assert log.read_text().count("Failed password") == before + GUESSES
+        confirmed = guest.machine.host_key()
+        await guest.new_host_key()
+        assert (await one.refused("raw", host_key=confirmed))[0] == "guest-host-key-differs"
+        assert log.read_text().count("Failed password") == before + GUESSES
+        await guest.kill_sshd()
+        assert (await one.refused("raw"))[0] == "guest-unreachable"
+        assert (one.text("raw"), one.key_of("raw"), one.one.vm("raw").enabled) == ("", "", False)
+
+
+Break = Callable[[Raw, RealGuest], Awaitable[object]]
+BROKEN: dict[str, Break] = {
+    "guest-disk-full": lambda one, _: one.run(
+        "raw",
+        "d=/run/home/core/.ssh; mkdir -p $d; mount -t tmpfs -o size=16k,mode=755 none $d; chown core $d;"
+        " head -c 99999 /dev/zero >$d/full 2>/dev/null",
+    ),
+    "guest-engine-down": lambda _, guest: guest.kill_engine(),
+    "guest-keys-unwritable": lambda one, _: one.run(
+        "raw", "mkdir -p /run/home/core/.ssh; chown 0:0 /run/home/core/.ssh"
+    ),
+    "guest-key-not-taken": lambda _, guest: guest.start_sshd("PubkeyAuthentication no"),
+}
+
+
+@pytest.mark.parametrize(
+    "code", ["guest-disk-full", "guest-engine-down", "guest-keys-unwritable", "guest-key-not-taken"]
+)
+async def test_what_is_broken_is_named_and_nothing_is_left(tmp_path: Path, real_guests: TakeGuests, code: str) -> None:
+    """The guest and the pool are as they were, and it says so."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await BROKEN[code](one, guest)
+        told, left = await one.refused("raw")
+        await one.run("raw", "umount /run/home/core/.ssh")
+        assert told == code
+        assert left == (
+            "Nothing was changed" if "taken" not in code else "The line was taken out again; the pool is as it was"
+        )
+        assert one.text("raw") == ""
+        assert (one.key_of("raw"), one.one.vm("raw").enabled) == ("", False)
+
+
+@pytest.mark.parametrize("step", ["the look", "before the line", "after the line"])
+async def test_a_cut_connection_is_finished_by_the_next_run(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Wherever it breaks off there is no line or a whole one, which the next run finds."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        one.write("raw", OTHERS)
+        run = Visit.run
+
+        async def cut(visit: Visit, task: Task) -> bytes:
+            is_line = "roadstead-keys" in task.command
+            if step == "after the line" and is_line:
+                await run(visit, task)
+            if is_line or step == "the look":
+                await guest.kill_sshd()
+            return await run(visit, task)
+
+        monkeypatch.setattr(Visit, "run", cut)
+        code, left = await one.refused("raw")
+        monkeypatch.undo()
+        assert code == "guest-cut-off"
+        assert left == (
+            "Nothing was changed"
+            if step == "the look"
+            else "The line may be in the guest already; the pool is as it was"
+        )
+        assert one.text("raw").startswith(OTHERS)
+        assert ("xscontainer" in one.text("raw")) is (step == "after the line")
+        await guest.start_sshd()
+        told = await one.prepare("raw")
+        assert one.text("raw") == f"{OTHERS}\n{told.line}\n"
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+
+
+@pytest.mark.limit(240)
+async def test_of_ten_guests_eight_are_prepared_and_two_explained(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """One has no room on its disk, one an engine that is off: both are told, and are prepared when they are mended."""
+    guests = {guest.name: guest for guest in await real_guests(10)}
+    async with raw_guests(tmp_path, guests) as one, commanding(one, tmp_path) as ask:
+        full, off = list(guests)[:2]
+        folder = "/run/home/core/.ssh"
+        await one.run(
+            full,
+            f"mkdir -p {folder}; mount -t tmpfs -o size=16k,mode=755 none {folder}; chown core {folder};"
+            f" head -c 99999 /dev/zero >{folder}/full",
+        )
+        await guests[off].kill_engine()
+        words = ["--user=core", "--password-file=-", "--yes", *one.host_keys()]
+        code, table, told = await ask("prepare", "real-*", *words)
+        rows = {line.split()[0]: " ".join(line.split()[1:3]) for line in table.splitlines() if line.startswith("real-")}
+        assert code == 4, told
+        assert rows[full].startswith("failed: guest-disk-full") and rows[off].startswith("failed: guest-engine-down")
+        assert sum(row.startswith("prepared") for row in rows.values()) == 8, table
+        assert len(rows) == 10
+        assert f"The disk of {full} has no room" in told and f"No engine answers in {off}" in told
+        await one.one.until(lambda: sum(map(one.one.is_live, guests)) == 8, "eight are live")
+
+        await one.run(full, f"rm {folder}/full")
+        await guests[off].start_engine()
+        code, table, told = await ask(
+            "prepare", full, off, "--user=core", "--password-file=-", "--yes", *one.host_keys(full, off)
+        )
+        assert code == 0, told
+        await one.one.until(lambda: all(map(one.one.is_live, guests)), "all are live")
+        code, table, told = await ask("unprepare", "-f", "vm:real-*", "--password-file=-", "--yes")
+        assert code == 0, told
+        assert "xscontainer" not in one.text(off)
+        await one.run(full, f"umount {folder}")
+
+
+async def test_a_rotation_that_waits_is_ended_by_preparing(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restricted key may change nothing in the guest; whoever prepares it anew brings the new key and takes the old
+    one out, and the old pair is retired.
+    """
+    monkeypatch.setattr(keys, "KEY_BITS", 2048)
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await one.prepare("raw")
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        rotations, old = one.one.core.commands.rotations, one.text("raw")
+        await rotations.begin(one.one.pool_id)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while [vm.state for vm in (await rotations.state(one.one.pool_id)).vms] != ["needs-preparing"]:
+                await asyncio.sleep(0.05)
+        told = await one.step("raw")
+        assert told.done == ["its line was added", "the line of the pool's old key was taken out"]
+        assert one.text("raw") == f"{told.line}\n" != old
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await rotations.state(one.one.pool_id)).state != "none":
+                await asyncio.sleep(0.05)
+        await one.one.until(lambda: one.one.is_live("raw"), "live with the new key")
+
+
+class Sudo:
+    """A guest whose user is outside of the group docker, and a sudo of our own, which asks for the user's password."""
+
+    FOLDER = "/run/fake"
+    SUDO = f"""\
+#!{FOLDER}/shell -p
+asks=yes; case "$*" in "-n "*"docker system dial-stdio") [ -e {FOLDER}/relays ] && asks=no;; esac
+while :; do case $1 in
+-n) given=n; shift;; -S) given=s; shift;; -p) shift 2;; *) break;; esac; done
+if [ $asks = yes ]; then
+[ $given = s ] || {{ echo sudo: a password is required >&2; exit 1; }}
+read -r word; [ "$word" = "$(cat {FOLDER}/word)" ] || {{ echo sudo: 1 incorrect password attempt >&2; exit 1; }}
+fi
+exec "$@"
+"""
+    USERMOD = f"""\
+#!{FOLDER}/shell -p
+[ "$1 $2 $3" = "-aG docker core" ] && sed "s/^docker:.*/&core/" /etc/group >/run/group && cat /run/group >/etc/group
+"""
+
+    @classmethod
+    async def install(cls, one: Raw, name: str, *, relays: bool) -> None:
+        """Put it there, before the user signs in."""
+        guest = one.guests[name]
+        folder = guest.machine.root / cls.FOLDER.removeprefix("/")
+        folder.mkdir(exist_ok=True)
+        for file, text in (("sudo", cls.SUDO), ("usermod", cls.USERMOD), ("word", f"{PASSWORD}\n")):
+            (folder / file).write_text(text)
+            (folder / file).chmod(0o600 if file == "word" else 0o755)
+        (folder / "relays").touch() if relays else (folder / "relays").unlink(missing_ok=True)
+        await one.run(name, f"cp /bin/bash {cls.FOLDER}/shell && chmod 4755 {cls.FOLDER}/shell")
+        await one.run(name, "sed 's/^docker:.*/docker:x:61998:/' /etc/group >/run/group && cat /run/group >/etc/group")
+        await guest.start_sshd(f"SetEnv PATH={cls.FOLDER}:/usr/local/bin:/usr/bin:/bin")
+
+
+async def test_the_user_is_added_to_docker_when_that_is_agreed_to(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """The command is shown, run by sudo with the password that was given, and counts from the next sign-in on."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await Sudo.install(one, "raw", relays=False)
+        asked = await one.prepare("raw")
+        (offer,) = asked.offers
+        assert (asked.question, offer.commands, offer.is_needed) == ("consent", ["usermod -aG docker core"], True)
+        assert (await one.refused("raw", declined=("engine-group",))) == ("guest-engine-denied", "Nothing was changed")
+        told = await one.prepare("raw", agreed=("engine-group",))
+        assert told.state == "prepared" and one.text("raw") == f"{told.line}\n"
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        link = one.one.core.links.way(one.one.vm("raw").id)
+        assert link is not None and link.relay == "streamlocal"
+
+
+async def test_sudo_is_the_way_where_the_user_may_do_that_alone(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """The line forces that one command, and the pool remembers it."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await Sudo.install(one, "raw", relays=True)
+        told = await one.prepare("raw")
+        docker = next(value for fact, value in told.checked if fact == "docker command")
+        assert f'restrict,command="{Sudo.FOLDER}/sudo -n {docker} system dial-stdio" ' in told.line
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        assert one.one.vm("raw").settings[config_keys.SUDO] == "True"
+        link = one.one.core.links.way(one.one.vm("raw").id)
+        assert link is not None and link.relay == "dial-stdio"
+        assert (await one.step("raw", action="unprepare")).state == "unprepared"
+        await one.one.until(lambda: config_keys.SUDO not in one.one.vm("raw").settings, "forgotten")
+
+
+async def test_a_pool_that_fails_at_the_end_is_told_at_the_next_run(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guest is done then, and is not changed again."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+
+        async def fails(*_: object) -> None:
+            raise PoolError("pool-unreachable", pool="lab")
+
+        monkeypatch.setattr(PoolConfig, "set", fails)
+        assert (await one.refused("raw"))[0] == "prepare-unfinished"
+        monkeypatch.undo()
+        text, inode = one.text("raw"), one.file("raw").stat().st_ino
+        assert "xscontainer" in text and not one.one.vm("raw").enabled
+        assert (await one.step("raw")).done == ["its line is as it should be"]
+        assert (one.text("raw"), one.file("raw").stat().st_ino) == (text, inode)
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+
+
+async def test_what_was_prepared_outlasts_a_boot(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """The line is in the guest and the rest in the pool: nothing is to be done again."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await one.prepare("raw")
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        await guest.stop()
+        await one.one.until(lambda: not one.one.is_live("raw"), "lost")
+        await guest.start()
+        await one.one.until(lambda: one.one.is_live("raw"), "live again")

@@ -1,0 +1,113 @@
+"""A look at a guest: run by real shells, read as a stranger's word."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roadstead.artifacts import guest_parts, guest_survey
+from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Survey
+
+KEY = f"ssh-rsa {'A' * 40}"
+FORMER = f"ssh-rsa {'B' * 40}=="
+
+
+@pytest.mark.parametrize("name", ["sh", "bash"])
+def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
+    """User, sockets in their states, and whose keys are in the file."""
+    shell = shutil.which(name)
+    assert shell is not None
+    folder = tmp_path / ".ssh"
+    folder.mkdir()
+    (folder / "authorized_keys").write_text(f"restrict {KEY} xscontainer\nno-pty {FORMER} xscontainer\n{KEY} x\n")
+    alive, dead = str(tmp_path / "alive.sock"), str(tmp_path / "dead.sock")
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
+        one.bind(alive)
+        one.listen()
+        other.bind(dead)
+        command = guest_survey.command(KEY, [alive, dead])
+        given = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "SSH_CONNECTION": "10.0.0.9 1 10.0.0.1 22"}
+        done = subprocess.run(
+            [shell, "-c", command], env=given, cwd=tmp_path, capture_output=True, timeout=30, check=False
+        )
+    assert not done.stderr
+    survey = guest_survey.read(b"Welcome!\n" + done.stdout)
+    assert survey is not None
+    assert (survey.uid, survey.client, survey.holds_key) == (os.getuid(), "10.0.0.9", True)
+    states = {each.path: each.state for each in survey.sockets}
+    assert (states[alive], states[dead]) == (SocketState.READY, SocketState.DEAD)
+    assert survey.former == (FORMER,)
+    assert survey.root is (Root.IS if os.getuid() == 0 else survey.root)
+    assert "debian" in survey.system
+
+
+HOSTILE = [
+    ("user=a b", None),
+    ("uid=x", None),
+    ("docker=/usr/bin/docker; reboot", ""),
+    ('sudo=/x"y', ""),
+    ("root=anything", Root.NONE),
+    ("client=10.0.0.1\x1b[2J", ""),
+    ("former=ssh-rsa AAAA' xscontainer", ()),
+    ("socket=ready docker /run/a b", ()),
+    ("socket=ready docker /run/$(reboot)", ()),
+    ("socket=fine docker /run/a", ()),
+]
+
+
+@pytest.mark.parametrize(("said", "kept"), HOSTILE)
+def test_what_has_another_form_does_not_count(said: str, kept: object) -> None:
+    """Nothing of it can become a command, a path or a line."""
+    lines = [f"{guest_survey.MARK}{fact}" for fact in ("user=core", "uid=1000", said)]
+    survey = guest_survey.read("\n".join(lines).encode())
+    name = said.partition("=")[0]
+    if kept is None:
+        assert survey is None
+    else:
+        assert survey is not None
+        assert getattr(survey, "sockets" if name == "socket" else name) == kept
+
+
+def test_a_shell_that_did_not_run_it_told_nothing() -> None:
+    """A forced command, or no shell at all."""
+    assert guest_survey.read(b"HTTP/1.1 400 Bad Request\r\n") is None
+
+
+def survey(*system: str, init: str = "systemd", root: Root = Root.FREE, **more: object) -> Survey:
+    """A guest of this distribution."""
+    return Survey(user="ann", uid=1000, system=system, init=init, root=root, **more)  # type: ignore[arg-type]
+
+
+DENIED = (EngineSocket("/var/run/docker.sock", SocketState.DENIED, "docker"),)
+ROOTS = (EngineSocket("/var/run/docker.sock", SocketState.DENIED, "root"),)
+OFFERS = [
+    (Part.ENGINE, survey("ubuntu", "debian"), "usermod -aG docker ann"),
+    (Part.ENGINE, survey("rocky", "rhel", "centos", "fedora"), "systemctl --user -M ann@ enable --now podman.socket"),
+    (Part.ENGINE, survey("alpine", init="openrc"), "addgroup ann docker"),
+    (Part.ENGINE, survey("debian", root=Root.IS), "systemctl enable --now docker"),
+    (Part.ENGINE, survey("nixos"), None),
+    (Part.ENGINE, survey("debian", init=""), None),
+    (Part.ENGINE_START, survey("debian", docker="/usr/bin/docker"), "systemctl enable --now docker"),
+    (Part.ENGINE_START, survey("debian", init=""), None),
+    (Part.ENGINE_GROUP, survey("debian", sockets=DENIED), "usermod -aG docker ann"),
+    (Part.ENGINE_GROUP, survey("debian", sockets=ROOTS), None),
+    (
+        Part.OWN_ENGINE,
+        survey("debian", podman="/usr/bin/podman"),
+        "systemctl --user -M ann@ enable --now podman.socket",
+    ),
+    (Part.LINGER, survey("debian"), "loginctl enable-linger ann"),
+    (Part.ENGINE_AUTOSTART, survey("alpine", init="openrc"), "rc-update add docker default"),
+]
+
+
+@pytest.mark.parametrize(("part", "guest", "last"), OFFERS)
+def test_the_commands_are_those_of_the_distribution(part: Part, guest: Survey, last: str | None) -> None:
+    """None where they are not known."""
+    found = guest_parts.commands(part, guest)
+    assert (found[-1] if found else None) == last

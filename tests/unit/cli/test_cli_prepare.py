@@ -1,0 +1,187 @@
+"""Guests are prepared from a terminal and from a script: which questions come, what is sent, and how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.canned import LIMIT_SECONDS, Asked, Canned, Terminal, environment, problem, run, vm
+
+KEY = "ssh-ed25519 SHA256:" + "a" * 43
+SECRET = "s3cret"
+WRONG = problem(409, "guest-sign-in-failed", "It refuses the user ann with what was given.", "Check the user.")
+FULL = problem(409, "guest-disk-full", "The disk of web2 has no room.", "Make room.")
+GROUP = {"id": "engine-group", "title": "add ann to docker", "commands": ["usermod -aG docker ann"], "is_needed": True}
+FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "is_needed": False}
+HISTORIC = [sys.executable, "-c", "from roadstead.cli.prepare_vm import run; run()"]
+
+
+def guest(name: str, *, known: bool = False, password: str = SECRET, offers: Any = (), last: Any = None) -> Any:
+    """How a VM answers, call by call."""
+
+    def answer(asked: Asked) -> Any:
+        said = asked.body
+        told = {"vm": f"{name}-uuid", "name": name, "user": said.get("user", "core"), "state": "asks"}
+        told |= {"address": "10.0.0.7", "host_key": KEY}
+        if not known and "host_key" not in said:
+            return told | {"question": "host-key"}
+        if "password" not in said and "private_key" not in said:
+            return told | {"question": "sign-in"}
+        if said.get("password", password) != password:
+            return WRONG
+        answered = {*said.get("agreed", []), *said.get("declined", [])}
+        if left := [offer for offer in offers if offer["id"] not in answered]:
+            return told | {"question": "consent", "offers": left}
+        return last or told | {"state": "prepared", "done": ["its line was added"], "checked": [["engine", "there"]]}
+
+    return answer
+
+
+@pytest.fixture
+def pool(canned: Canned) -> Canned:
+    """Two VMs that can be prepared."""
+    canned.answers["GET /vms"] = [vm("web1"), vm("web2")]
+    for name in ("web1", "web2"):
+        canned.answers[f"GET /vms/{name}"] = canned.answers[f"GET /vms/{name}-uuid"] = vm(name)
+        canned.answers[f"POST /vms/{name}-uuid/prepare"] = guest(name)
+    return canned
+
+
+def sent(canned: Canned, name: str) -> Any:
+    """What was said about a VM in the last call."""
+    return canned.bodies("POST", f"/vms/{name}-uuid/prepare")[-1]
+
+
+def test_a_person_is_asked_once_for_all(pool: Canned) -> None:
+    """The keys in one question, the password once and unseen, then a table."""
+    with Terminal(pool, "prepare", "web*", "--user", "ann") as terminal:
+        shown = terminal.wait_for("[y/N] ")
+        assert shown.count(KEY) == 2 and "assword" not in shown
+        terminal.type("y\n")
+        terminal.wait_for("Password of ann: ")
+        assert not any("password" in body for body in pool.bodies("POST", "/vms/web1-uuid/prepare"))
+        terminal.type(f"{SECRET}\n")
+        code, text = terminal.ended()
+    assert code == 0
+    assert text.count("prepared") == 4 and SECRET not in text
+    for name in ("web1", "web2"):
+        assert sent(pool, name) == {
+            "mode": "ssh", "form": "restricted", "sources": [], "user": "ann", "host_key": KEY, "password": SECRET,
+        }  # fmt: skip
+
+
+def test_a_wrong_password_is_typed_three_times_for_one_vm_and_stops_no_other(pool: Canned) -> None:
+    """Each VM may have its own."""
+    pool.answers["POST /vms/web2-uuid/prepare"] = guest("web2", known=True, password="other")
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True)
+    with Terminal(pool, "prepare", "web1", "web2") as terminal:
+        terminal.wait_for("Password of core: ")
+        terminal.type(f"{SECRET}\n")
+        for guess in ("one", "two"):
+            terminal.wait_for("Password of core on web2: ")
+            terminal.type(f"{guess}\n")
+        code, text = terminal.ended()
+    assert code == 4
+    assert "failed: guest-sign-in-failed" in text
+    guesses = [body["password"] for body in pool.bodies("POST", "/vms/web2-uuid/prepare") if "password" in body]
+    assert guesses == [SECRET, "one", "two"]
+
+
+def test_offers_are_shown_with_their_commands_and_a_no_is_told(pool: Canned) -> None:
+    """What is declined is said to the server, which then tells what it means."""
+    denied = problem(409, "guest-engine-denied", "The user ann may not open the socket.", "As root: `usermod`.")
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True, offers=[GROUP, FORMER], last=denied)
+    with Terminal(pool, "prepare", "web1") as terminal:
+        terminal.wait_for("Password of core: ")
+        terminal.type(f"{SECRET}\n")
+        assert "# usermod -aG docker ann" in terminal.wait_for("Run this as root in the guest? [y/N] ")
+        terminal.type("n\n")
+        terminal.wait_for("Do it? [y/N] ")
+        terminal.type("y\n")
+        code, text = terminal.ended()
+    assert (code, "may not open the socket" in text) == (1, True)
+    assert (sent(pool, "web1")["declined"], sent(pool, "web1")["agreed"]) == (["engine-group"], ["former-key"])
+
+
+def test_a_script_needs_no_terminal(pool: Canned, tmp_path: Path) -> None:
+    """With keys, a password file and a yes; the yes takes nobody's line out. One that fails makes it 4."""
+    (tmp_path / "word").write_text(f"{SECRET}\n")
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", offers=[GROUP, FORMER])
+    pool.answers["POST /vms/web2-uuid/prepare"] = guest("web2", last=FULL)
+    words = ["--password-file", str(tmp_path / "word"), "--yes", "--exec-only", "--from", "10.0.0.0/24"]
+    done = run(pool, "prepare", "-f", "tag:docker", *words, "--accept-new")
+    assert done.returncode == 4, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[:3] for row in rows] == [["web1", "prepared", "core"], ["web2", "failed:", "guest-disk-full"]]
+    assert "web2: The disk of web2 has no room. Make room." in done.stderr
+    said = sent(pool, "web1")
+    assert (said["agreed"], said["declined"]) == (["engine-group"], ["former-key"])
+    assert (said["form"], said["sources"]) == ("exec-only", ["10.0.0.0/24"])
+    assert pool.asked[0].query == {"q": ["tag:docker"]}
+
+
+def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
+    """It is shown, and nothing is sent; a yes is no answer to that, nor is --accept-new for one that changed."""
+    done = run(pool, "prepare", "web1", "--password-file=-", "--yes", stdin=f"{SECRET}\n")
+    assert (done.returncode, KEY in done.stderr) == (1, True)
+    assert len(pool.bodies("POST", "/vms/web1-uuid/prepare")) == 1
+    changed = {"state": "asks", "question": "host-key", "host_key": KEY, "remembered": "SHA256:b", "name": "web1"}
+    pool.answers["POST /vms/web1-uuid/prepare"] = changed
+    done = run(pool, "prepare", "web1", "--password-file=-", "--yes", "--accept-new", stdin=f"{SECRET}\n")
+    assert (done.returncode, "remembered is SHA256:b" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["prepare"], "--filter"),
+        (["prepare", "web1", "--exec-only", "--unrestricted"], "--exec-only"),
+        (["prepare", "web1", "--host-key", "web1"], "--host-key"),
+        (["prepare", "web1", "--host-key", f"web2=SHA256:{'a' * 43}"], "--host-key"),
+    ],
+)
+def test_what_makes_no_sense_is_named(pool: Canned, words: list[str], named: str) -> None:
+    """Before anything is sent."""
+    done = run(pool, *words)
+    assert (done.returncode, named in done.stderr) == (2, True)
+    assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
+
+
+def test_vms_that_a_rotation_waits_for_are_prepared(pool: Canned) -> None:
+    """Those that need it, and no others."""
+    waiting = [{"id": "web1-uuid", "state": "needs-preparing"}, {"id": "web2-uuid", "state": "done"}]
+    pool.answers["GET /pools/lab/key/rotation"] = {"state": "rotating", "vms": waiting}
+    done = run(pool, "prepare", "--needs-key=lab", "--password-file=-", "--accept-new", stdin=f"{SECRET}\n")
+    assert done.returncode == 0, done.stderr
+    assert not pool.bodies("POST", "/vms/web2-uuid/prepare")
+
+
+def test_unprepare_says_so(pool: Canned) -> None:
+    """It is the same conversation."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True, last={"state": "unprepared", "done": ["x"]})
+    done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
+    assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["web1", "unprepared"])
+    assert sent(pool, "web1")["action"] == "unprepare"
+
+
+def historic(canned: Canned, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with the old options."""
+    return subprocess.run(
+        [*HISTORIC, *words], input=f"{SECRET}\n", capture_output=True, text=True, timeout=LIMIT_SECONDS,
+        env=environment(canned), check=False,
+    )  # fmt: skip
+
+
+def test_the_historic_script_does_the_same(pool: Canned) -> None:
+    """Its options are the old ones; what it cannot do yet it says."""
+    done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--password-file=-", "--accept-new")
+    assert done.returncode == 0, done.stderr
+    assert sent(pool, "web1")["user"] == "ann"
+    pool.answers["POST /vms/web1-uuid/prepare"] = problem(409, "prepare-mode-missing", "Not for tls yet.", "By hand.")
+    done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--mode", "tls", "--generate-certs")
+    assert (done.returncode, "Not for tls yet. By hand." in done.stderr) == (1, True)
+    assert sent(pool, "web1")["mode"] == "tls"
+    done = historic(pool, "-v", "web1-uuid", "--client-cert", "x.pem")
+    assert (done.returncode, "--mode tls" in done.stderr) == (2, True)

@@ -1,0 +1,48 @@
+"""What the API takes for preparing a guest is checked at the border, and secrets come out of it nowhere."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.serve import stage
+
+ANSWERS = {"user": "ann", "password": "opensesame9", "sources": ["10.0.0.7/24"], "agreed": ["engine-group"]}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"action": "format"},
+        {"mode": "telnet"},
+        {"user": "-oProxyCommand"},
+        {"user": "a'b"},
+        {"form": "open"},
+        {"sources": ["10.0.0.0/99"]},
+        {"agreed": ["rm -rf"]},
+        {"passphrase": "opensesame9" * 1000},
+        {"root": "opensesame9"},
+    ],
+)
+async def test_secrets_never_come_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: dict[str, Any]
+) -> None:
+    """Not in an answer and not in a log, whatever else is wrong."""
+    async with stage.running(tmp_path) as api:
+        api.world.tell(*stage.FEW)
+        problem = await api.ask("POST", "/vms/vm-1/prepare", status=422, json={**ANSWERS, **wrong})
+        assert problem["code"] == "field-invalid"
+        assert "opensesame9" not in f"{problem['detail']} {capsys.readouterr()}"
+        assert not api.world.preparing.told
+
+
+async def test_answers_are_handed_on(tmp_path: Path) -> None:
+    """A network is written as OpenSSH reads it; what shows the answers shows no secret."""
+    async with stage.running(tmp_path) as api:
+        api.world.tell(*stage.FEW)
+        told = await api.ask("POST", "/vms/vm-1/prepare", json=ANSWERS)
+        assert (told["question"], told["user"]) == ("sign-in", "core")
+        (answers,) = api.world.preparing.told
+        assert (answers.user, answers.sources, answers.agreed) == ("ann", ("10.0.0.0/24",), ("engine-group",))
+        assert "opensesame9" not in repr(answers)
+        await api.ask("POST", "/vms/vm-1/prepare")

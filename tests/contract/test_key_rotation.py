@@ -181,7 +181,7 @@ async def test_a_guest_whose_file_cannot_be_written_needs_preparing(tmp_path: Pa
 async def test_a_line_that_is_not_found_is_not_taken_for_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may stand where the user cannot read just now: as the old key still opens the guest, it is looked for again."""
+    """It may stand where the user cannot read just now: while the old key opens the guest, it is looked for again."""
     async with world(tmp_path, vms=1) as one:
         guest, removals = one.guest("vm-1"), list[bytes]()
         change = guest.change_keys

@@ -137,9 +137,7 @@ async def vm_secrets(
     return [await _vm_secret(client, vm, key, partial(check, key)) for key in keys]
 
 
-async def _vm_secret(
-    client: XapiClient, vm: Vm, key: str, check: Callable[[Mapping[str, str] | None], None]
-) -> bytes:
+async def _vm_secret(client: XapiClient, vm: Vm, key: str, check: Callable[[Mapping[str, str] | None], None]) -> bytes:
 
     secret = await client.read_secret(secrets.named(vm, key), check)
     # What it carries may have changed since, and it may be gone: what was read is judged.

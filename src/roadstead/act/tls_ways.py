@@ -48,10 +48,11 @@ class GuestWays:
         return Opened(link, expiry=lambda: link.expiry)
 
 
-async def credentials_of(
-    vm: Vm, keeper: PoolKeeper, vms: Collection[Vm] = (), *, is_legacy: bool
-) -> Credentials:
-    """Read the secrets that the VM's keys name, unless another of the ``vms`` uses them. Raises `LinkError` and `PoolError` as `vm_secrets` does."""
+async def credentials_of(vm: Vm, keeper: PoolKeeper, vms: Collection[Vm] = (), *, is_legacy: bool) -> Credentials:
+    """Read the secrets that the VM's keys name, unless another one of the ``vms`` uses them.
+
+    Raises `LinkError` and `PoolError` as `vm_secrets` does.
+    """
     certificate, key, authority = await vm_secrets(keeper.client, vm, vms=vms)
     try:
         return await asyncio.to_thread(credentials, certificate, key, authority, is_legacy=is_legacy)

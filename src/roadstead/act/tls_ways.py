@@ -49,7 +49,7 @@ class GuestWays:
 
 
 async def credentials_of(vm: Vm, keeper: PoolKeeper, vms: Collection[Vm] = (), *, is_legacy: bool) -> Credentials:
-    """Read the secrets that the VM's keys name, unless another of the ``vms`` uses them.
+    """Read the secrets that the VM's keys name, unless another one of the ``vms`` uses them.
 
     Raises `LinkError` and `PoolError` as `vm_secrets` does.
     """

@@ -28,7 +28,7 @@ def edit(connected: client.Client, name: str, wanted: drives.Wanted, *, yes: boo
     added = wanted["ssh_keys"] != keys
     file = _kept(before)
     try:
-        if _edited(connected, name, wanted, file, yes=yes) or added:
+        if _edited(connected, name, wanted, file, yes=yes, added=added):
             drives.made(connected, name, {**wanted, "template": drives.read(str(file))}, "table")
         else:
             print("The text is as it was: nothing was changed.", file=sys.stderr)
@@ -38,13 +38,13 @@ def edit(connected: client.Client, name: str, wanted: drives.Wanted, *, yes: boo
     file.unlink(missing_ok=True)
 
 
-def _edited(connected: client.Client, name: str, wanted: drives.Wanted, file: Path, *, yes: bool) -> bool:
-    """Edit until the text is good and agreed to; return whether it changed."""
+def _edited(connected: client.Client, name: str, wanted: drives.Wanted, file: Path, *, yes: bool, added: bool) -> bool:
+    """Edit until the text is good and agreed to; return whether there is anything new: text, or keys ``added``."""
     before = drives.read(str(file))
     while True:
         _open(file)
         text = drives.read(str(file))
-        if text == before and not wanted["ssh_keys"]:
+        if text == before and not added:
             return False
         try:
             found = drives.previewed(connected, name, {**wanted, "template": text})
@@ -57,7 +57,7 @@ def _edited(connected: client.Client, name: str, wanted: drives.Wanted, file: Pa
             continue
         if not yes and not drives.agreed(found):
             failures.stop()
-        return text != before
+        return True
 
 
 def _present(connected: client.Client, name: str, profile: str | None) -> tuple[str, list[str]]:

@@ -98,11 +98,10 @@ class Core:
         calls = PluginCalls(self.store, pools, vms, operations, audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
-        firewall = Firewall(self.store, pools, settings.link, audit)
+        rules = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
-        watching = (self.links, self._ssh, self._memories, vms)
-        preparing = Preparing(self.store, pools, watching, audit, settings, budget)
+        guests = Preparing(self.store, pools, (self.links, self._ssh, self._memories, vms), audit, settings, budget)
         self.commands = Commands(
             pools,
             rotations,
@@ -113,9 +112,9 @@ class Core:
             calls,
             access,
             hosts,
-            firewall,
+            rules,
             checks,
-            preparing,
+            guests,
             audit,
         )
 

@@ -11,8 +11,8 @@ from roadstead.act.tls_disks import Placing
 from roadstead.act.tls_prepare import Wish
 from roadstead.act.trials import PoolChange
 from roadstead.act.vms import Reach
-from roadstead.artifacts.certificate_checks import Given
 from roadstead.artifacts.authorized_keys import Form
+from roadstead.artifacts.certificate_checks import Given
 from roadstead.model.surveys import Part
 
 MOST_NETWORKS = 256

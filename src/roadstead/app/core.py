@@ -50,7 +50,7 @@ from roadstead.model import (
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
 from roadstead.plan.publishing import Choice
-from roadstead.settings.schema import Settings
+from roadstead.settings.schema import LinkSettings, Settings
 
 
 class Core:
@@ -71,18 +71,8 @@ class Core:
         self._settings = settings
         audit = Audit(database, settings.audit)
         pools = Pools(database, self._memories, audit, settings.pool, self.tell, self._rules_changed, self._outputs)
-        gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
-        self._ssh = SshWays(
-            self.store,
-            pools.keepers,
-            pools.rules,
-            self._memories,
-            settings.link,
-            gates,
-            self._pins.signed_in,
-            pools.name,
-        )
+        self._ssh = self._ssh_ways(pools, settings.link)
         self._guests = GuestWays(self._ssh)
         self._unix = UnixWays(self._local)
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, settings.pool)
@@ -163,6 +153,19 @@ class Core:
             "links": self.links.statistics(),
             "outputs": {"writes": sum(keeper.outputs.writes for keeper in self.commands.pools.keepers.values())},
         }
+
+    def _ssh_ways(self, pools: Pools, settings: LinkSettings) -> SshWays:
+        gates = Gates(Gate(settings.parallel_connects), Gate(settings.parallel_logins))
+        return SshWays(
+            self.store,
+            pools.keepers,
+            pools.rules,
+            self._memories,
+            settings,
+            gates,
+            self._pins.signed_in,
+            pools.name,
+        )
 
     def _outputs(self, pool: PoolDoor, choice: Callable[[], Choice]) -> Outputs:
         return Outputs(self.store, self._settings, pool, choice)

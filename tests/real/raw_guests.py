@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from roadstead.act.conversation import Answers, Preparation
+from roadstead.act.conversation import Answers, GuestPreparation
 from roadstead.errors import RoadsteadError
 from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuest
@@ -34,12 +34,12 @@ class Raw:
         self.guests = guests
         self.preparing = one.core.commands.preparing
 
-    async def step(self, name: str, **said: object) -> Preparation:
+    async def step(self, name: str, **said: object) -> GuestPreparation:
         """One call of the conversation."""
         answers = Answers(**{"password": PASSWORD, "user": "core", **said})  # type: ignore[arg-type]
         return await self.preparing.step(self.one.vm(name).id, answers)
 
-    async def prepare(self, name: str, **said: object) -> Preparation:
+    async def prepare(self, name: str, **said: object) -> GuestPreparation:
         """Prepare a VM, whose host key is compared on its console."""
         return await self.step(name, **{"host_key": self.guests[name].machine.host_key(), **said})
 

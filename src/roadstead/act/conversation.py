@@ -79,7 +79,7 @@ class Offer(Struct, frozen=True, kw_only=True):
     is_needed: bool = False
 
 
-class Preparation(Struct, frozen=True, kw_only=True):
+class GuestPreparation(Struct, frozen=True, kw_only=True):
     """How far a guest is.
 
     ``state`` is ``asks``, ``prepared`` or ``unprepared``; ``question`` says what is asked: ``host-key`` (is

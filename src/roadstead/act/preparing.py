@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
-from roadstead.act.conversation import Answers, Offer, Preparation, offered
+from roadstead.act.conversation import Answers, GuestPreparation, Offer, offered
 from roadstead.act.guest_entry import TAKEN_BACK, Found, Guest, Inside
 from roadstead.act.keyed import Opening
 from roadstead.act.keys import KeyPair
@@ -93,10 +93,10 @@ class Preparing:
         self._budget = budget
         self._gate = Gate(PARALLEL)
 
-    async def step(self, vm_id: VmId, answers: Answers) -> Preparation:
+    async def step(self, vm_id: VmId, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
         place = self._place(vm_id, answers)
-        about = Preparation(vm=vm_id, name=place.vm.name, user=place.guest.user)
+        about = GuestPreparation(vm=vm_id, name=place.vm.name, user=place.guest.user)
         async with self._gate():
             found, question = await self._found(place, answers, about)
             if question is not None:
@@ -135,7 +135,9 @@ class Preparing:
         guest = Guest(vm.name, user, wanted.access.port, wanted.addresses, self._settings.link)
         return _Place(vm, keeper, wanted, guest)
 
-    async def _found(self, place: _Place, answers: Answers, about: Preparation) -> tuple[Found, Preparation | None]:
+    async def _found(
+        self, place: _Place, answers: Answers, about: GuestPreparation
+    ) -> tuple[Found, GuestPreparation | None]:
         """Find the VM under the host key that was confirmed or is remembered; otherwise ask about the one it shows."""
         remembered = place.remembered
         given = given_keys.read(answers.host_key) if answers.host_key else None
@@ -216,7 +218,9 @@ class Preparing:
 
     # ---- taking it back
 
-    async def _unprepare(self, place: _Place, found: Found, sign_in: SignIn, about: Preparation) -> Preparation:
+    async def _unprepare(
+        self, place: _Place, found: Found, sign_in: SignIn, about: GuestPreparation
+    ) -> GuestPreparation:
         """Take the line out, then let the pool forget what belongs to it."""
         pair = await place.keeper.keys.pair()
         vm, removed = place.vm, False
@@ -244,12 +248,12 @@ class _Preparing:
     found: Found
     sign_in: SignIn
     answers: Answers
-    about: Preparation
+    about: GuestPreparation
     pair: KeyPair
     done: set[str] = field(default_factory=set)
     """Ids of the offers that were carried out."""
 
-    async def run(self) -> Preparation:
+    async def run(self) -> GuestPreparation:
         """Sign in, do what was agreed to and sign in again (what a sign-in fixes, groups for one, needs a new one),
         then let the key in.
         """
@@ -257,7 +261,7 @@ class _Preparing:
             pass
         return told
 
-    async def _enter(self) -> Preparation | None:
+    async def _enter(self) -> GuestPreparation | None:
         """Sign in once; None when that was for carrying out offers."""
         place, vm_id = self.place, self.place.vm.id
         async with AsyncExitStack() as stack:
@@ -297,7 +301,9 @@ class _Entry:
     survey: Survey
     pair: KeyPair
 
-    async def let_in(self, decision: Decision, answers: Answers, found: Found, about: Preparation) -> Preparation:
+    async def let_in(
+        self, decision: Decision, answers: Answers, found: Found, about: GuestPreparation
+    ) -> GuestPreparation:
         """Set the line, prove it, tell the pool."""
         if decision.obstacle:
             raise self._obstacle(decision)

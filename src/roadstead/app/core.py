@@ -53,7 +53,7 @@ from roadstead.model import (
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.ssh import Gates
 from roadstead.plan.publishing import Choice
-from roadstead.settings.schema import Settings
+from roadstead.settings.schema import LinkSettings, Settings
 
 
 class Kept(NamedTuple):
@@ -82,18 +82,8 @@ class Core:
         self._settings = settings
         audit = Audit(database, settings.audit)
         pools = Pools(database, self._memories, audit, settings.pool, self.tell, self._rules_changed, self._outputs)
-        gates = Gates(Gate(settings.link.parallel_connects), Gate(settings.link.parallel_logins))
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
-        self._ssh = SshWays(
-            self.store,
-            pools.keepers,
-            pools.rules,
-            self._memories,
-            settings.link,
-            gates,
-            self._pins.signed_in,
-            pools.name,
-        )
+        self._ssh = self._ssh_ways(pools, settings.link)
         self._guests = GuestWays(self._ssh)
         self._unix = UnixWays(self._local)
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, settings.pool)
@@ -116,11 +106,10 @@ class Core:
         calls = PluginCalls(self.store, pools, vms, operations, drives, audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
-        firewall = Firewall(self.store, pools, settings.link, audit)
+        rules = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
-        watching = (self.links, self._ssh, self._memories, vms)
-        preparing = Preparing(self.store, pools, watching, audit, settings, budget)
+        guests = Preparing(self.store, pools, (self.links, self._ssh, self._memories, vms), audit, settings, budget)
         return Commands(
             pools,
             rotations,
@@ -131,10 +120,10 @@ class Core:
             calls,
             access,
             hosts,
-            firewall,
+            rules,
             checks,
             wishes,
-            preparing,
+            guests,
             audit,
         )
 
@@ -183,6 +172,19 @@ class Core:
             "links": self.links.statistics(),
             "outputs": {"writes": sum(keeper.outputs.writes for keeper in self.commands.pools.keepers.values())},
         }
+
+    def _ssh_ways(self, pools: Pools, settings: LinkSettings) -> SshWays:
+        gates = Gates(Gate(settings.parallel_connects), Gate(settings.parallel_logins))
+        return SshWays(
+            self.store,
+            pools.keepers,
+            pools.rules,
+            self._memories,
+            settings,
+            gates,
+            self._pins.signed_in,
+            pools.name,
+        )
 
     def _outputs(self, pool: PoolDoor, choice: Callable[[], Choice]) -> Outputs:
         return Outputs(self.store, self._settings, pool, choice)

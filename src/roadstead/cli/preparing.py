@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from roadstead.cli import client, failures, output, secrets, session, table
-from roadstead.cli.views import GuestOffer, Preparation, Vm
+from roadstead.cli.views import GuestOffer, GuestPreparation, Vm
 from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
@@ -45,8 +45,8 @@ class Guest:
 
     vm: Vm
     answers: dict[str, Any]
-    asked: Preparation | None = None
-    result: Preparation | None = None
+    asked: GuestPreparation | None = None
+    result: GuestPreparation | None = None
     error: client.Refused | RoadsteadError | None = None
     user: str = ""
     """Who signs in there, as far as the server said."""
@@ -94,10 +94,10 @@ class Rounds:
                 except (client.Refused, RoadsteadError) as error:
                     self._failed(guest, error)
 
-    def _ask(self, guest: Guest) -> Preparation:
-        return self.connected.post(Preparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
+    def _ask(self, guest: Guest) -> GuestPreparation:
+        return self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
 
-    def _heard(self, guest: Guest, told: Preparation) -> None:
+    def _heard(self, guest: Guest, told: GuestPreparation) -> None:
         if told.state in _STATES:
             guest.result, guest.is_over = told, True
             _say(guest, f"{told.state}: {'; '.join(told.done)}")
@@ -179,7 +179,7 @@ class Rounds:
             return False
         return code == "key-passphrase-wrong" or (self.wanted.password_file is None and self.wanted.key_file is None)
 
-    def _consent(self, guest: Guest, asked: Preparation) -> None:
+    def _consent(self, guest: Guest, asked: GuestPreparation) -> None:
         """Ask about each offer; nobody there to answer is a no, which what is needed then explains itself."""
         for offer in asked.offers:
             is_agreed = self.wanted.yes and offer.id != FORMER_KEY
@@ -220,7 +220,7 @@ def _given_keys(given: list[str], vms: list[Vm]) -> dict[str, dict[str, str]]:
 
 
 def _key_line(guest: Guest) -> str:
-    asked = guest.asked or Preparation()
+    asked = guest.asked or GuestPreparation()
     doubts = [
         f"remembered is {asked.remembered}" if asked.remembered else "",
         f"it is the key of {asked.others}, too" if asked.others else "",
@@ -234,7 +234,7 @@ def _fingerprint(guest: Guest) -> str:
 
 
 def _table(guests: list[Guest]) -> Iterator[str]:
-    rows = [guest.result or Preparation() for guest in guests]
+    rows = [guest.result or GuestPreparation() for guest in guests]
     made = [
         table.Column("VM", [guest.vm.name for guest in guests]),
         table.Column("RESULT", [_result(guest) for guest in guests], least=12),
@@ -252,5 +252,5 @@ def _result(guest: Guest) -> str:
     return f"failed: {guest.error.code if guest.error is not None else 'not tried'}"
 
 
-def _fact(row: Preparation, name: str) -> str:
+def _fact(row: GuestPreparation, name: str) -> str:
     return next((value for fact, value in row.checked if fact == name), "-")

@@ -262,7 +262,7 @@ class GuestOffer(Struct, frozen=True, kw_only=True):
     is_needed: bool = False
 
 
-class Preparation(Struct, frozen=True, kw_only=True):
+class GuestPreparation(Struct, frozen=True, kw_only=True):
     """How far a guest is, and what is asked."""
 
     user: str = ""

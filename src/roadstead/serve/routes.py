@@ -6,7 +6,7 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from roadstead.act.conversation import Preparation
+from roadstead.act.conversation import GuestPreparation
 from roadstead.act.firewall import VmFindings
 from roadstead.act.outputs import Wiped
 from roadstead.act.plugin_access import PluginState
@@ -98,7 +98,7 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),
     Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, VmView),
     Route("POST", "/vms/{vm}/disable", "administer", vms.disable_vm, VmView),
-    Route("POST", "/vms/{vm}/prepare", "administer", vms.prepare_vm, Preparation),
+    Route("POST", "/vms/{vm}/prepare", "administer", vms.prepare_vm, GuestPreparation),
     Route("GET", "/vms/{vm}/why", "view", vms.explain_vm, Why),
     Route("POST", "/vms/{vm}/check", "administer", vms.check_vm, StepFinding, media_type=LINES),
     Route("GET", "/vms/{vm}/hostkey", "view", vms.show_host_key, HostKeys),

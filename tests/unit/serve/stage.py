@@ -16,7 +16,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.checks import Check
 from roadstead.act.commands import Commands
 from roadstead.act.config_drives import ConfigDrives
-from roadstead.act.conversation import Answers, Preparation
+from roadstead.act.conversation import Answers, GuestPreparation
 from roadstead.act.firewall import Firewall
 from roadstead.act.keys import KeyPair
 from roadstead.act.operations import Operations
@@ -313,9 +313,9 @@ class Preparing:
         self._world = world
         self.told: list[Answers] = []
 
-    async def step(self, vm: VmId, answers: Answers) -> Preparation:
+    async def step(self, vm: VmId, answers: Answers) -> GuestPreparation:
         self.told.append(answers)
-        return Preparation(vm=vm, name=self._world.store.vms[vm].name, user="core", question="sign-in")
+        return GuestPreparation(vm=vm, name=self._world.store.vms[vm].name, user="core", question="sign-in")
 
 
 class World:

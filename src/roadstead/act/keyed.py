@@ -1,8 +1,9 @@
 """Which pool key opens which VM, as far as it was seen from here: known at once, kept in the database in batches.
 
-A key opens a VM until its line was taken out there: whether the VM is managed, off, in another pool by now or gone makes
-no difference, nor whether the pool still has the key, of which there may be a copy. So what is known outlives the VM, and a pool that was removed; but not for
-ever, for clones that come and go would add up: of a VM that has been in no pool for long it is forgotten.
+A key opens a VM until its line was taken out there: whether the VM is managed, off, in another pool by now or gone
+makes no difference, nor whether the pool still has the key, of which there may be a copy. So what is known outlives the
+VM, and a pool that was removed; but not for ever, for clones that come and go would add up: of a VM that has been in no
+pool for long it is forgotten.
 """
 
 from collections.abc import Container, Mapping

@@ -100,7 +100,7 @@ class Storage:
         return self._read(method, *params) if "get_" in verb else self._write(method, *params)
 
     def _read(self, method: str, given: str) -> Any:
-        if method == "VDI.get_by_name_label":
+        if method.endswith(".get_by_name_label"):
             return [ref for ref, one in self.objects.items() if one.get("name_label") == given]
         return ["3"] if method == "VM.get_allowed_VBD_devices" else self.objects[given]["uuid"]
 
@@ -174,9 +174,9 @@ async def _asked(storage: Storage) -> tuple[str, float]:
     return said, loop.time() - began
 
 
-BEFORE = ["VM.get_record", "VDI.create", "task.create", "import_raw_vdi", "VDI.set_name_label"]
+BEFORE = ["VM.get_record", "VDI.create", "task.create", "import_raw_vdi"]
 BETWEEN = ["VBD.create", "VBD.plug", "VBD.unplug"]
-AFTER = ["VM.add_to_other_config", "VBD.destroy"]
+AFTER = ["VDI.set_name_label", "VM.add_to_other_config", "VBD.destroy"]
 OLD = {"old-1", "old-2"}
 
 

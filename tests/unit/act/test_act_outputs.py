@@ -129,7 +129,8 @@ class SlowPool(Pool):
 def _writing(pool: Pool) -> Outputs:
     """There is something to publish of one VM, and an alert to raise about another."""
     store = Store()
-    lost = records.link("vm-2", state=LinkState.BROKEN, problem=records.problem(since=clocks.now()))
+    now = clocks.now()
+    lost = records.link("vm-2", state=LinkState.BROKEN, since=now, problem=records.problem(since=now))
     store.apply(Seen(records.pool()), *(Seen(records.vm(f"vm-{number}")) for number in (1, 2)), Seen(lost))
     store.apply(Seen(records.link("vm-1")), Seen(records.engine("vm-1")), Seen(records.container(1, "vm-1")))
     door = PoolDoor(records.POOL, cast("XapiClient", pool), cast("PoolConfig", pool))

@@ -68,7 +68,7 @@ def test_the_error_that_tells_most_fails_where_it_happened(told: list[StepFindin
         ("authentication", "missed", OTHER, ""),
         ("authentication", "failed", OTHER, "key-of-another-pool"),
     ]
-    assert "roadstead pool key show prod" in told[-1].remedy
+    assert "roadstead prepare web-1" in told[-1].remedy
 
 
 def test_what_happens_behind_the_link_is_of_no_address(told: list[StepFinding]) -> None:

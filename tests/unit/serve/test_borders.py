@@ -206,7 +206,6 @@ async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: 
         "/pools/{pool}/plugin/hosts": {},
         "/vms/{vm}/prepare": {},
         "/vms/{vm}/certificates": {},
-        "/vms/{vm}/certificates/import": {"client_cert": "x", "client_key": "x", "ca_cert": "x"},
         "/vms/{vm}/config-drive": {},
         "/vms/{vm}/config-drive/preview": {},
         "/config-drives/validate": {"template": "x"},

@@ -146,7 +146,7 @@ AILMENTS: dict[str, Ailment] = {
     "port is none": _setting("setting-invalid", "roadstead-ssh-port", "70000"),
     "user is none": _setting("setting-invalid", "xscontainer-username", "no one; reboot"),
     "socket is none": _setting("setting-invalid", "roadstead-engine-socket", "../docker.sock"),
-    "TLS wanted": _setting("mode-unsupported", "xscontainer-mode", "tls"),
+    "TLS wanted": _setting("secret-missing", "xscontainer-mode", "tls"),
     "no socket": _traits("no-engine-socket", "no-socket"),
     "socket denied": _traits("engine-socket-denied", "socket-denied"),
     "socket elsewhere": _setting("engine-unreachable", "roadstead-engine-socket", "/run/other.sock"),

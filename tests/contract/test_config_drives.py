@@ -177,7 +177,6 @@ async def test_every_other_disk_is_unreadable_alike(tmp_path: Path) -> None:
     async with drives(tmp_path) as one:
         disks = [
             "3f0a4ad8-0000-4000-8000-000000000000",
-            "",
             await one.foreign(good, other_config={}),
             await one.foreign(good, other_config={CONFIG_DRIVE: "False"}),
             await one.foreign(good, 20 * MIB),

@@ -233,7 +233,7 @@ def expected(one: Container) -> tuple[Any, ...]:
     """What a row must say of it."""
     ended = f"Exited ({one.exit_code or 0})"
     status = {"running": "Up", "paused": "Up (Paused)", "exited": ended}.get(one.state, one.state)
-    command = masked(one.command[: published.COMMAND_CHARACTERS])
+    command = masked(cleaned(one.command))[: published.COMMAND_CHARACTERS]
     names = spaceless(cleaned(one.name)), spaceless(cleaned(command))
     return (*names, status, BUTTONS.get(status, []), CREATED * 1000)
 

@@ -23,7 +23,7 @@ from roadstead.serve.server import BACKLOG, BoundedProtocol, LoopServer, configu
 
 CONNECTIONS = 256
 """How many connections may be open; more are closed at once."""
-SHARE = 32
+SHARE = 64
 """How many of them one source may have, so that it keeps no other out (see `source_of`)."""
 HANDSHAKE_SECONDS = 10.0
 GOODBYE_SECONDS = 5.0

@@ -56,11 +56,6 @@ DRIVES = {
         "{vm} has no config drive.",
         "`roadstead config-drive create VM` makes one.",
     ),
-    "no-such-drive-template": Code(
-        404,
-        "The pool has no template {name}.",
-        "`roadstead config-drive template list POOL` lists them.",
-    ),
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
     "ssh-key-invalid": Code(
         422,

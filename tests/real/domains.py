@@ -112,6 +112,10 @@ class Domain:
             self._server.kill()  # the first process of the namespace goes with it, and so all the others
             self._server.wait(10)
             self._server = None
+            for _ in range(500):  # the others of the namespace end a moment later
+                if not self._listens():
+                    break
+                time.sleep(0.01)
 
     def _listens(self) -> bool:
         with socket.socket() as tried:

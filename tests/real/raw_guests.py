@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from roadstead.act.conversation import Answers, GuestPreparation
 from roadstead.errors import RoadsteadError
-from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuest
 from roadstead.lab.guests.real.machine import AUTHORIZED_KEYS
 from roadstead.model import config_keys
-from roadstead.serve.app import build
-from roadstead.serve.calls import Services
-from roadstead.serve.server import Listen, serve_api
 from tests.contract.world import CALM, World, add, kept, lab, running
+from tests.real.commanding import PASSWORD
 
 SETTINGS = CALM.model_copy(update={"pool": CALM.pool.model_copy(update={"rotation_seconds": 0.3})})
-PASSWORD = "correct horse: 'battery' staple"
-"""With what shells would stumble over."""
 
 
 class Raw:
@@ -79,30 +72,6 @@ class Raw:
         words = (*self.guests[name].door, "sh", "-c", command)
         done = await asyncio.to_thread(subprocess.run, words, check=False, capture_output=True, text=True, timeout=30)
         return done.stdout
-
-
-@asynccontextmanager
-async def commanding(one: Raw, folder: Path) -> AsyncIterator[Callable[..., Awaitable[tuple[int, str, str]]]]:
-    """The API on a socket, and the command line that asks it: it returns the exit code and what was printed."""
-    core = one.one.core
-    socket = folder / "run" / "s.sock"
-    services = Services(core.commands, core.store, core.feed, core.statistics, engine_socket="/var/run/docker.sock")
-    ready = asyncio.Event()
-
-    async def ask(*words: str) -> tuple[int, str, str]:
-        program = [sys.executable, "-c", "from roadstead.cli.main import run; run()", "--server", f"unix:{socket}"]
-        process = await asyncio.create_subprocess_exec(*program, *words, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-        printed, told = await process.communicate(f"{PASSWORD}\n".encode())
-        return process.returncode or 0, printed.decode(), told.decode()
-
-    async with asyncio.TaskGroup() as group:
-        listen = Listen(socket, None, shutdown_seconds=1.0)
-        server = tasks.spawn(group, serve_api(build(services), listen, lambda _: ready.set()), "api")
-        await ready.wait()
-        try:
-            yield ask
-        finally:
-            await tasks.stop(server)
 
 
 @asynccontextmanager

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 import time
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,13 @@ from msgspec.structs import replace
 from roadstead.act.plugin_hosts import SeenHost, Visit
 from roadstead.artifacts import placing
 from roadstead.errors import RoadsteadError
-from roadstead.kit import tasks
-from roadstead.serve.app import build
-from roadstead.serve.calls import Services
-from roadstead.serve.server import Listen, serve_api
 from tests.contract.plugged import Plugin, plugged
 from tests.contract.pool_clients import Clients
+from tests.real.commanding import PASSWORD, commanding
 from tests.real.domains import Domain, domains
 
 pytestmark = pytest.mark.real
 
-PASSWORD = "correct horse: 'battery' staple"
 FOREIGN = b"#!/bin/sh\necho historic\n"
 
 
@@ -71,30 +65,6 @@ async def hosts(folder: Path, count: int = 2, vms: int = 0) -> AsyncIterator[Hos
             yield Hosts(client, made)
 
 
-@asynccontextmanager
-async def served(one: Hosts, folder: Path) -> AsyncIterator[Callable[..., Awaitable[tuple[int, str, str]]]]:
-    """The API on a socket, and the command line that asks it: it returns the exit code and what was printed."""
-    core = one.one.core
-    socket = folder / "run" / "s.sock"
-    services = Services(core.commands, core.store, core.feed, core.statistics, engine_socket="/run/docker.sock")
-    ready = asyncio.Event()
-
-    async def ask(*words: str) -> tuple[int, str, str]:
-        program = [sys.executable, "-c", "from roadstead.cli.main import run; run()", "--server", f"unix:{socket}"]
-        process = await asyncio.create_subprocess_exec(*program, *words, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-        printed, told = await process.communicate(f"{PASSWORD}\n".encode())
-        return process.returncode or 0, printed.decode(), told.decode()
-
-    async with asyncio.TaskGroup() as group:
-        listen = Listen(socket, None, shutdown_seconds=1.0)
-        server = tasks.spawn(group, serve_api(build(services), listen, lambda _: ready.set()), "api")
-        await ready.wait()
-        try:
-            yield ask
-        finally:
-            await tasks.stop(server)
-
-
 async def test_it_goes_to_every_host_and_answers_there(tmp_path: Path) -> None:
     """By password and by key, once and again; what was put there is what clients of the pool then call."""
     async with hosts(tmp_path, vms=1) as one:
@@ -125,7 +95,7 @@ async def test_it_goes_to_every_host_and_answers_there(tmp_path: Path) -> None:
 
 async def test_the_command_line_goes_the_whole_way(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A host that is down makes it 4; the password is in no output, log, table or file."""
-    async with hosts(tmp_path, count=3) as one, served(one, tmp_path) as ask:
+    async with hosts(tmp_path, count=3) as one, commanding(one.one.core, tmp_path) as ask:
         first, second, third = one.domains
         third.stop()
         names = [host.name for host in await one.seen()]

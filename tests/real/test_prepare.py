@@ -16,8 +16,9 @@ from roadstead.model import config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.links.ssh import SshLink
 from roadstead.peers.links.visits import Task, Visit
+from tests.real.commanding import PASSWORD, commanding
 from tests.real.guests import TakeGuests
-from tests.real.raw_guests import PASSWORD, Raw, commanding, raw_guests
+from tests.real.raw_guests import Raw, raw_guests
 
 pytestmark = pytest.mark.real
 OTHERS = "# who may come\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJw5M6Xv0rDqz8Yc7sWlL0y9h8oE0c8m1K2d3e4f5a6b an operator"
@@ -185,7 +186,7 @@ async def test_a_cut_connection_is_finished_by_the_next_run(
 async def test_of_ten_guests_eight_are_prepared_and_two_explained(tmp_path: Path, real_guests: TakeGuests) -> None:
     """One has no room on its disk, one an engine that is off: both are told, and are prepared when they are mended."""
     guests = {guest.name: guest for guest in await real_guests(10)}
-    async with raw_guests(tmp_path, guests) as one, commanding(one, tmp_path) as ask:
+    async with raw_guests(tmp_path, guests) as one, commanding(one.one.core, tmp_path) as ask:
         full, off = list(guests)[:2]
         folder = "/run/home/core/.ssh"
         await one.run(

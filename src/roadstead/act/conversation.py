@@ -7,7 +7,6 @@ from msgspec import Struct
 
 from roadstead.artifacts import guest_parts
 from roadstead.artifacts.authorized_keys import Form
-from roadstead.errors import InputError
 from roadstead.model.surveys import Part, Root, Survey
 from roadstead.peers.links import visits
 from roadstead.peers.links.visits import SignIn
@@ -53,11 +52,7 @@ class Answers(Struct, frozen=True, kw_only=True):
 
     async def sign_in(self) -> SignIn:
         """Return how to sign in. Raises `InputError`."""
-        if (self.password is None) == (self.private_key is None):
-            raise InputError("field-invalid", field="password", reason="give either a password or a private key")
-        if self.private_key is None:
-            return SignIn(password=self.password)
-        return SignIn(key=await visits.read_key(self.private_key, self.passphrase))
+        return await visits.sign_in(self.password, self.private_key, self.passphrase)
 
     def leaves_out(self, client: str) -> bool:
         """Whether ``sources`` shut out this server, which the guest sees as ``client``."""

@@ -11,7 +11,7 @@ from msgspec import Struct
 from roadstead.act.audit import Audit
 from roadstead.act.pools import Pools
 from roadstead.artifacts import placing
-from roadstead.errors import ConflictError, InputError, LinkError, NotFoundError, PoolError, RoadsteadError
+from roadstead.errors import ConflictError, LinkError, NotFoundError, PoolError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import Host, PoolId, parse_address
@@ -140,11 +140,7 @@ class Visit(Struct, frozen=True, kw_only=True):
 
     async def sign_in(self) -> SignIn:
         """Return how to sign in. Raises `InputError`."""
-        if (self.password is None) == (self.private_key is None):
-            raise InputError("field-invalid", field="password", reason="give either a password or a private key")
-        if self.private_key is None:
-            return SignIn(password=self.password)
-        return SignIn(key=await visits.read_key(self.private_key, self.passphrase))
+        return await visits.sign_in(self.password, self.private_key, self.passphrase)
 
 
 def _told(host: Host, action: str, output: bytes) -> HostPlugin:

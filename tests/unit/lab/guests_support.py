@@ -15,6 +15,7 @@ import asyncssh
 
 from roadstead.lab import guests
 from roadstead.lab.guests.guest import SimulatedGuest
+from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 
 RECORDINGS = Path(__file__).parents[2] / "data" / "engine"
 KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -104,3 +105,8 @@ def _body(literal: str) -> str:
     # A body that was cut for the recording lacks its closing quote.
     closed = literal if literal.endswith("'") and len(literal) > 2 else literal + "'"
     return str(ast.literal_eval(closed).decode())
+
+
+def of_layers(*layers: Layer) -> list[str]:
+    """The names of the misbehaviours of these layers."""
+    return [name for name, trait in MISBEHAVIOURS.items() if trait.layer in layers]

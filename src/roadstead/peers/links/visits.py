@@ -56,6 +56,18 @@ class Task:
     seconds: float
 
 
+async def sign_in(password: str | None, private_key: str | None, passphrase: str | None) -> SignIn:
+    """Return how to sign in with what an operator gave: a password, or the text of a private key's file.
+
+    Raises `InputError`: ``field-invalid`` where it is not one of the two, and as `read_key` does.
+    """
+    if (password is None) == (private_key is None):
+        raise InputError("field-invalid", field="password", reason="give either a password or a private key")
+    if private_key is None:
+        return SignIn(password=password)
+    return SignIn(key=await read_key(private_key, passphrase))
+
+
 async def read_key(pem: str, passphrase: str | None) -> asyncssh.SSHKey:
     """Return the private key that a file holds.
 

@@ -280,6 +280,22 @@ def test_only_known_complaints_mean_something() -> None:
     assert complaint(b"bash: docker: command not found") is None
 
 
+@pytest.mark.parametrize("piece", [b"\xff", b"a ", b"socat[", b"nc: ", b"sudo: ", b"\n"])
+def test_no_complaint_is_slow_to_read(piece: bytes) -> None:
+    """Four times the text takes about four times the time, not sixteen: a guest chooses what it is."""
+
+    def seconds(length: int) -> float:
+        return min(_read_for(piece * (length // len(piece))) for _ in range(3))
+
+    assert seconds(2**15) < 9 * seconds(2**13) + 0.002
+
+
+def _read_for(errors: bytes) -> float:
+    began = time.thread_time()
+    complaint(errors)
+    return time.thread_time() - began
+
+
 @given(st.binary(max_size=100).filter(lambda noise: HTTP not in noise + HTTP[:-1]), st.integers(1, 30))
 def test_noise_before_the_answer_is_left_out(noise: bytes, size: int) -> None:
     """In any pieces; what follows the answer's beginning passes as it is."""

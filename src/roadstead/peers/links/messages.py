@@ -271,13 +271,15 @@ _COMPLAINTS = {
     rb"connect: permission denied|permission denied while trying to connect": Finding.DENIED,
     rb"connect: no such file or directory": Finding.ABSENT,
     rb"connect: connection refused|Cannot connect to the Docker daemon": Finding.DEAD,
-    rb"(?m)^\S* ?\S* ?socat\[.* Permission denied|^(nc|Ncat): .*Permission denied|^PermissionError:": Finding.DENIED,
-    rb"(?m)^\S* ?\S* ?socat\[.* No such file|^(nc|Ncat): .*No such file|^FileNotFoundError:": Finding.ABSENT,
-    rb"(?m)^\S* ?\S* ?socat\[.* refused|^(nc|Ncat): .*refused|^ConnectionRefusedError:": Finding.DEAD,
+    rb"(?m)^(\S{0,40} ?){2}socat\[.* Permission denied|^(nc|Ncat): .*Permission denied|^PermissionError:": Finding.DENIED,
+    rb"(?m)^(\S{0,40} ?){2}socat\[.* No such file|^(nc|Ncat): .*No such file|^FileNotFoundError:": Finding.ABSENT,
+    rb"(?m)^(\S{0,40} ?){2}socat\[.* refused|^(nc|Ncat): .*refused|^ConnectionRefusedError:": Finding.DEAD,
     # It may not know its own name, and says so before it goes on.
     rb"(?m)^sudo: (?!unable to resolve)": Finding.NO_SUDO,
 }
-"""Words of docker commands from 18.09 to 28, and of the other relays."""
+"""Words of docker commands from 18.09 to 28, and of the other relays. A guest says them: what stands before is bounded, as
+unbounded repetitions one after the other would take the square of a line's length.
+"""
 
 
 class Quiet:

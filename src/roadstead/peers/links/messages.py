@@ -267,18 +267,19 @@ def complaint(errors: bytes) -> Finding | None:
     return next((found for words, found in _COMPLAINTS.items() if re.search(words, errors)), None)
 
 
+_SOCAT = rb"(?m)^(\S{0,40} ?){2}socat\["
 _COMPLAINTS = {
     rb"connect: permission denied|permission denied while trying to connect": Finding.DENIED,
     rb"connect: no such file or directory": Finding.ABSENT,
     rb"connect: connection refused|Cannot connect to the Docker daemon": Finding.DEAD,
-    rb"(?m)^(\S{0,40} ?){2}socat\[.* Permission denied|^(nc|Ncat): .*Permission denied|^PermissionError:": Finding.DENIED,
-    rb"(?m)^(\S{0,40} ?){2}socat\[.* No such file|^(nc|Ncat): .*No such file|^FileNotFoundError:": Finding.ABSENT,
-    rb"(?m)^(\S{0,40} ?){2}socat\[.* refused|^(nc|Ncat): .*refused|^ConnectionRefusedError:": Finding.DEAD,
+    _SOCAT + rb".* Permission denied|^(nc|Ncat): .*Permission denied|^PermissionError:": Finding.DENIED,
+    _SOCAT + rb".* No such file|^(nc|Ncat): .*No such file|^FileNotFoundError:": Finding.ABSENT,
+    _SOCAT + rb".* refused|^(nc|Ncat): .*refused|^ConnectionRefusedError:": Finding.DEAD,
     # It may not know its own name, and says so before it goes on.
     rb"(?m)^sudo: (?!unable to resolve)": Finding.NO_SUDO,
 }
-"""Words of docker commands from 18.09 to 28, and of the other relays. A guest says them: what stands before is bounded, as
-unbounded repetitions one after the other would take the square of a line's length.
+"""Words of docker commands from 18.09 to 28, and of the other relays. A guest says them: what stands before is bounded,
+as unbounded repetitions one after the other would take the square of a line's length.
 """
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from roadstead.cli import wire
+from roadstead.cli.api import wire
 
 PATH = "/api/v1/changes"
 SILENCE_SECONDS = 60.0

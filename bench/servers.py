@@ -17,7 +17,7 @@ import msgspec
 from bench import programs
 from bench.programs import Program
 from bench.stage import Stage
-from roadstead.cli.client import Client, server_at
+from roadstead.cli.api.client import Client, server_at
 from roadstead.lab.orders import lab_do
 
 POLL_SECONDS = 0.25

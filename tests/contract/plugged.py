@@ -11,8 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from roadstead.act.plugin_access import PluginDoor
-from roadstead.act.secrets import PoolSecrets
+from roadstead.act.plugin.access import PluginDoor
+from roadstead.act.pools.secrets import PoolSecrets
 from roadstead.app.certificate import certificate
 from roadstead.kit import tasks
 from roadstead.model import PoolId

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act import tls_storing
-from roadstead.act.tls_disks import Placing
-from roadstead.act.tls_prepare import DONE, WAITING, Wish
+from roadstead.act.preparing import tls_storing
+from roadstead.act.preparing.over_tls import DONE, WAITING, Wish
+from roadstead.act.preparing.tls_disks import Placing
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import ConflictError, InputError, LinkError, RoadsteadError
 from roadstead.lab.guests.certificates import Authority

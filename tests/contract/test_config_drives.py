@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from roadstead.act import config_drives, drive_leftovers
-from roadstead.act.trials import PoolChange
+from roadstead.act.drives import config_drives, drive_leftovers
+from roadstead.act.pools.trials import PoolChange
 from roadstead.artifacts import drive_templates, iso, iso_files
 from roadstead.lab.pool.contents import DISKS, ISOS, TEMPLATE
 from roadstead.lab.pool.mishaps import Mishap
@@ -428,7 +428,7 @@ async def test_a_server_that_dies_leaves_what_is_known_again(tmp_path: Path, mon
 
     async with drives(tmp_path) as made:
         one = Broken(made.client)
-        monkeypatch.setattr("roadstead.act.config_drives._Making._discard", nothing)
+        monkeypatch.setattr("roadstead.act.drives.config_drives._Making._discard", nothing)
         for call in ("import_raw_vdi", "VBD.create"):
             one.core.mishaps.prepare(call, Mishap.REFUSED)
             await one.refused()

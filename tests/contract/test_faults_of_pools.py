@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.trials import PoolChange
+from roadstead.act.pools.trials import PoolChange
 from roadstead.errors import RoadsteadError
 from roadstead.lab.pool.http import Mood
 from roadstead.lab.pool.server import LabPool

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from roadstead.act import checks
-from roadstead.act.checks import PARALLEL
+from roadstead.act.guests import checks
+from roadstead.act.guests.checks import PARALLEL
 from roadstead.errors import ConflictError, NotFoundError
 from roadstead.lab.pool.driver import NewVm
 from roadstead.model import PathStep, StepFinding, VmId

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.trials import PoolChange
+from roadstead.act.pools.trials import PoolChange
 from roadstead.errors import PoolError
 from roadstead.lab.pool.accounts import Role
 from roadstead.lab.pool.server import LabPool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadstead.act.trials import PoolChange
+from roadstead.act.pools.trials import PoolChange
 from tests.contract.world import ADMITTED, world
 
 

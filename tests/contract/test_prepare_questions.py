@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.act.conversation import Answers
+from roadstead.act.preparing.conversation import Answers
 from roadstead.errors import RoadsteadError
 from roadstead.model import LinkState, config_keys
 from tests.contract.world import World, world

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
-from roadstead.act.plugin import Asked
-from roadstead.act.vms import Reach
+from roadstead.act.guests.vms import Reach
+from roadstead.act.plugin.functions import Asked
 from roadstead.errors import ConflictError
 from roadstead.lab.guests import keys
 from roadstead.lab.guests.certificates import Authority, Form

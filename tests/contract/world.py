@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from roadstead.act.plugin_access import PluginDoor
-from roadstead.act.trials import PoolChange
+from roadstead.act.plugin.access import PluginDoor
+from roadstead.act.pools.trials import PoolChange
 from roadstead.app.core import Core
 from roadstead.kit import tasks
 from roadstead.lab.guests.guest import SimulatedGuest

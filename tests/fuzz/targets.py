@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from roadstead.artifacts import complaints, config_drive, drive_templates, inspected, published
-from roadstead.cli import cells
+from roadstead.cli.display import cells
 from roadstead.errors import RoadsteadError
 from roadstead.kit import clocks, text
 from roadstead.model import Container, VmId, weight

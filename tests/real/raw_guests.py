@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from roadstead.act.conversation import Answers, GuestPreparation
+from roadstead.act.preparing.conversation import Answers, GuestPreparation
 from roadstead.errors import RoadsteadError
 from roadstead.lab.guests.real import RealGuest
 from roadstead.lab.guests.real.machine import AUTHORIZED_KEYS

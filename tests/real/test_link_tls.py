@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.secrets import make_vm_secret
-from roadstead.act.vms import Reach
+from roadstead.act.guests.vms import Reach
+from roadstead.act.pools.secrets import make_vm_secret
 from roadstead.artifacts import certificates
 from roadstead.errors import LinkError
 from roadstead.lab.guests.certificates import Authority, Form, Pair

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from roadstead.act.plugin_hosts import SeenHost, Visit
+from roadstead.act.plugin.hosts import SeenHost, Visit
 from roadstead.artifacts import placing
 from roadstead.errors import RoadsteadError
 from tests.contract.plugged import Plugin, plugged

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.config import PoolConfig
+from roadstead.act.pools.config import PoolConfig
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.errors import PoolError
 from roadstead.lab.guests.real import RealGuest

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from roadstead.act.outages import LoggedOutage
+from roadstead.act.guests.outages import LoggedOutage
 from roadstead.errors import PeerError, RoadsteadError, tame
 from roadstead.kit import clocks
 from roadstead.kit.batches import Batches

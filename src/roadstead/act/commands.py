@@ -3,19 +3,19 @@
 from dataclasses import dataclass
 
 from roadstead.act.audit import Audit
-from roadstead.act.checks import Checks
+from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
-from roadstead.act.operations import Operations
-from roadstead.act.plugin import PluginCalls
-from roadstead.act.plugin_access import PluginAccess
-from roadstead.act.plugin_hosts import PluginHosts
-from roadstead.act.pools import Pools
-from roadstead.act.preparing import Preparing
-from roadstead.act.rotation import Rotations
-from roadstead.act.tls_expiry import Expiries
-from roadstead.act.tls_prepare import TlsPreparations
-from roadstead.act.vm_drives import VmDrives
-from roadstead.act.vms import Vms
+from roadstead.act.guests.checks import Checks
+from roadstead.act.guests.operations import Operations
+from roadstead.act.guests.vms import Vms
+from roadstead.act.keys.rotation import Rotations
+from roadstead.act.plugin.access import PluginAccess
+from roadstead.act.plugin.functions import PluginCalls
+from roadstead.act.plugin.hosts import PluginHosts
+from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing.over_ssh import Preparing
+from roadstead.act.preparing.over_tls import TlsPreparations
+from roadstead.act.preparing.tls_expiry import Expiries
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
-from roadstead.act.pools import Pools
+from roadstead.act.pools.pools import Pools
 from roadstead.errors import ConflictError, InputError, LinkError, PoolError
 from roadstead.inventory import views
 from roadstead.kit import net, tasks

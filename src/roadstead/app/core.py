@@ -7,30 +7,30 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roadstead.act.audit import Audit
-from roadstead.act.checks import Checks, Means
 from roadstead.act.commands import Commands
-from roadstead.act.config_drives import ConfigDrives
+from roadstead.act.drives.config_drives import ConfigDrives
+from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
-from roadstead.act.guest import Opened, Services
-from roadstead.act.leftovers import Leftovers
-from roadstead.act.links import Links
-from roadstead.act.memory import Memories
-from roadstead.act.operations import Operations
-from roadstead.act.outputs import Outputs, PoolDoor
-from roadstead.act.pinning import PinWriter
-from roadstead.act.plugin import PluginCalls
-from roadstead.act.plugin_access import PluginAccess, PluginDoor
-from roadstead.act.plugin_hosts import PluginHosts
-from roadstead.act.pools import Pools
-from roadstead.act.preparing import Preparing
-from roadstead.act.rotation import Rotations
-from roadstead.act.sign_ins import SignIns
-from roadstead.act.tls_expiry import Expiries
-from roadstead.act.tls_prepare import TlsPreparations
-from roadstead.act.tls_ways import GuestWays
-from roadstead.act.vm_drives import VmDrives
-from roadstead.act.vms import Vms
-from roadstead.act.ways import SshWays, UnixWays
+from roadstead.act.guests.checks import Checks, Means
+from roadstead.act.guests.guest import Opened, Services
+from roadstead.act.guests.links import Links
+from roadstead.act.guests.memory import Memories
+from roadstead.act.guests.operations import Operations
+from roadstead.act.guests.pinning import PinWriter
+from roadstead.act.guests.sign_ins import SignIns
+from roadstead.act.guests.tls_ways import GuestWays
+from roadstead.act.guests.vms import Vms
+from roadstead.act.guests.ways import SshWays, UnixWays
+from roadstead.act.keys.rotation import Rotations
+from roadstead.act.plugin.access import PluginAccess, PluginDoor
+from roadstead.act.plugin.functions import PluginCalls
+from roadstead.act.plugin.hosts import PluginHosts
+from roadstead.act.pools.leftovers import Leftovers
+from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing.over_ssh import Preparing
+from roadstead.act.preparing.over_tls import TlsPreparations
+from roadstead.act.preparing.tls_expiry import Expiries
+from roadstead.act.publishing.outputs import Outputs, PoolDoor
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks

@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import IO, Any, NoReturn, cast
 
 from roadstead.app import state
-from roadstead.cli import client, watching, words
+from roadstead.cli.api import client
+from roadstead.cli.commands import watching
+from roadstead.cli.display import words
+from roadstead.cli.display.notes import Note
 from roadstead.cli.failures import ERROR
-from roadstead.cli.notes import Note
 from roadstead.errors import StartError
 from roadstead.serve.server import loopback_socket
 

@@ -15,6 +15,6 @@ def main() -> None:
 
 def prepare_vm() -> None:
     """Run ``xscontainer-prepare-vm``."""
-    from roadstead.cli import prepare_vm as script
+    from roadstead.cli.commands import prepare_vm as script
 
     script.run()

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from roadstead.app.starting import run as run_to_end
-from roadstead.cli.words import counted
+from roadstead.cli.display.words import counted
 from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuests
 from roadstead.lab.main import LabOptions, LabReady, checked, run_lab

@@ -9,7 +9,7 @@ from typing import NoReturn, cast
 import msgspec
 import typer
 
-from roadstead.cli import output
+from roadstead.cli.display import output
 from roadstead.errors import InputError, StartError
 from roadstead.lab.orders import lab_do
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from roadstead.act.plugin_access import PluginDoor
+from roadstead.act.plugin.access import PluginDoor
 from roadstead.app import process, state
 from roadstead.app.certificate import certificate
 from roadstead.app.core import Core

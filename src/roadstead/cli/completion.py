@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import typer
 
-from roadstead.cli import client, session
+from roadstead.cli import session
+from roadstead.cli.api import client
 
 PATIENCE_SECONDS = 1.0
 _SPECIAL = re.compile(r"""[\s\\'"`$&|;<>()*?\[\]{}!#~]""")

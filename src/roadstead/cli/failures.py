@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from roadstead.cli import client
+from roadstead.cli.api import client
 from roadstead.errors import RoadsteadError
 from roadstead.kit.text import terminal_clean
 

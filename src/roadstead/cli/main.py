@@ -6,23 +6,20 @@ from typing import Annotated
 
 import typer
 
-from roadstead.cli import (
+from roadstead.cli import failures, helping, options, session
+from roadstead.cli.commands import (
     actions,
     certificates,
     config_drives,
-    failures,
     firewall,
-    helping,
     hostkeys,
     looking,
-    options,
-    output,
     pools,
     prepare,
     ps,
-    session,
     vms,
 )
+from roadstead.cli.display import output
 from roadstead.cli.group import Commands
 
 app = typer.Typer(

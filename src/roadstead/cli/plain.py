@@ -9,7 +9,9 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from roadstead.cli import client, failures, output
+from roadstead.cli import failures
+from roadstead.cli.api import client
+from roadstead.cli.display import output
 
 CONTAINERS = "/containers"
 SHOWN = "name,vm_name,image,state,health,ports,created,started,exit_code,as_of,stale"
@@ -37,7 +39,7 @@ def ran(arguments: Sequence[str]) -> bool:
     with failures.ending():
         connected = client.Client(server)
         waiting = connected.ask(CONTAINERS, {"fields": SHOWN})
-        from roadstead.cli import rows
+        from roadstead.cli.display import rows
 
         conclude(connected, rows.write(waiting, BY_NAME, wide=False, cut=True))
     return True
@@ -46,10 +48,10 @@ def ran(arguments: Sequence[str]) -> bool:
 def conclude(connected: client.Client, shown: list[Any], query: str | None = None) -> None:
     """Say below a list of containers what it cannot show: why there are none, or which VMs do not answer."""
     if shown:
-        from roadstead.cli import doubt
+        from roadstead.cli.display import doubt
 
         doubt.tell(connected, shown)
     else:
-        from roadstead.cli import empty
+        from roadstead.cli.display import empty
 
         empty.containers(connected, query)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import typer
 
-from roadstead.cli import client, output
+from roadstead.cli.api import client
+from roadstead.cli.display import output
 from roadstead.errors import InputError
 
 

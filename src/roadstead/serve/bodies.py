@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from roadstead.act.conversation import Answers
-from roadstead.act.plugin_hosts import Visit
-from roadstead.act.tls_disks import Placing
-from roadstead.act.tls_prepare import Wish
-from roadstead.act.trials import PoolChange
-from roadstead.act.vm_drives import Order
-from roadstead.act.vms import Reach
+from roadstead.act.drives.vm_drives import Order
+from roadstead.act.guests.vms import Reach
+from roadstead.act.plugin.hosts import Visit
+from roadstead.act.pools.trials import PoolChange
+from roadstead.act.preparing.conversation import Answers
+from roadstead.act.preparing.over_tls import Wish
+from roadstead.act.preparing.tls_disks import Placing
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.model.surveys import Part

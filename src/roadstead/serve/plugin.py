@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roadstead.act.audit import Actor, acting
 from roadstead.act.commands import Commands
-from roadstead.act.plugin import ARGUMENT_BYTES, Asked
+from roadstead.act.plugin.functions import ARGUMENT_BYTES, Asked
 from roadstead.errors import DeniedError, InputError, NotFoundError
 from roadstead.model import PoolId
 from roadstead.serve import answers

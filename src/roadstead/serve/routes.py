@@ -6,17 +6,17 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from roadstead.act.conversation import GuestPreparation
+from roadstead.act.drives.vm_drives import Beginning, Checked, MadeDrive, Preview, VmDrive
 from roadstead.act.firewall import VmFindings
-from roadstead.act.outputs import Wiped
-from roadstead.act.plugin_access import PluginState
-from roadstead.act.plugin_hosts import HostPlugin, SeenHost
-from roadstead.act.rotation import Rotation
-from roadstead.act.tls_expiry import VmCertificates
-from roadstead.act.tls_prepare import TlsPreparation
-from roadstead.act.trials import Probe
-from roadstead.act.vm_drives import Beginning, Checked, MadeDrive, Preview, VmDrive
-from roadstead.act.vms import HostKeys, Why
+from roadstead.act.guests.vms import HostKeys, Why
+from roadstead.act.keys.rotation import Rotation
+from roadstead.act.plugin.access import PluginState
+from roadstead.act.plugin.hosts import HostPlugin, SeenHost
+from roadstead.act.pools.trials import Probe
+from roadstead.act.preparing.conversation import GuestPreparation
+from roadstead.act.preparing.over_tls import TlsPreparation
+from roadstead.act.preparing.tls_expiry import VmCertificates
+from roadstead.act.publishing.outputs import Wiped
 from roadstead.inventory.views import PoolBranch, VmView
 from roadstead.model import Container, Host, Operation, StepFinding
 from roadstead.serve import shapes

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from roadstead.act.trials import Step
+from roadstead.act.pools.trials import Step
 from roadstead.errors import NotFoundError
 from roadstead.inventory.views import PoolCounts, VmView
 from roadstead.model import AuditEntry, Container, ContainerId, Pool, PoolId, VmId

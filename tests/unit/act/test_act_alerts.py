@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.alerts import Alerts
+from roadstead.act.publishing.alerts import Alerts
 from roadstead.errors import PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks

@@ -11,9 +11,9 @@ from typing import Any, cast
 import asyncssh
 import pytest
 
-from roadstead.act.config_drives import ConfigDrives, Wanted
-from roadstead.act.keys import KeyPair
-from roadstead.act.pools import Pools
+from roadstead.act.drives.config_drives import ConfigDrives, Wanted
+from roadstead.act.keys.pair import KeyPair
+from roadstead.act.pools.pools import Pools
 from roadstead.errors import PoolError
 from roadstead.model.config_keys import CONFIG_DRIVE, MONITOR
 from tests.unit.fakes import records

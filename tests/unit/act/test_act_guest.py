@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.act.guest import FIXED_AT_SIGN_IN, LISTINGS_AT_ONCE, REFUSALS, Guest
+from roadstead.act.guests.guest import FIXED_AT_SIGN_IN, LISTINGS_AT_ONCE, REFUSALS, Guest
 from roadstead.errors import EngineError, LinkError, PeerError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.lab.guests.containers import CATALOGUE

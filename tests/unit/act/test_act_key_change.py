@@ -8,8 +8,8 @@ from typing import cast
 import asyncssh
 import pytest
 
-from roadstead.act.key_change import KeyChange
-from roadstead.act.keys import PoolKeys
+from roadstead.act.keys.change import KeyChange
+from roadstead.act.keys.pair import PoolKeys
 from roadstead.errors import PoolError
 from roadstead.model.config_keys import (
     FORMER_PRIVATE_KEY_SECRET,

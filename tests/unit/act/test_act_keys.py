@@ -7,7 +7,7 @@ from typing import cast
 import asyncssh
 import pytest
 
-from roadstead.act.keys import REREAD_SECONDS, PoolKeys
+from roadstead.act.keys.pair import REREAD_SECONDS, PoolKeys
 from roadstead.errors import LinkError, PoolError
 from roadstead.model.config_keys import (
     FORMER_PRIVATE_KEY_SECRET,

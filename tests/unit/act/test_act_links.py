@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from roadstead.act.guest import Opened
-from roadstead.act.links import Links
+from roadstead.act.guests.guest import Opened
+from roadstead.act.guests.links import Links
 from roadstead.errors import LinkError
 from roadstead.kit import clocks, tasks
 from roadstead.model import Gone, HostId, PowerState, Seen, VmId

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from roadstead.act.audit import Actor, Audit, acting
-from roadstead.act.operations import PARALLEL_PER_GUEST, Operations
+from roadstead.act.guests.operations import PARALLEL_PER_GUEST, Operations
 from roadstead.errors import ConflictError, EngineError, InputError, LinkError, NotFoundError, RoadsteadError
 from roadstead.kit import tasks
 from roadstead.model import ACTIONS, ContainerId, Operation, Result, VmId, container_id

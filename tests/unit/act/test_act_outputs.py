@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.config import PoolConfig
-from roadstead.act.outputs import Outputs, PoolDoor, Wiped
+from roadstead.act.pools.config import PoolConfig
+from roadstead.act.publishing.outputs import Outputs, PoolDoor, Wiped
 from roadstead.errors import NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks

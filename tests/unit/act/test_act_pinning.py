@@ -7,9 +7,9 @@ from typing import Self, cast
 
 import pytest
 
-from roadstead.act.memory import Memories, Met
-from roadstead.act.pinning import RETRY_SECONDS, PinWriter
-from roadstead.act.pool import PoolKeeper
+from roadstead.act.guests.memory import Memories, Met
+from roadstead.act.guests.pinning import RETRY_SECONDS, PinWriter
+from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks

@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from roadstead.act.audit import Audit
-from roadstead.act.plugin_access import PluginAccess, PluginDoor
-from roadstead.act.pools import Pools
+from roadstead.act.plugin.access import PluginAccess, PluginDoor
+from roadstead.act.pools.pools import Pools
 from roadstead.kit import tasks
 from roadstead.model import PoolId
 from roadstead.model.config_keys import PLUGIN_TOKEN_SECRET

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.outputs import Outputs, PoolDoor
-from roadstead.act.pool import PoolEvents, PoolKeeper
+from roadstead.act.pools.pool import PoolEvents, PoolKeeper
+from roadstead.act.publishing.outputs import Outputs, PoolDoor
 from roadstead.errors import InputError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks

@@ -12,12 +12,12 @@ import pytest
 import structlog
 from msgspec import structs
 
-from roadstead.act import pools
 from roadstead.act.audit import Audit
-from roadstead.act.memory import Memories
-from roadstead.act.outputs import Outputs, Wiped
-from roadstead.act.pools import Pools
-from roadstead.act.trials import PoolChange
+from roadstead.act.guests.memory import Memories
+from roadstead.act.pools import pools
+from roadstead.act.pools.pools import Pools
+from roadstead.act.pools.trials import PoolChange
+from roadstead.act.publishing.outputs import Outputs, Wiped
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks

@@ -10,8 +10,8 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.config import PoolConfig
-from roadstead.act.publishing import Publisher
+from roadstead.act.pools.config import PoolConfig
+from roadstead.act.publishing.publishing import Publisher
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from roadstead.act import plugin
-from roadstead.act.plugin import Asked
-from roadstead.act.said import AGAIN_SECONDS, POOL_MESSAGES, Said
+from roadstead.act.plugin import functions as plugin
+from roadstead.act.plugin.functions import Asked
+from roadstead.act.plugin.said import AGAIN_SECONDS, POOL_MESSAGES, Said
 from roadstead.artifacts import placing
 from roadstead.errors import EngineError
 from roadstead.model import PoolId, VmId

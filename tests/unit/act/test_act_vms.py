@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
-from roadstead.act.links import Links
-from roadstead.act.memory import Memories, Met
-from roadstead.act.pool import PoolKeeper
-from roadstead.act.pools import Pools
-from roadstead.act.vms import HostKey, Vms
-from roadstead.act.ways import SshWays
+from roadstead.act.guests.links import Links
+from roadstead.act.guests.memory import Memories, Met
+from roadstead.act.guests.vms import HostKey, Vms
+from roadstead.act.guests.ways import SshWays
+from roadstead.act.pools.pool import PoolKeeper
+from roadstead.act.pools.pools import Pools
 from roadstead.errors import ConflictError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.model import LOCAL_POOL, LinkState, PoolId, PowerState, Seen, VmId, container_id

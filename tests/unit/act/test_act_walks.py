@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadstead.act.walks import Walk
+from roadstead.act.guests.walks import Walk
 from roadstead.errors import LinkError
 from roadstead.model import PathStep, StepFinding
 from roadstead.plan import path

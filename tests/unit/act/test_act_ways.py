@@ -12,10 +12,10 @@ from typing import Self, cast
 import asyncssh
 import pytest
 
-from roadstead.act.keys import KeyPair
-from roadstead.act.memory import Memories
-from roadstead.act.pool import PoolKeeper
-from roadstead.act.ways import SshWays
+from roadstead.act.guests.memory import Memories
+from roadstead.act.guests.ways import SshWays
+from roadstead.act.keys.pair import KeyPair
+from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError
 from roadstead.inventory.store import Store
 from roadstead.kit.gates import Gate
@@ -107,7 +107,7 @@ async def guest() -> AsyncIterator[SimulatedGuest]:
 @pytest.mark.parametrize("address", [HOST, OWN])
 async def test_hosts_and_we_are_nobodys_guests(road: Road, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """A guest that announces a pool's host, or us, would have us knock there with the pool's key."""
-    monkeypatch.setattr("roadstead.act.ways.is_own", lambda text: text == OWN)
+    monkeypatch.setattr("roadstead.act.guests.ways.is_own", lambda text: text == OWN)
     road.see(address)
 
     error = await road.refused()
@@ -161,7 +161,7 @@ async def test_a_sign_in_is_polite_after_the_last_one_whatever_that_was_for(monk
         with pytest.raises(LinkError):
             await road.ways.verify(VmId(records.VM), cast("SshLink", known), KEY)
 
-    monkeypatch.setattr("roadstead.act.ways.open_ssh", sign_in)
+    monkeypatch.setattr("roadstead.act.guests.ways.open_ssh", sign_in)
     await verified()
     await verified()
     await asyncio.sleep(3600)

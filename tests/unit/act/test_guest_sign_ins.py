@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from roadstead.act.guest import Guest, Opened, Services
-from roadstead.act.sign_ins import SignIns
+from roadstead.act.guests.guest import Guest, Opened, Services
+from roadstead.act.guests.sign_ins import SignIns
 from roadstead.errors import EngineError
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Receiver, Stream

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from roadstead.act.sign_ins import SignIns
+from roadstead.act.guests.sign_ins import SignIns
 from roadstead.model import VmId
 
 pytestmark = pytest.mark.looptime

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.cli import client, failures
+from roadstead.cli import failures
+from roadstead.cli.api import client
 from roadstead.errors import CODES, InputError
 from tests.unit.cli.canned import Canned, container, problem, run
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from roadstead.cli import happenings, screen, watching
-from roadstead.cli.views import Container
+from roadstead.cli.api.views import Container
+from roadstead.cli.commands import watching
+from roadstead.cli.display import happenings, screen
 from tests.unit.cli.canned import PROGRAM, Asked, Canned, Stream, Terminal, container, environment, problem, run, vm
 
 

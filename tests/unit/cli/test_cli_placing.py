@@ -6,7 +6,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from roadstead.cli import secrets
+from roadstead.cli.commands import secrets
 from tests.unit.cli.canned import Asked, Canned, Terminal, problem, run
 
 KEYS = {name: f"SHA256:{letter * 43}" for name, letter in (("xen1", "a"), ("xen2", "b"), ("xen3", "c"))}

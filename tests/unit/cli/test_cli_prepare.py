@@ -15,7 +15,7 @@ WRONG = problem(409, "guest-sign-in-failed", "It refuses the user ann with what 
 FULL = problem(409, "guest-disk-full", "The disk of web2 has no room.", "Make room.")
 GROUP = {"id": "engine-group", "title": "add ann to docker", "commands": ["usermod -aG docker ann"], "is_needed": True}
 FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "is_needed": False}
-HISTORIC = [sys.executable, "-c", "from roadstead.cli.prepare_vm import run; run()"]
+HISTORIC = [sys.executable, "-c", "from roadstead.cli.commands.prepare_vm import run; run()"]
 
 
 def guest(name: str, *, known: bool = False, password: str = SECRET, offers: Any = (), last: Any = None) -> Any:

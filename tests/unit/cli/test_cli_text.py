@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadstead.cli import cells, output, rows, table, words
-from roadstead.cli.notes import Note, fitted
-from roadstead.cli.views import Container, Port
+from roadstead.cli.api.views import Container, Port
+from roadstead.cli.display import cells, output, rows, table, words
+from roadstead.cli.display.notes import Note, fitted
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from roadstead.cli import wire
+from roadstead.cli.api import wire
 
 T = TypeVar("T")
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\none\ntwo\nend"

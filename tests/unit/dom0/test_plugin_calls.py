@@ -11,7 +11,7 @@ from importlib.util import module_from_spec, spec_from_loader
 
 import pytest
 
-from roadstead.act import plugin
+from roadstead.act.plugin import functions as plugin
 from tests.unit.dom0 import pythons
 from tests.unit.dom0.world import PLUGIN, SESSION, TOKEN, URL, World
 

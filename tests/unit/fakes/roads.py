@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from roadstead.act.guest import Opened, Services
-from roadstead.act.sign_ins import SignIns
+from roadstead.act.guests.guest import Opened, Services
+from roadstead.act.guests.sign_ins import SignIns
 from roadstead.errors import PeerError
 from roadstead.inventory.store import Store
 from roadstead.kit.gates import Budget

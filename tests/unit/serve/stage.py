@@ -13,23 +13,23 @@ import aiohttp
 from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
-from roadstead.act.checks import Check
 from roadstead.act.commands import Commands
-from roadstead.act.config_drives import ConfigDrives
-from roadstead.act.conversation import Answers, GuestPreparation
+from roadstead.act.drives.config_drives import ConfigDrives
+from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
-from roadstead.act.keys import KeyPair
-from roadstead.act.operations import Operations
-from roadstead.act.outputs import Wiped
-from roadstead.act.plugin import PluginCalls
-from roadstead.act.plugin_access import PluginAccess, PluginDoor
-from roadstead.act.plugin_hosts import PluginHosts
-from roadstead.act.rotation import RotatedVm, Rotation
-from roadstead.act.tls_expiry import VmCertificates
-from roadstead.act.tls_prepare import TlsPreparation, Wish
-from roadstead.act.trials import PoolChange, Probe, Step
-from roadstead.act.vm_drives import VmDrives
-from roadstead.act.vms import HostKey, HostKeys, Reach, Why
+from roadstead.act.guests.checks import Check
+from roadstead.act.guests.operations import Operations
+from roadstead.act.guests.vms import HostKey, HostKeys, Reach, Why
+from roadstead.act.keys.pair import KeyPair
+from roadstead.act.keys.rotation import RotatedVm, Rotation
+from roadstead.act.plugin.access import PluginAccess, PluginDoor
+from roadstead.act.plugin.functions import PluginCalls
+from roadstead.act.plugin.hosts import PluginHosts
+from roadstead.act.pools.trials import PoolChange, Probe, Step
+from roadstead.act.preparing.conversation import Answers, GuestPreparation
+from roadstead.act.preparing.over_tls import TlsPreparation, Wish
+from roadstead.act.preparing.tls_expiry import VmCertificates
+from roadstead.act.publishing.outputs import Wiped
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
 from roadstead.inventory.feed import Feed

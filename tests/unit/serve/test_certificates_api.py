@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadstead.act.tls_disks import Placing
+from roadstead.act.preparing.tls_disks import Placing
 from roadstead.artifacts.certificate_checks import Given
 from tests.unit.serve import stage
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.act.plugin_access import PluginDoor
+from roadstead.act.plugin.access import PluginDoor
 from roadstead.app.certificate import certificate
 from roadstead.errors import StartError
 from roadstead.kit import tasks

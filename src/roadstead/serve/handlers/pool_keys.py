@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from starlette.responses import Response
 
-from roadstead.act.keys import KeyPair
+from roadstead.act.keys.pair import KeyPair
 from roadstead.artifacts import authorized_keys
 from roadstead.inventory import names
 from roadstead.model import PoolId, VmId

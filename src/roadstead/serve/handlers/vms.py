@@ -6,7 +6,7 @@ from contextlib import aclosing
 from msgspec import json
 from starlette.responses import Response
 
-from roadstead.act.checks import Check
+from roadstead.act.guests.checks import Check
 from roadstead.inventory import names, views
 from roadstead.model import Vm, VmId
 from roadstead.serve import answers

@@ -1,0 +1,1 @@
+"""Config drives: made in pools, read back, swept after what was broken off."""

@@ -1,0 +1,199 @@
+"""Config drives as an operator asks for them: the profile chosen, templates filled in, shown before they are made.
+
+`ConfigDrives` makes and reads them; here is what stands between it and a person. Nobody is shown a secret unasked.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from msgspec import Struct
+
+from roadstead.act.audit import Audit
+from roadstead.act.drives.config_drives import ConfigDrives, Prepared, Wanted
+from roadstead.artifacts import config_drive, drive_masking, drive_templates, tokens, user_data
+from roadstead.artifacts.authorized_keys import is_public_key
+from roadstead.artifacts.user_data import Finding
+from roadstead.errors import InputError
+from roadstead.model import Vm
+
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """A drive that an operator wants; what is empty is chosen. A repr shows neither text nor values."""
+
+    template: str = ""
+    """The text with its tokens; empty: the default of the profile."""
+    profile: str = ""
+    storage: str = ""
+    variables: Mapping[str, str] = NO_VARIABLES
+    ssh_keys: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Order(profile={self.profile!r}, storage={self.storage!r})"
+
+
+class Beginning(Struct, frozen=True, kw_only=True):
+    """The template that a drive of a VM begins with, and for which profile that is."""
+
+    profile: str
+    template: str
+
+
+class DriveFile(Struct, frozen=True, kw_only=True):
+    """A file on a drive."""
+
+    path: str
+    text: str
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """A drive that would be made: what the guest will see, secrets masked.
+
+    ``opens`` tells whether the pool's key signs in, as far as can be told; ``replaces`` is the disk of the former one.
+    """
+
+    vm: str
+    name: str
+    profile: str
+    storage: str
+    replaces: str = ""
+    opens: bool
+    warnings: tuple[str, ...] = ()
+    files: tuple[DriveFile, ...]
+
+
+class MadeDrive(Struct, frozen=True, kw_only=True):
+    """A drive that was made: its disk."""
+
+    vm: str
+    name: str
+    disk: str
+    profile: str
+
+
+class VmDrive(Struct, frozen=True, kw_only=True):
+    """The drive that a VM has, as it was read back; ``template`` is what it was made from, and ``ssh_keys`` are those
+    that the metadata brings besides the pool's.
+    """
+
+    vm: str
+    name: str
+    disk: str
+    size: int
+    storage: str
+    template: str
+    ssh_keys: tuple[str, ...] = ()
+    files: tuple[DriveFile, ...]
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """Something that is wrong with a text, and where."""
+
+    line: int
+    column: int
+    severity: str
+    message: str
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What was found out of a text: no drive is made of one that is not ``ok``."""
+
+    profile: str
+    ok: bool
+    faults: tuple[Fault, ...] = ()
+
+
+class VmDrives:
+    """What operators ask of config drives."""
+
+    def __init__(self, drives: ConfigDrives, audit: Audit) -> None:
+        self._drives = drives
+        self._audit = audit
+
+    async def default(self, vm: Vm, profile: str) -> Beginning:
+        """Return the template to begin with. Raises `PoolError`."""
+        chosen = profile or (await self._drives.choice(vm.pool, vm.id)).profile
+        return Beginning(profile=chosen, template=drive_templates.PROFILES[chosen])
+
+    @staticmethod
+    def check(template: str, profile: str) -> Checked:
+        """Tell what is wrong with a template, without a VM. Slow for a long one: call it in a thread."""
+        if len(template.encode("utf-8", "replace")) > config_drive.TEXT_BYTES:
+            raise InputError("config-too-large", limit=config_drive.TEXT_BYTES)
+        found = user_data.findings(template, profile)
+        return Checked(
+            profile=profile or user_data.profile_of(template),
+            ok=all(one.severity != "error" for one in found),
+            faults=tuple(_fault(one) for one in found),
+        )
+
+    async def preview(self, vm: Vm, order: Order) -> Preview:
+        """Return the drive that `create` would make. Raises what that raises before it changes anything."""
+        wanted = await self._wanted(vm, order)
+        return _preview(vm, wanted, await self._drives.prepare(vm.pool, wanted))
+
+    async def create(self, vm: Vm, order: Order) -> MadeDrive:
+        """Make a VM's drive, in the place of the one that it has. Raises what `ConfigDrives.create` raises, and
+        `InputError` ``variable-…``, ``ssh-key-invalid``.
+        """
+        with self._audit.of("config-drive create", vm.id):
+            wanted = await self._wanted(vm, order)
+            disk = await self._drives.create(vm.pool, wanted)
+        return MadeDrive(vm=vm.id, name=vm.name, disk=disk, profile=wanted.profile)
+
+    async def show(self, vm: Vm, *, secrets: bool) -> VmDrive:
+        """Return what stands on a VM's drive; without ``secrets`` what looks like one is masked."""
+        read = await self._drives.of_vm(vm.pool, vm.id)
+        template = config_drive.template_in(read.files)
+        return VmDrive(
+            vm=vm.id,
+            name=vm.name,
+            disk=read.disk.uuid,
+            size=read.disk.size,
+            storage=read.storage,
+            template=template if secrets else drive_masking.masked(template),
+            ssh_keys=config_drive.ssh_keys_of(read.files),
+            files=_files(read.files, secrets=secrets),
+        )
+
+    async def _wanted(self, vm: Vm, order: Order) -> Wanted:
+        for number, line in enumerate(order.ssh_keys, 1):
+            if not is_public_key(line):
+                raise InputError("ssh-key-invalid", number=number)
+        choice = drive_templates.Choice(order.profile, is_known=True)
+        if not order.profile:
+            choice = await self._drives.choice(vm.pool, vm.id)
+        template = order.template or drive_templates.PROFILES[choice.profile]
+        profile = choice.profile
+        if not choice.is_known and not user_data.reads(profile, template):
+            profile = user_data.profile_of(template)
+        filled = tokens.assign(template, order.variables)
+        return Wanted(vm.id, order.storage or None, filled, profile, order.ssh_keys)
+
+
+def _preview(vm: Vm, wanted: Wanted, prepared: Prepared) -> Preview:
+    drive = prepared.drive
+    return Preview(
+        vm=vm.id,
+        name=vm.name,
+        profile=wanted.profile,
+        storage=prepared.storage.name,
+        replaces=prepared.former[0].disk.uuid if prepared.former else "",
+        opens=drive.opens,
+        warnings=drive.warnings,
+        files=_files(config_drive.files(drive), secrets=False),
+    )
+
+
+def _files(files: Mapping[str, str], *, secrets: bool) -> tuple[DriveFile, ...]:
+    """Return the files that guests read."""
+    return tuple(
+        DriveFile(path=path, text=text if secrets else drive_masking.masked(text))
+        for path, text in files.items()
+        if path in config_drive.READ_BY_GUESTS
+    )
+
+
+def _fault(one: Finding) -> Fault:
+    return Fault(line=one.line, column=one.column, severity=one.severity, message=one.message)

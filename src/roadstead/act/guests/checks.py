@@ -1,0 +1,300 @@
+"""Walks along the path to a VM's engine while somebody looks on, to find out where it ends.
+
+It is the same path that links take, by the same code: a check that went its own way would tell lies. But its connection
+is its own, is closed at its end, and nothing that it learns is kept: no pin, no state, no address. It works for a VM
+that is not enabled, too.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from roadstead.act.audit import Audit
+from roadstead.act.guests.sign_ins import SignIns
+from roadstead.act.guests.tls_ways import GuestWays, credentials_of
+from roadstead.act.guests.walks import Walk
+from roadstead.act.guests.ways import UnixWays
+from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError, RoadsteadError
+from roadstead.kit import tasks
+from roadstead.kit.gates import Budget
+from roadstead.kit.streams import Link, Receiver, Stream
+from roadstead.model import LOCAL_POOL, PathStep, Snapshot, StepFinding, Vm, VmId, config_keys
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links import dialing, plain
+from roadstead.peers.links.tls import TlsLink
+from roadstead.plan import origins, path, pins
+from roadstead.plan.access import mode_of
+from roadstead.settings.schema import Settings
+
+PARALLEL = 8
+"""How many checks may be under way at once: each is a person who waits."""
+WHOLE_SECONDS = 120.0
+"""Limit on the whole path; each of its steps has the one that links have."""
+PLAIN_SECONDS = 2.0
+"""How long an engine without TLS is looked for."""
+_STANDINGS = {
+    pins.Standing.PINNED: "as remembered",
+    pins.Standing.VANISHED: "as remembered here; the pool lost it",
+    pins.Standing.EXPECTED: "as the operator said",
+    pins.Standing.NONE: "first contact; it is shown, not remembered",
+}
+"""What is said of a host key that was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What checks work with."""
+
+    ways: GuestWays
+    unix: UnixWays
+    sign_ins: SignIns
+    budget: Budget
+    settings: Settings
+    names: Callable[[VmId], Mapping[str, str]]
+
+
+class Check:
+    """One check. Its findings are few, so they wait for their reader without a bound."""
+
+    def __init__(self) -> None:
+        self._findings: asyncio.Queue[StepFinding | None] = asyncio.Queue()
+        self._task: asyncio.Task[Any] | None = None
+
+    def runs_as(self, task: asyncio.Task[Any]) -> None:
+        """``task`` does it."""
+        self._task = task
+        task.add_done_callback(lambda _: self._findings.put_nowait(None))
+
+    def tell(self, finding: StepFinding) -> None:
+        """A step was done."""
+        self._findings.put_nowait(finding)
+
+    async def findings(self) -> AsyncGenerator[StepFinding, None]:
+        """Yield them as they come; whoever stops reading stops the check.
+
+        Raises `ConflictError` ``shutting-down`` when it was stopped before its end.
+        """
+        try:
+            while (finding := await self._findings.get()) is not None:
+                yield finding
+            if self._task is not None and self._task.cancelled():
+                raise ConflictError("shutting-down")
+        finally:
+            if self._task is not None:
+                self._task.cancel()
+
+
+class Checks:
+    """Runs checks, a few at once."""
+
+    def __init__(self, snapshot: Snapshot, means: Means, audit: Audit) -> None:
+        self._snapshot = snapshot
+        self._means = means
+        self._audit = audit
+        self._group: asyncio.TaskGroup | None = None
+        self._running = 0
+
+    async def run(self) -> None:
+        """Own the checks' tasks until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
+
+    def start(self, vm_id: VmId) -> Check:
+        """Begin to check the path to a VM; never waits.
+
+        Raises `NotFoundError` ``no-such-vm``, `ConflictError` ``too-many-checks`` or ``shutting-down``.
+        """
+        vm = self._snapshot.vms.get(vm_id)
+        if vm is None:
+            raise NotFoundError("no-such-vm", name=vm_id)
+        if self._group is None:
+            raise ConflictError("shutting-down")
+        if self._running >= PARALLEL:
+            raise ConflictError("too-many-checks", limit=PARALLEL)
+        check = Check()
+        self._running += 1
+        task = tasks.spawn(self._group, self._checked(vm, check), f"check {vm_id}")
+        task.add_done_callback(self._ended)
+        check.runs_as(task)
+        return check
+
+    def _ended(self, _: object) -> None:
+        self._running -= 1
+
+    async def _checked(self, vm: Vm, check: Check) -> None:
+        with self._audit.of("check", vm.id):
+            walk = Walk(_steps(vm), check.tell, self._means.names(vm.id))
+            await _Walker(self._means, vm, walk).walk()
+
+
+class _Walker:
+    """Walks along one VM's path, step by step."""
+
+    def __init__(self, means: Means, vm: Vm, walk: Walk) -> None:
+        self._means = means
+        self._vm = vm
+        self._walk = walk
+        self._socket, self._user = "", "Roadstead"
+
+    async def walk(self) -> None:
+        """Walk to the end, or to the step that fails; then look for an engine that lets in everybody."""
+        try:
+            async with asyncio.timeout(WHOLE_SECONDS):
+                await self._whole()
+        except TimeoutError:
+            step, addresses = self._walk.next, ", ".join(self._walk.addresses)
+            self._walk.fails(LinkError("timed-out", step=f"checking the {step}", addresses=addresses), step)
+        except RoadsteadError as error:
+            self._walk.fails(error)
+        if self._walk.addresses:
+            await self._plain_port()
+
+    async def _whole(self) -> None:
+        link = await self._linked()
+        try:
+            await self._engine(link)
+        finally:
+            link.close()
+
+    async def _linked(self) -> Link:
+        if self._vm.pool == LOCAL_POOL:
+            link = (await self._means.unix.open(self._vm.id)).way
+            self._socket = link.address
+            return link
+        self._power()
+        return await (self._tls() if mode_of(self._vm) == config_keys.TLS else self._ssh())
+
+    def _power(self) -> None:
+        if not self._vm.running:
+            raise ConflictError("vm-off", vm=self._vm.name)
+        where = f"running on {self._vm.host_name}" if self._vm.host_name else "running"
+        self._walk.ok(PathStep.POWER, where if self._vm.enabled else f"{where}; not enabled, checked all the same")
+
+    async def _ssh(self) -> Link:
+        ways = self._means.ways.ssh
+        vm, keeper = ways.found(self._vm.id)
+        wanted = ways.wanted(vm, keeper)
+        self._walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
+        self._socket = wanted.access.socket
+        self._user = f"{wanted.access.user}, by sudo," if wanted.access.sudo else wanted.access.user
+        pair = await keeper.keys.existing()
+        self._walk.ok(PathStep.POOL_KEY, pair.fingerprint)
+        await self._routed(wanted.addresses)
+        try:
+            link = await ways.call(vm, wanted, pair, _Remembering(self._walk, wanted.pin))
+        except LinkError as error:
+            if error.code in origins.KEY_PROBLEMS:
+                keeper.keys.forget()
+            raise
+        self._walk.goes_on(link.address)
+        return link
+
+    async def _tls(self) -> Link:
+        ways = self._means.ways
+        vm, keeper = ways.ssh.found(self._vm.id)
+        wanted = ways.wanted_tls(vm, keeper)
+        self._walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
+        shown = await credentials_of(vm, keeper, is_legacy=wanted.access.is_legacy)
+        legacy = "; certificates of the old pack are taken" if wanted.access.is_legacy else ""
+        self._walk.ok(PathStep.SECRETS, f"until {shown.expiry.at:%Y-%m-%d} ({shown.expiry.whose}){legacy}")
+        await self._routed(wanted.addresses)
+        link = await ways.call_tls(wanted, shown, self._walk)
+        self._walk.goes_on(link.address)
+        return link
+
+    async def _routed(self, addresses: tuple[str, ...]) -> None:
+        """Ask for routes, then wait until a sign-in is polite. That one address has no route is told when it is
+        called; here only what all have in common counts.
+        """
+        found: list[str] = []
+        for address in addresses:
+            with suppress(LinkError):
+                found.append(dialing.route(address))
+        if not found:
+            dialing.route(addresses[0])
+        self._walk.ok(PathStep.ROUTE, f"from {', '.join(dict.fromkeys(found))}")
+        await self._means.sign_ins.turn(self._vm.id)
+        self._walk.calls(addresses)
+
+    async def _engine(self, link: Link) -> None:
+        watched = _Watched(link, lambda: self._reached(link))
+        client = EngineClient(watched, self._vm.id, self._means.settings.engine, self._means.budget)
+        try:
+            hello = await client.hello()
+            if isinstance(link, TlsLink):
+                self._walk.ok(PathStep.CLIENT_CERTIFICATE, "accepted")
+            engine = hello.engine
+            self._walk.ok(PathStep.API_VERSION, f"{engine.api_version}, of {engine.name} {engine.version}")
+            listing = await client.containers()
+            if listing.hidden:
+                raise EngineError("engine-too-large", hidden=listing.hidden, total=listing.total)
+            self._walk.ok(PathStep.CONTAINERS, f"{listing.total} listed")
+        finally:
+            client.close()
+
+    def _reached(self, link: Link) -> None:
+        """The first stream to the engine was opened: who opens a socket finds it, and may."""
+        if isinstance(link, TlsLink):
+            return
+        if PathStep.RELAY in self._walk.steps:
+            self._walk.ok(PathStep.RELAY, link.relay)
+        self._walk.ok(PathStep.SOCKET, self._socket)
+        self._walk.ok(PathStep.PERMISSION, f"{self._user} may open it")
+
+    async def _plain_port(self) -> None:
+        self._walk.rests()
+        looks = [plain.look(address, plain.PORT, PLAIN_SECONDS) for address in self._walk.addresses]
+        found = [error for error in await asyncio.gather(*looks) if error is not None]
+        if not found:
+            self._walk.ok(PathStep.PLAIN_PORT, f"no engine without TLS at {plain.PORT}")
+            return
+        addresses = ", ".join(error.fields["addresses"] for error in found)
+        self._walk.fails(LinkError(found[0].code, addresses=addresses, port=plain.PORT), PathStep.PLAIN_PORT)
+
+
+class _Remembering:
+    """The witness of an SSH link, who knows what the host key was held to."""
+
+    def __init__(self, walk: Walk, pin: pins.Pin) -> None:
+        self._walk = walk
+        self._standing = _STANDINGS[pin.standing]
+
+    def passed(self, step: PathStep, finding: str, address: str) -> None:
+        """See `Witness`."""
+        told = f"{finding}, {self._standing}" if step is PathStep.HOST_KEY else finding
+        self._walk.passed(step, told, address)
+
+    def missed(self, address: str, error: LinkError) -> None:
+        """See `Witness`."""
+        self._walk.missed(address, error)
+
+
+class _Watched:
+    """A link that tells when the first stream in it was opened."""
+
+    def __init__(self, link: Link, opened: Callable[[], None]) -> None:
+        self._link = link
+        self._opened: Callable[[], None] | None = opened
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+    async def open(self, receiver: Receiver) -> Stream:
+        """See `Link`."""
+        stream = await self._link.open(receiver)
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened()
+        return stream
+
+
+def _steps(vm: Vm) -> path.Path:
+    if vm.pool == LOCAL_POOL:
+        return path.UNIX
+    return path.TLS if vm.settings.get(config_keys.MODE) == config_keys.TLS else path.SSH

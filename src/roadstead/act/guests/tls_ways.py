@@ -1,0 +1,63 @@
+"""How engines behind TLS are connected, and which kind of link a guest gets."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from roadstead.act.guests.guest import Opened
+from roadstead.act.guests.ways import SshWays
+from roadstead.act.pools.pool import PoolKeeper
+from roadstead.act.pools.secrets import vm_secrets
+from roadstead.errors import LinkError
+from roadstead.model import Vm, VmId, config_keys
+from roadstead.peers.links.credentials import Credentials, credentials
+from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
+from roadstead.peers.links.witness import NOBODY, Witness
+from roadstead.plan import links
+from roadstead.plan.access import mode_of
+
+
+@dataclass(frozen=True, slots=True)
+class GuestWays:
+    """Opens guests of pools, each over SSH or TLS as its mode says at that moment."""
+
+    ssh: SshWays
+
+    async def open(self, vm_id: VmId) -> Opened:
+        """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
+        vm, keeper = self.ssh.found(vm_id)
+        if mode_of(vm) == config_keys.TLS:
+            return await self._open_tls(vm, keeper)
+        return await self.ssh.open(vm_id)
+
+    def wanted_tls(self, vm: Vm, keeper: PoolKeeper) -> links.WantedTls:
+        """Return the connection over TLS that ``vm`` needs now. Raises `LinkError` as `links.wanted_tls` does."""
+        return links.wanted_tls(vm, self.ssh.circumstances(vm, keeper))
+
+    async def call_tls(self, wanted: links.WantedTls, shown: Credentials, witness: Witness = NOBODY) -> TlsLink:
+        """Connect so, showing these credentials; nothing that this teaches is kept. Raises as `open_tls` does."""
+        target = TlsTarget(wanted.access.port, wanted.addresses)
+        return await open_tls(target, shown, settings=self.ssh.settings, gates=self.ssh.gates, witness=witness)
+
+    async def _open_tls(self, vm: Vm, keeper: PoolKeeper) -> Opened:
+        wanted = self.wanted_tls(vm, keeper)
+        vms = self.ssh.snapshot.vms.values()
+        shown = await credentials_of(vm, keeper, vms, is_legacy=wanted.access.is_legacy)
+        link = await self.call_tls(wanted, shown)
+        self.ssh.memories.note_winner(vm.id, link.address)
+        return Opened(link, expiry=lambda: link.expiry)
+
+
+async def credentials_of(vm: Vm, keeper: PoolKeeper, vms: Collection[Vm] = (), *, is_legacy: bool) -> Credentials:
+    """Read the secrets that the VM's keys name, unless another one of the ``vms`` uses them.
+
+    Raises `LinkError` and `PoolError` as `vm_secrets` does.
+    """
+    certificate, key, authority = await vm_secrets(keeper.client, vm, vms=vms)
+    try:
+        return await asyncio.to_thread(credentials, certificate, key, authority, is_legacy=is_legacy)
+    except LinkError as error:
+        if error.code != "secret-unusable":
+            raise
+        named = vm.settings.get(error.fields["key"], "")
+        raise LinkError(error.code, **error.fields, secret=named) from error

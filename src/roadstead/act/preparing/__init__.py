@@ -1,0 +1,1 @@
+"""Guests are made ready: over SSH by the operator's own sign-in, over TLS by a CD with certificates."""

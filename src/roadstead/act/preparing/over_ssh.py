@@ -1,0 +1,392 @@
+"""A guest is prepared: from a VM that nobody looks at to one that the pool's key opens and that is watched.
+
+It is a conversation without a memory: each call carries all answers so far and returns the next question, or what
+came of it. So any client can lead it, and nothing waits here between two calls. The operator's password or key is used
+for the calls that carry it; it is kept nowhere: not here, not in a log, not in the audit, not in an error.
+
+The order in the guest: look, do what was agreed to, set the line, sign in anew with the pool's key alone and ask the
+engine. Only then the pool is told, the switch last. Wherever that breaks off, repeating the call finishes it.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from roadstead.act.audit import Audit
+from roadstead.act.guests.links import Links
+from roadstead.act.guests.memory import Memories, Met
+from roadstead.act.guests.vms import Reach, Vms
+from roadstead.act.guests.ways import SshWays
+from roadstead.act.keys.keyed import Opening
+from roadstead.act.keys.pair import KeyPair
+from roadstead.act.pools.pool import PoolKeeper
+from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing.conversation import Answers, GuestPreparation, Offer, offered
+from roadstead.act.preparing.entry import TAKEN_BACK, Found, Guest, Inside
+from roadstead.artifacts import authorized_keys, guest_parts
+from roadstead.artifacts.authorized_keys import Terms
+from roadstead.errors import ConflictError, LinkError, NotFoundError, PeerError, PoolError
+from roadstead.kit.gates import Budget, Gate
+from roadstead.model import LOCAL_POOL, Snapshot, Vm, VmId, config_keys
+from roadstead.model.surveys import Part, Root, Survey
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links import given_keys, messages
+from roadstead.peers.links.given_keys import GivenKey
+from roadstead.peers.links.hostkeys import Pins, named
+from roadstead.peers.links.ssh import SshLink, SshTarget
+from roadstead.peers.links.visits import SignIn
+from roadstead.plan import links, preparation
+from roadstead.plan.preparation import Decision, Wishes
+from roadstead.settings.schema import Settings
+
+PARALLEL = 8
+"""How many guests are entered at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A VM that is to be prepared, with how it is reached."""
+
+    vm: Vm
+    keeper: PoolKeeper
+    wanted: links.Wanted
+    guest: Guest
+
+    @property
+    def socket(self) -> str:
+        """The engine's socket that somebody set for this VM; empty without one."""
+        return self.vm.settings.get(config_keys.ENGINE_SOCKET, "") and self.wanted.access.socket
+
+    @property
+    def remembered(self) -> GivenKey | None:
+        """The host key that the VM is held to anyway."""
+        if self.wanted.pin.confirmed is not None:
+            kind, _, fingerprint = self.wanted.pin.confirmed.partition(" ")
+            return GivenKey(fingerprint, kind)
+        key = self.wanted.pin.key
+        named_type = messages.key_type(key) if key is not None else None
+        return GivenKey(messages.fingerprint(key), named_type) if key is not None and named_type is not None else None
+
+
+class Preparing:
+    """Prepares guests and takes that back. All calls raise `NotFoundError` ``no-such-vm``, `ConflictError`,
+    `LinkError` with the reason why a VM cannot be called, and `PoolError`.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pools: Pools,
+        watching: tuple[Links, SshWays, Memories, Vms],
+        audit: Audit,
+        settings: Settings,
+        budget: Budget,
+    ) -> None:
+        self._snapshot = snapshot
+        self._pools = pools
+        self._links, self._ways, self._memories, self._vms = watching
+        self._audit = audit
+        self._settings = settings
+        self._budget = budget
+        self._gate = Gate(PARALLEL)
+
+    async def step(self, vm_id: VmId, answers: Answers) -> GuestPreparation:
+        """Go as far as ``answers`` lead, and return the next question or the result."""
+        place = self._place(vm_id, answers)
+        about = GuestPreparation(vm=vm_id, name=place.vm.name, user=place.guest.user)
+        async with self._gate():
+            found, question = await self._found(place, answers, about)
+            if question is not None:
+                return question
+            about = replace(about, address=found.address, host_key=named(found.host_key))
+            if not answers.signs_in:
+                return replace(about, question="sign-in")
+            sign_in = await answers.sign_in()
+            if answers.action == "unprepare":
+                with self._audit.of("unprepare", vm_id):
+                    return await self._unprepare(place, found, sign_in, about)
+            pair = await place.keeper.keys.pair()
+            return await _Preparing(self, self._audit, place, found, sign_in, answers, about, pair).run()
+
+    # ---- where it is
+
+    def _place(self, vm_id: VmId, answers: Answers) -> _Place:
+        vm = self._snapshot.vms.get(vm_id)
+        if vm is None:
+            raise NotFoundError("no-such-vm", name=vm_id)
+        if vm.pool == LOCAL_POOL:
+            raise ConflictError("vm-not-in-a-pool", vm=vm.name)
+        if answers.mode != config_keys.SSH:
+            raise ConflictError("prepare-mode-missing", mode=answers.mode)
+        if not vm.running:
+            raise ConflictError("vm-off", vm=vm.name)
+        keeper = self._pools.keeper(vm.pool)
+        if not keeper.record.live:  # before anything is changed that the pool is to be told of
+            raise PoolError("pool-unreachable", pool=vm.pool_name)
+        circumstances = self._ways.circumstances(vm, keeper)
+        try:
+            wanted = links.wanted_for_preparing(vm, self._snapshot, circumstances)
+        except LinkError as error:
+            raise LinkError(error.code, **{"uuid": vm.id, **error.fields, "vm": vm.name}) from error
+        user = answers.user or wanted.access.user
+        guest = Guest(vm.name, user, wanted.access.port, wanted.addresses, self._settings.link)
+        return _Place(vm, keeper, wanted, guest)
+
+    async def _found(
+        self, place: _Place, answers: Answers, about: GuestPreparation
+    ) -> tuple[Found, GuestPreparation | None]:
+        """Find the VM under the host key that was confirmed or is remembered; otherwise ask about the one it shows."""
+        remembered = place.remembered
+        given = given_keys.read(answers.host_key) if answers.host_key else None
+        try:
+            wanted = given or remembered
+            if wanted is not None:
+                return await place.guest.find(wanted), None
+        except LinkError as error:
+            if error.code not in {"host-key-changed", "host-key-type-gone"}:
+                raise
+            if given is not None:
+                shown = error.fields.get("shown", "none of this type")
+                confirmed = given.fingerprint
+                raise ConflictError(
+                    "guest-host-key-differs", vm=place.vm.name, shown=shown, confirmed=confirmed
+                ) from error
+        found = await place.guest.find(None)
+        question = replace(
+            about,
+            question="host-key",
+            address=found.address,
+            host_key=named(found.host_key),
+            remembered=remembered.fingerprint if remembered is not None else "",
+            others=links.owner(found.host_key, place.vm.id, self._snapshot) or "",
+        )
+        return found, question
+
+    # ---- what the last part needs
+
+    async def prove(self, place: _Place, found: Found, decision: Decision, pair: KeyPair) -> SshLink:
+        """Sign in with the pool's key alone and ask the engine. Raises `PeerError`."""
+        access = place.wanted.access
+        pins = Pins(confirmed=named(found.host_key))
+        target = SshTarget(
+            place.guest.user, access.port, (found.address,), decision.socket, pins, sudo=decision.is_sudo
+        )
+        link = await self._ways.enter(place.vm.id, target, pair.private[0])
+        try:
+            await EngineClient(link, place.vm.id, self._settings.engine, self._budget).ping()
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    async def keep(self, place: _Place, link: SshLink, decision: Decision, pair: KeyPair) -> None:
+        """Tell the pool how the VM is reached, and enable it last. Raises `PoolError`."""
+        vm = place.vm
+        self._memories.note_winner(vm.id, link.address)
+        self._memories.met(vm.id, Met(vm.pool, link.host_key, pair.fingerprint))
+        self._ways.shown[vm.id] = named(link.host_key)
+        is_usual = decision.socket == self._settings.link.engine_socket
+        await self._write(
+            place,
+            {
+                config_keys.HOST_KEY: link.host_key,
+                config_keys.USERNAME: place.guest.user,
+                config_keys.ENGINE_SOCKET: None if is_usual else decision.socket,
+                config_keys.SUDO: config_keys.ENABLED if decision.is_sudo else None,
+            },
+        )
+        if pair.former:  # what is open may be so under the old key
+            self._links.reconnect(vm.id)
+        await self._vms.enable(vm.id, Reach(mode=config_keys.SSH))
+
+    def closed(self, vm: Vm, public_key: str) -> None:
+        """The lines of ``public_key`` are gone from ``vm``, whichever pool's it was."""
+        fingerprint = messages.fingerprint(public_key.split()[1])
+        for opening in self._memories.keyed.of(vm.id):
+            if opening.key == fingerprint:
+                self._memories.keyed.closes(Opening(opening.pool, vm.id, fingerprint))
+        self._memories.keep_soon()
+
+    async def _write(self, place: _Place, keys: Mapping[str, str | None]) -> None:
+        known = self._snapshot.vms.get(place.vm.id, place.vm).settings
+        for key, value in keys.items():
+            if known.get(key) != value:
+                await place.keeper.config.set(place.vm.id, key, value)
+
+    # ---- taking it back
+
+    async def _unprepare(
+        self, place: _Place, found: Found, sign_in: SignIn, about: GuestPreparation
+    ) -> GuestPreparation:
+        """Take the line out, then let the pool forget what belongs to it."""
+        pair = await place.keeper.keys.pair()
+        vm, removed = place.vm, False
+        async with place.guest.entered(found, sign_in) as inside:
+            for key in filter(None, (pair.public, pair.former)):
+                removed |= await inside.take_out(key)
+                self.closed(vm, key)
+        try:
+            await self._vms.disable(vm.id)
+            await self._write(place, dict.fromkeys((config_keys.ENGINE_SOCKET, config_keys.SUDO)))
+            await self._vms.forget_host_key(vm.id)
+        except PoolError as error:
+            raise LinkError("prepare-unfinished", vm=vm.name, reason=error.cause.rstrip(".")) from error
+        done = "its line was taken out" if removed else "there was no line of this pool's"
+        return replace(about, state="unprepared", done=[done])
+
+
+@dataclass(frozen=True, slots=True)
+class _Preparing:
+    """The part of preparing for which the operator signs in."""
+
+    preparing: Preparing
+    audit: Audit
+    place: _Place
+    found: Found
+    sign_in: SignIn
+    answers: Answers
+    about: GuestPreparation
+    pair: KeyPair
+    done: set[str] = field(default_factory=set)
+    """Ids of the offers that were carried out."""
+
+    async def run(self) -> GuestPreparation:
+        """Sign in, do what was agreed to and sign in again (what a sign-in fixes, groups for one, needs a new one),
+        then let the key in.
+        """
+        while (told := await self._enter()) is None:
+            pass
+        return told
+
+    async def _enter(self) -> GuestPreparation | None:
+        """Sign in once; None when that was for carrying out offers."""
+        place, vm_id = self.place, self.place.vm.id
+        async with AsyncExitStack() as stack:
+            with self.audit.of("prepare: look", vm_id):
+                inside = await stack.enter_async_context(place.guest.entered(self.found, self.sign_in))
+                seen = await inside.survey(self.pair.public, [place.socket] if place.socket else [])
+            survey = _without_own(seen, self.pair)
+            wishes = Wishes(place.socket, place.wanted.access.sudo, frozenset(self.answers.declined))
+            decision = preparation.decide(survey, wishes)
+            offers = [offer for offer in offered(decision, survey, self.about.user) if offer.id not in self.done]
+            answered = {*self.answers.agreed, *self.answers.declined}
+            asked = [offer for offer in offers if offer.id not in answered]
+            if asked and not self.done:
+                return replace(self.about, question="consent", offers=asked, checked=_checked(place.vm, survey))
+            agreed = [offer for offer in offers if offer.id in self.answers.agreed and offer.commands]
+            if agreed:
+                await self._mend(inside, agreed, survey.root)
+                return None
+            with self.audit.of("prepare", vm_id):
+                entry = _Entry(self.preparing, place, inside, survey, self.pair)
+                return await entry.let_in(decision, self.answers, self.found, self.about)
+
+    async def _mend(self, inside: Inside, offers: Iterable[Offer], root: Root) -> None:
+        with self.audit.of("prepare: mend", self.place.vm.id):
+            for offer in offers:
+                await inside.as_root(offer.commands, root)
+                self.done.add(offer.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The last part of preparing, for which nothing is missing in the guest."""
+
+    preparing: Preparing
+    place: _Place
+    inside: Inside
+    survey: Survey
+    pair: KeyPair
+
+    async def let_in(
+        self, decision: Decision, answers: Answers, found: Found, about: GuestPreparation
+    ) -> GuestPreparation:
+        """Set the line, prove it, tell the pool."""
+        if decision.obstacle:
+            raise self._obstacle(decision)
+        line = self._line(decision, answers)
+        await self.inside.put(line, self.pair.public)
+        link = await self._proven(decision, found)
+        try:
+            taken = await self._clear(answers)
+            await self.preparing.keep(self.place, link, decision, self.pair)
+        except PoolError as error:
+            raise LinkError("prepare-unfinished", vm=about.name, reason=error.cause.rstrip(".")) from error
+        finally:
+            link.close()
+        said = "its line is as it should be" if self.survey.holds_key else "its line was added"
+        checked = _checked(self.place.vm, self.survey)
+        return replace(about, state="prepared", line=line, checked=checked, done=[said, *taken])
+
+    async def _proven(self, decision: Decision, found: Found) -> SshLink:
+        """Return a link of the pool's key; where it leads nowhere, a line that was not there before goes again."""
+        try:
+            return await self.preparing.prove(self.place, found, decision, self.pair)
+        except PeerError as error:
+            if not self.survey.holds_key:
+                await self.inside.take_out(self.pair.public)
+                self.place.guest.left = TAKEN_BACK
+            if error.code == "key-rejected":
+                raise self.inside.conflict("guest-key-not-taken") from error
+            raise self.inside.conflict("guest-engine-unseen", reason=error.cause.rstrip(".")) from error
+
+    async def _clear(self, answers: Answers) -> list[str]:
+        """Take out the lines of keys that this one replaces; return what was done."""
+        taken = []
+        if self.pair.former and await self.inside.take_out(self.pair.former):
+            self.preparing.closed(self.place.vm, self.pair.former)
+            taken.append("the line of the pool's old key was taken out")
+        if Part.FORMER_KEY in answers.agreed:
+            for key in self.survey.former:
+                await self.inside.take_out(key)
+                self.preparing.closed(self.place.vm, key)
+            if self.survey.former:
+                taken.append("the lines of other pools' keys were taken out")
+        return taken
+
+    def _line(self, decision: Decision, answers: Answers) -> str:
+        terms = Terms(
+            socket=decision.socket,
+            docker=self.survey.docker,
+            sudo=self.survey.sudo if decision.is_sudo else "",
+            forwards=self.survey.forwards is not False,
+            server=self.inside.server,
+            sources=answers.sources,
+        )
+        if answers.leaves_out(self.survey.client):
+            sources = ", ".join(answers.sources)
+            raise self.inside.conflict("guest-source-differs", sources=sources, client=self.survey.client)
+        line = authorized_keys.made_for(self.pair.public, answers.form, terms)
+        if line is None:
+            reason = "it has no docker command" if not self.survey.docker else "its SSH server forwards no sockets"
+            raise self.inside.conflict("guest-no-relay", reason=reason)
+        return line
+
+    def _obstacle(self, decision: Decision) -> ConflictError:
+        commands = guest_parts.commands(decision.needed, self.survey) if decision.needed is not None else ()
+        shown = "; ".join(commands) or "start or install the engine, and let the user open its socket"
+        return self.inside.conflict(decision.obstacle, socket=decision.socket, commands=shown)
+
+
+def _without_own(survey: Survey, pair: KeyPair) -> Survey:
+    """The key that a rotation replaces is no other pool's: it goes without a question."""
+    former = tuple(key for key in survey.former if key.split() != pair.former.split()[:2])
+    return dataclasses.replace(survey, former=former)
+
+
+def _checked(vm: Vm, survey: Survey) -> list[tuple[str, str]]:
+    """What was found in the guest, for people."""
+    sockets = [f"{socket.path} ({socket.state})" for socket in survey.sockets if socket.state != "absent"]
+    forwards = {True: "yes", False: "no", None: "not said"}[survey.forwards]
+    tools = "announce " + ", ".join(vm.addresses) if vm.addresses else "announce no address"
+    return [
+        ("guest tools", tools),
+        ("engine", ", ".join(sockets) or "none"),
+        ("docker command", survey.docker or "none"),
+        ("groups", " ".join(survey.groups)),
+        ("starts with the guest", ", ".join(survey.enabled) or ("no" if survey.init else "not known")),
+        ("sshd forwards sockets", forwards),
+    ]

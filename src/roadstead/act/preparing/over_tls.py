@@ -1,0 +1,323 @@
+"""Prepares VMs whose engine is reached over TLS: certificates are made, brought on a CD, tried, and then stored.
+
+The order is what makes it safe to break off anywhere. Until the engine has shown over a real connection that it uses
+the new certificates, they are in this process's memory and on the CD only, and the VM is managed as it was. The CD
+goes whatever happens (`tls_disks`). The wait between is a person's, who runs the script in the VM, so it is long, and
+goes on without the client that asked for it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+from msgspec import Struct
+
+from roadstead.act.audit import Audit
+from roadstead.act.guests.links import Links
+from roadstead.act.guests.tls_ways import GuestWays
+from roadstead.act.pools.pool import PoolKeeper
+from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing.tls_disks import Placing, TlsDisks
+from roadstead.act.preparing.tls_storing import store
+from roadstead.artifacts import certificate_checks, certificates, tls_disk
+from roadstead.artifacts.certificate_checks import Given
+from roadstead.errors import ConflictError, InputError, NotFoundError, PeerError, PoolError, RoadsteadError
+from roadstead.kit import clocks, tasks
+from roadstead.kit.gates import Budget
+from roadstead.model import LOCAL_POOL, Snapshot, Vm, VmId, canonical
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.credentials import Credentials, credentials
+from roadstead.peers.xapi.disks import Disks
+from roadstead.plan.access import tls_access_of
+from roadstead.settings.schema import Settings
+
+log = structlog.get_logger()
+
+MAKING, WAITING, STORING, DONE, FAILED = "making", "waiting", "storing", "done", "failed"
+"""What a preparation goes through."""
+MOST_ADDRESSES = 32
+SWEEP_SECONDS = 900.0
+"""How often it is looked for CDs that somebody left behind: one call to each pool."""
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What certificates are asked for; without addresses those that the VM announces."""
+
+    addresses: Sequence[str] = ()
+    days: int | None = None
+    with_client_key: bool = False
+    placing: Placing = Placing()
+
+
+class TlsPreparation(Struct, frozen=True, kw_only=True):
+    """How the new certificates of a VM stand."""
+
+    vm: VmId
+    name: str
+    state: str
+    """``none``, ``making``, ``waiting`` (for the VM's engine to use them), ``storing``, ``done`` or ``failed``."""
+    addresses: list[str]
+    """For which addresses they are; of a VM without any under way those that it would be made for."""
+    until: datetime | None = None
+    """When the certificates end."""
+    last: str = ""
+    """What the last try to reach the engine with them said, or why they failed."""
+    code: str = ""
+    """The code of the error behind ``last``."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A preparation that is under way, or was last."""
+
+    vm: Vm
+    addresses: tuple[str, ...]
+    state: str = MAKING
+    until: datetime | None = None
+    error: RoadsteadError | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the CD is in the drive, or nothing came of it."""
+    task: asyncio.Task[None] | None = None
+
+    def shown(self) -> TlsPreparation:
+        return TlsPreparation(
+            vm=self.vm.id,
+            name=self.vm.name,
+            state=self.state,
+            addresses=list(self.addresses),
+            until=self.until,
+            last=self._said(),
+            code=self.error.code if self.error is not None else "",
+        )
+
+    def _said(self) -> str:
+        """While it waits the remedy of an error is always the same: to run the script."""
+        if self.error is None:
+            return ""
+        return str(self.error) if self.state == FAILED else self.error.cause
+
+
+class TlsPreparations:
+    """The preparations of all VMs. Commands raise `NotFoundError` ``no-such-vm`` and `PeerError`."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pools: Pools,
+        links: Links,
+        ways: GuestWays,
+        audit: Audit,
+        settings: Settings,
+        budget: Budget,
+    ) -> None:
+        self._snapshot = snapshot
+        self._pools = pools
+        self._links = links
+        self._ways = ways
+        self._audit = audit
+        self._settings = settings
+        self._budget = budget
+        self._works: dict[VmId, _Work] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Own the preparations' tasks, and destroy what died ones left behind, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                while True:
+                    await asyncio.sleep(SWEEP_SECONDS)
+                    await self.sweep()
+            finally:
+                self._group = None
+
+    async def sweep(self) -> None:
+        """Destroy CDs in all pools whose maker died, once their time has passed."""
+        for keeper in list(self._pools.keepers.values()):
+            if keeper.record.live:
+                with suppress(PoolError):  # the next look is near
+                    await TlsDisks(Disks(keeper.client)).sweep()
+
+    # ---- commands
+
+    def state(self, vm_id: VmId) -> TlsPreparation:
+        """Tell how the new certificates of a VM stand."""
+        work = self._works.get(vm_id)
+        if work is not None:
+            return work.shown()
+        vm = self._vm(vm_id)
+        return TlsPreparation(vm=vm.id, name=vm.name, state="none", addresses=list(self._announced(vm)))
+
+    async def make(self, vm_id: VmId, wish: Wish) -> TlsPreparation:
+        """Make certificates for a VM and give it the CD with them; return when it is in the drive.
+
+        Raises `InputError` (what was asked), `ConflictError` (the drive, the storage) and `PoolError`; nothing was
+        changed then.
+        """
+        work = self._begun(vm_id, wish)
+        with self._audit.of("certificates make", vm_id):
+            await work.settled.wait()
+            if work.error is not None and work.state == FAILED:
+                del self._works[vm_id]
+                raise work.error
+        return work.shown()
+
+    async def bring(self, vm_id: VmId, given: Given, *, is_legacy: bool) -> TlsPreparation:
+        """Store certificates that were made elsewhere, once they are checked and the engine was reached with them.
+
+        Raises `InputError` ``certificate-unfit`` and `LinkError`; nothing was changed then.
+        """
+        vm = self._vm(vm_id)
+        keeper = self._keeper(vm)
+        with self._audit.of("certificates import", vm_id):
+            self._must_be_free(vm)
+            found = await asyncio.to_thread(certificate_checks.faults, given, clocks.now(), is_legacy=is_legacy)
+            if found:
+                told = "; ".join(f"{fault.field.replace('_', '-')}: {fault.reason}" for fault in found)
+                raise InputError("certificate-unfit", faults=told)
+            shown = await _credentials(given, is_legacy=is_legacy)
+            until = await self._tried(vm, keeper, shown)
+            await store(keeper, vm, given, is_legacy=is_legacy)
+        self._links.try_now(vm_id)
+        return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(self._announced(vm)), until=until)
+
+    async def cancel(self, vm_id: VmId) -> TlsPreparation:
+        """End a preparation that is under way; return when the CD is gone.
+
+        Raises `NotFoundError` ``no-certificates-under-way``.
+        """
+        vm, work = self._vm(vm_id), self._works.get(vm_id)
+        if work is None or work.task is None or work.task.done():
+            raise NotFoundError("no-certificates-under-way", vm=vm.name)
+        with self._audit.of("certificates cancel", vm_id):
+            await tasks.stop(work.task)
+            self._works.pop(vm_id, None)
+        return self.state(vm_id)
+
+    # ---- one preparation
+
+    def _begun(self, vm_id: VmId, wish: Wish) -> _Work:
+        """Start a preparation, which goes on when whoever asked for it no longer waits."""
+        vm = self._vm(vm_id)
+        keeper = self._keeper(vm)
+        self._must_be_free(vm)
+        port = tls_access_of(vm).port
+        work = self._works[vm_id] = _Work(vm, self._addresses(vm, wish.addresses))
+        assert self._group is not None  # noqa: S101 - commands come after the start
+        work.task = tasks.spawn(self._group, self._prepare(work, keeper, wish, port), f"certificates of {vm_id}")
+        return work
+
+    async def _prepare(self, work: _Work, keeper: PoolKeeper, wish: Wish, port: int) -> None:
+        try:
+            await self._prepared(work, keeper, wish, port)
+            work.state, work.error = DONE, None
+        except RoadsteadError as error:
+            work.state, work.error = FAILED, error
+            log.warning("certificates not put to use", vm=work.vm.id, problem=error.code)
+        finally:
+            work.settled.set()
+        self._links.try_now(work.vm.id)
+
+    async def _prepared(self, work: _Work, keeper: PoolKeeper, wish: Wish, port: int) -> None:
+        settings, vm = self._settings.certificate, work.vm
+        days = wish.days if wish.days is not None else settings.days
+        made = await asyncio.to_thread(certificates.make, vm.name, work.addresses, days, settings.key)
+        work.until = made.until
+        image = await asyncio.to_thread(tls_disk.image, made, port, with_client_key=wish.with_client_key)
+        given = Given(made.client.certificate, made.client.key, made.authority)
+        shown = await _credentials(given, is_legacy=False)
+        disks = TlsDisks(Disks(keeper.client))
+        async with disks.inserted(vm.id, image, wish.placing, settings.wait_seconds):
+            work.state = WAITING
+            work.settled.set()
+            await self._wait_until_used(work, keeper, shown)
+            work.state = STORING
+            with self._audit.of("certificates store", vm.id):
+                await store(keeper, self._vm(vm.id), given, is_legacy=False)
+
+    async def _wait_until_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials) -> None:
+        """Try until the engine is reached with ``shown``. Raises `ConflictError` ``certificates-not-used``."""
+        settings = self._settings.certificate
+        try:
+            async with asyncio.timeout(settings.wait_seconds):
+                while not await self._is_used(work, keeper, shown):  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(settings.try_seconds)
+        except TimeoutError as error:
+            last = work.error.cause.rstrip(".") if work.error is not None else "it was not reached"
+            seconds = round(settings.wait_seconds)
+            raise ConflictError("certificates-not-used", vm=work.vm.name, seconds=seconds, last=last) from error
+
+    async def _is_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials) -> bool:
+        try:
+            await self._tried(self._vm(work.vm.id), keeper, shown)
+        except PeerError as error:
+            work.error = error
+            return False
+        return True
+
+    async def _tried(self, vm: Vm, keeper: PoolKeeper, shown: Credentials) -> datetime:
+        """Ask the engine something with ``shown``, since a refused client hears of it at the first answer only; return
+        when the first of the certificates ends. Raises `LinkError` and `EngineError`.
+        """
+        try:
+            link = await self._ways.call_tls(self._ways.wanted_tls(vm, keeper), shown)
+            engine = EngineClient(link, vm.id, self._settings.engine, self._budget)
+            try:
+                await engine.hello()
+                return link.expiry.at
+            finally:
+                engine.close()
+                link.close()
+        except PeerError as error:
+            names = {"vm": vm.name, "uuid": vm.id, "pool": vm.pool_name}
+            raise type(error)(error.code, **{**error.fields, **names}) from error
+
+    # ---- pieces
+
+    def _must_be_free(self, vm: Vm) -> None:
+        work = self._works.get(vm.id)
+        if work is not None and work.task is not None and not work.task.done():
+            raise ConflictError("certificates-busy", vm=vm.name)
+
+    def _vm(self, vm_id: VmId) -> Vm:
+        vm = self._snapshot.vms.get(vm_id)
+        if vm is None:
+            raise NotFoundError("no-such-vm", name=vm_id)
+        return vm
+
+    def _keeper(self, vm: Vm) -> PoolKeeper:
+        if vm.pool == LOCAL_POOL:
+            raise ConflictError("vm-not-in-a-pool", vm=vm.name)
+        return self._pools.keeper(vm.pool)
+
+    def _announced(self, vm: Vm) -> tuple[str, ...]:
+        """The addresses at which we would call ``vm``; none while that is not known, or not allowed."""
+        keeper = self._pools.keepers.get(vm.pool)
+        if keeper is None:
+            return ()
+        try:
+            return self._ways.wanted_tls(vm, keeper).addresses
+        except PeerError:
+            return ()
+
+    def _addresses(self, vm: Vm, given: Sequence[str]) -> tuple[str, ...]:
+        """The addresses that the certificate is to be for."""
+        if not given:
+            return self._announced(vm) or self._ways.wanted_tls(vm, self._keeper(vm)).addresses
+        if len(given) > MOST_ADDRESSES:
+            raise InputError("field-invalid", field="addresses", reason=f"at most {MOST_ADDRESSES} are possible")
+        found = []
+        for text in given:
+            address = canonical(text)
+            if address is None:
+                raise InputError("field-invalid", field="addresses", reason=f"{text} is no literal IP address")
+            found.append(address)
+        return tuple(dict.fromkeys(found))
+
+
+async def _credentials(given: Given, *, is_legacy: bool) -> Credentials:
+    pem = (given.client_cert.encode(), given.client_key.encode(), given.ca_cert.encode())
+    return await asyncio.to_thread(credentials, *pem, is_legacy=is_legacy)

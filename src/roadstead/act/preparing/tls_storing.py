@@ -1,0 +1,77 @@
+"""Stores a VM's new certificates in its pool, lets its keys name them, and collects the ones that it had."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from roadstead.act.pools.pool import PoolKeeper
+from roadstead.act.pools.secrets import collect_vm_secrets, make_vm_secret
+from roadstead.errors import PoolError
+from roadstead.model import Vm, config_keys
+from roadstead.peers.xapi.messages import string, string_map
+from roadstead.plan import secrets
+
+log = structlog.get_logger()
+
+PAUSES = (0.5, 3.0, 15.0)
+"""Seconds between tries: the engine uses the new certificates already, and without them here the VM is lost."""
+
+
+async def store(keeper: PoolKeeper, vm: Vm, values: Sequence[str], *, is_legacy: bool) -> None:
+    """Keep ``values`` (for `config_keys.TLS_SECRETS`) for ``vm``, and have it managed with them over TLS.
+
+    The former secrets go after the new ones are named. Raises `PoolError` when it does not work in several tries; the
+    keys name then what they named.
+    """
+    made = await _named(keeper, vm, values)
+    if is_legacy or config_keys.TLS_LEGACY in vm.settings:
+        legacy = config_keys.ENABLED if is_legacy else config_keys.DISABLED
+        await keeper.config.set(vm.id, config_keys.TLS_LEGACY, legacy)
+    await keeper.config.set(vm.id, config_keys.MODE, config_keys.TLS)
+    await keeper.config.set(vm.id, config_keys.MONITOR, config_keys.ENABLED)
+    await _collect(keeper, vm, made)
+
+
+async def _named(keeper: PoolKeeper, vm: Vm, values: Sequence[str]) -> Mapping[str, str]:
+    for pause in PAUSES:
+        try:
+            return await _named_once(keeper, vm, values)
+        except PoolError as error:
+            log.warning("new certificates not stored yet", vm=vm.id, problem=error.code)
+        await asyncio.sleep(pause)
+    return await _named_once(keeper, vm, values)
+
+
+async def _named_once(keeper: PoolKeeper, vm: Vm, values: Sequence[str]) -> Mapping[str, str]:
+    """Make the secrets and let the VM's keys name them; return their uuids by the keys."""
+    made: dict[str, str] = {}
+    try:
+        for key, value in zip(config_keys.TLS_SECRETS, values, strict=True):
+            made[key] = await make_vm_secret(keeper.client, vm, value)
+        for key, uuid in made.items():
+            await keeper.config.set(vm.id, key, uuid)
+    except BaseException:
+        await _give_up(keeper, vm, made)
+        raise
+    return made
+
+
+async def _give_up(keeper: PoolKeeper, vm: Vm, made: Mapping[str, str]) -> None:
+    """Let the keys name what they named, and destroy what was made; what fails of that is done by the next try."""
+    try:
+        for key in made:
+            await keeper.config.set(vm.id, key, vm.settings.get(key))
+        await collect_vm_secrets(keeper.client, vm, made.values())
+    except PoolError as error:
+        log.warning("new certificates not collected", vm=vm.id, problem=error.code)
+
+
+async def _collect(keeper: PoolKeeper, vm: Vm, made: Mapping[str, str]) -> None:
+    """Destroy the secrets that the VM had, also those of tries that broke off."""
+    try:
+        held = (await keeper.client.list_all("secret")).values()
+        marked = {string(one, "uuid") for one in held if secrets.owner(string_map(one, "other_config")) == vm.id}
+        await collect_vm_secrets(keeper.client, vm, (secrets.all_named(vm) | marked) - set(made.values()))
+    except PoolError as error:  # they carry the VM's mark, so they go with it at the latest
+        log.warning("former certificates not collected", vm=vm.id, problem=error.code)

@@ -1,0 +1,183 @@
+"""Config drives: texts read from files, drives shown before they are made, what the server says of them printed."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from roadstead.cli import failures, session
+from roadstead.cli.api import client
+from roadstead.cli.api.views import Beginning, CheckedText, DriveFile, DrivePreview, MadeDrive, VmDrive
+from roadstead.cli.display import output
+from roadstead.errors import InputError
+from roadstead.kit.text import terminal_clean
+
+FILE_BYTES = 2**20
+"""No longer text fits onto a drive."""
+Wanted = dict[str, Any]
+Format = str
+
+
+def wanted(
+    file: str | None, sr: str | None, profile: str | None, variables: Sequence[str], keys: Sequence[Path]
+) -> Wanted:
+    """Return what is asked of the server. Raises `InputError` for a file or a variable that cannot be read."""
+    found: Wanted = {
+        "template": read(file) if file is not None else None,
+        "storage": sr,
+        "profile": profile,
+        "variables": dict(_variable(one) for one in variables),
+        "ssh_keys": [line for path in keys for line in _key_lines(path)],
+    }
+    if file is not None and not found["template"].strip():
+        raise InputError("field-invalid", field="--file", reason="it is empty")
+    return {name: value for name, value in found.items() if value}
+
+
+def read(file: str) -> str:
+    """Return a text; ``-`` is standard input. Raises `InputError` ``file-unreadable``."""
+    try:
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as source:
+            content = source.read(FILE_BYTES + 1)
+        if len(content) > FILE_BYTES:
+            raise InputError("config-too-large", limit=FILE_BYTES)
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError("file-unreadable", path=file, reason=error.strerror or type(error).__name__) from error
+    except UnicodeDecodeError as error:
+        raise InputError("file-unreadable", path=file, reason="it is no text in UTF-8") from error
+
+
+def default(connected: client.Client, name: str, profile: str | None, format: Format) -> None:
+    """Print the template to begin with."""
+    waiting = connected.ask(f"{_path(name)}/default", {"profile": profile})
+    if format == "json":
+        output.write_json(waiting.raw())
+    else:
+        _as_it_is(waiting.read(Beginning).template)
+
+
+def validate(connected: client.Client, file: str, profile: str | None, format: Format) -> None:
+    """Print what is wrong with a text, and end by it."""
+    body = {"template": read(file), "profile": profile or ""}
+    found = connected.post(CheckedText, "/config-drives/validate", body)
+    if format == "json":
+        output.write_json(msgspec.json.encode(found))
+    else:
+        shown = "standard input" if file == "-" else file
+        lines = [f"{shown}:{one.line}:{one.column}: {one.severity}: {one.message}" for one in found.faults]
+        lines += [f"{shown}: fit for a config drive ({found.profile})"] * found.ok
+        output.write(terminal_clean(line) for line in lines)
+    if not found.ok:
+        raise SystemExit(failures.FAILED)
+
+
+def previewed(connected: client.Client, name: str, wanted: Wanted) -> DrivePreview:
+    """Return the drive that would be made."""
+    return connected.post(DrivePreview, f"{_path(name)}/preview", wanted)
+
+
+def preview(connected: client.Client, name: str, wanted: Wanted, format: Format) -> None:
+    """Print the drive that would be made."""
+    found = previewed(connected, name, wanted)
+    if format == "json":
+        output.write_json(msgspec.json.encode(found))
+    else:
+        output.write(told(found))
+
+
+def create(connected: client.Client, name: str, wanted: Wanted, format: Format, *, yes: bool) -> None:
+    """Make a drive, after it was shown and somebody agreed; print its disk."""
+    if not yes and not agreed(previewed(connected, name, wanted)):
+        failures.stop()
+    made(connected, name, wanted, format)
+
+
+def agreed(found: DrivePreview) -> bool:
+    """Show a drive on stderr and ask. Raises `InputError` ``confirmation-needed`` where nobody can answer."""
+    for line in told(found):
+        print(line, file=sys.stderr)
+    action = (
+        f"Replace the config drive of {found.name}" if found.replaces else f"Make this config drive for {found.name}"
+    )
+    refusal = InputError("confirmation-needed", candidates=f"the config drive of {found.name}")
+    return session.agreed(terminal_clean(f"{action}?"), refusal=refusal)
+
+
+def made(connected: client.Client, name: str, wanted: Wanted, format: Format) -> None:
+    """Make a drive and print its disk."""
+    drive = connected.post(MadeDrive, _path(name), wanted)
+    if format == "json":
+        output.write_json(msgspec.json.encode(drive))
+    else:
+        output.result(drive.name, f"has its config drive ({drive.profile}): disk {drive.disk}")
+
+
+def fetched(connected: client.Client, name: str, *, secrets: bool) -> VmDrive:
+    """Return the drive of a VM."""
+    return connected.get(VmDrive, _path(name), {"secrets": "true" if secrets else "false"})
+
+
+def show(connected: client.Client, name: str, format: Format, *, secrets: bool) -> None:
+    """Print what stands on the drive of a VM."""
+    drive = fetched(connected, name, secrets=secrets)
+    if format == "json":
+        output.write_json(msgspec.json.encode(drive))
+        return
+    lines = [f"Config drive of {drive.name}: disk {drive.disk} in {drive.storage}, {drive.size // 2**20} MiB"]
+    lines += _files([*drive.files, DriveFile(path="the template that it was made from", text=drive.template)])
+    output.write(terminal_clean(line) for line in lines)
+
+
+def show_template(connected: client.Client, name: str) -> None:
+    """Print the template that the drive of a VM was made from, as it is."""
+    _as_it_is(fetched(connected, name, secrets=True).template)
+
+
+def told(found: DrivePreview) -> list[str]:
+    """Return the lines that show a drive which would be made."""
+    lines = [f"Config drive of {found.name}: profile {found.profile}, in {found.storage}"]
+    lines += _files(found.files)
+    lines += ["", *(f"Warning: {one}" for one in found.warnings)]
+    if not found.opens and found.profile != "windows":
+        lines.append("The pool's key is not seen to sign in: containers of this VM may not be manageable by it.")
+    if found.replaces:
+        lines.append(f"It takes the place of the drive {found.replaces}.")
+    return [terminal_clean(line) for line in lines]
+
+
+def _files(files: Sequence[DriveFile]) -> Iterator[str]:
+    for file in files:
+        yield from ("", f"--- {file.path}")
+        yield from file.text.rstrip("\n").split("\n")
+
+
+def _as_it_is(text: str) -> None:
+    """Print a text byte for byte into a file or a pipe; a terminal is not commanded by it."""
+    if output.is_terminal():
+        output.write(terminal_clean(line) for line in text.rstrip("\n").split("\n"))
+        return
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogatepass"))
+    sys.stdout.buffer.flush()
+
+
+def _path(name: str) -> str:
+    return f"/vms/{client.part(name)}/config-drive"
+
+
+def _variable(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError("field-invalid", field="--var", reason="write it as NAME=VALUE")
+    return name, value
+
+
+def _key_lines(path: Path) -> list[str]:
+    """Return the public keys in a file; a private one is refused before it leaves this machine."""
+    text = read(str(path))
+    if "PRIVATE KEY" in text:
+        raise InputError("file-unreadable", path=path, reason="it holds a private key; give the one that ends in .pub")
+    lines = [line.strip() for line in text.splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]

@@ -1,0 +1,110 @@
+"""`roadstead config-drive edit`: the template in the operator's own editor, again until the server takes it.
+
+A text in which somebody put work is never lost: it stays in its file until it is on the drive.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from roadstead.cli import failures
+from roadstead.cli.api import client
+from roadstead.cli.api.views import Beginning
+from roadstead.cli.commands import drives
+from roadstead.cli.display import output
+from roadstead.errors import InputError
+
+EDITOR = "vi"
+"""What POSIX has where neither variable says another."""
+_MISSING = "no-such-config-drive"
+_UNFIT = {413, 422}
+"""Answers after which another text may do."""
+
+
+def edit(connected: client.Client, name: str, wanted: drives.Wanted, *, yes: bool) -> None:
+    """Let the template of a VM's drive be edited, and make the drive anew."""
+    before, keys = _present(connected, name, wanted.get("profile"))
+    wanted = {**wanted, "ssh_keys": list(dict.fromkeys([*keys, *wanted.get("ssh_keys", [])]))}
+    added = wanted["ssh_keys"] != keys
+    file = _kept(before)
+    try:
+        if _edited(connected, name, wanted, file, yes=yes, added=added):
+            drives.made(connected, name, {**wanted, "template": drives.read(str(file))}, "table")
+        else:
+            print("The text is as it was: nothing was changed.", file=sys.stderr)
+    except BaseException:
+        _leave(file, before)
+        raise
+    file.unlink(missing_ok=True)
+
+
+def _edited(connected: client.Client, name: str, wanted: drives.Wanted, file: Path, *, yes: bool, added: bool) -> bool:
+    """Edit until the text is good and agreed to; return whether there is anything new: text, or keys ``added``."""
+    before = drives.read(str(file))
+    while True:
+        _open(file)
+        text = drives.read(str(file))
+        if text == before and not added:
+            return False
+        try:
+            found = drives.previewed(connected, name, {**wanted, "template": text})
+        except client.Refused as error:
+            if error.status not in _UNFIT:
+                raise
+            failures.told(error)
+            if not _again():
+                failures.stop()
+            continue
+        if not yes and not drives.agreed(found):
+            failures.stop()
+        return True
+
+
+def _present(connected: client.Client, name: str, profile: str | None) -> tuple[str, list[str]]:
+    """Return the template of the present drive and the keys that it brings; without a drive the default and none."""
+    try:
+        drive = drives.fetched(connected, name, secrets=True)
+    except client.Refused as error:
+        if error.code != _MISSING:
+            raise
+    else:
+        return drive.template, list(drive.ssh_keys)
+    path = f"/vms/{client.part(name)}/config-drive/default"
+    return connected.get(Beginning, path, {"profile": profile}).template, []
+
+
+def _kept(text: str) -> Path:
+    """Return a new file, which nobody else may read, that holds ``text``."""
+    handle, path = tempfile.mkstemp(prefix="config-drive-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
+    return Path(path)
+
+
+def _open(file: Path) -> None:
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
+    try:
+        done = subprocess.run([*shlex.split(editor), str(file)], check=False)
+    except (OSError, ValueError) as error:
+        raise InputError("editor-failed", editor=editor, reason=getattr(error, "strerror", "") or str(error)) from error
+    if done.returncode:
+        raise InputError("editor-failed", editor=editor, reason=f"it ended with {done.returncode}")
+
+
+def _again() -> bool:
+    if not output.is_asked():
+        return False
+    print("Edit it again? [Y/n] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    return answer.strip().lower() in {"", "y", "yes"} and answer != ""
+
+
+def _leave(file: Path, before: str) -> None:
+    """Tell where the text is, unless nothing was written."""
+    if file.read_bytes() == before.encode():
+        file.unlink()
+    else:
+        print(f"Your text is in {file}.", file=sys.stderr)

@@ -1,0 +1,172 @@
+"""What is done to VMs: management switched on and off, host keys judged, silence explained."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from roadstead.cli import failures, session
+from roadstead.cli.api import client
+from roadstead.cli.api.views import HostKey, Key, Vm, Why
+from roadstead.cli.commands import names
+from roadstead.cli.display import output, table, words
+from roadstead.errors import ConflictError, InputError, RoadsteadError
+from roadstead.kit.text import terminal_clean
+
+SHOWN_NAMES = 10
+SETTLED = {"pinned", "expected", "none", "tls"}
+"""The states of a host key in which nothing waits for the operator."""
+CLAIMED = "address-claimed-twice"
+"""The state of a host key in which not the key but the VM's address is to be confirmed."""
+
+
+def set_enabled(
+    connected: client.Client, given: list[str], verb: str, *, yes: bool, how: dict[str, Any] | None = None
+) -> None:
+    """Enable or disable the VMs that were named; ``how`` they are reached is said with it."""
+
+    def change(vm: Vm) -> str:
+        connected.post(Vm, f"/vms/{client.part(vm.id)}/{verb}", how or None)
+        return f"{verb}d"
+
+    failures.leave(each(confirmed(names.vms(connected, given), verb, yes=yes), change))
+
+
+def confirmed(vms: list[Vm], verb: str, *, yes: bool, always: bool = False) -> list[Vm]:
+    """Return ``vms`` when that many may be touched; ask when it is more than one, or ``always``."""
+    if yes or (len(vms) == 1 and not always):
+        return vms
+    listed = words.listed((terminal_clean(vm.name) for vm in vms), SHOWN_NAMES)
+    refusal = InputError("confirmation-needed", count=len(vms), kind="VM", candidates=listed)
+    if not session.agreed(f"{verb.capitalize()} {words.counted(len(vms), 'VM')} ({listed})?", refusal=refusal):
+        failures.stop()
+    return vms
+
+
+def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:
+    """Do ``change`` to each of ``vms`` and print a line for it; what fails stops nothing. Return what worked."""
+    worked = []
+    for vm in vms:
+        try:
+            line, ok = change(vm), True
+        except (client.Refused, RoadsteadError) as error:
+            if failures.exit_code(error.code, error.status) == failures.NO_SERVER:
+                raise
+            line, ok = f"{error.cause} {error.remedy}".strip(), False
+        output.result(vm.name, line, ok=ok)
+        worked.append(ok)
+    return worked
+
+
+def explain(connected: client.Client, name: str, *, as_json: bool) -> None:
+    """Print what stands between us and a VM, what to do about it, and what is known."""
+    waiting = connected.ask(f"/vms/{client.part(name)}/why")
+    if as_json:
+        output.write_json(waiting.raw())
+        return
+    told = waiting.read(Why)
+    output.write([f"{output.bold(terminal_clean(told.name))}: {_coloured(told.state)}"])
+    if told.problem is not None:
+        since = words.age(told.problem.since, datetime.now(UTC))
+        facts = [
+            ("Problem", f"{told.problem.code}, since {since}" if told.problem.since else told.problem.code),
+            ("Cause", told.problem.cause),
+            ("Remedy", told.problem.remedy),
+        ]
+        output.write(["", *map(terminal_clean, pairs(facts))])
+    if told.facts:
+        output.write(["", *map(terminal_clean, pairs(told.facts))])
+
+
+def show_keys(connected: client.Client, given: list[str]) -> None:
+    """Print the host keys of VMs: the remembered one and the one that the VM shows."""
+    found = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
+    expected = [_fingerprint(key.expected) if key.expected else "" for _, key in found]
+    made = [
+        table.Column("VM", [vm.name for vm, _ in found]),
+        table.Column("STATE", [key.state for _, key in found]),
+        table.Column("REMEMBERED", [_fingerprint(key.pinned) for _, key in found], least=20),
+        *([table.Column("EXPECTED", expected, least=20)] if any(expected) else []),
+        table.Column("SHOWN", [_fingerprint(key.shown) for _, key in found], least=20),
+    ]
+    output.write(table.lines(made, None))
+
+
+def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> None:
+    """Take the host keys that VMs show as theirs, after one question."""
+    keys = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
+    # A pattern names VMs about which nothing is in doubt; they are no part of the question.
+    doubtful = [(vm, key) for vm, key in keys if _waits(key)]
+    if not doubtful:
+        failures.leave(each([vm for vm, _ in keys], _refuse))
+    for vm, key in doubtful if not yes else ():
+        output.result(vm.name, f"{key.state}, shows {_fingerprint(key.shown)}, remembered {_fingerprint(key.pinned)}")
+
+    # What a VM showed before its address came into doubt is not what will answer there.
+    asked = {vm.id: key.shown if key.state != CLAIMED else None for vm, key in doubtful}
+
+    def change(vm: Vm) -> str:
+        # Named, so that another key than the one that was read and compared is not taken.
+        shown = asked[vm.id]
+        connected.post(HostKey, _path(vm) + "/confirm", {"fingerprint": shown.fingerprint if shown else None})
+        return f"confirmed {_fingerprint(shown)}" if shown else "confirmed that it may be called at its address"
+
+    chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)
+    failures.leave(each(chosen, change))
+
+
+def expect_key(connected: client.Client, given: list[str], host_key: str) -> None:
+    """Say which host key a VM must show. Naming the key is the yes; one key belongs to one VM."""
+    found = names.vms(connected, given)
+    if len(found) != 1:
+        reason = f"it belongs to one VM, and {words.counted(len(found), 'VM')} are named"
+        raise InputError("field-invalid", field="--host-key", reason=reason)
+
+    def change(vm: Vm) -> str:
+        told = connected.post(HostKey, _path(vm) + "/confirm", {"host_key": host_key})
+        return f"must show {_fingerprint(told.expected)}" if told.expected else f"shows {_fingerprint(told.shown)}"
+
+    failures.leave(each(found, change))
+
+
+def forget_keys(connected: client.Client, given: list[str], *, yes: bool) -> None:
+    """Forget the remembered host keys of VMs, after one question."""
+
+    def change(vm: Vm) -> str:
+        connected.delete(_path(vm))
+        return "forgotten; the next contact is the first again"
+
+    found = confirmed(names.vms(connected, given), "forget the host keys of", yes=yes, always=True)
+    failures.leave(each(found, change))
+
+
+def pairs(facts: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[str]:
+    """Return lines of names and values, the values below each other."""
+    widest = max(len(name) for name, _ in facts)
+    return [f"  {name:<{widest}}  {value}" for name, value in facts]
+
+
+def _waits(key: HostKey) -> bool:
+    """Whether there is something to confirm: an address, or a key that was shown and is in doubt."""
+    return key.state == CLAIMED or (key.state not in SETTLED and key.shown is not None)
+
+
+def _refuse(vm: Vm) -> str:
+    raise ConflictError("nothing-to-confirm", vm=vm.name)
+
+
+def _key(connected: client.Client, vm: Vm) -> HostKey:
+    return connected.get(HostKey, _path(vm))
+
+
+def _path(vm: Vm) -> str:
+    return f"/vms/{client.part(vm.id)}/hostkey"
+
+
+def _fingerprint(key: Key | None) -> str:
+    if key is None:
+        return "none"
+    return f"{key.fingerprint} ({key.type})" if key.type else key.fingerprint
+
+
+def _coloured(state: str) -> str:
+    return output.paint_state(state) if output.is_coloured() else state

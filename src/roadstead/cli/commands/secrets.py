@@ -1,0 +1,90 @@
+"""How secrets come to the command line: typed where nobody sees them, or read from a file.
+
+Never as a word of a command, which every account of the machine can read.
+"""
+
+import binascii
+import getpass
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from roadstead.cli.display import output
+from roadstead.errors import InputError
+
+FILE_BYTES = 1 << 20
+"""A password, a key or a certificate that is longer is none."""
+
+_PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\s+([^-]*)")
+_PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ AAAA|-----? ?BEGIN (SSH2 )?PUBLIC KEY")
+_LOCKED = re.compile(r"-----BEGIN ENCRYPTED |^Proc-Type: 4,ENCRYPTED", re.MULTILINE)
+_OPENSSH_IN_CLEAR = b"openssh-key-v1\0\0\0\0\4none"
+"""How a key in OpenSSH's format begins (PROTOCOL.key) that no passphrase protects: its cipher is ``none``."""
+
+
+class PrivateKey(NamedTuple):
+    """The text of a private key, and whether a passphrase opens it."""
+
+    text: str
+    is_encrypted: bool
+
+    def __repr__(self) -> str:
+        return f"PrivateKey(is_encrypted={self.is_encrypted})"
+
+
+def password(source: str | None, question: str) -> str:
+    """Return the password that ``source`` holds (``-`` is standard input), or ask for it. Raises `InputError`."""
+    if source == "-":
+        return _first_line(sys.stdin.readline(FILE_BYTES), "standard input")
+    if source is not None:
+        return _first_line(text_of(Path(source)), source)
+    if not output.is_asked():
+        raise InputError(
+            "field-invalid", field="--password-file", reason="without a terminal nobody can type a password"
+        )
+    return asked(question)
+
+
+def asked(question: str) -> str:
+    """Return what is typed, unseen."""
+    return getpass.getpass(question)
+
+
+def private_key(path: Path) -> PrivateKey:
+    """Return the private key that a file holds, as far as its frame tells. Raises `InputError`."""
+    text = text_of(path)
+    found = _PRIVATE_KEY.search(text)
+    if found is None:
+        is_public = _PUBLIC_KEY.search(text) is not None
+        reason = f"{path} holds a public key; name the private one" if is_public else f"{path} holds no private key"
+        raise InputError("field-invalid", field="--key-file", reason=reason)
+    if found[1] == "OPENSSH ":
+        return PrivateKey(text, not _bytes(found[2]).startswith(_OPENSSH_IN_CLEAR))
+    return PrivateKey(text, _LOCKED.search(text) is not None)
+
+
+def _bytes(base64: str) -> bytes:
+    try:
+        return binascii.a2b_base64(base64)
+    except binascii.Error:
+        return b""
+
+
+def text_of(path: Path) -> str:
+    """Return the text of a file. Raises `InputError` ``file-unreadable``."""
+    try:
+        with path.open("rb") as file:
+            return file.read(FILE_BYTES).decode()
+    except OSError as error:
+        raise InputError("file-unreadable", path=path, reason=error.strerror or "it cannot be opened") from error
+    except UnicodeDecodeError as error:
+        raise InputError("file-unreadable", path=path, reason="it is not text") from error
+
+
+def _first_line(text: str, source: str) -> str:
+    # Whoever writes a password into a file leaves a newline after it, which is no part of it.
+    password = text.split("\n", 1)[0].removesuffix("\r")
+    if not password:
+        raise InputError("file-unreadable", path=source, reason="there is no password in it")
+    return password

@@ -1,0 +1,1 @@
+"""How things look in a terminal: words, tables, trees, live views."""

@@ -1,0 +1,55 @@
+"""What a list without rows says: why it has none, and what to do. On stderr, so that programs still read a table.
+
+Imported, and asked for, only when there are no rows.
+"""
+
+import sys
+
+from roadstead.cli.api import client
+from roadstead.cli.api.views import Pool, Vm
+from roadstead.cli.display import words
+
+NO_MATCH = "Nothing matches."
+NO_POOL = "No pool is known yet: `roadstead pool add URL` makes one known."
+NO_VM = "The pools that are known have no VM."
+NOT_MANAGED = "No VM is managed yet: `roadstead enable VM` has its containers shown."
+NO_CONTAINER = "The managed VMs have no containers."
+
+
+def containers(connected: client.Client, query: str | None = None) -> None:
+    """Say why there are no containers."""
+    say(why(connected, query))
+
+
+def why(connected: client.Client, query: str | None = None) -> str:
+    """Return why there are no containers."""
+    return NO_MATCH if query else _no_containers(connected)
+
+
+def vms(connected: client.Client, query: str | None) -> None:
+    """Say why there are no VMs."""
+    say(NO_MATCH if query else NO_VM if _pools(connected) else NO_POOL)
+
+
+def pools() -> None:
+    """Say how a pool is made known."""
+    say(NO_POOL)
+
+
+def say(sentence: str) -> None:
+    """Print ``sentence`` after what was printed so far."""
+    sys.stdout.flush()
+    print(sentence, file=sys.stderr)
+
+
+def _no_containers(connected: client.Client) -> str:
+    managed = [vm for vm in connected.get(list[Vm], "/vms", {"fields": "enabled,state"}) if vm.enabled]
+    if not managed:
+        return NOT_MANAGED if _pools(connected) else NO_POOL
+    if broken := sum(vm.state == "broken" for vm in managed):
+        return f"{words.counted(broken, 'VM')} cannot be heard: `roadstead vms -f state:broken` lists them."
+    return NO_CONTAINER
+
+
+def _pools(connected: client.Client) -> list[Pool]:
+    return connected.get(list[Pool], "/pools")

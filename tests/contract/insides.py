@@ -9,6 +9,7 @@ import signal
 from collections.abc import Mapping
 from typing import Protocol
 
+from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.containers import CATALOGUE, Container
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.real import RealGuest
@@ -39,9 +40,11 @@ class Inside(Protocol):
     """How a link reaches its engine's socket."""
     lacks: Mapping[str, str]
     """What its engine cannot do, whoever asks it, and why."""
+    down: str
+    """The problem of a VM whose engine has ended."""
 
     async def server(self) -> str:
-        """What its SSH server calls itself."""
+        """What the server behind its port calls itself."""
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers as its engine knows them."""
@@ -71,7 +74,7 @@ class Inside(Protocol):
         """Run a command in one, which changes nothing; and send it a signal that it does not mind."""
 
     async def lose(self) -> None:
-        """End its SSH server with all connections; the engine goes on."""
+        """End what serves its port, with all connections; its containers go on, and can be changed from inside."""
 
     async def regain(self) -> None:
         """Start its SSH server again."""
@@ -110,6 +113,7 @@ class SimulatedInside:
     engine_name = "Docker"
     relay = "streamlocal"
     lacks: Mapping[str, str] = {}
+    down = "engine-down"
 
     def __init__(self, guest: SimulatedGuest) -> None:
         self.guest = guest
@@ -211,6 +215,8 @@ class SimulatedInside:
 class RealInside:
     """Inside a real guest."""
 
+    down = "engine-down"
+
     def __init__(self, guest: RealGuest, relay: str, lacks: Mapping[str, str]) -> None:
         self.guest = guest
         self.relay = relay
@@ -297,3 +303,23 @@ class RealInside:
     async def _run(self, name: str, *words: str) -> None:
         group = ("--cgroup-parent", self.guest.group) if self.guest.group else ()
         await self.guest.docker("run", "--detach", "--name", name, "--network", "none", *group, *words)
+
+
+class TlsInside(RealInside):
+    """Inside a real guest whose engine itself is the server, with TLS."""
+
+    down = "refused"
+
+    def __init__(self, guest: RealGuest, lacks: Mapping[str, str], authority: Authority) -> None:
+        super().__init__(guest, "tls", lacks)
+        self._authority = authority
+        self._server = authority.server(guest.addresses)
+
+    async def server(self) -> str:
+        return "dockerd with tlsverify"
+
+    async def lose(self) -> None:
+        await self.guest.unsecure_engine()
+
+    async def regain(self) -> None:
+        await self.guest.secure_engine(self._authority.certificate, self._server)

@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from roadstead.act.guests.vms import Reach
 from roadstead.errors import EngineError, NotFoundError
+from roadstead.lab.guests.certificates import Authority
+from roadstead.lab.guests.real import RealGuest
 from roadstead.model import Container, ContainerId, LinkState, Operation, Result, container_id
 from roadstead.model.config_keys import ENABLED, ENGINE_SOCKET, MONITOR, SUDO
 from roadstead.plan.pins import HOST_KEY
 from roadstead.settings.schema import LinkSettings, Settings
-from tests.contract.insides import Inside, RealInside, SimulatedInside
+from tests.contract.insides import Inside, RealInside, SimulatedInside, TlsInside
 from tests.contract.world import CALM, PATIENCE_SECONDS, World, add, kept, lab, running
 from tests.real.guests import CONTAINERS, RealSet
 
@@ -141,9 +144,22 @@ async def _real(real_ones: RealSet, world: World) -> RealInside:
     await world.pool.create_vm(VM, addresses=guest.addresses, user=guest.user, enabled=False)
     world.pool.set_key(VM, ENGINE_SOCKET, guest.socket if guest.socket != LinkSettings().engine_socket else "")
     world.pool.set_key(VM, SUDO, ENABLED if real_ones.row.sudo else "")
+    if real_ones.row.is_tls:
+        return await _secured(real_ones, world, guest)
     world.pool.set_key(VM, MONITOR, ENABLED)
     await world.until(lambda: any(vm.name == VM for vm in world.vms()), "the VM is found")
     return RealInside(guest, real_ones.row.relay, real_ones.row.lacks)
+
+
+async def _secured(real_ones: RealSet, world: World, guest: RealGuest) -> TlsInside:
+    """Its engine listens with TLS, the pool has the client's certificate, and the VM's mode says so."""
+    authority = Authority("ours")
+    inside = TlsInside(guest, real_ones.row.lacks, authority)
+    await inside.regain()
+    await world.until(lambda: any(vm.name == VM for vm in world.vms()), "the VM is found")
+    await world.trust_tls(VM, authority)
+    await world.core.commands.vms.enable(world.vm(VM).id, Reach(mode="tls"))
+    return inside
 
 
 async def test_a_guest_is_found_and_listed(scene: Scene, record_property: Callable[[str, object], None]) -> None:
@@ -160,9 +176,16 @@ async def test_a_guest_is_found_and_listed(scene: Scene, record_property: Callab
     assert vm.link.problem is None
     assert vm.link.address in vm.addresses
     assert vm.link.relay == scene.inside.relay
+
+
+@pytest.mark.needs("host-keys")
+async def test_its_host_key_is_pinned(scene: Scene) -> None:
+    """The one that it was reached under is written into the pool, and stands with the link."""
+    vm = scene.world.vm(VM)
     await scene.world.until(lambda: HOST_KEY in scene.world.vm(VM).settings, "pinned")
     keys = scene.world.core.commands.vms.host_keys(vm.id)
     assert keys.pinned == keys.shown
+    assert vm.link is not None
     assert vm.link.host_key == (keys.pinned.fingerprint if keys.pinned else "")
 
 
@@ -337,7 +360,7 @@ async def test_a_lost_link_makes_stale_and_recovery_lists_anew(scene: Scene) -> 
 async def test_an_engine_that_was_killed_is_listed_again(scene: Scene) -> None:
     """It has its problem until it answers again, and is followed as before."""
     await scene.inside.lose_engine()
-    await scene.until_problem("engine-down")
+    await scene.until_problem(scene.inside.down)
     await scene.inside.regain_engine()
     await scene.until_current()
     assert scene.world.problem(VM) == ""
@@ -361,6 +384,7 @@ async def test_a_cut_network_is_told_and_heals(scene: Scene) -> None:
     assert scene.world.problem(VM) == ""
 
 
+@pytest.mark.needs("host-keys")
 async def test_another_host_key_waits_for_the_operator(scene: Scene) -> None:
     """Until the key that it shows was compared and confirmed; then that one is remembered."""
     await scene.world.until(lambda: HOST_KEY in scene.world.vm(VM).settings, "pinned")
@@ -404,6 +428,7 @@ async def test_a_vm_that_is_destroyed_is_gone(scene: Scene) -> None:
     assert scene.world.core.statistics()["links"]["guests"] == 0
 
 
+@pytest.mark.needs("server-apart")
 @pytest.mark.parametrize("settings", [IMPATIENT], ids=["impatient"])
 async def test_an_engine_that_answers_late_is_told(scene: Scene) -> None:
     """One that takes requests and answers none has a problem when its time is over, and is listed when it answers."""

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from roadstead.act.plugin.access import PluginDoor
+from roadstead.act.pools.secrets import make_vm_secret
 from roadstead.act.pools.trials import PoolChange
 from roadstead.app.core import Core
 from roadstead.kit import tasks
+from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import SimulatedGuests
 from roadstead.lab.pool.driver import NewVm
 from roadstead.lab.pool.server import LabPool
 from roadstead.model import Container, LinkState, Pool, PoolId, Vm
-from roadstead.model.config_keys import PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET
+from roadstead.model.config_keys import PRIVATE_KEY_SECRET, PUBLIC_KEY_SECRET, TLS_SECRETS
 from roadstead.peers.database.client import Database
 from roadstead.peers.links.keys import generate_pool_key
 from roadstead.peers.xapi.client import XapiClient
@@ -108,6 +110,15 @@ class World:
         vms, vm = self.core.commands.vms, self.vm(name).id
         shown = vms.host_keys(vm).shown
         await vms.confirm_host_key(vm, shown.fingerprint if shown is not None else None)
+
+    async def trust_tls(self, name: str, authority: Authority) -> None:
+        """Let the pool hold a client's certificate for the VM's engine, whose own one this authority signed."""
+        keeper, vm = self.core.commands.pools.keeper(self.pool_id), self.vm(name)
+        client = authority.client()
+        values = (client.certificate, client.key, authority.certificate)
+        for key, value in zip(TLS_SECRETS, values, strict=True):
+            await keeper.config.set(vm.id, key, await make_vm_secret(keeper.client, vm, value))
+        await self.until(lambda: set(TLS_SECRETS) <= self.vm(name).settings.keys(), "the keys are seen")
 
     def guest(self, name: str) -> SimulatedGuest:
         """The inside of the VM of this name."""

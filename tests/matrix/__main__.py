@@ -22,6 +22,7 @@ LAST = ROOT / ".lab" / "matrix"
 """What each row's last run came to."""
 LOG = LAST / "pytest.log"
 TABLE = ROOT / "docs" / "matrix.md"
+TLS = "tests/real/test_link_tls.py"
 CONTRACT = "tests/contract/test_guest_contract.py"
 STREAMS = "tests/contract/test_link_openssh.py"
 WAYS = ("tests/real/test_link_sshd.py", "tests/real/test_ways.py")
@@ -35,7 +36,8 @@ Written by `./scripts/matrix`; do not edit. Each row is a guest with files of it
 OpenSSH's sshd and the engine of that release, in namespaces of one machine, found and watched by the whole of Roadstead
 through a pool. Every row is held to the same contract: `tests/contract/test_guest_contract.py` (list, events, health,
 operations, inspect, exact states, stale and recovery, another host key, power, a cut network) and
-`tests/contract/test_link_openssh.py` (streams). Each release's sshd and shells are besides held to
+`tests/contract/test_link_openssh.py` (streams) or, where the engine listens with `tlsverify`,
+`tests/real/test_link_tls.py`. Each release's sshd and shells are besides held to
 `tests/real/test_link_sshd.py` and `tests/real/test_ways.py` (relays, sudo, login shells, languages, narrow servers).
 How to run it and what it needs: [CONTRIBUTING](../CONTRIBUTING.md#the-matrix).
 """
@@ -81,7 +83,7 @@ def _last(row: Row) -> Outcome:
 
 def _run(row: Row) -> Outcome:
     outcome, begun = Outcome(row, when=datetime.now(UTC).date().isoformat()), time.monotonic()
-    streams = (STREAMS,) if row.relay == "streamlocal" else ()
+    streams = {"streamlocal": (STREAMS,), "tls": (TLS,)}.get(row.relay, ())
     ways = WAYS if row.name == f"{row.suite}-docker" else ()
     with tempfile.TemporaryDirectory() as folder, LOG.open("ab") as log:
         report = Path(folder) / "report.xml"

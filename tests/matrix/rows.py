@@ -16,6 +16,10 @@ FORCED_KEY = 'restrict,command="/usr/bin/docker system dial-stdio"'
 SUDO_RULE = f"{USER} ALL=(root) NOPASSWD: /usr/bin/docker system dial-stdio"
 NO_FORWARDING = ("AllowStreamLocalForwarding no",)
 
+TLS_LACKS = {
+    "host-keys": "TLS knows no SSH host keys: certificates stand for them",
+    "server-apart": "behind TLS the engine itself is the server: when it hangs, nobody takes the connection",
+}
 NO_CGROUPS = "an engine without control groups cannot do this: rootless, on a machine with cgroup v1"
 PODMAN_LACKS = {
     "restarting": "Podman knows no state between two starts",
@@ -45,6 +49,8 @@ class Row:
     """How its engine's socket is reached."""
     key_options: str = PLAIN_KEY
     sshd: tuple[str, ...] = ()
+    is_tls: bool = False
+    """Whether its engine is reached over TLS; if not, over SSH."""
     sudo: bool = False
     """Whether its user reaches the engine as root only."""
     lacks: dict[str, str] = field(default_factory=dict)
@@ -79,9 +85,14 @@ def _row(suite: str, engine: str) -> Row:
     return Row(f"{suite}-{engine}", suite, engine, lacks=lacks)
 
 
+def _tls_row(suite: str) -> Row:
+    return Row(f"{suite}-tls", suite, relay="tls", is_tls=True, lacks=TLS_LACKS)
+
+
 HOST = Row("host")
 ROWS = (
     *(_row(suite, engine) for suite in SUITES for engine in ENGINES),
+    *(_tls_row(suite) for suite in SUITES),
     Row("bookworm-dial-stdio", "bookworm", relay="dial-stdio", sshd=NO_FORWARDING),
     Row("bookworm-sudo", "bookworm", relay="sudo", sudo=True),
     Row("sid-dial-stdio", "sid", relay="dial-stdio", sshd=NO_FORWARDING, key_options=FORCED_KEY),

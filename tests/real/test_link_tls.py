@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from roadstead.act.guests.vms import Reach
-from roadstead.act.pools.secrets import make_vm_secret
 from roadstead.artifacts import certificates
 from roadstead.errors import LinkError
+from roadstead.kit import clocks
 from roadstead.lab.guests.certificates import Authority, Form, Pair
 from roadstead.lab.guests.real import RealGuest
 from roadstead.lab.guests.real.machine import TLS_PORT
@@ -139,6 +139,29 @@ async def test_an_engine_that_was_killed_is_told(real_guest: RealGuest) -> None:
     assert (error.code, error.fields["port"], error.fields["key"]) == ("refused", str(TLS_PORT), config_keys.TLS_PORT)
 
 
+async def test_a_silent_guest_is_heard_as_long_as_its_system_answers(real_guest: RealGuest) -> None:
+    """While nothing is said the kernel's questions are answered; behind a cut they are not, and the stream is lost."""
+    await _secured(real_guest)
+    often = PATIENT.model_copy(update={"keepalive_seconds": 1.0, "keepalive_count": 1})
+    link = await call_tls(real_guest, await shown(OURS), port=TLS_PORT, settings=often)
+    sink = Sink()
+    await link.open(sink)
+    begun = link.heard
+    async with asyncio.timeout(SEEN_SECONDS):
+        while link.heard - begun < dt.timedelta(seconds=1):
+            await asyncio.sleep(0.1)
+    try:
+        await real_guest.cut()
+        await sink.wait_until_ended()
+    finally:
+        await real_guest.restore()
+    silent = clocks.now() - link.heard
+    link.close()
+
+    assert silent >= dt.timedelta(seconds=1)
+    assert [getattr(each, "code", None) for each in sink.ends] == ["link-lost"]
+
+
 @asynccontextmanager
 async def _watched(folder: Path, guest: RealGuest, real_set: RealSet) -> AsyncIterator[World]:
     """A pool with this guest as a VM that is enabled, watched over SSH."""
@@ -171,13 +194,8 @@ async def test_a_vm_moves_from_ssh_to_tls_and_back(real_guest: RealGuest, real_s
     await _secured(real_guest)
     async with _watched(tmp_path, real_guest, real_set) as one:
         vm, vms = one.vm("real"), one.core.commands.vms
-        keeper = one.core.commands.pools.keeper(one.pool_id)
         before = {each.id: each.created for each in one.containers("real").values()}
-        client = OURS.client()
-        values = (client.certificate, client.key, OURS.certificate)
-        for key, value in zip(config_keys.TLS_SECRETS, values, strict=True):
-            await keeper.config.set(vm.id, key, await make_vm_secret(keeper.client, vm, value))
-        await one.until(lambda: set(config_keys.TLS_SECRETS) <= one.vm("real").settings.keys(), "the keys are seen")
+        await one.trust_tls("real", OURS)
         for mode, relay in (("tls", "tls"), ("ssh", "streamlocal"), ("tls", "tls")):
             await vms.enable(vm.id, Reach(mode=mode))
             await one.until(partial(_is_over, one, relay), f"the link is {relay}")

@@ -1,8 +1,8 @@
 """Rotations of pools' keys: guests are changed over one by one, and the old key goes when none needs it any more.
 
 What is to be done is read anew each time from the pool (is there an old pair?), from what opens which VM
-(`act.keyed`), and from the links. So it makes no difference whether this process began the rotation, was restarted in
-the middle of it, or learns of one that another server began. A VM is changed over in this order: a line for the new
+(`act.keys.keyed`), and from the links. So it makes no difference whether this process began the rotation, was restarted
+in the middle of it, or learns of one that another server began. A VM is changed over in this order: a line for the new
 key is added over the link that the old one opened; a new sign-in with the new key alone shows that it works; over that
 one the old line goes. Wherever that breaks off, one of the two keys opens the guest, and the next sign-in tells which.
 """

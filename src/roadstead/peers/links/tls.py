@@ -5,13 +5,18 @@ connection, and goes through two buffers in memory. Here OpenSSL reads and write
 
 Streams are ended by closing the socket, without a farewell: an engine that is still sending would answer one with more
 data, which OpenSSL takes for an error. Whether the guest lives the kernel asks (TCP keepalive), as a silent stream of
-events would not tell; and an idle connection for requests is given up after a while, since a second one for each of
-thousands of guests costs more memory than now and then a handshake costs time.
+events would not tell, and it is the kernel that says when the guest's system answered last. An idle connection for
+requests is given up after a while, since a second one for each of thousands of guests costs more memory than now and
+then a handshake costs time.
 """
 
 import asyncio
+import datetime as dt
+import errno
+import os
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -34,6 +39,11 @@ READS_AT_ONCE = 16
 """Then the loop has its turn."""
 IDLE_SECONDS = 3.0
 """How long a stream that nobody uses is kept for the next request."""
+TCP_INFO_BYTES = 104
+LAST_ACK_RECV = 56
+"""Where Linux's ``struct tcp_info`` (its ``include/uapi/linux/tcp.h``) has ``tcpi_last_ack_recv``, in milliseconds."""
+GIVEN_UP = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
+"""What the kernel says of a connection whose other end no longer answers."""
 PLAIN = b"HTTP/"
 """What an engine without TLS begins to say when it is greeted with TLS."""
 
@@ -89,7 +99,17 @@ class TlsStream:
         """See `Stream`."""
         self._end(None)
 
+    def silent(self) -> dt.timedelta:
+        """How long ago the guest's system answered last, be it with an acknowledgement alone."""
+        told = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        return dt.timedelta(milliseconds=struct.unpack_from("I", told, LAST_ACK_RECV)[0])
+
     def _read(self) -> None:
+        # Asked before OpenSSL reads: Python below 3.11.9 takes a connection that was given up for one that was ended.
+        lost = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if lost in GIVEN_UP:
+            self._end(_stream_fault(OSError(lost, os.strerror(lost))))
+            return
         for _ in range(READS_AT_ONCE):
             try:
                 data = self._sock.recv(RECORD_BYTES)
@@ -101,7 +121,6 @@ class TlsStream:
             if not data:
                 self._end(None)
                 return
-            self._link.heard = clocks.now()
             if not self._is_answered:
                 self._is_answered = True
                 self._release()
@@ -151,20 +170,26 @@ class TlsLink:
     """A `Link` to an engine at one address. It has no connection of its own, so it ends only when it is closed."""
 
     relay = "tls"
-    asks_after = 0.0
     idle_seconds = IDLE_SECONDS
 
     def __init__(self, caller: "_Caller", address: str, first: ssl.SSLSocket) -> None:
         self._caller = caller
         self._first: ssl.SSLSocket | None = first
+        self._heard = clocks.now()
         self.address = address
+        self.asks_after = caller.asks_after
         self.is_open = True
         """Whether `close` was not called."""
         self.streams: set[TlsStream] = set()
-        self.heard = clocks.now()
-        """When the engine last said something."""
         self.expiry = self._expiry(first)
         """What ends first of all certificates, the engine's as it was shown last."""
+
+    @property
+    def heard(self) -> dt.datetime:
+        """When the guest's system answered last, on any of the streams that there are."""
+        if self.streams:
+            self._heard = max(self._heard, clocks.now() - min(stream.silent() for stream in self.streams))
+        return self._heard
 
     async def open(self, receiver: Receiver) -> Stream:
         """Connect once more; the first time, take the connection with which the address was found.
@@ -176,6 +201,7 @@ class TlsLink:
         if sock is None:
             self._must_be_open()
             sock = await self._caller.connect(self.address)
+            self._heard = clocks.now()
             self.expiry = self._expiry(sock)
         try:
             self._must_be_open()
@@ -239,6 +265,11 @@ class _Caller:
         self._port = target.port
         self._settings = settings
         self._gates = gates
+
+    @property
+    def asks_after(self) -> float:
+        """After how many silent seconds the kernel asks whether the guest lives."""
+        return float(_keep_alive_seconds(self._settings))
 
     async def call(self, address: str, witness: Witness) -> TlsLink:
         """Reach the engine at one address, in turn with other guests. Raises `LinkError`."""
@@ -317,7 +348,7 @@ async def _ready(sock: ssl.SSLSocket, add: Callable[..., None], remove: Callable
 
 def _keep_alive(sock: socket.socket, settings: LinkSettings) -> None:
     """Have the kernel ask whether the guest lives, as often and as patiently as SSH links ask."""
-    seconds = max(1, round(settings.keepalive_seconds))
+    seconds = _keep_alive_seconds(settings)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
@@ -325,6 +356,10 @@ def _keep_alive(sock: socket.socket, settings: LinkSettings) -> None:
     # While something that we sent is unanswered, keepalive is not asked.
     patience = seconds * (settings.keepalive_count + 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience * 1000)
+
+
+def _keep_alive_seconds(settings: LinkSettings) -> int:
+    return max(1, round(settings.keepalive_seconds))
 
 
 def _stream_fault(error: OSError) -> LinkError:

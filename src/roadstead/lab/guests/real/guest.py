@@ -141,8 +141,9 @@ class RealGuest:
         await self._run(lambda: self._make_raw(password))
 
     async def make_prepared(self) -> None:
-        """Undo `make_raw`, but for the keys: whose they are, `authorize` and `admit` say."""
+        """Undo `make_raw`, but for the keys, which `authorize` and `admit` say; and no TLS from the next boot on."""
         self._is_raw = False
+        self.machine.unsecure()
         await self._run(lambda: self.machine.set_password(""))
 
     async def add(self, *recipes: workload.Recipe) -> None:
@@ -198,8 +199,12 @@ class RealGuest:
         await self._run(self.machine.start_engine)
 
     async def secure_engine(self, authority: str, server: Pair) -> None:
-        """Start its dockerd anew, listening with TLS (``tlsverify``) besides its socket, until it is started again."""
+        """Start its dockerd anew, listening with TLS (``tlsverify``) besides its socket, also after the next boot."""
         await self._run(lambda: self._secure_engine(authority, server))
+
+    async def unsecure_engine(self) -> None:
+        """Start its dockerd anew, on its socket alone."""
+        await self._run(self._unsecure_engine)
 
     def change(self, choose: Callable[[list[str]], str]) -> None:
         """Pause one of its running containers, or let a paused one go on; ``choose`` picks it. Blocks."""
@@ -262,8 +267,16 @@ class RealGuest:
         self.machine.start_sshd(key_types, options)
 
     def _secure_engine(self, authority: str, server: Pair) -> None:
+        self.machine.secure(authority, server)
+        self._restart_engine()
+
+    def _unsecure_engine(self) -> None:
+        self.machine.unsecure()
+        self._restart_engine()
+
+    def _restart_engine(self) -> None:
         self.machine.kill("dockerd")
-        self.machine.start_engine(self.machine.secured(authority, server))
+        self.machine.start_engine()
 
     def _new_host_key(self) -> None:
         self.machine.make_host_keys(anew=True)

@@ -82,6 +82,8 @@ class Machine:
         self._shell = SHELL
         self._in_group = True
         self._covered: list[str] = []
+        self._tls: tuple[str, ...] = ()
+        """Dockerd's options for listening with TLS."""
 
     @property
     def is_on(self) -> bool:
@@ -230,18 +232,22 @@ class Machine:
         if not self._comes_up(self._ssh_answers, SSH_SECONDS):
             raise self._failed("its SSH server does not answer", "sshd.log")
 
-    def secured(self, authority: str, server: Pair) -> tuple[str, ...]:
-        """Keep certificates, and return dockerd's options for listening with TLS besides its socket."""
+    def secure(self, authority: str, server: Pair) -> None:
+        """Let dockerd listen with TLS besides its socket, from its next start on, until `unsecure`."""
         folder = self.folder / "tls"
         folder.mkdir(mode=0o700, exist_ok=True)
         files = {"tlscacert": authority, "tlscert": server.certificate, "tlskey": server.key}
         for name, pem in files.items():
             (folder / name).write_text(pem, encoding="ascii")
         named = (f"--{name}={folder}/{name}" for name in files)
-        return ("--tlsverify", *named, f"--host=tcp://0.0.0.0:{TLS_PORT}")
+        self._tls = ("--tlsverify", *named, f"--host=tcp://0.0.0.0:{TLS_PORT}")
 
-    def start_engine(self, options: tuple[str, ...] = ()) -> None:
-        """Start the engine, with further options of dockerd's, and wait until it answers."""
+    def unsecure(self) -> None:
+        """Undo `secure`, from the engine's next start on."""
+        self._tls = ()
+
+    def start_engine(self) -> None:
+        """Start the engine and wait until it answers."""
         engine = self.kind.engine
         for path in engine.leftovers:
             (self.root / path.removeprefix("/")).unlink(missing_ok=True)
@@ -249,7 +255,7 @@ class Machine:
         folder.mkdir(exist_ok=True)
         if engine.is_rootless:
             os.chown(folder, USER_NUMBER, USER_NUMBER)
-        command = (*engine.starting(self.folder / engine.name, self._cgroup), *options)
+        command = (*engine.starting(self.folder / engine.name, self._cgroup), *self._tls)
         self._inside("sh", "-c", 'log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 &', "sh", self._log, *command)
         if not self._comes_up(self.engine.answers, ENGINE_SECONDS):
             raise self._failed("its engine does not answer", "engine.log")

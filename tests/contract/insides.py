@@ -27,7 +27,8 @@ PROBE = (
     # Podman 3.0 takes none for too little.
     *("--health-timeout", "5s"),
 )
-MEMORY = ("--memory", "8m", "--memory-swap", "8m")
+# With less runc itself sometimes does not come to start.
+MEMORY = ("--memory", "16m", "--memory-swap", "16m")
 HUNGRY = ("sh", "-c", "while [ ! -f /tmp/now ]; do busybox sleep 0.1; done; exec busybox tail /dev/zero")
 
 

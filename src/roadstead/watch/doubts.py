@@ -7,6 +7,9 @@ soon. Of an engine that was once seen to lag it is known that reading at once is
 
 Some states pass without a word: who kills a container while it waits for its next restart ends that wait, of which
 Docker tells nobody. Such a container is read again now and then.
+
+Podman tells of a health check before it keeps what that found, and tells the health with it only in newer releases
+(its issue 19237). So a container is read once more a moment after such an event.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,6 +29,9 @@ FIRST_SECONDS, LAST_SECONDS = 0.001, 0.2
 GROWTH = 1.5
 LIMIT_SECONDS = 2.0
 """After this time the list is believed after all."""
+ECHOED = "health_status"
+ECHO_SECONDS = 0.5
+"""How long after such an event a container is read once more."""
 PASSING = frozenset({"restarting", "removing"})
 """States that may end without an event."""
 PASSING_FIRST_SECONDS, PASSING_LAST_SECONDS = 0.5, 15.0
@@ -42,21 +48,28 @@ class Doubts:
         """Whether the engine's list was ever behind its events."""
         self._passing: dict[str, tuple[float, float]] = {}
         """When each container in a passing state is to be read again, and how long it rests until then."""
+        self._echoes: dict[str, float] = {}
+        """When each container is to be read once more."""
 
     def due(self, now: float) -> list[str]:
         """Which containers are to be read, whenever some are read now."""
-        return [*self._impossible, *(engine_id for engine_id, (at, _) in self._passing.items() if at <= now)]
+        passing = (engine_id for engine_id, (at, _) in self._passing.items() if at <= now)
+        echoes = (engine_id for engine_id, at in self._echoes.items() if at <= now)
+        return [*self._impossible, *passing, *echoes]
 
     def seconds(self, now: float) -> float:
         """How long to wait before some are read again; for ever when there are none."""
         doubted = self._seconds if self._impossible else float("inf")
-        return min(doubted, min((at for at, _ in self._passing.values()), default=float("inf")) - now)
+        times = [*(at for at, _ in self._passing.values()), *self._echoes.values()]
+        return min(doubted, min(times, default=float("inf")) - now)
 
     def note(self, events: Iterable[EngineEvent], now: float) -> set[str]:
         """Take in what events say: the last one about a container counts. Returns whom a lagging list shows wrong."""
         noted = set()
         for event in events:
             self._passing.pop(event.engine_id, None)
+            if event.action == ECHOED:
+                self._echoes[event.engine_id] = now + ECHO_SECONDS
             states = NOT_AFTER.get(event.action)
             if states:
                 noted.add(event.engine_id)
@@ -74,12 +87,14 @@ class Doubts:
                 self.lagging = True
                 return False
             del self._impossible[engine_id]
+        if self._echoes.get(engine_id, float("inf")) <= now:
+            del self._echoes[engine_id]
         self._watch(engine_id, container, now)
         return True
 
     def settle_all(self, found: Mapping[str, Container], now: float) -> None:
         """Take in a listing: it is believed, but what it contradicts stays in doubt."""
-        for engine_id in {*self._impossible, *self._passing, *found}:
+        for engine_id in {*self._impossible, *self._passing, *self._echoes, *found}:
             self.settle(engine_id, found.get(engine_id), now)
 
     def wait_longer(self) -> None:

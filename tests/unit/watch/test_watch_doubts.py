@@ -4,7 +4,14 @@ import pytest
 
 from roadstead.model import Container, VmId, container_id
 from roadstead.peers.engine.messages.events import EngineEvent
-from roadstead.watch.doubts import FIRST_SECONDS, LAST_SECONDS, LIMIT_SECONDS, PASSING_LAST_SECONDS, Doubts
+from roadstead.watch.doubts import (
+    ECHO_SECONDS,
+    FIRST_SECONDS,
+    LAST_SECONDS,
+    LIMIT_SECONDS,
+    PASSING_LAST_SECONDS,
+    Doubts,
+)
 from tests.unit.fakes.records import START
 
 ID = "a" * 64
@@ -129,3 +136,22 @@ def test_events_say_when_to_read_again() -> None:
     doubts.settle(ID, container("restarting"), now)
 
     assert doubts.seconds(now) < 1
+
+
+def test_who_had_a_health_check_is_read_once_more() -> None:
+    """Not only at once, as an engine may keep what the check found after it told of it; that is then the end."""
+    doubts = noted("health_status")
+
+    assert doubts.settle(ID, container("running"), 0.1)
+    assert (doubts.due(0.1), doubts.seconds(0.0)) == ([], ECHO_SECONDS)
+    assert doubts.due(ECHO_SECONDS) == [ID]
+    assert doubts.settle(ID, container("running"), ECHO_SECONDS)
+    assert (doubts.due(LIMIT_SECONDS), doubts.seconds(LIMIT_SECONDS)) == ([], float("inf"))
+
+
+def test_who_is_gone_after_a_health_check_is_not_read_for_ever() -> None:
+    """Also when a listing came instead."""
+    doubts = noted("health_status")
+
+    doubts.settle_all({}, ECHO_SECONDS)
+    assert doubts.seconds(0.0) == float("inf")

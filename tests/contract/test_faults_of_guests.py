@@ -66,6 +66,17 @@ PROBLEMS = {
     "events-cut": "engine-down",
 }
 """What a misbehaviour is called that keeps a guest from being watched, or from being shown whole."""
+OVER_TLS = {
+    "certificate-of-another-vm": "tls-wrong-address",
+    "certificate-of-another-ca": "tls-untrusted",
+    "handshake-never-ends": "engine-timed-out",
+    "half-open": "engine-timed-out",
+    "silence": "engine-timed-out",
+    "garbage": "engine-answer-invalid",
+    "endless-text": "engine-too-large",
+    "event-huge": "engine-answer-invalid",
+}
+"""The same of a guest that is reached over TLS: what only such a one can do, and some of each other kind."""
 PECULIAR = (
     "streamlocal-forbidden",
     "exec-forbidden",
@@ -89,6 +100,7 @@ ODD = (
     "terminal-names",
     "huge-names",
     "unknown-containers",
+    "unknown-flood",
     "event-flood",
     "event-odd-ids",
     "event-odd-times",
@@ -106,11 +118,11 @@ processor. Whoever had to wait for it would wait for seconds.
 
 
 def test_no_misbehaviour_is_forgotten() -> None:
-    """Everything that a guest can do wrong is done to somebody here; to hang is in a test of its own, what
-    concerns a change of keys in those of rotation.
+    """Everything that a guest can do wrong is done to somebody here; what concerns a change of keys, in the tests of
+    rotation; to hang over SSH, in a test of its own.
     """
-    elsewhere = ["half-open", "keys-unwritable"]
-    assert sorted([*PROBLEMS, *PECULIAR, *ODD, *elsewhere]) == sorted(MISBEHAVIOURS)
+    known = {*PROBLEMS, *OVER_TLS, *PECULIAR, *ODD, "keys-unwritable"}
+    assert known == MISBEHAVIOURS.keys()
 
 
 async def _delay(one: World, name: str) -> float:
@@ -137,23 +149,38 @@ async def test_a_broken_guest_gets_its_problem_and_recovers(
     log, and ends by itself.
     """
     async with world(tmp_path, settings=SMALL) as one:
-        calm = await _delay(one, "vm-2")
-        broken = one.guest("vm-1")
-        await broken.misbehave(trait)
+        await _break_and_mend(one, trait, PROBLEMS[trait])
+    assert _loud(caplog) == []
+
+
+@pytest.mark.parametrize("trait", sorted(OVER_TLS))
+async def test_a_broken_guest_over_tls_gets_its_problem_and_recovers(
+    tmp_path: Path, trait: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As over SSH; a certificate that is good, but another VM's, by its addresses or by its CA, is none of this one."""
+    async with world(tmp_path, settings=SMALL, is_tls=True) as one:
+        await _break_and_mend(one, trait, OVER_TLS[trait])
+    assert _loud(caplog) == []
+
+
+async def _break_and_mend(one: World, trait: str, code: str) -> None:
+    """Have the first VM misbehave until it has its problem, and behave until it is live, beside one that is well."""
+    calm = await _delay(one, "vm-2")
+    broken = one.guest("vm-1")
+    await broken.misbehave(trait)
+    broken.cut()
+    await one.until_problem("vm-1", code)
+    if code != "engine-too-large":
+        assert all(container.stale for container in one.containers("vm-1").values())
+        assert all(container.problem == code for container in one.containers("vm-1").values())
+    assert await _delay(one, "vm-2") <= SLOWER * calm
+    await broken.misbehave()
+    if code == "engine-too-large":
         broken.cut()
-        await one.until_problem("vm-1", PROBLEMS[trait])
-        if PROBLEMS[trait] != "engine-too-large":
-            assert all(container.stale for container in one.containers("vm-1").values())
-            assert all(container.problem == PROBLEMS[trait] for container in one.containers("vm-1").values())
-        assert await _delay(one, "vm-2") <= SLOWER * calm
-        assert _loud(caplog) == []
-        await broken.misbehave()
-        if PROBLEMS[trait] == "engine-too-large":
-            broken.cut()
-        if one.problem("vm-1") == "host-key-changed":
-            await one.confirm("vm-1")
-        await one.until_live("vm-1")
-        assert one.problem("vm-1") == ""
+    if one.problem("vm-1") == "host-key-changed":
+        await one.confirm("vm-1")
+    await one.until_live("vm-1")
+    assert one.problem("vm-1") == ""
 
 
 @pytest.mark.parametrize("trait", ODD)

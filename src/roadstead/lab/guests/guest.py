@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,8 @@ from roadstead.lab.guests.misbehaviour import Layer
 from roadstead.lab.guests.releases import TODAY, Release
 
 LISTEN_BACKLOG = 128
+ELSEWHERE = "192.0.2.1"
+"""An address of another VM."""
 
 
 class Lot:
@@ -70,6 +72,7 @@ class SimulatedGuest:
         self._admitted: frozenset[bytes] = frozenset()
         self._removed: frozenset[bytes] = frozenset()
         self._server: asyncio.Server | None = None
+        self._secure: ssl.SSLContext | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._authority = authority
         self.certificate: Pair | None = None
@@ -187,7 +190,9 @@ class SimulatedGuest:
         self._options = None
         if "host-key-all-types" in self.faults and self._rsa is None:
             self._rsa = await asyncio.to_thread(keys.rsa_key)
-        if misbehaviour.of_layer(self.faults, Layer.CONNECT, Layer.SIGN_IN, Layer.HOST_KEY):
+        if self.is_running:
+            self._secure = await asyncio.to_thread(self._context)
+        if misbehaviour.of_layer(self.faults, Layer.CONNECT, Layer.SIGN_IN, Layer.HOST_KEY, Layer.CERTIFICATE):
             self.cut()
         elif self.faults - misbehaviour.of_layer(self.faults, Layer.LINK):
             self.cut_streams()
@@ -276,17 +281,28 @@ class SimulatedGuest:
     async def _listen(self) -> asyncio.Server:
         loop = asyncio.get_running_loop()
         listener = socket.create_server((self._address, self._port), backlog=LISTEN_BACKLOG)
-        make = await asyncio.to_thread(self._protocols)
-        return await loop.create_server(make, sock=listener, backlog=LISTEN_BACKLOG)
+        self._secure = await asyncio.to_thread(self._context)
+        return await loop.create_server(self._protocol, sock=listener, backlog=LISTEN_BACKLOG)
 
-    def _protocols(self) -> Callable[[], asyncio.BaseProtocol]:
-        """What makes the protocol of each connection."""
+    def _protocol(self) -> asyncio.BaseProtocol:
+        """The other end of one connection."""
+        return sshd.protocol(self) if self._secure is None else tlsd.Connection(self, self._secure)
+
+    def _context(self) -> ssl.SSLContext | None:
+        """The TLS of its engine, if that listens with TLS."""
         if self._authority is None:
-            return lambda: sshd.protocol(self)
-        server = self.certificate or self._authority.server([self._address])
-        secure = tlsd.context(self.trusted or self._authority.certificate, server)
+            return None
+        secure = tlsd.context(self.trusted or self._authority.certificate, self._shown(self._authority))
         secure.maximum_version = self.newest_tls
-        return lambda: tlsd.Connection(self, secure)
+        return secure
+
+    def _shown(self, authority: Authority) -> Pair:
+        """The certificate that its engine shows."""
+        if "certificate-of-another-vm" in self.faults:
+            return authority.server([ELSEWHERE])
+        if "certificate-of-another-ca" in self.faults:
+            return Authority("another VM").server([self._address])
+        return self.certificate or authority.server([self._address])
 
     def _ed25519(self) -> asyncssh.SSHKey:
         if "host-key-shared" in self.faults:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 
 import msgspec
@@ -25,6 +25,8 @@ PIECE_ENTRIES = 64
 LARGE_BODY_BYTES = 64 * 1024 * 1024
 MANY_CONTAINERS = 100_000
 DEPTH = 100_000
+STRANGERS = 1_000
+"""Containers that a flood tells of and that do not exist."""
 HUGE_NAME_BYTES = 1_000_000
 TEN_GIGABYTES = 10 * 10**9
 BOMB_BYTES = 2**30
@@ -302,29 +304,37 @@ def _many_containers(engine: Engine, hostname: str, reply: Reply) -> None:
 # Events
 
 
+def _started(engine: Engine, container: Container) -> bytes:
+    """An event as the engine writes it."""
+    image = engine.image_name(container)
+    event = events.Event(
+        engine.now(), "container", "start", container.id, image, (("image", image), ("name", container.name))
+    )
+    return events.render(event, engine.profile, engine.profile.api)
+
+
 def _unknown_events(engine: Engine, _hostname: str, reply: Reply) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield _CHUNKED
-        for number in itertools.count():
-            stranger = _synthetic(number)
-            attributes = (("image", stranger.image.name), ("name", stranger.name))
-            event = events.Event(engine.now(), "container", "start", stranger.id, stranger.image.name, attributes)
-            yield _chunk(events.render(event, engine.profile, engine.profile.api))
-
-    reply.pump(pieces(), DRIP_SECONDS, close=True)
+    said = (_chunk(_started(engine, _synthetic(number))) for number in itertools.count())
+    reply.pump(itertools.chain((_CHUNKED,), said), DRIP_SECONDS, close=True)
 
 
-def _flood(engine: Engine, _hostname: str, reply: Reply) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield _CHUNKED
-        known = tuple(engine.containers.values()) or (_synthetic(0),)
-        for container in itertools.cycle(known):
-            image = engine.image_name(container)
-            attributes = (("image", image), ("name", container.name))
-            event = events.Event(engine.now(), "container", "start", container.id, image, attributes)
-            yield _chunk(events.render(event, engine.profile, engine.profile.api) * 100)
+def _flood(containers: Callable[[Engine], Iterable[Container]]) -> Answer:
+    """Events of these containers, written once: no time is lost with making more of them."""
 
-    reply.pump(pieces(), AT_ONCE, close=True)
+    def answer(engine: Engine, _hostname: str, reply: Reply) -> None:
+        said = b"".join(_started(engine, container) for container in containers(engine))
+        piece = _chunk(said * max(1, PIECE_BYTES // len(said)))
+        reply.pump(itertools.chain((_CHUNKED,), itertools.repeat(piece)), AT_ONCE, close=True)
+
+    return answer
+
+
+def _known(engine: Engine) -> Iterable[Container]:
+    return tuple(engine.containers.values()) or (_synthetic(0),)
+
+
+def _strangers(_engine: Engine) -> Iterable[Container]:
+    return map(_synthetic, range(STRANGERS))
 
 
 def _odd_events(engine: Engine, _hostname: str, reply: Reply) -> None:
@@ -394,7 +404,8 @@ _LIST: dict[str, Answer] = {
 
 _EVENTS: dict[str, Answer] = {
     "unknown-containers": _unknown_events,
-    "event-flood": _flood,
+    "unknown-flood": _flood(_strangers),
+    "event-flood": _flood(_known),
     "event-garbage": _event_lines(b"not json at all\n", b'{"Type":\n'),
     "event-huge": _event_lines(
         b'{"Type":"container","Action":"start","Actor":{"ID":"%b"}}\n' % (b"a" * HUGE_NAME_BYTES)

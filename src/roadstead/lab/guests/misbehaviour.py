@@ -1,7 +1,8 @@
 """The table of everything a simulated guest can do wrong on request, by name, so that tests can run through all of it.
 
 The names cross process borders and appear in test ids, therefore they are strings; what each does is decided where its
-layer is: `sshd` (before and in the SSH connection), `hostile` (instead of an engine's answer).
+layer is: `sshd` (before and in the SSH connection), `tlsd` and `guest` (in that of an engine with TLS), `hostile`
+(instead of an engine's answer).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ class Layer(StrEnum):
     """Before the SSH banner is complete."""
     SIGN_IN = "sign-in"
     HOST_KEY = "host-key"
+    CERTIFICATE = "certificate"
+    """In the handshake of an engine that listens with TLS."""
     LINK = "link"
     """On whole connections, while they last."""
     CHANNEL = "channel"
@@ -42,7 +45,7 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "banner-garbage": Trait(Layer.CONNECT, "says lines that are no SSH banner, without end"),
     "banner-drips": Trait(Layer.CONNECT, "says its SSH banner one byte at a time"),
     "banner-endless-line": Trait(Layer.CONNECT, "says one line that is no SSH banner, without end"),
-    "handshake-never-ends": Trait(Layer.CONNECT, "says its SSH banner, and nothing more"),
+    "handshake-never-ends": Trait(Layer.CONNECT, "says its SSH banner, and nothing more; with TLS nothing at all"),
     "handshake-garbage": Trait(Layer.CONNECT, "says an SSH banner that is no text, then bytes that are no SSH"),
     "sign-in-babbles": Trait(Layer.SIGN_IN, "never answers the sign-in, but says one text after the other about it"),
     "sign-in-never-ends": Trait(Layer.SIGN_IN, "takes the key and never answers"),
@@ -51,6 +54,8 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "host-key-shared": Trait(Layer.HOST_KEY, "shows the key that all guests with this trait share"),
     "host-key-all-types": Trait(Layer.HOST_KEY, "has an ed25519, an ecdsa and an rsa key"),
     "host-key-ecdsa-only": Trait(Layer.HOST_KEY, "has lost its ed25519 key and has an ecdsa key"),
+    "certificate-of-another-vm": Trait(Layer.CERTIFICATE, "shows a certificate of its own CA for another address"),
+    "certificate-of-another-ca": Trait(Layer.CERTIFICATE, "shows a certificate for its address, of another VM's CA"),
     "half-open": Trait(Layer.LINK, "keeps its connections and hears nothing on them, as one that hangs does"),
     "link-babbles": Trait(Layer.LINK, "fills its connections with messages that are to be ignored"),
     "request-unread": Trait(Layer.CHANNEL, "opens streams to the engine and reads no request from them"),
@@ -98,7 +103,8 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "terminal-names": Trait(Layer.LIST, "lists names, images and labels with terminal escapes"),
     "huge-names": Trait(Layer.LIST, "lists names of 1 MB"),
     "unknown-containers": Trait(Layer.EVENTS, "sends events about containers that it does not have"),
-    "event-flood": Trait(Layer.EVENTS, "sends events as fast as they are read"),
+    "unknown-flood": Trait(Layer.EVENTS, "sends such events as fast as they are read: a million a second and more"),
+    "event-flood": Trait(Layer.EVENTS, "sends events about its own containers as fast as they are read"),
     "event-garbage": Trait(Layer.EVENTS, "sends lines that are no JSON"),
     "event-huge": Trait(Layer.EVENTS, "sends one event of 1 MB"),
     "event-odd-ids": Trait(Layer.EVENTS, "sends events about ids with slashes, dots and line ends"),

@@ -18,10 +18,15 @@ from roadstead.lab.guests.sshd import Abortable
 
 PORT = 2376
 RECORD_BYTES = 2**14
+_DEAF = frozenset({"half-open", "handshake-never-ends"})
+"""Misbehaviours of one that hears nothing."""
 
 
 class TlsGuest(Protocol):
     """The guest that the listener stands in."""
+
+    faults: frozenset[str]
+    """What it does wrong, see `misbehaviour`."""
 
     def opened(self, connection: Abortable) -> None:
         """A connection was made."""
@@ -67,6 +72,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
+        if self._guest.faults & _DEAF:
+            return
         self._incoming.write(data)
         try:
             self._proceed()

@@ -18,6 +18,7 @@ from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 from roadstead.lab.guests.profiles import PROFILES
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.messages import statistics
 from roadstead.peers.engine.messages.events import EngineEvent, Flood
 from roadstead.peers.links.unix import open_unix
 from roadstead.settings.schema import EngineSettings
@@ -66,6 +67,28 @@ async def test_every_engine_is_followed(tmp_path: Path, profile: str) -> None:
         assert {record.engine_id for record in listing.containers} == {entry["id"] for entry in await guest.truth()}
         assert heard[-1].engine_id == running.engine_id
         assert paused[running.engine_id].state == "paused"
+
+
+@pytest.mark.parametrize("profile", SPOKEN)
+async def test_every_engine_tells_statistics(tmp_path: Path, profile: str) -> None:
+    """In its own form, units and time; of a container that does not run it has none, whatever it says instead."""
+    async with _engine(tmp_path, profile) as (guest, client):
+        guest.engine.sample_seconds = 0.0
+        await client.hello()
+        known = (await client.containers()).containers
+        running = next(each for each in known if each.state == "running")
+        first = await client.sample(running.engine_id)
+        await asyncio.sleep(0.02)
+        used = statistics.usage(first, await client.sample(running.engine_id))
+        # The lab's containers use a hundredth of a CPU.
+        assert used.cpu_percent == pytest.approx(1.0, rel=0.05)
+        assert (used.memory_bytes or 0) > 0
+        assert (used.processes is None, used.memory_limit_bytes is None) == (guest.engine.profile.is_windows,) * 2
+
+        stopped = next(each for each in known if each.state == "exited")
+        with pytest.raises(EngineError) as caught:
+            await client.sample(stopped.engine_id)
+        assert caught.value.code == "container-not-running"
 
 
 async def _until(events: AsyncIterator[EngineEvent | Flood], action: str) -> AsyncIterator[EngineEvent]:

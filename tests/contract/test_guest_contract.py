@@ -470,6 +470,22 @@ async def test_inspect_tells_everything(scene: Scene) -> None:
         await vms.inspect(container_id(scene.world.vm(VM).id, "0" * 64))
 
 
+async def test_usage_tells_what_a_container_takes(scene: Scene) -> None:
+    """CPU between two samples, memory and processes of one that runs; why there is nothing of one that does not."""
+    await scene.inside.run(BOX)
+    found = await scene.until_shown(BOX, "running")
+    usages = scene.world.core.commands.usages
+    (told,) = await usages.of([found])
+    assert (told.id, told.ok, told.message) == (found.id, True, "")
+    assert told.usage is not None
+    assert told.usage.cpu_percent is not None
+    assert 0 <= told.usage.cpu_percent < 100 * (told.usage.cpus or 1)
+    assert 0 < (told.usage.memory_bytes or 0) < (told.usage.memory_limit_bytes or 0)
+    await scene.inside.do("kill", BOX)
+    (ended,) = await usages.of([await scene.until_shown(BOX, "exited")])
+    assert (ended.ok, ended.code, ended.usage) == (False, "container-not-running", None)
+
+
 def _health(scene: Scene) -> str:
     found = scene.shown(BOX)
     return found.health if found is not None else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
+from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.functions import Asked
 from roadstead.errors import ConflictError
@@ -89,6 +90,18 @@ async def test_an_inspection_is_the_engines_own(tmp_path: Path) -> None:
 
     assert (said["Platform"], said["Driver"], said["HostConfig"]["Isolation"]) == ("windows", "windowsfilter", "hyperv")
     assert list(said["NetworkSettings"]["Networks"]) == ["nat"]
+
+
+async def test_statistics_are_in_our_units(tmp_path: Path) -> None:
+    """Over TLS, of both isolations: what Windows counts in 100 ns is the hundredth of a CPU that the lab's use."""
+    async with windows(tmp_path) as one:
+        usages = Usages(one.core.commands.vms, one.core.commands.operations, apart_seconds=0.02)
+        told = await usages.of([_running(one, "process"), _running(one, "hyperv")])
+
+    for each in told:
+        assert each.usage is not None
+        assert each.usage.cpu_percent == pytest.approx(1.0, rel=0.05)
+        assert (each.usage.cpus, each.usage.disk_read_bytes) == (2, 49152)
 
 
 async def test_why_tells_how_it_is_reached(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from tests.unit.peers_engine.pretender import Pretender, entry
 from tests.unit.peers_engine.scripted import End, Piece, answer, chunked
 
 FIRST = entry(0)["Id"]
-PATHS = ("/_ping", "/version", "/info", "/containers/json", "/events", f"/containers/{FIRST}/top", "/nothing")
+_ABOUT_FIRST = (f"/containers/{FIRST}/top", f"/containers/{FIRST}/stats")
+PATHS = ("/_ping", "/version", "/info", "/containers/json", "/events", *_ABOUT_FIRST, "/nothing")
 SETTINGS = EngineSettings(answer_bytes=2**18, answer_seconds=2.0, containers=100, kept_bytes=2**20)
 
 
@@ -63,7 +64,7 @@ async def _meet(engine: Hostile) -> None:
     inventory = Inventory()
     client = engine.client(SETTINGS)
     await _ours(GuestWatcher(client, records.vm().id, inventory, SETTINGS).run())
-    for asking in (client.top(FIRST), client.inspect(FIRST), client.act("stop", FIRST)):
+    for asking in (client.top(FIRST), client.sample(FIRST), client.inspect(FIRST), client.act("stop", FIRST)):
         await _ours(asking)
     client.close()
     for vm in inventory.store.vms:

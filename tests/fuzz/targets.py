@@ -21,7 +21,7 @@ from roadstead.kit import clocks, text
 from roadstead.model import Container, VmId, weight
 from roadstead.model.addresses import canonical, parse_address
 from roadstead.peers.engine.http import Reader
-from roadstead.peers.engine.messages import containers, processes, versions
+from roadstead.peers.engine.messages import containers, processes, statistics, versions
 from roadstead.peers.engine.messages.events import ACTIONS, Splitter, read_event
 from roadstead.peers.engine.messages.guarded import check_object, tolerant
 from roadstead.peers.links import messages
@@ -32,6 +32,7 @@ from roadstead.settings.schema import EngineSettings
 from tests.fuzz.engines import met
 from tests.unit.artifacts import xencenter
 from tests.unit.peers_engine.recorded import ENGINES, recorded, wire
+from tests.unit.peers_engine.sampled import LINUX, WINDOWS
 
 BOUNDS = EngineSettings()
 VM = VmId("vm-1")
@@ -148,6 +149,18 @@ def top(data: bytes) -> None:
     for row in found.processes:
         for cell in row:
             _show(cell)
+
+
+def sampled(data: bytes) -> None:
+    """Two samples of a container's statistics, and what comes of them: what every client can read."""
+    first, _, second = data.partition(b"\x00")
+    for kind in ("linux", "windows"):
+        found = [statistics.read_sample(each, BOUNDS.json_depth, kind, NOW) for each in (first, second or first)]
+        if found[0] is None or found[1] is None:
+            continue
+        used = statistics.usage(found[0], found[1])
+        assert msgspec.json.decode(msgspec.json.encode(used), type=type(used)) == used
+        assert all(value is None or value >= 0 for value in msgspec.structs.astuple(used)[1:])
 
 
 def inspection(data: bytes) -> None:
@@ -299,6 +312,7 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
         "introduced": tuple(map(str.encode, bodies)),
         "refused": tuple(body for said in known for _, body in said.refusals),
         "top": tuple(said.top for said in known),
+        "sampled": tuple(_written([json.dumps(said) for said in (LINUX, WINDOWS)])),
         "inspection": tuple(map(str.encode, [*lists, *bodies])),
         "dates": (b"Mon, 23 Nov 2026 08:27:21 GMT", b"2026-11-23T08:27:21.123456789Z", b"Up 3 hours (healthy)"),
         "banner": (b"\x10SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n" + framed, b"\x10Exceeded MaxStartups\r\n"),
@@ -320,7 +334,7 @@ _YAML = b"#cloud-config\na: &a {b: [1, 0o7, 1:2:3, ~]}\n%HINEXISTS%c: *a%HIN%\n%
 _PORTS = [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]
 _MORE = {"Image": "nginx", "Created": 1700000000, "Health": {"Status": "healthy"}}
 _RUN = (
-    *(http, listed, events, introduced, refused, top, inspection, dates),
+    *(http, listed, events, introduced, refused, top, sampled, inspection, dates),
     *(banner, host_key, shell, networks, drive, configuration, terminal, met),
 )
 TARGETS: dict[str, Target] = {run.__name__: Target(guarded(run), _seeds()[run.__name__]) for run in _RUN}

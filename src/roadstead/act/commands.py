@@ -7,6 +7,7 @@ from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks
 from roadstead.act.guests.operations import Operations
+from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
 from roadstead.act.keys.rotation import Rotations
 from roadstead.act.plugin.access import PluginAccess
@@ -28,6 +29,7 @@ class Commands:
     certificates: TlsPreparations
     expiries: Expiries
     operations: Operations
+    usages: Usages
     plugin: PluginCalls
     plugin_access: PluginAccess
     plugin_hosts: PluginHosts

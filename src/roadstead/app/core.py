@@ -19,6 +19,7 @@ from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.pinning import PinWriter
 from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.guests.tls_ways import GuestWays
+from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
 from roadstead.act.guests.ways import SshWays, UnixWays
 from roadstead.act.keys.rotation import Rotations
@@ -117,6 +118,7 @@ class Core:
             tls,
             expiries,
             operations,
+            Usages(vms, operations),
             calls,
             access,
             hosts,

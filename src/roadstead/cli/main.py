@@ -17,6 +17,7 @@ from roadstead.cli.commands import (
     pools,
     prepare,
     ps,
+    stats,
     vms,
 )
 from roadstead.cli.display import output
@@ -70,7 +71,7 @@ def main(
     ctx.obj = session.Session(server, token_file)
 
 
-helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.inspect, looking.events)
+helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.inspect, stats.stats, looking.events)
 helping.add(app, options.DOING, actions.start, actions.stop, actions.restart, actions.pause, actions.unpause)
 helping.add(app, options.VMS, prepare.prepare, prepare.unprepare, vms.enable, vms.disable, vms.why)
 app.add_typer(hostkeys.app, name="hostkey", rich_help_panel=options.VMS)

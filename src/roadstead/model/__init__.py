@@ -34,6 +34,7 @@ from roadstead.model.records import (
     Vm,
 )
 from roadstead.model.snapshot import Snapshot
+from roadstead.model.usage import Usage, UsageResult
 from roadstead.model.weights import weight
 
 __all__ = [
@@ -67,6 +68,8 @@ __all__ = [
     "Seen",
     "Snapshot",
     "StepFinding",
+    "Usage",
+    "UsageResult",
     "Vm",
     "VmId",
     "canonical",

@@ -18,7 +18,7 @@ from roadstead.act.preparing.over_tls import TlsPreparation
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
 from roadstead.inventory.views import PoolBranch, VmView
-from roadstead.model import Container, Host, Operation, StepFinding
+from roadstead.model import Container, Host, Operation, StepFinding, UsageResult
 from roadstead.serve import shapes
 from roadstead.serve.answers import LINES
 from roadstead.serve.handlers import (
@@ -116,6 +116,7 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/config-drives/validate", "view", config_drives.validate_config_drive, Checked),
     Route("GET", "/containers", "view", inventory.list_containers, list[Container]),
     Route("GET", "/containers/match", "view", inventory.match_containers, list[shapes.Match]),
+    Route("GET", "/containers/stats", "view", operations.show_usage, list[UsageResult]),
     Route("GET", "/containers/{vm}/{engine_id}", "view", inventory.show_container, Container),
     Route("GET", "/containers/{vm}/{engine_id}/inspect", "inspect-secrets", operations.inspect_container),
     Route("GET", "/tree", "view", inventory.show_tree, list[PoolBranch]),

@@ -13,9 +13,9 @@ from roadstead.errors import CODES, InputError
 from tests.unit.cli.canned import Canned, container, problem, run
 
 COMMANDS = [
-    ["ps"], ["vms"], ["tree"], ["search", "x"], ["inspect", "x"], ["events"], ["stop", "x"], ["enable", "x"],
-    ["why", "x"], ["hostkey", "show", "x"], ["pool", "list"], ["pool", "test", "x"], ["pool", "key", "show", "x"],
-    ["pool", "remove", "x"],
+    ["ps"], ["vms"], ["tree"], ["search", "x"], ["inspect", "x"], ["stats", "x"], ["events"], ["stop", "x"],
+    ["enable", "x"], ["why", "x"], ["hostkey", "show", "x"], ["pool", "list"], ["pool", "test", "x"],
+    ["pool", "key", "show", "x"], ["pool", "remove", "x"],
 ]  # fmt: skip
 
 
@@ -34,7 +34,15 @@ def test_no_server_is_code_5_for_every_command(words: list[str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        *[["why", ""], ["stop", ""], ["stop", "web1/x", " "], ["inspect", ""], ["enable", ""], ["hostkey", "show", ""]],
+        *[
+            ["why", ""],
+            ["stop", ""],
+            ["stop", "web1/x", " "],
+            ["inspect", ""],
+            ["stats", ""],
+            ["enable", ""],
+            ["hostkey", "show", ""],
+        ],
         *[["pool", "test", ""], ["pool", "set", "", "--only", "10.0.0.0/8"]],
     ],
     ids=" ".join,

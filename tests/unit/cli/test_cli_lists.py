@@ -333,6 +333,46 @@ def test_inspect_prints_a_list_of_what_the_engines_say(canned: Canned) -> None:
     assert canned.asked[0].query["name"] == ["vm1/web"]
 
 
+USED = {
+    "cpu_percent": 12.34, "cpus": 2, "memory_bytes": 5 * 2**20, "memory_limit_bytes": 2**31,
+    "network_received_bytes": 900, "network_sent_bytes": 2048, "processes": 3,
+}  # fmt: skip
+
+
+def test_stats_prints_what_containers_take(canned: Canned) -> None:
+    """A row for each, in order, with a dash for what an engine does not tell; hostile names do no harm."""
+    canned.answers["GET /containers/stats"] = [
+        {"name": "web\x1b[2J", "vm_name": "vm2", "ok": True, "usage": {"memory_bytes": 1023, "disk_read_bytes": 2**50}},
+        {"name": "web", "vm_name": "vm1", "ok": True, "usage": USED},
+    ]
+
+    done = run(canned, "stats", "web*", "vm1/web")
+
+    assert done.stdout.splitlines() == [
+        "NAME     VM   CPU %  OF CPUS  MEMORY   LIMIT    RECEIVED  SENT     READ     WRITTEN  PROCESSES",
+        "web      vm1  12.3   2        5.0 MiB  2.0 GiB  900 B     2.0 KiB  -        -        3",
+        "web?[2J  vm2  -      -        1023 B   -        -         -        1.0 PiB  -        -",
+    ]
+    assert canned.asked[0].query["name"] == ["web*", "vm1/web"]
+
+
+@pytest.mark.parametrize(
+    ("others", "code"), [([], 1), ([{"name": "b", "vm_name": "vm1", "ok": True, "usage": USED}], 4)]
+)
+def test_stats_says_why_there_are_none(canned: Canned, others: list[dict[str, Any]], code: int) -> None:
+    """In a line for each such container, and by the exit code."""
+    failed = {"name": "a", "vm_name": "vm1", "ok": False, "code": "vm-not-live", "message": "vm1 is not\nconnected."}
+    canned.answers["GET /containers/stats"] = [failed, *others]
+
+    done = run(canned, "stats", "vm1/*")
+
+    assert (done.returncode, done.stderr, len(done.stdout.splitlines())) == (
+        code,
+        "vm1/a: vm1 is not?connected.\n",
+        2 * len(others),
+    )
+
+
 def test_version_tells_of_both_sides(canned: Canned) -> None:
     """`version` names program and server; without a server it still does its part."""
     canned.answers["GET /health"] = {"version": "9.9", "uptime_seconds": 70, "pools": 1, "vms": 2, "containers": 3}

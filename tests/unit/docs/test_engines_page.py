@@ -6,12 +6,17 @@ from pathlib import Path
 from docs import generate
 
 PAGE = Path(generate.__file__).parent / "engines.md"
-TESTS = Path(__file__).parents[1] / "peers_engine" / "test_engine_differences.py"
+FOLDER = Path(__file__).parents[1] / "peers_engine"
+TESTS = (FOLDER / "test_engine_differences.py", FOLDER / "test_engine_statistics.py")
 
 
 def test_every_difference_has_its_test() -> None:
     """Each row names one that exists, and each test is named by one row."""
     named = re.findall(r"\| `(test_\w+)` \|", PAGE.read_text(encoding="utf-8"))
-    written = re.findall(r"^(?:async )?def (test_\w+)", TESTS.read_text(encoding="utf-8"), re.MULTILINE)
+    written = [
+        test
+        for file in TESTS
+        for test in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
 
     assert sorted(named) == sorted(written)

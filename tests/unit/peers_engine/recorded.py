@@ -38,6 +38,14 @@ class Recorded:
     """Processes of the running container."""
     top_stopped: tuple[int, bytes]
     """Status and body of the same question when it was stopped."""
+    stats_keys: frozenset[str]
+    """Names of the fields of a sample that was not asked with ``one-shot``."""
+    stats_stopped: tuple[int, bytes]
+    """Status and body of the question for statistics when it was stopped; Docker's are cut."""
+    system_cpu: tuple[int, int]
+    """``system_cpu_usage`` of two samples of the running container."""
+    earlier_cpu: int | None
+    """The same of the earlier sample that came along with the first."""
     statuses: dict[str, str]
     """Status lines: of ``/version`` by the version in the path, of the script's steps by their name."""
     content_types: dict[str, str]
@@ -49,6 +57,7 @@ def recorded(name: str) -> Recorded:
     lines = (RECORDINGS / f"{name}.txt").read_text().splitlines()
     headers = ast.literal_eval(lines[2].removeprefix("ping hdr: "))[1:]
     state, status = re.search(r"^ +paused: (\S+) (.+)$", "\n".join(lines), re.MULTILINE).groups()  # type: ignore[union-attr]
+    system = [int(each) for each in re.findall(r"'system_cpu_usage': (\d+)", "\n".join(lines))]
     bodies = re.findall(r"^[a-z ]+ (\(\d+, b['\"].*['\"]\))$", "\n".join(lines), re.MULTILINE)
     return Recorded(
         version=ast.literal_eval(lines[1]),
@@ -60,11 +69,25 @@ def recorded(name: str) -> Recorded:
         keys=frozenset(ast.literal_eval(next(line for line in lines if line.startswith(LIST)).partition(" keys ")[2])),
         top=ast.literal_eval(next(line for line in lines if line.startswith(TOP)).removeprefix(TOP)),
         top_stopped=ast.literal_eval(next(line for line in lines if line.startswith(STOPPED)).removeprefix(STOPPED)),
+        stats_keys=frozenset(ast.literal_eval(_after(lines, "   top keys "))),
+        stats_stopped=_stopped(_after(lines, "stats stopped HTTP/1.0 ")),
+        system_cpu=(system[0], system[1]),
+        earlier_cpu=ast.literal_eval(_after(lines, "   cpu ").rpartition(" pre sys ")[2]),
         statuses=dict(STATUS.findall("\n".join(lines))),
         content_types=dict(
             re.findall(r"^EVENTS (\S+) .*Content-Type: (\S+) ", "\n".join(lines), re.MULTILINE),
         ),
     )
+
+
+def _after(lines: list[str], start: str) -> str:
+    """What follows ``start`` in the first line that begins so."""
+    return next(line for line in lines if line.startswith(start)).removeprefix(start)
+
+
+def _stopped(text: str) -> tuple[int, bytes]:
+    status, _, body = text.partition(" OK ")
+    return int(status), ast.literal_eval(body)
 
 
 def _streams(lines: list[str]) -> dict[str, list[dict[str, Any]]]:

@@ -19,6 +19,7 @@ from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Check
 from roadstead.act.guests.operations import Operations
+from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import HostKey, HostKeys, Reach, Why
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.keys.rotation import RotatedVm, Rotation
@@ -35,8 +36,9 @@ from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundErro
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
-from roadstead.model import ContainerId, Fact, LinkState, Pool, PoolId, Seen, VmId
+from roadstead.model import ContainerId, Fact, LinkState, Pool, PoolId, Seen, Usage, VmId
 from roadstead.peers.database.client import StoredPool
+from roadstead.peers.engine.messages.statistics import Sample
 from roadstead.plan.addresses import Rules
 from roadstead.serve.app import build
 from roadstead.serve.borders import Token
@@ -195,6 +197,7 @@ class Vms:
     reached: list[Reach] = field(default_factory=list)
     acted: list[tuple[str, str]] = field(default_factory=list)
     stuck: asyncio.Event | None = None
+    sampled: int = 0
     inspected: bytes = b'{"Id":"1","Env":["A=1"]}'
     broken: Exception | None = None
 
@@ -305,6 +308,15 @@ class Engine:
             raise EngineError("engine-refused", reason="no")
         self.vms.acted.append((action, engine_id[:4]))
 
+    async def sample(self, engine_id: str) -> Sample:
+        """Each sample is a second later, half of which the container used."""
+        await asyncio.sleep(0)
+        if engine_id.startswith("dead"):
+            raise EngineError("container-not-running", state="exited")
+        self.vms.sampled += 1
+        used = Usage(as_of=samples.NOON, cpus=2, memory_bytes=2**20)
+        return Sample(self.vms.sampled * 10**9, self.vms.sampled * 5 * 10**8, used)
+
 
 class Preparing:
     """Notes what it is told, and asks on."""
@@ -347,6 +359,7 @@ class World:
             certificates,
             certificates,
             self.operations,
+            Usages(vms, self.operations, 0.0),
             calls,
             self.access,
             self.hosts,

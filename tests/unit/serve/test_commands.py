@@ -7,6 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from roadstead.act.guests.usages import MOST_CONTAINERS
 from roadstead.artifacts import authorized_keys
 from roadstead.model import StepFinding, VmId
 from tests.unit.inventory_views import samples
@@ -201,6 +202,42 @@ async def test_inspect_passes_on_what_the_engine_says(tmp_path: Path) -> None:
         lost = "vm-2/" + "bbbb".ljust(64, "0")
         await api.refused("GET", f"/containers/{lost}/inspect", 503, "vm-not-live")
         await api.refused("GET", "/containers/vm-1/ffff/inspect", 404, "no-such-container")
+
+
+async def test_usage_is_told_for_each_container_that_runs(tmp_path: Path) -> None:
+    """By names, as commands take them; whose engine has none says why; one that does not run is asked when alone."""
+    async with stage.running(tmp_path) as api:
+        shop, dead = await api.get("/containers/stats", params={"name": "web-1/*"})
+        assert (shop["id"], shop["name"], shop["vm_name"], shop["ok"], shop["code"]) == (
+            SHOP,
+            "shop",
+            "web-1",
+            True,
+            "",
+        )
+        assert (shop["usage"]["cpu_percent"], shop["usage"]["memory_bytes"], shop["usage"]["processes"]) == (
+            50,
+            2**20,
+            None,
+        )
+        assert (dead["id"], dead["ok"], dead["code"], dead["usage"]) == (DEAD, False, "container-not-running", None)
+        (lost,) = await api.get("/containers/stats", params={"name": "db/main Süd/shop"})
+        assert (lost["ok"], lost["code"]) == (True, "")
+        api.world.tell(samples.container("vm-1", 0xDEAD, "cache", state="exited"))
+        assert [each["name"] for each in await api.get("/containers/stats", params={"name": "web-1/*"})] == ["shop"]
+        (alone,) = await api.get("/containers/stats", params={"name": "web-1/cache"})
+        assert alone["message"].startswith("The container is exited")
+        await api.refused("GET", "/containers/stats", 404, "no-such-container", params={"name": "nothing"})
+        await api.refused("GET", "/containers/stats", 422, "field-invalid")
+
+
+async def test_one_question_for_usage_is_bounded(tmp_path: Path) -> None:
+    """More containers than that are refused before any engine is asked."""
+    many = [samples.container("vm-1", number, f"many-{number}") for number in range(1, MOST_CONTAINERS + 2)]
+    async with stage.running(tmp_path, [*stage.FEW, *many]) as api:
+        said = await api.refused("GET", "/containers/stats", 422, "field-invalid", params={"name": "many-*"})
+        assert f"{MOST_CONTAINERS} are possible" in said["detail"]
+        assert api.world.vms.sampled == 0
 
 
 async def test_operation_has_a_result_for_each_target(tmp_path: Path) -> None:

@@ -327,6 +327,31 @@ class HostKey(Struct, frozen=True):
     state: str = ""
 
 
+class Usage(Struct, frozen=True, kw_only=True):
+    """What a container takes of its guest."""
+
+    cpu_percent: float | None = None
+    cpus: int | None = None
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    network_received_bytes: int | None = None
+    network_sent_bytes: int | None = None
+    disk_read_bytes: int | None = None
+    disk_written_bytes: int | None = None
+    processes: int | None = None
+
+
+class UsageResult(Struct, frozen=True, kw_only=True):
+    """The usage of one container, or why there is none."""
+
+    name: str = ""
+    vm_name: str = ""
+    ok: bool = False
+    code: str = ""
+    message: str = ""
+    usage: Usage | None = None
+
+
 class Match(Struct, frozen=True):
     """A container that a name stands for."""
 

@@ -13,6 +13,7 @@ _STEPS = (
 )  # fmt: skip
 _UP = frozenset({"running", "paused"})
 _ENDED = frozenset({"exited", "dead", "restarting"})
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _MONTH, _YEAR = 30 * DAY, 365 * DAY
 
 
@@ -90,3 +91,11 @@ def listed(names: Iterable[str], limit: int = 10) -> str:
 def counted(number: int, noun: str) -> str:
     """Return ``1 container``, ``2 containers``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size(count: int | None) -> str:
+    """Return a number of bytes in the largest unit of which there is one; ``-`` for None."""
+    if count is None:
+        return "-"
+    at = min(max(count.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
+    return f"{count / 1024**at:.1f} {_UNITS[at]}" if at else f"{count} B"

@@ -12,15 +12,7 @@ from roadstead.inventory import names, search, views
 from roadstead.model import Container, ContainerId, Vm
 from roadstead.serve import answers, shapes
 from roadstead.serve.calls import VERSION, Call
-from roadstead.serve.handlers.parameters import EnginePart, Fields, Filter, VmPart
-
-Names = Annotated[
-    list[Annotated[str, Query(min_length=1, max_length=names.GLOB_CHARACTERS)]],
-    Query(
-        description="Name, `vm/container`, beginning of an id (at least 4 digits), or a glob in either part.",
-        min_length=1,
-    ),
-]
+from roadstead.serve.handlers.parameters import EnginePart, Fields, Filter, Names, VmPart
 
 
 def show_health(call: Call) -> Response:

@@ -1,15 +1,16 @@
-"""Acting on containers: operations, and reading everything an engine knows of one."""
+"""Asking engines: operations, everything an engine knows of a container, and what containers take of their guests."""
 
 from typing import Annotated
 
 from fastapi import Query
 from starlette.responses import Response
 
+from roadstead.inventory import names
 from roadstead.serve import answers
 from roadstead.serve.bodies import NewOperation
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.inventory import existing
-from roadstead.serve.handlers.parameters import EnginePart, OperationName, VmPart
+from roadstead.serve.handlers.parameters import EnginePart, Names, OperationName, VmPart
 
 Wait = Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the end of the operation.")]
 
@@ -18,6 +19,14 @@ async def inspect_container(call: Call, vm: VmPart, engine_id: EnginePart) -> Re
     """Return everything the engine knows of a container, as the engine says it. It may hold secrets."""
     inspected = await call.commands.vms.inspect(existing(call, vm, engine_id).id)
     return Response(inspected, media_type="application/json")
+
+
+async def show_usage(call: Call, name: Names) -> Response:
+    """Tell what the containers that names name take of their guests: CPU, memory, network, disk, processes. Each engine
+    is asked twice, about a second apart. Of several containers only those that run are asked.
+    """
+    told = await call.commands.usages.of(names.find_containers(call.store, name))
+    return answers.pieces(answers.listed(told), call.store.number)
 
 
 def start_operation(call: Call, body: NewOperation) -> Response:

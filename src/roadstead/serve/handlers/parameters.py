@@ -6,6 +6,8 @@ from urllib.parse import unquote
 from fastapi import Path, Query
 from pydantic import AfterValidator
 
+from roadstead.inventory.names import GLOB_CHARACTERS
+
 
 def _decoded(text: str) -> str:
     return unquote(text)
@@ -25,6 +27,13 @@ Filter = Annotated[
         description="Filter, such as `state:running image:nginx vm:web*`, or free text. Values of one field are "
         "alternatives, different fields must all match, `-` negates, quotes make text literal. `state:stale` (or "
         "`state:unknown`) alone finds what is stale."
+    ),
+]
+Names = Annotated[
+    list[Annotated[str, Query(min_length=1, max_length=GLOB_CHARACTERS)]],
+    Query(
+        description="Name, `vm/container`, beginning of an id (at least 4 digits), or a glob in either part.",
+        min_length=1,
     ),
 ]
 KeepPublished = Annotated[

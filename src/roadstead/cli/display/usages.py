@@ -1,0 +1,44 @@
+"""What containers take of their guests, as rows of a table."""
+
+from collections.abc import Sequence
+
+from roadstead.cli.api.views import Usage, UsageResult
+from roadstead.cli.display import output, table
+from roadstead.cli.display.words import size
+
+
+def write(results: Sequence[UsageResult], *, cut: bool) -> list[bool]:
+    """Print what is known, and of the others why nothing is; return which are known."""
+    known = sorted((each for each in results if each.ok), key=lambda each: (each.vm_name, each.name))
+    if known:
+        output.write(table.lines(columns(known), output.room() if cut else None))
+    for each in results:
+        if not each.ok:
+            output.result(f"{each.vm_name}/{each.name}", each.message or each.code, ok=False)
+    return [each.ok for each in results]
+
+
+def columns(results: Sequence[UsageResult]) -> list[table.Column]:
+    """Return the columns that show ``results``."""
+    told = [each.usage or Usage() for each in results]
+    return [
+        table.Column("NAME", [each.name for each in results], least=10),
+        table.Column("VM", [each.vm_name for each in results]),
+        table.Column("CPU %", [_share(each.cpu_percent) for each in told]),
+        table.Column("OF CPUS", [_number(each.cpus) for each in told], rank=3),
+        table.Column("MEMORY", [size(each.memory_bytes) for each in told]),
+        table.Column("LIMIT", [size(each.memory_limit_bytes) for each in told], rank=1),
+        table.Column("RECEIVED", [size(each.network_received_bytes) for each in told], rank=2),
+        table.Column("SENT", [size(each.network_sent_bytes) for each in told], rank=2),
+        table.Column("READ", [size(each.disk_read_bytes) for each in told], rank=2),
+        table.Column("WRITTEN", [size(each.disk_written_bytes) for each in told], rank=2),
+        table.Column("PROCESSES", [_number(each.processes) for each in told], rank=4),
+    ]
+
+
+def _share(percent: float | None) -> str:
+    return "-" if percent is None else f"{percent:.1f}"
+
+
+def _number(count: int | None) -> str:
+    return "-" if count is None else str(count)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit.gates import Budget
-from roadstead.peers.engine.http import FREE_BYTES, Answer, Http, request
+from roadstead.peers.engine.http import FREE_BYTES, Answer, Http, Reader, request
 from roadstead.settings.schema import EngineSettings
 from tests.unit.peers_engine.scripted import End, Lost, Piece, ScriptedLink, answer, chunked, pieces, same
 
@@ -228,9 +228,30 @@ async def test_what_nobody_asked_for_ends_the_stream() -> None:
     assert len(link.streams) == 2
 
 
+async def test_chunks_smaller_than_their_frames_end_soon() -> None:
+    """Each costs as much as one of a kilobyte: eight megabytes in bytes would take the time of all others."""
+    link = same(*pieces(chunked(*[b" "] * 50_000), 2**11))
+    error = await _error(link)
+
+    assert (error.code, error.fields["reason"]) == ("engine-answer-invalid", "it comes in too small pieces")
+    assert link.streams[0].delivered <= 4 * SETTINGS.header_bytes
+
+
+async def test_a_long_stream_of_small_pieces_goes_on() -> None:
+    """What outweighs its frames may go on for ever, as events do; a body of a few tiny chunks is none to speak of."""
+    events = [b'{"Type":"container"}\n'] * 20_000
+    tiny = [b"x"] * 500
+
+    assert len((await _http(same(*pieces(chunked(*tiny, *events[:4000]), 2**11))).get("/x")).body) == 500 + 4000 * 21
+    reader = Reader(SETTINGS.header_bytes, lambda _: None)
+    for piece in pieces(chunked(*events), 2**11):
+        reader.feed(piece)
+    assert reader.complete
+
+
 async def test_many_small_chunks_take_no_more_memory_than_a_few() -> None:
     """Who sends chunks chooses how many; each kept by itself would take 20 times what it brings."""
-    link = same(*pieces(chunked(*pieces(b"x" * 2**17, 2)), 2**15))
+    link = same(*pieces(chunked(*pieces(b"x" * 2**17, 6)), 2**15))
     tracemalloc.start()
     try:
         assert len((await _http(link).get("/x")).body) == 2**17

@@ -21,6 +21,10 @@ from roadstead.settings.schema import EngineSettings
 
 FREE_BYTES = 2**16
 """What an answer may bring before it asks the process's budget for room."""
+FRAMES = 2
+"""How many times the bound on headers may come that is no body, beyond what the body outweighs: headers, and chunks
+smaller than what announces them, as no engine sends them. A long body in the smallest ones would take seconds to read.
+"""
 PLAIN = "identity"
 """The one content coding that is taken: what is compressed small may be of any size."""
 NOTHING = 204
@@ -66,6 +70,7 @@ class Reader:
     __slots__ = (
         "_barren",
         "_bound",
+        "_framing",
         "_parser",
         "_skip",
         "_skipped",
@@ -82,6 +87,7 @@ class Reader:
         self._take = take
         self._bound = header_bytes
         self._barren = 0
+        self._framing = 0
         self._skip = skip
         self._skipped = 0
         self.status = 0
@@ -98,6 +104,7 @@ class Reader:
 
     def _feed(self, data: bytes) -> None:
         self._barren += len(data)
+        self._framing = max(self._framing, 0) + len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
@@ -106,6 +113,8 @@ class Reader:
             raise invalid("it is not HTTP") from error
         if self._barren > self._bound and not self.complete:
             raise invalid("its headers are too large")
+        if self._framing > FRAMES * self._bound:
+            raise invalid("it comes in too small pieces")
         if self.fault:
             raise invalid(self.fault)
 
@@ -140,6 +149,8 @@ class Reader:
     def on_body(self, data: bytes) -> None:
         """Hand a piece of the body on."""
         self._barren = 0
+        # Each piece costs us the same however small it is; one that is larger than its frame makes up for another.
+        self._framing -= 2 * len(data)
         if not self._skip:
             self._take(data)
             return

@@ -18,3 +18,19 @@ class Rate:
             await asyncio.sleep(self._next - loop.time())
             # From now, not from when it was due: of two that a busy loop kept waiting the second waits again.
             self._next = loop.time() + self._gap
+
+
+class Allowance:
+    """Lets somebody take a ``share`` of what there is in each second, in the long run, and ``most`` of it at once."""
+
+    def __init__(self, share: float, most: float) -> None:
+        self._share = share
+        self._most = most
+        self._left = most
+        self._at = float("-inf")
+
+    def spend(self, amount: float, now: float) -> float:
+        """Note that ``amount`` was taken by ``now``; return after how many seconds nothing more is owed."""
+        self._left = min(self._most, self._left + self._share * (now - self._at)) - amount
+        self._at = now
+        return max(0.0, -self._left / self._share)

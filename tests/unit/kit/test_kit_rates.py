@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from roadstead.kit.rates import Rate
+from roadstead.kit.rates import Allowance, Rate
 
 pytestmark = pytest.mark.looptime
 
@@ -53,3 +53,13 @@ async def test_a_busy_loop_is_followed_by_no_burst() -> None:
             continue
 
     assert all(later - earlier > 0.045 for earlier, later in pairwise(passed))
+
+
+def test_an_allowance_lets_a_share_pass() -> None:
+    """A burst, then only what comes back with time; what is owed is told in seconds; no more than a burst is saved."""
+    allowance = Allowance(0.5, 3.0)
+
+    assert [allowance.spend(1.0, 0.0) for _ in range(4)] == [0.0, 0.0, 0.0, 2.0]
+    assert allowance.spend(1.0, 2.0) == 2.0
+    assert allowance.spend(3.0, 1000.0) == 0.0
+    assert allowance.spend(1.0, 1000.0) == 2.0

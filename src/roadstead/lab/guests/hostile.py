@@ -25,6 +25,8 @@ PIECE_ENTRIES = 64
 LARGE_BODY_BYTES = 64 * 1024 * 1024
 MANY_CONTAINERS = 100_000
 DEPTH = 100_000
+CRUMBS = 256
+"""How many of them are written in one go."""
 STRANGERS = 1_000
 """Containers that a flood tells of and that do not exist."""
 HUGE_NAME_BYTES = 1_000_000
@@ -136,6 +138,17 @@ def _endless(head: bytes, piece: bytes) -> Answer:
         )
 
     return answer
+
+
+def _crumbs(_engine: Engine, _hostname: str, reply: Reply) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield _JSON_HEAD + b"Content-Length: %d\r\n\r\n" % TEN_GIGABYTES
+        while True:
+            for _ in range(CRUMBS):
+                reply.write_raw(b" ")
+            yield b" "
+
+    reply.pump(pieces(), AT_ONCE, close=False)
 
 
 def _compressed(_engine: Engine, _hostname: str, reply: Reply) -> None:
@@ -369,6 +382,7 @@ _ENGINE: dict[str, Answer] = {
     "endless-announcements": _endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
     "endless-chunks": _endless(_CHUNKED, b"1\r\n \r\n"),
     "endless-chunk-line": _endless(_CHUNKED + b"1;", b"x"),
+    "crumbs": _crumbs,
     "compressed": _compressed,
     "redirects": _redirect,
     "upgrades": _upgrade,

@@ -76,6 +76,7 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "endless-announcements": Trait(Layer.ENGINE, "announces an answer (100 Continue) without end"),
     "endless-chunks": Trait(Layer.ENGINE, "answers in chunks of one byte without end"),
     "endless-chunk-line": Trait(Layer.ENGINE, "answers with a chunk whose first line has no end"),
+    "crumbs": Trait(Layer.ENGINE, "answers without end, each byte in a message of its own"),
     "compressed": Trait(Layer.ENGINE, "answers with 1 GiB of zeros, compressed, which nobody asked for"),
     "redirects": Trait(Layer.ENGINE, "sends whoever asks to another address"),
     "upgrades": Trait(Layer.ENGINE, "switches to another protocol unasked"),

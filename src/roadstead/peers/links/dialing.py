@@ -8,6 +8,11 @@ from roadstead.peers.links import faults
 DISCARD = 9
 """A port that is named only because one must be."""
 
+WAITING_BYTES = 2**18
+"""How much of what a guest says may wait in the kernel for us: left to itself that gives each connection up to
+megabytes, and what waits behind them, as the connection's end, would be heard of late.
+"""
+
 
 def route(address: str) -> str:
     """Return the address of ours from which ``address`` is called. Nothing is sent: a datagram socket that is
@@ -38,6 +43,7 @@ async def dial(address: str, port: int, server: faults.Server, seconds: float) -
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING_BYTES)
         async with asyncio.timeout(seconds):
             await asyncio.get_running_loop().sock_connect(sock, (address, port))
     except OSError as error:

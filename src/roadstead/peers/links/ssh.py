@@ -27,6 +27,7 @@ from roadstead.peers.links import faults
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
+from roadstead.peers.links.pacing import Pace
 from roadstead.peers.links.race import Race
 from roadstead.peers.links.relays import Door, Relays
 from roadstead.peers.links.witness import NOBODY, Witness
@@ -55,8 +56,6 @@ SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519", "ecdsa-sha2-nistp25
 """What our own key may sign with; never SHA-1."""
 _RSA_SIGNATURES = frozenset({b"rsa-sha2-256", b"rsa-sha2-512"})
 CLIENT_VERSION = "Roadstead"
-FEED_BYTES = 2**15
-"""asyncssh copies what is left of its input for every packet, so it gets no more than this at once."""
 REKEY_SECONDS = 10.0
 """How soon after a key exchange the next one may come: each costs us milliseconds of the loop, and a guest may ask for
 any number of them. OpenSSH asks after a gigabyte, we after an hour.
@@ -132,11 +131,13 @@ class GuestConnection(asyncssh.SSHClientConnection):
     overheard: Overheard | None = None
     _exchanged = float("-inf")
     """When keys were exchanged last, in the loop's time."""
+    _pace: Pace | None = None
     _socket: socket.socket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
         self._socket = transport.get_extra_info("socket")
+        self._pace = Pace(super().data_received, self._end_babble)
         super().connection_made(transport)
 
     def was_offered(self, keys: Sequence[asyncssh.SSHKey]) -> bool:
@@ -174,11 +175,11 @@ class GuestConnection(asyncssh.SSHClientConnection):
             if self.overheard.received > HANDSHAKE_BYTES:
                 self.connection_lost(asyncssh.ProtocolError("it says too much before the sign-in"))
                 return
-        if len(data) <= FEED_BYTES:
-            super().data_received(data, datatype)
-            return
-        for start in range(0, len(data), FEED_BYTES):
-            super().data_received(data[start : start + FEED_BYTES], datatype)
+        if self._pace is not None and self._transport is not None:
+            self._pace.take(data, self._transport)
+
+    def _end_babble(self) -> None:
+        self.connection_lost(asyncssh.ProtocolError("it says too much"))
 
 
 class SshLink:

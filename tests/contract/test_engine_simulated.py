@@ -121,6 +121,7 @@ async def test_an_engine_too_old_is_unsupported(tmp_path: Path) -> None:
         ("endless-announcements", "engine-answer-invalid"),
         ("endless-chunks", "engine-answer-invalid"),
         ("endless-chunk-line", "engine-answer-invalid"),
+        ("crumbs", "engine-answer-invalid"),
         ("compressed", "engine-answer-invalid"),
         ("redirects", "engine-refused"),
         ("upgrades", "engine-answer-invalid"),

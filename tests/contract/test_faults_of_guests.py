@@ -46,6 +46,7 @@ PROBLEMS = {
     "endless-announcements": "engine-answer-invalid",
     "endless-chunks": "engine-answer-invalid",
     "endless-chunk-line": "engine-answer-invalid",
+    "crumbs": "engine-timed-out",
     "compressed": "engine-answer-invalid",
     "redirects": "engine-refused",
     "upgrades": "engine-answer-invalid",
@@ -113,7 +114,7 @@ SMALL = QUICK.model_copy(
 CHANGES = 5
 SLOWER = 30
 """How many times as long as before a change in a neighbour may take until it is shown: the misbehaving guest shares our
-processor. Whoever had to wait for it would wait for seconds.
+event loop here. Whoever had to wait for it would wait for seconds; `test_hostile_neighbours` measures more exactly.
 """
 
 

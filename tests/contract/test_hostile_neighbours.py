@@ -27,32 +27,43 @@ LIMIT = 2.0
 """How many times as long as without the attack a list may take: its median, and the time that nine of ten keep."""
 LEAST_SECONDS = 0.0005
 """Less than that beyond is no delay: a turn of the loop, or of the kernel's clock."""
-TRIES = 5
+HELD_UP_SECONDS = 0.025
+"""How much longer than without the attack the slowest list may take, beyond the limit: other processes have turns."""
+TRIES = 8
 """A machine that has other things to do makes some tries slow, with and without an attack; what holds us up, all."""
-SECONDS = 0.4
+CALM_SECONDS, ATTACK_SECONDS = 0.4, 1.0
 PAUSE_SECONDS = 0.002
 SETTINGS = QUICK.model_copy(update={"engine": EngineSettings(relist_seconds=1.0)})
 """The bounds of earnest, with short waits: whoever attacks may do so again and again."""
-MEMORY_BYTES = 4 * SETTINGS.engine.answer_bytes
-"""What one guest may make us take: an answer as it comes, the same whole, what is read of it, and what is kept."""
+MEMORY_BYTES = 8 * SETTINGS.engine.answer_bytes
+"""What one guest may make us take: an answer as it comes (a buffer that grows), the same whole, what is read of it, and
+what was kept and is kept, and what the allocator holds back of all this.
+"""
 HARMLESS = {"keys-unwritable", "host-key-all-types", "command-forced", "dial-stdio-missing", "exec-noise"}
 """What is no attack: kinds of guests."""
-OVER_TLS = ("certificate-of-another-vm", "certificate-of-another-ca", "handshake-never-ends", "half-open", "garbage",
-            "crumbs", "endless-chunks", "endless-list", "event-flood")  # fmt: skip
+OVER_TLS = (
+    *("certificate-of-another-vm", "certificate-of-another-ca", "handshake-never-ends", "half-open"),
+    *("garbage", "crumbs", "endless-chunks", "endless-list", "event-flood"),
+)
 OVER_SSH = sorted(name for name in MISBEHAVIOURS if name not in HARMLESS and not name.startswith("certificate"))
-PER_TEST = 8
+PER_TEST = 4
 NICE = 19
 
 
 class Times(NamedTuple):
-    """Seconds that lists took: half of them at most the first, nine of ten at most the second."""
+    """Seconds that lists took: half of them at most the first, nine of ten at most the second, all the third."""
 
     median: float
     ninth: float
+    longest: float
 
     def hold(self, calm: Times) -> bool:
         """Whether these, under attack, are within the limit of those without."""
-        return all(now <= LIMIT * then + LEAST_SECONDS for now, then in zip(self, calm, strict=True))
+        return (
+            self.median <= LIMIT * calm.median + LEAST_SECONDS
+            and self.ninth <= LIMIT * calm.ninth + LEAST_SECONDS
+            and self.longest <= LIMIT * calm.longest + HELD_UP_SECONDS
+        )
 
 
 def _portions(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -76,33 +87,37 @@ async def _world(folder: Path, *, is_tls: bool) -> AsyncIterator[tuple[World, Di
         yield one, hostile
 
 
-async def _times(engine: EngineClient) -> Times:
+async def _times(engine: EngineClient, seconds: float) -> Times:
     """How long it takes to list a guest."""
     took = []
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         began = time.perf_counter()
         assert len((await engine.containers()).containers) == 20
         took.append(time.perf_counter() - began)
         await asyncio.sleep(PAUSE_SECONDS)
     took.sort()
-    return Times(took[len(took) // 2], took[len(took) * 9 // 10])
+    return Times(took[len(took) // 2], took[len(took) * 9 // 10], took[-1])
 
 
-async def _behave(hostile: DistantGuest, *names: str) -> None:
+async def _behave(one: World, hostile: DistantGuest, *names: str) -> None:
+    """Let the guest do these wrong, and be called at once."""
     await hostile.misbehave(*names)
     await hostile.stop()
+    vm = one.vm("vm-1").id
+    await one.until(lambda: not one.is_live("vm-1"), "the link is lost")
     await hostile.start()
+    one.core.links.try_now(vm)
 
 
 async def _suffered(one: World, hostile: DistantGuest, trait: str) -> list[tuple[Times, Times]]:
     """Measure without and with an attack until it holds; return all that did not."""
     engine, found = one.core.commands.vms.engine(one.vm("vm-2").id), []
     for _ in range(TRIES):
-        await _behave(hostile)
-        calm = await _times(engine)
-        await _behave(hostile, trait)
-        under_attack = await _times(engine)
+        await _behave(one, hostile)
+        calm = await _times(engine, CALM_SECONDS)
+        await _behave(one, hostile, trait)
+        under_attack = await _times(engine, ATTACK_SECONDS)
         if under_attack.hold(calm):
             return []
         found.append((calm, under_attack))
@@ -114,7 +129,7 @@ def _memory() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-@pytest.mark.parametrize("traits", _portions(OVER_SSH), ids=lambda traits: f"{traits[0]}…")
+@pytest.mark.parametrize("traits", _portions(OVER_SSH), ids=lambda traits: f"{traits[0]} and others")
 async def test_neighbours_do_not_suffer(
     tmp_path: Path, traits: tuple[str, ...], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -124,17 +139,18 @@ async def test_neighbours_do_not_suffer(
     _check_words(capsys, caplog)
 
 
+@pytest.mark.parametrize("traits", _portions(OVER_TLS), ids=lambda traits: f"{traits[0]} and others")
 async def test_neighbours_do_not_suffer_over_tls(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, traits: tuple[str, ...], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The same of a guest that is reached over TLS: what only such a one can do, and what costs most."""
     async with _world(tmp_path, is_tls=True) as (one, hostile):
-        await _check(one, hostile, OVER_TLS)
+        await _check(one, hostile, traits)
     _check_words(capsys, caplog)
 
 
 async def _check(one: World, hostile: DistantGuest, traits: Sequence[str]) -> None:
-    await _times(one.core.commands.vms.engine(one.vm("vm-2").id))
+    await _times(one.core.commands.vms.engine(one.vm("vm-2").id), CALM_SECONDS)
     before = _memory()
     slowed = {trait: found for trait in traits if (found := await _suffered(one, hostile, trait))}
     assert slowed == {}

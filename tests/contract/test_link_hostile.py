@@ -14,7 +14,7 @@ from roadstead.errors import PeerError
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.engine.client import EngineClient
-from roadstead.peers.links import ssh
+from roadstead.peers.links import pacing, ssh
 from tests.contract.links_contract import call, engine_client
 from tests.unit.lab.guests_support import KEY, KEY_LINE
 
@@ -120,3 +120,23 @@ async def _failed(client: EngineClient) -> PeerError | None:
         return error
     assert len(listing.containers) == 3
     return None
+
+
+async def test_a_guest_that_never_rests_is_cut_off(guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says each byte in a message of its own, longer than we bear with: its link is lost, the next works."""
+    monkeypatch.setattr(pacing, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(pacing, "BURST_SECONDS", 0.01)
+    monkeypatch.setattr(pacing, "SHARE", 0.01)
+    await guest.misbehave("crumbs")
+    link = await call(guest, KEY)
+    error = await _failed(engine_client(link))
+    assert error is not None
+    assert error.code == "link-lost"
+    await link.wait_closed()
+
+    monkeypatch.undo()
+    await guest.misbehave()
+    again = await call(guest, KEY)
+    assert await _failed(engine_client(again)) is None
+    again.close()
+    await again.wait_closed()

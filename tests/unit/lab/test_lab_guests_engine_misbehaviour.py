@@ -138,6 +138,11 @@ async def _never_ends_a_chunk_line(client: Raw) -> None:
     assert b"\n" not in await client.reader.readexactly(1024 * 1024)
 
 
+async def _crumbles(client: Raw) -> None:
+    assert b"Content-Length: 10000000000" in await client.head()
+    assert await client.reader.readexactly(5000) == b" " * 5000
+
+
 async def _is_a_bomb(client: Raw) -> None:
     assert b"Content-Encoding: gzip" in await client.head()
     packed = b"".join([await client.chunk() for _ in range(20)])
@@ -174,6 +179,7 @@ ANSWERS: dict[str, Callable[[Raw], Awaitable[None]]] = {
     "endless-announcements": _announces_for_ever,
     "endless-chunks": _chunks_for_ever,
     "endless-chunk-line": _never_ends_a_chunk_line,
+    "crumbs": _crumbles,
     "compressed": _is_a_bomb,
     "redirects": _is_elsewhere,
     "upgrades": _switches,

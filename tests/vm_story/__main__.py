@@ -28,6 +28,7 @@ PAGE = ROOT / "docs" / "vm-story.md"
 WORK = Path("/mnt")
 """Where everything is that a run writes: memory, in this mount namespace alone."""
 LOGS = ("lab.log", "serve.log", "dhcp.log", "console.log")
+ENDINGS = (signal.SIGTERM, signal.SIGINT)
 WHOLE_SECONDS = 45 * 60
 """However each wait goes: a run with one release takes no longer."""
 
@@ -37,7 +38,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/vm-story", description=__doc__)
     parser.add_argument("suites", nargs="+", choices=[*page.SUITES], metavar="SUITE")
     suites = parser.parse_args().suites
-    signal.signal(signal.SIGTERM, _ended)
+    for ending in ENDINGS:
+        signal.signal(ending, _ended)
     signal.signal(signal.SIGALRM, _late)
     LAST.mkdir(parents=True, exist_ok=True)
     told = [_told(suite) for suite in suites]
@@ -46,6 +48,8 @@ def main() -> int:
 
 
 def _ended(_: int, __: FrameType | None) -> NoReturn:
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
     sys.exit("vm-story: ended from outside")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from roadstead.artifacts import cloud_config, config_drive, drive_templates, iso
 from roadstead.artifacts.config_drive import Guest
+from roadstead.settings.schema import Settings
 
 CLOUD_INIT = Path(__file__).parents[2] / ".venv" / "cloud-init" / "usr" / "lib" / "python3" / "dist-packages"
 PYTHON = "/usr/bin/python3"
@@ -25,6 +26,17 @@ said = util.load_yaml(found["userdata"])
 tested = {name: value for name, value in said.items() if name != "coreos"}
 schema.validate_cloudconfig_schema(tested, strict=True)
 print(json.dumps({"metadata": found["metadata"], "userdata": said}))
+"""
+ACCOUNTS = """
+import json, sys
+from cloudinit import util
+from cloudinit.distros import ug_util
+said, system = (util.load_yaml(open(path).read()) for path in sys.argv[1:])
+class Image:
+    def get_default_user(self):
+        return system["system_info"]["default_user"]
+users, _ = ug_util.normalize_users_groups({**system, **said}, Image())
+print(json.dumps(users))
 """
 
 pytestmark = pytest.mark.skipif(
@@ -80,3 +92,26 @@ def test_it_passes_over_a_drive_without_metadata(tmp_path: Path) -> None:
 
     assert run.returncode != 0
     assert "NonReadable" in run.stderr
+
+
+def test_the_account_is_the_one_that_roadstead_signs_in_as(tmp_path: Path) -> None:
+    """What the image calls its own account (here as Debian's does) gets the name by which the VM is managed, keeps its
+    other properties, and may use the engine: a VM made with the default drive needs only enabling.
+    """
+    drive = config_drive.prepare(drive_templates.PROFILES[drive_templates.CLOUD_CONFIG], GUEST)
+    (tmp_path / "text").write_text(drive.user_data)
+    run = subprocess.run(
+        [PYTHON, "-W", "ignore", "-c", ACCOUNTS, tmp_path / "text", CLOUD_INIT.parents[3] / "etc/cloud/cloud.cfg"],
+        env={"PYTHONPATH": str(CLOUD_INIT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stderr
+    users: dict[str, Any] = json.loads(run.stdout)
+    ((name, account),) = users.items()
+    assert name == Settings().link.user
+    assert account["default"] is True  # to which the keys go
+    assert "docker" in account["groups"]
+    assert account["lock_passwd"] is True

@@ -5,13 +5,9 @@ their own, values read with XAPI's own library and by XenCenter's rules, command
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,15 +17,15 @@ import XenAPI
 
 from roadstead.model.config_keys import DOCKER_INFO, DOCKER_PS, DOCKER_VERSION, HOST_KEY, PUBLISHED_KEYS
 from tests.contract.clients import TITLE
+from tests.real.programs import PROGRAM, done, running
 from tests.unit.artifacts import xencenter
 
 pytestmark = [pytest.mark.real, pytest.mark.limit(120)]
-PROGRAM = (sys.executable, "-c", "from roadstead.app.main import main; main()")
 NETWORK = "10.213.252.0/28"
 """Where no other test's guest is."""
 IMAGE = "lab/busybox:1"
 SOON = {"ROADSTEAD_ALERT__AFTER_SECONDS": "1", "ROADSTEAD_PUBLISH__LOST_SECONDS": "1"}
-PATIENCE_SECONDS, STOP_SECONDS = 60.0, 30.0
+PATIENCE_SECONDS = 60.0
 T = TypeVar("T")
 
 
@@ -47,15 +43,15 @@ class Story:
 
     def typed(self, *words: object) -> str:
         """What the command line prints."""
-        return _done(*PROGRAM, "--server", f"unix:{self.socket}", *map(str, words))
+        return done(*PROGRAM, "--server", f"unix:{self.socket}", *map(str, words))
 
     def in_guest(self, *words: str) -> str:
         """What a command prints that is typed in the guest."""
-        return _done(*self.door, *words)
+        return done(*self.door, *words)
 
     def ordered(self, verb: str, *words: str) -> dict[str, Any]:
         """Have the lab do something."""
-        told: dict[str, Any] = json.loads(_done(*PROGRAM, "lab", "do", "--state", str(self.lab), verb, *words))
+        told: dict[str, Any] = json.loads(done(*PROGRAM, "lab", "do", "--state", str(self.lab), verb, *words))
         return told
 
     def asked(self, question: Callable[[Any], T]) -> T:
@@ -90,37 +86,15 @@ class Story:
         return answer
 
 
-def _done(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
-    assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
-    return done.stdout
-
-
-@contextmanager
-def _running(folder: Path, *words: object, **environment: str) -> Iterator[dict[str, Any]]:
-    """Run a program of ours; gives what it says when it is ready."""
-    with (folder / f"{words[0]}.log").open("w") as log:
-        command = [*PROGRAM, *map(str, words), "--json"]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | environment)
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            assert line, Path(log.name).read_text()
-            yield json.loads(line)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=STOP_SECONDS)
-
-
 @pytest.fixture(scope="module")
 def story(real_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """The pool is known, and its VM is live."""
     folder = tmp_path_factory.mktemp("story")
     lab = ["lab", "--state", folder / "lab", "--hosts", 1, "--vms", 1, "--containers", 5, "--port", 0]
     with ExitStack() as stack:
-        made = stack.enter_context(_running(folder, *lab, "--guests", "real", "--network", NETWORK))
+        made = stack.enter_context(running(folder, *lab, "--guests", "real", "--network", NETWORK))
         serve = ["serve", "--state", folder / "state", "--socket", folder / "s.sock", "--no-loopback"]
-        stack.enter_context(_running(folder, *serve, **SOON))
+        stack.enter_context(running(folder, *serve, **SOON))
         password = Path(made["password_file"]).read_text().strip()
         told = Story(folder / "lab", folder / "s.sock", made["url"], password, "")
         admitted = [word for network in made["admit"] for word in ("--admit", network)]

@@ -22,7 +22,10 @@ LabState = Annotated[
 ]
 OwnVms = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME=ADDRESS[,ADDRESS…][@USER]", help="A VM for a guest of your own; repeatable."),
+    typer.Option(
+        metavar="NAME[=ADDRESS[,ADDRESS…][@USER]]",
+        help="A VM for a guest of your own, which announces these, or nothing yet; repeatable.",
+    ),
 ]
 Windows = Annotated[
     int, typer.Option(help="How many more VMs with the engine of Windows Server, over TLS and simulated.")

@@ -30,6 +30,13 @@ ssh_authorized_keys:
 #     content: |
 #       Made with a config drive.
 """
+_ACCOUNT = """
+# The account that these keys open, in the place of the image's own (debian, ubuntu, ...). Roadstead signs in as core,
+# unless the VM's xscontainer-username says another name; the group docker may use the engine.
+user:
+  name: core
+  groups: [docker]
+"""
 _UNITS = """
 # What systemd is to start: containers with a restart policy come back with the engine.
 coreos:
@@ -87,7 +94,7 @@ if (Get-Service docker -ErrorAction SilentlyContinue) {
 }
 """
 PROFILES = {
-    CLOUD_CONFIG: _COMMON,
+    CLOUD_CONFIG: _COMMON + _ACCOUNT,
     FLATCAR: _COMMON + _UNITS,
     IGNITION: _IGNITION,
     WINDOWS: _WINDOWS,

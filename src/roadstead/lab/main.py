@@ -53,7 +53,7 @@ class LabOptions:
     port: int = PORT
     seed: int = 0
     vm: tuple[str, ...] = field(default=())
-    """VMs of somebody else: `NAME=ADDRESS[,ADDRESS…][@USER]`."""
+    """VMs of somebody else: `NAME=ADDRESS[,ADDRESS…][@USER]`, or a name alone."""
     plugin: tuple[Path, ...] = field(default=())
     """Files for the hosts' plugin folder."""
     conformance: bool = False
@@ -231,11 +231,11 @@ def checked(options: LabOptions) -> LabOptions:
 
 
 def _parse_vm(text: str) -> NewVm:
-    name, _, rest = text.partition("=")
+    name, announces, rest = text.partition("=")
     listed, _, user = rest.partition("@")
     addresses = tuple(filter(None, (address.strip() for address in listed.split(","))))
-    if not name or not addresses:
-        raise InputError("field-invalid", field="--vm", reason=f"{text} is not NAME=ADDRESS[,ADDRESS…][@USER]")
+    if not name or (announces and not addresses):
+        raise InputError("field-invalid", field="--vm", reason=f"{text} is not NAME[=ADDRESS[,ADDRESS…][@USER]]")
     for address in addresses:
         if parse_address(address) is None:
             raise InputError("field-invalid", field="--vm", reason=f"{address} is no IP address")

@@ -70,6 +70,18 @@ async def test_lab_holds_what_was_asked_for(tmp_path: Path) -> None:
     assert (mine["state"], mine["addresses"]) == ("running", ["10.0.0.1", "fd00::1"])
 
 
+async def test_a_vm_for_a_guest_that_does_not_run_yet_announces_nothing(tmp_path: Path) -> None:
+    """A name alone makes one: it runs, and has an address once it is given one."""
+    async with lab(options(tmp_path, vms=0, vm=("mine",))):
+        truth = await lab_do(tmp_path, "truth")
+        off = await lab_do(tmp_path, "stop", "mine")
+        on = await lab_do(tmp_path, "start", "mine")
+        announced = await lab_do(tmp_path, "address", "mine", "10.0.0.1")
+
+    assert [vm["name"] for vm in truth.values() if isinstance(vm, dict)] == ["mine"]
+    assert [each["addresses"] for each in (off, on, announced)] == [[], [], ["10.0.0.1"]]
+
+
 async def test_second_run_adds_only_what_is_missing(tmp_path: Path) -> None:
     """A lab on an old folder keeps its VMs; more are made when more are asked for, destroyed ones stay away."""
     async with lab(options(tmp_path, vm=("mine=10.0.0.1",))):
@@ -103,7 +115,7 @@ async def test_options_that_an_old_folder_ignores_are_told(tmp_path: Path) -> No
         ({"containers": 5000}, "--containers"),
         ({"rate": -1.0}, "--rate"),
         ({"rate": float("inf")}, "--rate"),
-        ({"vm": ("noaddress",)}, "--vm"),
+        ({"vm": ("",)}, "--vm"),
         ({"vm": ("=10.0.0.1",)}, "--vm"),
         ({"vm": ("name=@user",)}, "--vm"),
         ({"vm": ("name=10.0.0.1,banana",)}, "--vm"),

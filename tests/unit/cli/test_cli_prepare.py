@@ -14,7 +14,7 @@ SECRET = "s3cret"
 WRONG = problem(409, "guest-sign-in-failed", "It refuses the user ann with what was given.", "Check the user.")
 FULL = problem(409, "guest-disk-full", "The disk of web2 has no room.", "Make room.")
 GROUP = {"id": "engine-group", "title": "add ann to docker", "commands": ["usermod -aG docker ann"], "is_needed": True}
-FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "is_needed": False}
+FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "apart": True}
 HISTORIC = [sys.executable, "-c", "from roadstead.cli.commands.prepare_vm import run; run()"]
 
 
@@ -175,13 +175,18 @@ def historic(canned: Canned, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_historic_script_does_the_same(pool: Canned) -> None:
-    """Its options are the old ones; what it cannot do yet it says."""
+    """Its options are the old ones, for both modes."""
     done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--password-file=-", "--accept-new")
     assert done.returncode == 0, done.stderr
     assert sent(pool, "web1")["user"] == "ann"
-    pool.answers["POST /vms/web1-uuid/prepare"] = problem(409, "prepare-mode-missing", "Not for tls yet.", "By hand.")
+    pool.answers["POST /vms/web1-uuid/prepare"] = {
+        "mode": "tls",
+        "state": "prepared",
+        "done": ["x"],
+        "addresses": ["::1"],
+    }
     done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--mode", "tls", "--generate-certs")
-    assert (done.returncode, "Not for tls yet. By hand." in done.stderr) == (1, True)
-    assert sent(pool, "web1")["mode"] == "tls"
+    assert (done.returncode, "-u is not used" in done.stderr, "::1" in done.stdout) == (0, True, True)
+    assert sent(pool, "web1") == {"mode": "tls", "tls": {"renew": True}}
     done = historic(pool, "-v", "web1-uuid", "--client-cert", "x.pem")
-    assert (done.returncode, "--mode tls" in done.stderr) == (2, True)
+    assert (done.returncode, "--client-cert" in done.stderr, "--mode tls" in done.stderr) == (2, True, True)

@@ -123,9 +123,9 @@ class GuestPreparation(Struct, frozen=True, kw_only=True):
     ``state`` is ``asks``, ``prepared`` or ``unprepared``; ``question`` says what is asked: ``host-key`` (is
     ``host_key``, type and fingerprint, the VM's own? ``remembered`` is the one that it showed before, ``others`` are
     the VMs for which the shown one is remembered), ``sign-in``, or ``consent`` to ``offers``. Where the mode is
-    ``tls`` it is ``addresses`` (is the certificate to be for these?), ``consent``, and ``run-script``: do in the VM what
-    ``todo`` says, and repeat the call with ``preparation`` until it is over; ``last`` is what the last try to reach the
-    engine said, ``until`` when the certificates end.
+    ``tls`` it is ``addresses`` (is the certificate to be for these?), ``consent``, and ``run-script``: do in the VM
+    what ``todo`` says, and repeat the call with ``preparation`` until it is over; ``last`` is what the last try to
+    reach the engine said, ``until`` when the certificates end.
     """
 
     vm: str

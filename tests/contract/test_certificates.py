@@ -22,6 +22,7 @@ from tests.contract.tls_yard import SETTINGS, VM, yard
 from tests.contract.world import World, kept, running
 from tests.contract.world import add as make_known
 
+
 async def test_the_whole_story(tmp_path: Path) -> None:
     """The CD is in the drive until the guest uses what is on it; then new secrets are named, and the old ones and the
     CD are gone. Renewing does the same again.

@@ -57,8 +57,8 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard(folder: Path, *, drive: bool = True, is_tls: bool = True) -> AsyncIterator[Yard]:
-    """The VM is live under the certificates of the lab's own; or nobody has prepared it."""
+async def yard(folder: Path, *, drive: bool = True) -> AsyncIterator[Yard]:
+    """The VM is live under the certificates of the lab's own."""
     async with world(folder, vms=1, settings=SETTINGS, profile=WINDOWS_PROFILE, is_tls=True) as one:
         if drive:
             storage.new_device(one.pool.core, cds.empty_drive(one.pool.find(VM)))

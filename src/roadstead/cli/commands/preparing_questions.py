@@ -144,7 +144,8 @@ class Questions:
         if not output.is_asked():
             return False
         names = ", ".join(guest.name for guest in guests)
-        print(f"{names} needs this:" if offer.is_needed else f"{names}:", file=sys.stderr)
+        need = " needs this" if len(guests) == 1 else " need this"
+        print(f"{names}{need if offer.is_needed else ''}:", file=sys.stderr)
         print(f"  {terminal_clean(offer.title)}", file=sys.stderr)
         for command in offer.commands:
             print(f"    # {terminal_clean(command)}", file=sys.stderr)

@@ -63,8 +63,11 @@ async def test_a_real_engine_is_prepared_from_the_command_line(real_guest: RealG
         code, _, told = await ask("prepare", "real", "--mode", "tls")
         assert (code, "needs a yes before it touches real" in told) == (1, True), told
 
+        async def type_it() -> tuple[int, str, str]:
+            return await ask("prepare", "real", "--mode", "tls", "--yes")
+
         async with asyncio.TaskGroup() as group:
-            typed = tasks.spawn(group, ask("prepare", "real", "--mode", "tls", "--yes"), "command line")
+            typed = tasks.spawn(group, type_it(), "command line")
             await _until(lambda: certificates.state(vm).state == "waiting" or typed.done())
             await _run_script(one, real_guest)
         code, printed, told = typed.result()

@@ -14,8 +14,8 @@ from roadstead.act.plugin.access import PluginAccess
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.pools import Pools
-from roadstead.act.preparing.over_ssh import Preparing
 from roadstead.act.preparing.over_tls import TlsPreparations
+from roadstead.act.preparing.preparing import Preparing
 from roadstead.act.preparing.tls_expiry import Expiries
 
 

@@ -28,9 +28,12 @@ from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.leftovers import Leftovers
 from roadstead.act.pools.pools import Pools
-from roadstead.act.preparing.over_ssh import Preparing
+from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.act.preparing.over_tls import TlsPreparations
+from roadstead.act.preparing.preparing import Preparing
+from roadstead.act.preparing.tls_conversation import TlsConversation
 from roadstead.act.preparing.tls_expiry import Expiries
+from roadstead.act.preparing.tls_trials import TlsTrials
 from roadstead.act.publishing.outputs import Outputs, PoolDoor
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
@@ -99,7 +102,8 @@ class Core:
         settings, (database, pools, audit) = self._settings, kept
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
         rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
-        tls = TlsPreparations(self.store, pools, self.links, self._guests, audit, settings, budget)
+        trials = TlsTrials(self.store, self._guests, settings, budget)
+        tls = TlsPreparations(self.store, pools, self.links, trials, audit, settings)
         expiries = Expiries(self.store, pools, self.links)
         operations = Operations(vms, audit, settings.server)
         drives = ConfigDrives(pools)
@@ -110,7 +114,9 @@ class Core:
         rules = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
-        guests = Preparing(self.store, pools, (self.links, self._ssh, self._memories, vms), audit, settings, budget)
+        watching = (self.links, self._ssh, self._memories, vms)
+        over_ssh = SshPreparing(self.store, watching, audit, settings, budget)
+        guests = Preparing(self.store, pools, over_ssh, TlsConversation(tls, trials, vms, audit))
         return Commands(
             pools,
             rotations,

@@ -96,14 +96,15 @@ PREPARING = {
         "Check that its SSH server runs and that no firewall stands between; then repeat the command."
         " Nothing was changed.",
     ),
+    "prepare-declined": Code(
+        409,
+        "For {vm} it was not agreed to this: {what}.",
+        "Without it the VM cannot be prepared over TLS. Repeat the command, or bring certificates that were made"
+        " elsewhere (--client-cert, --client-key, --ca-cert), which needs no CD. Nothing was changed.",
+    ),
     "prepare-unfinished": Code(
         503,
         "The guest of {vm} is done, but the pool did not take what belongs to it: {reason}.",
         "Repeat the command when the pool can be reached: it finishes, and changes nothing in the guest again.",
-    ),
-    "prepare-mode-missing": Code(
-        409,
-        "Guests cannot be prepared for the mode {mode} from here yet.",
-        "Prepare it by hand as the operator guide says under Windows, and engines over TLS.",
     ),
 }

@@ -33,6 +33,18 @@ TLS = {
         "Certificates for {vm} are under way already.",
         "Look at them with `roadstead certificates show {vm}`, or end that with `roadstead certificates cancel {vm}`.",
     ),
+    "certificates-ended": Code(
+        409,
+        "The making of certificates for {vm} is not under way any more.",
+        "Somebody ended it, or the server was started anew; the CD was destroyed. Repeat the command: if the engine"
+        " uses certificates that are stored, it finishes with these, and otherwise it makes new ones.",
+    ),
+    "certificates-not-stored": Code(
+        503,
+        "The engine of {vm} uses its new certificates, but the pool did not keep them: {reason}.",
+        "They are lost, and those that were stored before do not open the engine any more; the CD was destroyed. When"
+        " the pool can be reached, repeat the command and run the script in the VM once more.",
+    ),
     "certificates-not-used": Code(
         504,
         "Within {seconds} s the engine of {vm} did not come to use its new certificates ({last}).",
@@ -74,6 +86,17 @@ TLS = {
         "The secret {secret} that the VM's key {key} names is not used: {reason}.",
         "Let the key name the VM's own secret, or remove it with `xe vm-param-remove uuid={uuid}"
         " param-name=other-config param-key={key}`.",
+    ),
+    "tls-address-elsewhere": Code(
+        409,
+        "The certificate would be for {said}, but {vm} is called at {called}, so it would be refused for ever.",
+        "Name one of these with --address, too; or let `roadstead-address` of the VM name where it is to be called."
+        " Nothing was changed.",
+    ),
+    "tls-address-needed": Code(
+        409,
+        "{vm} is not running, so it announces no address that its certificate could be for.",
+        "Name the address that it will have with --address. Nothing was changed.",
     ),
     "tls-client-rejected": Code(
         409,

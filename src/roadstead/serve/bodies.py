@@ -9,7 +9,7 @@ from roadstead.act.drives.vm_drives import Order
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.hosts import Visit
 from roadstead.act.pools.trials import PoolChange
-from roadstead.act.preparing.conversation import Answers
+from roadstead.act.preparing.conversation import Answers, Consent, TlsAnswers
 from roadstead.act.preparing.over_tls import Wish
 from roadstead.act.preparing.tls_disks import Placing
 from roadstead.artifacts.authorized_keys import Form
@@ -162,8 +162,8 @@ class HostVisit(Body):
 Pem = Annotated[SecretStr, Field(min_length=1, max_length=2**17)]
 
 
-class NewCertificates(Body):
-    """What certificates are to be made for a VM, and what may be done to it for that."""
+class WantedCertificates(Body):
+    """What certificates are to be made for a VM."""
 
     addresses: Annotated[
         list[Annotated[str, Field(max_length=64)]],
@@ -176,6 +176,11 @@ class NewCertificates(Body):
         default=False, description="Put the client's key on the CD, too: whoever reads the CD controls the engine."
     )
     storage: Annotated[str, Field(max_length=64, description="Uuid of the storage; empty: the pool's default.")] = ""
+
+
+class NewCertificates(WantedCertificates):
+    """What certificates are to be made for a VM, and what may be done to it for that."""
+
     eject: bool = Field(default=False, description="Take out a CD that is in the drive, and put it back afterwards.")
     add_drive: bool = Field(default=False, description="Give a VM without a CD drive one, while it is shut down.")
 
@@ -205,6 +210,31 @@ class GivenCertificates(Body):
 def _network(text: str) -> str:
     """Return a network as OpenSSH's ``from`` takes it."""
     return str(ip_network(text, strict=False))
+
+
+class CertificateAnswers(WantedCertificates):
+    """What was said so far besides where the mode is `tls`. Of a key nothing is kept but what the pool stores."""
+
+    renew: bool = Field(
+        default=False, description="Make certificates although the engine is reached with those that the VM has."
+    )
+    given: GivenCertificates | None = Field(default=None, description="Take these, which were made elsewhere.")
+    preparation: Annotated[
+        str, Field(max_length=64, description="As the question `run-script` named it: how far is it?")
+    ] = ""
+
+    def answers(self) -> TlsAnswers:
+        """Return the answers."""
+        return TlsAnswers(
+            addresses=tuple(self.addresses),
+            days=self.days,
+            with_client_key=self.with_client_key,
+            storage=self.storage,
+            renew=self.renew,
+            given=self.given.given() if self.given is not None else None,
+            legacy_certificate=self.given is not None and self.given.legacy_certificate,
+            preparation=self.preparation,
+        )
 
 
 class GuestAnswers(Body):
@@ -239,8 +269,9 @@ class GuestAnswers(Body):
     sources: list[Annotated[str, Field(max_length=64), AfterValidator(_network)]] = Field(
         default=[], max_length=16, description="Networks that the pool's key may come from; any when none is named."
     )
-    agreed: list[Part] = Field(default=[], max_length=16, description="Ids of the offers that may be done.")
-    declined: list[Part] = Field(default=[], max_length=16, description="Ids of those that may not.")
+    agreed: list[Part | Consent] = Field(default=[], max_length=16, description="Ids of the offers that may be done.")
+    declined: list[Part | Consent] = Field(default=[], max_length=16, description="Ids of those that may not.")
+    tls: CertificateAnswers = CertificateAnswers()
 
     def answers(self) -> Answers:
         """Return the answers."""
@@ -256,6 +287,7 @@ class GuestAnswers(Body):
             sources=tuple(self.sources),
             agreed=tuple(self.agreed),
             declined=tuple(self.declined),
+            tls=self.tls.answers(),
         )
 
 

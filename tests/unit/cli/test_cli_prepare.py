@@ -14,7 +14,7 @@ SECRET = "s3cret"
 WRONG = problem(409, "guest-sign-in-failed", "It refuses the user ann with what was given.", "Check the user.")
 FULL = problem(409, "guest-disk-full", "The disk of web2 has no room.", "Make room.")
 GROUP = {"id": "engine-group", "title": "add ann to docker", "commands": ["usermod -aG docker ann"], "is_needed": True}
-FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "is_needed": False}
+FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "apart": True}
 HISTORIC = [sys.executable, "-c", "from roadstead.cli.commands.prepare_vm import run; run()"]
 
 
@@ -139,6 +139,12 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
         (["prepare"], "--filter"),
         (["prepare", "web1", "--exec-only", "--unrestricted"], "--exec-only"),
         (["prepare", "web1", "--host-key", "web1"], "--host-key"),
+        (["prepare", "web1", "--eject"], "--eject is not valid: it belongs to --mode tls"),
+        (["prepare", "web1", "--mode=tls", "--user=ann"], "--user is not valid: it belongs to --mode ssh"),
+        (["prepare", "web1", "--mode=tls", "--from=10.0.0.0/8"], "--from is not valid"),
+        (["prepare", "web1", "web2", "--mode=tls", "--address=10.0.0.7"], "--address is not valid: it is one VM's"),
+        (["prepare", "web1", "--mode=tls", "--client-key=x.pem"], "--client-cert is not valid: it is needed with"),
+        (["prepare", "web1", "--mode=tls", "--legacy-certificate"], "--legacy-certificate"),
         (["prepare", "web1", "--host-key", f"web2=SHA256:{'a' * 43}"], "--host-key"),
     ],
 )
@@ -166,6 +172,69 @@ def test_unprepare_says_so(pool: Canned) -> None:
     assert sent(pool, "web1")["action"] == "unprepare"
 
 
+def behind_tls(name: str, tries: int = 1, *, is_full: bool = False) -> Any:
+    """How a VM answers whose engine is to be reached over TLS; ``tries`` say how long it takes after the CD."""
+    left = [tries]
+
+    def answer(asked: Asked) -> Any:
+        said = asked.body.get("tls", {})
+        told = {"name": name, "mode": "tls", "state": "asks", "addresses": ["10.0.0.7"], "preparation": f"{name}-1"}
+        if "preparation" in said:
+            left[0] -= 1
+            if left[0] < 0:
+                return told | {"state": "prepared", "until": "2028-01-02T00:00:00Z", "done": ["it uses them"]}
+            return told | {"question": "run-script", "todo": "Run it.", "last": "it refuses connections"}
+        if "addresses" not in said:
+            return told | {"question": "addresses"}
+        offers = (
+            [{"id": "cd-eject", "title": "take out tools.iso", "is_needed": True, "apart": True}] if is_full else []
+        )
+        offers += [{"id": "tls-cd", "title": "any user of the VM can read the CD", "is_needed": True}]
+        answered = {*asked.body.get("agreed", []), *asked.body.get("declined", [])}
+        if open_ones := [offer for offer in offers if offer["id"] not in answered]:
+            return told | {"question": "consent", "offers": open_ones}
+        if "cd-eject" in asked.body.get("declined", []):
+            return problem(409, "cd-drive-full", "There is a CD (tools.iso) in the drive.", "Use --eject.")
+        return told | {"question": "run-script", "todo": "Run it.", "until": "2028-01-02T00:00:00Z"}
+
+    return answer
+
+
+def test_what_is_the_same_over_tls_is_asked_once(pool: Canned) -> None:
+    """The addresses and the warning for both, the full drive for its VM; then Return, the tries, and a table."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = behind_tls("web1")
+    pool.answers["POST /vms/web2-uuid/prepare"] = behind_tls("web2", is_full=True)
+    with Terminal(pool, "prepare", "web1", "web2", "--mode", "tls") as terminal:
+        shown = terminal.wait_for("Is that right? [y/N] ")
+        assert shown.count("10.0.0.7") == 2
+        terminal.type("y\n")
+        shown = terminal.wait_for("Do it? [y/N] ")
+        assert "web1, web2 needs this:" not in shown and "web1, web2 need this:" in shown and "can read the CD" in shown
+        terminal.type("y\n")
+        assert "web2 needs this:" in terminal.wait_for("Do it? [y/N] ")
+        terminal.type("y\n")
+        shown = terminal.wait_for("Do that now, then press Return. ")
+        assert "In web1, web2: Run it." in shown and "valid until 2028-01-02" in shown
+        terminal.type("\n")
+        code, text = terminal.ended()
+    assert code == 0
+    assert "web1: not yet: it refuses connections" in text and text.count("2028-01-02") >= 2
+    assert sent(pool, "web2") == {
+        "mode": "tls", "agreed": ["cd-eject", "tls-cd"], "tls": {"addresses": ["10.0.0.7"], "preparation": "web2-1"},
+    }  # fmt: skip
+
+
+def test_a_yes_takes_out_nobodys_cd(pool: Canned) -> None:
+    """That is said by itself; the other VM is done meanwhile."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = behind_tls("web1", 0)
+    pool.answers["POST /vms/web2-uuid/prepare"] = behind_tls("web2", 0, is_full=True)
+    done = run(pool, "prepare", "web1", "web2", "--mode", "tls", "--yes")
+    assert (done.returncode, "web2: There is a CD (tools.iso)" in done.stderr) == (4, True)
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["RESULT", "prepared", "failed:"]
+    pool.answers["POST /vms/web2-uuid/prepare"] = behind_tls("web2", 0, is_full=True)
+    assert run(pool, "prepare", "web2", "--mode", "tls", "--yes", "--eject").returncode == 0
+
+
 def historic(canned: Canned, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the script with the old options."""
     return subprocess.run(
@@ -175,13 +244,18 @@ def historic(canned: Canned, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_historic_script_does_the_same(pool: Canned) -> None:
-    """Its options are the old ones; what it cannot do yet it says."""
+    """Its options are the old ones, for both modes."""
     done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--password-file=-", "--accept-new")
     assert done.returncode == 0, done.stderr
     assert sent(pool, "web1")["user"] == "ann"
-    pool.answers["POST /vms/web1-uuid/prepare"] = problem(409, "prepare-mode-missing", "Not for tls yet.", "By hand.")
+    pool.answers["POST /vms/web1-uuid/prepare"] = {
+        "mode": "tls",
+        "state": "prepared",
+        "done": ["x"],
+        "addresses": ["::1"],
+    }
     done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--mode", "tls", "--generate-certs")
-    assert (done.returncode, "Not for tls yet. By hand." in done.stderr) == (1, True)
-    assert sent(pool, "web1")["mode"] == "tls"
+    assert (done.returncode, "-u is not used" in done.stderr, "::1" in done.stdout) == (0, True, True)
+    assert sent(pool, "web1") == {"mode": "tls", "tls": {"renew": True}}
     done = historic(pool, "-v", "web1-uuid", "--client-cert", "x.pem")
-    assert (done.returncode, "--mode tls" in done.stderr) == (2, True)
+    assert (done.returncode, "--client-cert" in done.stderr, "--mode tls" in done.stderr) == (2, True, True)

@@ -22,6 +22,10 @@ ANSWERS = {"user": "ann", "password": "opensesame9", "sources": ["10.0.0.7/24"],
         {"agreed": ["rm -rf"]},
         {"passphrase": "opensesame9" * 1000},
         {"root": "opensesame9"},
+        {"agreed": ["tls-everything"]},
+        {"tls": {"days": 731}},
+        {"tls": {"given": {"client_cert": "x", "client_key": "opensesame9"}}},
+        {"tls": {"given": {"client_cert": "x", "client_key": "opensesame9" * 20000, "ca_cert": "x"}}},
     ],
 )
 async def test_secrets_never_come_back(
@@ -45,4 +49,16 @@ async def test_answers_are_handed_on(tmp_path: Path) -> None:
         (answers,) = api.world.preparing.told
         assert (answers.user, answers.sources, answers.agreed) == ("ann", ("10.0.0.0/24",), ("engine-group",))
         assert "opensesame9" not in repr(answers)
+        given = {"client_cert": "c", "client_key": "opensesame9", "ca_cert": "a", "legacy_certificate": True}
+        tls = {"given": given, "addresses": ["10.0.0.1"], "preparation": "word", "renew": True}
+        await api.ask("POST", "/vms/vm-1/prepare", json={"mode": "tls", "agreed": ["tls-cd", "cd-eject"], "tls": tls})
+        answers = api.world.preparing.told[-1]
+        assert (answers.mode, answers.agreed, answers.tls.given) == (
+            "tls",
+            ("tls-cd", "cd-eject"),
+            ("c", "opensesame9", "a"),
+        )
+        assert (answers.tls.addresses, answers.tls.preparation) == (("10.0.0.1",), "word")
+        assert answers.tls.renew and answers.tls.legacy_certificate
+        assert "opensesame9" not in f"{answers!r} {answers.tls!r}"
         await api.ask("POST", "/vms/vm-1/prepare")

@@ -1,16 +1,34 @@
 """What is said while a guest is prepared: the operator's answers so far, and the next question or the result."""
 
 from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
 from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 
 from roadstead.artifacts import guest_parts
 from roadstead.artifacts.authorized_keys import Form
+from roadstead.artifacts.certificate_checks import Given
+from roadstead.model import config_keys
 from roadstead.model.surveys import Part, Root, Survey
 from roadstead.peers.links import visits
 from roadstead.peers.links.visits import SignIn
 from roadstead.plan.preparation import Decision
+
+
+class Consent(StrEnum):
+    """What only the operator can allow when the mode is ``tls``: the ids of such offers."""
+
+    CD = "tls-cd"
+    """A CD with the private key of the VM's engine, which any user of the VM can read meanwhile."""
+    CLIENT_KEY = "tls-client-key"
+    """The client's key on it as well."""
+    EJECT = "cd-eject"
+    """Another CD is taken out of the drive meanwhile."""
+    ADD_DRIVE = "cd-add-drive"
+    """The VM, which is shut down, gets a CD drive."""
+
 
 TITLES = {
     Part.ENGINE: "install an engine, start it, and let {user} open its socket",
@@ -23,11 +41,34 @@ TITLES = {
 }
 
 
+class TlsAnswers(Struct, frozen=True, kw_only=True):
+    """What the operator said besides where the mode is ``tls``; a repr shows no key."""
+
+    addresses: tuple[str, ...] = ()
+    """For which addresses the certificate is to be: those that were confirmed, or said."""
+    days: int | None = None
+    with_client_key: bool = False
+    storage: str = ""
+    """Uuid of the storage for the CD; empty: the pool's default."""
+    renew: bool = False
+    """Whether certificates are made anew although the engine is reached with those that it has."""
+    given: Given | None = None
+    """Certificates that were made elsewhere; then none are made here."""
+    legacy_certificate: bool = False
+    """Whether those may lack key usage."""
+    preparation: str = ""
+    """Which making of certificates this is about, as the question ``run-script`` named it."""
+
+    def __repr__(self) -> str:
+        return f"TlsAnswers(addresses={self.addresses!r}, preparation={self.preparation!r})"
+
+
 class Answers(Struct, frozen=True, kw_only=True):
     """All that the operator said so far; a repr shows nothing of the sign-in.
 
     ``host_key`` is the key that was confirmed (see `given_keys`), ``agreed`` and ``declined`` are ids of offers,
-    ``sources`` the networks that the pool's key may come from.
+    ``sources`` the networks that the pool's key may come from. ``mode`` does not count when preparing is taken back:
+    that goes by the VM's own.
     """
 
     action: str = "prepare"
@@ -41,6 +82,7 @@ class Answers(Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     agreed: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
+    tls: TlsAnswers = TlsAnswers()
 
     def __repr__(self) -> str:
         return f"Answers(action={self.action!r}, user={self.user!r}, host_key={self.host_key!r})"
@@ -64,14 +106,15 @@ class Answers(Struct, frozen=True, kw_only=True):
 
 
 class Offer(Struct, frozen=True, kw_only=True):
-    """What can be done in the guest when it is agreed to: ``commands`` run there, as root. Without one that
-    ``is_needed`` the guest cannot be prepared.
+    """What can be done when it is agreed to: ``commands`` run in the guest, as root. Without one that ``is_needed`` the
+    guest cannot be prepared. One that stands ``apart`` is not meant by a yes to everything: it is agreed to by itself.
     """
 
     id: str
     title: str
     commands: list[str] = []
     is_needed: bool = False
+    apart: bool = False
 
 
 class GuestPreparation(Struct, frozen=True, kw_only=True):
@@ -79,12 +122,16 @@ class GuestPreparation(Struct, frozen=True, kw_only=True):
 
     ``state`` is ``asks``, ``prepared`` or ``unprepared``; ``question`` says what is asked: ``host-key`` (is
     ``host_key``, type and fingerprint, the VM's own? ``remembered`` is the one that it showed before, ``others`` are
-    the VMs for which the shown one is remembered), ``sign-in``, or ``consent`` to ``offers``.
+    the VMs for which the shown one is remembered), ``sign-in``, or ``consent`` to ``offers``. Where the mode is
+    ``tls`` it is ``addresses`` (is the certificate to be for these?), ``consent``, and ``run-script``: do in the VM
+    what ``todo`` says, and repeat the call with ``preparation`` until it is over; ``last`` is what the last try to
+    reach the engine said, ``until`` when the certificates end.
     """
 
     vm: str
     name: str
-    user: str
+    user: str = ""
+    mode: str = config_keys.SSH
     state: str = "asks"
     question: str = ""
     address: str = ""
@@ -94,6 +141,11 @@ class GuestPreparation(Struct, frozen=True, kw_only=True):
     offers: list[Offer] = []
     checked: list[tuple[str, str]] = []
     line: str = ""
+    addresses: list[str] = []
+    todo: str = ""
+    preparation: str = ""
+    last: str = ""
+    until: datetime | None = None
     done: list[str] = []
 
 
@@ -104,4 +156,10 @@ def offered(decision: Decision, survey: Survey, user: str) -> Iterator[Offer]:
         commands = guest_parts.commands(part, survey)
         if part is Part.FORMER_KEY or (commands and survey.root is not Root.NONE):
             title = TITLES[part].format(user=user, count=len(survey.former))
-            yield Offer(id=part.value, title=title, commands=list(commands), is_needed=part in needed)
+            yield Offer(
+                id=part.value,
+                title=title,
+                commands=list(commands),
+                is_needed=part in needed,
+                apart=part is Part.FORMER_KEY,  # somebody may need the line
+            )

@@ -1,8 +1,7 @@
-"""A guest is prepared: from a VM that nobody looks at to one that the pool's key opens and that is watched.
+"""A guest is prepared for the mode ``ssh``: from a VM that nobody looks at to one that the pool's key opens.
 
-It is a conversation without a memory: each call carries all answers so far and returns the next question, or what
-came of it. So any client can lead it, and nothing waits here between two calls. The operator's password or key is used
-for the calls that carry it; it is kept nowhere: not here, not in a log, not in the audit, not in an error.
+Nothing waits here between two calls of the conversation. The operator's password or key is used for the calls that
+carry it; it is kept nowhere: not here, not in a log, not in the audit, not in an error.
 
 The order in the guest: look, do what was agreed to, set the line, sign in anew with the pool's key alone and ask the
 engine. Only then the pool is told, the switch last. Wherever that breaks off, repeating the call finishes it.
@@ -23,14 +22,14 @@ from roadstead.act.guests.ways import SshWays
 from roadstead.act.keys.keyed import Opening
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
-from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import Answers, GuestPreparation, Offer, offered
 from roadstead.act.preparing.entry import TAKEN_BACK, Found, Guest, Inside
 from roadstead.artifacts import authorized_keys, guest_parts
 from roadstead.artifacts.authorized_keys import Terms
-from roadstead.errors import ConflictError, LinkError, NotFoundError, PeerError, PoolError
+from roadstead.errors import ConflictError, LinkError, PeerError, PoolError
 from roadstead.kit.gates import Budget, Gate
-from roadstead.model import LOCAL_POOL, Snapshot, Vm, VmId, config_keys
+from roadstead.model import Snapshot, Vm, config_keys
 from roadstead.model.surveys import Part, Root, Survey
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import given_keys, messages
@@ -38,7 +37,7 @@ from roadstead.peers.links.given_keys import GivenKey
 from roadstead.peers.links.hostkeys import Pins, named
 from roadstead.peers.links.ssh import SshLink, SshTarget
 from roadstead.peers.links.visits import SignIn
-from roadstead.plan import links, preparation
+from roadstead.plan import links, preparation, secrets
 from roadstead.plan.preparation import Decision, Wishes
 from roadstead.settings.schema import Settings
 
@@ -71,32 +70,30 @@ class _Place:
         return GivenKey(messages.fingerprint(key), named_type) if key is not None and named_type is not None else None
 
 
-class Preparing:
-    """Prepares guests and takes that back. All calls raise `NotFoundError` ``no-such-vm``, `ConflictError`,
-    `LinkError` with the reason why a VM cannot be called, and `PoolError`.
+class SshPreparing:
+    """Prepares guests and takes that back. All calls raise `ConflictError`, `LinkError` with the reason why a VM cannot
+    be called, and `PoolError`.
     """
 
     def __init__(
         self,
         snapshot: Snapshot,
-        pools: Pools,
         watching: tuple[Links, SshWays, Memories, Vms],
         audit: Audit,
         settings: Settings,
         budget: Budget,
     ) -> None:
         self._snapshot = snapshot
-        self._pools = pools
         self._links, self._ways, self._memories, self._vms = watching
         self._audit = audit
         self._settings = settings
         self._budget = budget
         self._gate = Gate(PARALLEL)
 
-    async def step(self, vm_id: VmId, answers: Answers) -> GuestPreparation:
+    async def step(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
-        place = self._place(vm_id, answers)
-        about = GuestPreparation(vm=vm_id, name=place.vm.name, user=place.guest.user)
+        place = self._place(vm, keeper, answers)
+        about = GuestPreparation(vm=vm.id, name=vm.name, user=place.guest.user)
         async with self._gate():
             found, question = await self._found(place, answers, about)
             if question is not None:
@@ -106,26 +103,16 @@ class Preparing:
                 return replace(about, question="sign-in")
             sign_in = await answers.sign_in()
             if answers.action == "unprepare":
-                with self._audit.of("unprepare", vm_id):
+                with self._audit.of("unprepare", vm.id):
                     return await self._unprepare(place, found, sign_in, about)
             pair = await place.keeper.keys.pair()
             return await _Preparing(self, self._audit, place, found, sign_in, answers, about, pair).run()
 
     # ---- where it is
 
-    def _place(self, vm_id: VmId, answers: Answers) -> _Place:
-        vm = self._snapshot.vms.get(vm_id)
-        if vm is None:
-            raise NotFoundError("no-such-vm", name=vm_id)
-        if vm.pool == LOCAL_POOL:
-            raise ConflictError("vm-not-in-a-pool", vm=vm.name)
-        if answers.mode != config_keys.SSH:
-            raise ConflictError("prepare-mode-missing", mode=answers.mode)
+    def _place(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> _Place:
         if not vm.running:
             raise ConflictError("vm-off", vm=vm.name)
-        keeper = self._pools.keeper(vm.pool)
-        if not keeper.record.live:  # before anything is changed that the pool is to be told of
-            raise PoolError("pool-unreachable", pool=vm.pool_name)
         circumstances = self._ways.circumstances(vm, keeper)
         try:
             wanted = links.wanted_for_preparing(vm, self._snapshot, circumstances)
@@ -232,6 +219,8 @@ class Preparing:
             await self._vms.disable(vm.id)
             await self._write(place, dict.fromkeys((config_keys.ENGINE_SOCKET, config_keys.SUDO)))
             await self._vms.forget_host_key(vm.id)
+            if secrets.all_named(vm):  # of a time when it was reached over TLS
+                await tls_storing.forget(place.keeper, vm)
         except PoolError as error:
             raise LinkError("prepare-unfinished", vm=vm.name, reason=error.cause.rstrip(".")) from error
         done = "its line was taken out" if removed else "there was no line of this pool's"
@@ -242,7 +231,7 @@ class Preparing:
 class _Preparing:
     """The part of preparing for which the operator signs in."""
 
-    preparing: Preparing
+    preparing: SshPreparing
     audit: Audit
     place: _Place
     found: Found
@@ -295,7 +284,7 @@ class _Preparing:
 class _Entry:
     """The last part of preparing, for which nothing is missing in the guest."""
 
-    preparing: Preparing
+    preparing: SshPreparing
     place: _Place
     inside: Inside
     survey: Survey

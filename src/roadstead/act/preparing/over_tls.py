@@ -7,28 +7,28 @@ goes on without the client that asked for it.
 """
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import structlog
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
-from roadstead.act.guests.tls_ways import GuestWays
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
 from roadstead.act.preparing.tls_disks import Placing, TlsDisks
 from roadstead.act.preparing.tls_storing import store
+from roadstead.act.preparing.tls_trials import TlsTrials
 from roadstead.artifacts import certificate_checks, certificates, tls_disk
 from roadstead.artifacts.certificate_checks import Given
-from roadstead.errors import ConflictError, InputError, NotFoundError, PeerError, PoolError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, LinkError, NotFoundError, PeerError, PoolError, RoadsteadError
 from roadstead.kit import clocks, tasks
-from roadstead.kit.gates import Budget
 from roadstead.model import LOCAL_POOL, Snapshot, Vm, VmId, canonical
-from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.credentials import Credentials, credentials
 from roadstead.peers.xapi.disks import Disks
 from roadstead.plan.access import tls_access_of
@@ -67,6 +67,8 @@ class TlsPreparation(Struct, frozen=True, kw_only=True):
     """What the last try to reach the engine with them said, or why they failed."""
     code: str = ""
     """The code of the error behind ``last``."""
+    preparation: str = ""
+    """By this word one preparation of a VM is told from the next."""
 
 
 @dataclass(slots=True)
@@ -81,6 +83,11 @@ class _Work:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the CD is in the drive, or nothing came of it."""
     task: asyncio.Task[None] | None = None
+    id: str = field(default_factory=partial(secrets.token_hex, 8))
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.task is not None and not self.task.done()
 
     def shown(self) -> TlsPreparation:
         return TlsPreparation(
@@ -91,6 +98,7 @@ class _Work:
             until=self.until,
             last=self._said(),
             code=self.error.code if self.error is not None else "",
+            preparation=self.id,
         )
 
     def _said(self) -> str:
@@ -108,18 +116,16 @@ class TlsPreparations:
         snapshot: Snapshot,
         pools: Pools,
         links: Links,
-        ways: GuestWays,
+        trials: TlsTrials,
         audit: Audit,
         settings: Settings,
-        budget: Budget,
     ) -> None:
         self._snapshot = snapshot
         self._pools = pools
         self._links = links
-        self._ways = ways
+        self._trials = trials
         self._audit = audit
         self._settings = settings
-        self._budget = budget
         self._works: dict[VmId, _Work] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -165,6 +171,18 @@ class TlsPreparations:
                 raise work.error
         return work.shown()
 
+    async def followed(self, vm_id: VmId, preparation: str) -> TlsPreparation | None:
+        """Tell how this preparation stands, or without a name for it the one that is under way, once the CD is in the
+        drive; None when there is no such one. Raises what made it fail.
+        """
+        work = self._works.get(vm_id)
+        if work is None or not (work.id == preparation if preparation else work.is_under_way):
+            return None
+        await work.settled.wait()
+        if work.error is not None and work.state == FAILED:
+            raise work.error
+        return work.shown()
+
     async def bring(self, vm_id: VmId, given: Given, *, is_legacy: bool) -> TlsPreparation:
         """Store certificates that were made elsewhere, once they are checked and the engine was reached with them.
 
@@ -179,7 +197,7 @@ class TlsPreparations:
                 told = "; ".join(f"{fault.field.replace('_', '-')}: {fault.reason}" for fault in found)
                 raise InputError("certificate-unfit", faults=told)
             shown = await _credentials(given, is_legacy=is_legacy)
-            until = await self._tried(vm, keeper, shown)
+            until = await self._trials.tried(vm, keeper, shown)
             await store(keeper, vm, given, is_legacy=is_legacy)
         self._links.try_now(vm_id)
         return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(self._announced(vm)), until=until)
@@ -190,7 +208,7 @@ class TlsPreparations:
         Raises `NotFoundError` ``no-certificates-under-way``.
         """
         vm, work = self._vm(vm_id), self._works.get(vm_id)
-        if work is None or work.task is None or work.task.done():
+        if work is None or work.task is None or not work.is_under_way:
             raise NotFoundError("no-certificates-under-way", vm=vm.name)
         with self._audit.of("certificates cancel", vm_id):
             await tasks.stop(work.task)
@@ -235,8 +253,14 @@ class TlsPreparations:
             work.settled.set()
             await self._wait_until_used(work, keeper, shown)
             work.state = STORING
-            with self._audit.of("certificates store", vm.id):
-                await store(keeper, self._vm(vm.id), given, is_legacy=False)
+            await self._store(keeper, self._vm(vm.id), given)
+
+    async def _store(self, keeper: PoolKeeper, vm: Vm, given: Given) -> None:
+        with self._audit.of("certificates store", vm.id):
+            try:
+                await store(keeper, vm, given, is_legacy=False)
+            except PoolError as error:
+                raise LinkError("certificates-not-stored", vm=vm.name, reason=error.cause.rstrip(".")) from error
 
     async def _wait_until_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials) -> None:
         """Try until the engine is reached with ``shown``. Raises `ConflictError` ``certificates-not-used``."""
@@ -252,34 +276,17 @@ class TlsPreparations:
 
     async def _is_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials) -> bool:
         try:
-            await self._tried(self._vm(work.vm.id), keeper, shown)
+            await self._trials.tried(self._vm(work.vm.id), keeper, shown)
         except PeerError as error:
             work.error = error
             return False
         return True
 
-    async def _tried(self, vm: Vm, keeper: PoolKeeper, shown: Credentials) -> datetime:
-        """Ask the engine something with ``shown``, since a refused client hears of it at the first answer only; return
-        when the first of the certificates ends. Raises `LinkError` and `EngineError`.
-        """
-        try:
-            link = await self._ways.call_tls(self._ways.wanted_tls(vm, keeper), shown)
-            engine = EngineClient(link, vm.id, self._settings.engine, self._budget)
-            try:
-                await engine.hello()
-                return link.expiry.at
-            finally:
-                engine.close()
-                link.close()
-        except PeerError as error:
-            names = {"vm": vm.name, "uuid": vm.id, "pool": vm.pool_name}
-            raise type(error)(error.code, **{**error.fields, **names}) from error
-
     # ---- pieces
 
     def _must_be_free(self, vm: Vm) -> None:
         work = self._works.get(vm.id)
-        if work is not None and work.task is not None and not work.task.done():
+        if work is not None and work.is_under_way:
             raise ConflictError("certificates-busy", vm=vm.name)
 
     def _vm(self, vm_id: VmId) -> Vm:
@@ -299,23 +306,26 @@ class TlsPreparations:
         if keeper is None:
             return ()
         try:
-            return self._ways.wanted_tls(vm, keeper).addresses
+            return self._trials.addresses(vm, keeper)
         except PeerError:
             return ()
 
     def _addresses(self, vm: Vm, given: Sequence[str]) -> tuple[str, ...]:
         """The addresses that the certificate is to be for."""
-        if not given:
-            return self._announced(vm) or self._ways.wanted_tls(vm, self._keeper(vm)).addresses
-        if len(given) > MOST_ADDRESSES:
-            raise InputError("field-invalid", field="addresses", reason=f"at most {MOST_ADDRESSES} are possible")
-        found = []
-        for text in given:
-            address = canonical(text)
-            if address is None:
-                raise InputError("field-invalid", field="addresses", reason=f"{text} is no literal IP address")
-            found.append(address)
-        return tuple(dict.fromkeys(found))
+        return checked_addresses(given) or self._announced(vm) or self._trials.addresses(vm, self._keeper(vm))
+
+
+def checked_addresses(given: Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses that were said, each once. Raises `InputError`."""
+    if len(given) > MOST_ADDRESSES:
+        raise InputError("field-invalid", field="addresses", reason=f"at most {MOST_ADDRESSES} are possible")
+    found = []
+    for text in given:
+        address = canonical(text)
+        if address is None:
+            raise InputError("field-invalid", field="addresses", reason=f"{text} is no literal IP address")
+        found.append(address)
+    return tuple(dict.fromkeys(found))
 
 
 async def _credentials(given: Given, *, is_legacy: bool) -> Credentials:

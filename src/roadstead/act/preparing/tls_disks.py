@@ -18,7 +18,7 @@ from roadstead.errors import ConflictError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.model import PowerState
 from roadstead.peers.xapi.disks import Disks
-from roadstead.peers.xapi.messages.disks import Disk, Machine, Storage
+from roadstead.peers.xapi.messages.disks import Device, Disk, Machine, Storage
 from roadstead.plan import config_drives, tls_disks
 
 log = structlog.get_logger()
@@ -64,6 +64,11 @@ class TlsDisks:
         finally:
             await tasks.unbroken(visit.end(), f"removal of a CD from {machine.name}", seconds=REMOVE_SECONDS)
 
+    async def check(self, vm: str, placing: Placing) -> None:
+        """Raise what `inserted` would raise because of drive or storage, as far as that is known before."""
+        await _drive(self._disks, await self._disks.machine(vm), placing)
+        storages.host_of(await self._disks.storage(placing.storage or await self._disks.default_storage()))
+
     async def sweep(self) -> None:
         """Destroy what others left behind, once its time has passed."""
         for ref in await self._disks.named(tls_disks.NAME):
@@ -91,7 +96,9 @@ class _Visit:
 
     async def begin(self, image: bytes, placing: Placing, until: datetime) -> None:
         """Write the CD and put it into the drive."""
-        await self._choose_drive(placing)
+        drive = await _drive(self._disks, self._machine, placing)
+        if drive is not None:
+            self._drive, self._former = drive.ref, drive.disk
         await self._fill(image, until)
         try:
             if not self._drive:
@@ -109,18 +116,6 @@ class _Visit:
                 await self._until_ended()
         except TimeoutError:
             log.warning("CD with certificates left", vm=self._machine.uuid, disk=self._disk)
-
-    async def _choose_drive(self, placing: Placing) -> None:
-        drive = tls_disks.drive(await self._disks.devices(self._machine))
-        if drive is not None:
-            if drive.disk is not None and not placing.eject:
-                raise ConflictError("cd-drive-full", vm=self._machine.name, disk=drive.disk.name)
-            self._drive, self._former = drive.ref, drive.disk
-            return
-        if not placing.add_drive:
-            raise ConflictError("cd-drive-missing", vm=self._machine.name)
-        if self._machine.power != PowerState.HALTED:
-            raise ConflictError("cd-drive-not-added", vm=self._machine.name, state=self._machine.power.lower())
 
     async def _fill(self, image: bytes, until: datetime) -> None:
         size = config_drives.size_of(image)
@@ -181,6 +176,20 @@ class _Visit:
             return
         if self._former is not None and await self._disks.disk(self._former.uuid) is not None:
             await self._disks.insert(self._drive, self._former.ref)
+
+
+async def _drive(disks: Disks, machine: Machine, placing: Placing) -> Device | None:
+    """Return the drive of the VM for a CD; None where it may be given one. Raises `ConflictError` ``cd-drive-…``."""
+    drive = tls_disks.drive(await disks.devices(machine))
+    if drive is not None:
+        if drive.disk is not None and not placing.eject:
+            raise ConflictError("cd-drive-full", vm=machine.name, disk=drive.disk.name)
+        return drive
+    if not placing.add_drive:
+        raise ConflictError("cd-drive-missing", vm=machine.name)
+    if machine.power != PowerState.HALTED:
+        raise ConflictError("cd-drive-not-added", vm=machine.name, state=machine.power.lower())
+    return None
 
 
 async def _destroy(disks: Disks, disk: Disk, host: str | None = None) -> None:

@@ -260,12 +260,14 @@ class GuestOffer(Struct, frozen=True, kw_only=True):
     title: str = ""
     commands: tuple[str, ...] = ()
     is_needed: bool = False
+    apart: bool = False
 
 
 class GuestPreparation(Struct, frozen=True, kw_only=True):
     """How far a guest is, and what is asked."""
 
     user: str = ""
+    mode: str = ""
     state: str = ""
     question: str = ""
     address: str = ""
@@ -275,6 +277,11 @@ class GuestPreparation(Struct, frozen=True, kw_only=True):
     offers: tuple[GuestOffer, ...] = ()
     checked: tuple[tuple[str, str], ...] = ()
     line: str = ""
+    addresses: tuple[str, ...] = ()
+    todo: str = ""
+    preparation: str = ""
+    last: str = ""
+    until: datetime | None = None
     done: tuple[str, ...] = ()
 
 

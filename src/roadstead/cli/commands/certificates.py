@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from roadstead.cli import helping, options, session
-from roadstead.errors import InputError
 
 Address = Annotated[
     list[str] | None,
@@ -127,10 +126,10 @@ def bring(
     Examples:
       roadstead certificates import win1 --client-cert cert.pem --client-key key.pem --ca-cert ca.pem
     """
-    from roadstead.cli.commands import certifying
+    from roadstead.cli.commands import certifying, secrets
 
     files = {"client_cert": client_cert, "client_key": client_key, "ca_cert": ca_cert}
-    texts = {field: _text(field, path) for field, path in files.items()}
+    texts = {field: secrets.pem_of(f"--{field.replace('_', '-')}", path) for field, path in files.items()}
     certifying.bring(session.of(ctx).client(certifying.MAKING_SECONDS), name, texts, legacy=legacy)
 
 
@@ -156,14 +155,3 @@ def cancel(ctx: typer.Context, name: options.VmName) -> None:
     from roadstead.cli.commands import certifying
 
     certifying.cancel(session.of(ctx).client(certifying.MAKING_SECONDS), name)
-
-
-def _text(field: str, path: Path) -> str:
-    option = f"--{field.replace('_', '-')}"
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InputError("field-invalid", field=option, reason=f"{path} is no text: PEM is needed, not DER") from None
-    except OSError as error:
-        reason = f"{path}: {(error.strerror or 'it cannot be read').lower()}"
-        raise InputError("field-invalid", field=option, reason=reason) from error

@@ -43,6 +43,75 @@ AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Trust what a VM shows of which no host key is remembered.")
 ]
 Mode = Annotated[Literal["ssh", "tls"], typer.Option(help="How the engine is to be reached.")]
+GenerateCerts = Annotated[
+    bool,
+    typer.Option(
+        "--generate-certs",
+        help="TLS: make new certificates although those that the VM has are in use.",
+    ),
+]
+ClientCert = Annotated[
+    Path | None,
+    typer.Option(
+        "--client-cert",
+        metavar="FILE",
+        show_default=False,
+        help="TLS: our certificate, made elsewhere; the engine has its own already.",
+    ),
+]
+ClientKey = Annotated[
+    Path | None,
+    typer.Option("--client-key", metavar="FILE", show_default=False, help="TLS: its private key."),
+]
+CaCert = Annotated[
+    Path | None,
+    typer.Option("--ca-cert", metavar="FILE", show_default=False, help="TLS: the CA of the engine's certificate."),
+]
+Legacy = Annotated[
+    bool,
+    typer.Option("--legacy-certificate", help="TLS: take such without key usage, as the old pack made them."),
+]
+Eject = Annotated[
+    bool, typer.Option("--eject", help="TLS: take out a CD that is in the drive; it is put back afterwards.")
+]
+AddDrive = Annotated[
+    bool, typer.Option("--add-drive", help="TLS: give a VM without a CD drive one; the VM must be shut down.")
+]
+Address = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--address",
+        metavar="IP",
+        show_default=False,
+        help="TLS: an address that the certificate is for; repeatable. [default: those that the VM announces]",
+    ),
+]
+Days = Annotated[
+    int | None,
+    typer.Option(show_default=False, help="TLS: how long certificates are valid, at most 730. [default: a setting]"),
+]
+WithClientKey = Annotated[
+    bool,
+    typer.Option(
+        "--with-client-key", help="TLS: put the client's key on the CD, too: whoever reads it controls the engine."
+    ),
+]
+Storage = Annotated[
+    str, typer.Option(metavar="UUID", help="TLS: the storage for the CD. [default: the pool's default]")
+]
+ExecOnly = Annotated[
+    bool, typer.Option("--exec-only", help="The key runs docker's relay and nothing else; no socket is forwarded.")
+]
+Unrestricted = Annotated[
+    bool, typer.Option("--unrestricted", help="The key may do whatever the user may, as it always was.")
+]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option("--from", metavar="NET", show_default=False, help="Where the key may come from; repeatable."),
+]
+RemoveFormerKey = Annotated[
+    bool, typer.Option("--remove-former-key", help="Take lines of other pools' keys out without asking.")
+]
 
 
 def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -56,44 +125,55 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     host_key: HostKeys = None,
     accept_new: AcceptNew = False,
     mode: Mode = "ssh",
-    exec_only: Annotated[
-        bool, typer.Option("--exec-only", help="The key runs docker's relay and nothing else; no socket is forwarded.")
-    ] = False,
-    unrestricted: Annotated[
-        bool, typer.Option("--unrestricted", help="The key may do whatever the user may, as it always was.")
-    ] = False,
-    source: Annotated[
-        list[str] | None,
-        typer.Option("--from", metavar="NET", show_default=False, help="Where the key may come from; repeatable."),
-    ] = None,
-    remove_former_key: Annotated[
-        bool, typer.Option("--remove-former-key", help="Take lines of other pools' keys out without asking.")
-    ] = False,
+    exec_only: ExecOnly = False,
+    unrestricted: Unrestricted = False,
+    source: Sources = None,
+    remove_former_key: RemoveFormerKey = False,
+    generate_certs: GenerateCerts = False,
+    address: Address = None,
+    days: Days = None,
+    with_client_key: WithClientKey = False,
+    storage: Storage = "",
+    eject: Eject = False,
+    add_drive: AddDrive = False,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
+    ca_cert: CaCert = None,
+    legacy_certificate: Legacy = False,
     yes: options.Yes = False,
 ) -> None:
-    """Let the pool's key into VMs, and enable them.
+    """Let the pool's key into VMs, and enable them; or let their engines use certificates of their own.
 
     You sign in once with what is yours: a password that is asked for, or a key. What is missing in the guest is
     offered with the exact commands, and done when you agree (`--yes` agrees to all but the removal of other pools'
     keys). It can be repeated: what is there already stays. Several VMs are done at once.
+
+    With `--mode tls`, as for Windows, nobody signs in: certificates are made and brought on a virtual CD, whose script
+    is run in the VM. Any user of the VM can read the CD until the engine uses them; then it is destroyed. `--yes`
+    agrees to all but `--eject` and `--add-drive`, which are said by themselves.
 
     Examples:
       roadstead prepare web1 --user ann
       roadstead prepare 'web*' db1 --user ann --from 10.0.0.0/24
       roadstead prepare -f tag:docker --key-file ~/.ssh/id_ed25519 --accept-new --yes
       roadstead prepare --needs-key prod --user ann
+      roadstead prepare win1 win2 --mode tls
+      roadstead prepare win1 --mode tls --client-cert cert.pem --client-key key.pem --ca-cert ca.pem
     """
-    from roadstead.cli.commands import preparing, targets
+    from roadstead.cli.commands import preparing, preparing_options, targets
+    from roadstead.cli.commands.preparing_guests import Signing
+    from roadstead.cli.commands.preparing_options import Line, TlsOptions
 
-    if exec_only and unrestricted:
-        raise InputError("field-invalid", field="--exec-only", reason="it and --unrestricted exclude each other")
-    form = "exec-only" if exec_only else "unrestricted" if unrestricted else "restricted"
-    said = {"mode": mode, "form": form, "sources": source or [], **({"user": user} if user else {})}
-    if remove_former_key:
-        said["agreed"] = [preparing.FORMER_KEY]
+    signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
+    line = Line(exec_only, unrestricted, tuple(source or ()), remove_former_key)
+    made = (generate_certs, tuple(address or ()), days, with_client_key, storage, eject, add_drive)
+    tls = TlsOptions(*made, client_cert, client_key, ca_cert, legacy_certificate)
+    wanted = preparing_options.wanted(mode, signing, line, tls, yes=yes)
     connected = session.of(ctx).client(ANSWER_SECONDS)
-    wanted = preparing.Wanted("prepare", said, host_key or [], password_file, key_file, accept_new=accept_new, yes=yes)
-    preparing.work(connected, targets.vms(connected, names, filters, needs_key), wanted)
+    vms = targets.vms(connected, names, filters, needs_key)
+    if address and len(vms) > 1:
+        raise InputError("field-invalid", field="--address", reason=f"it is one VM's, and {len(vms)} are named")
+    preparing.work(connected, vms, wanted)
 
 
 def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -109,14 +189,15 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Take the pool's key out of VMs, and disable them.
 
     Their host keys are forgotten, too. The key cannot take itself out: you sign in as for `roadstead prepare`.
-    Containers run on.
+    Containers run on. Of VMs that are reached over TLS the certificates are destroyed in the pool, without a sign-in.
 
     Examples:
       roadstead unprepare web1 --user ann
     """
     from roadstead.cli.commands import managing, preparing, targets
+    from roadstead.cli.commands.preparing_guests import Signing, Wanted
 
     said = {"action": "unprepare", **({"user": user} if user else {})}
+    wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ())), yes=yes)
     connected = session.of(ctx).client(ANSWER_SECONDS)
-    wanted = preparing.Wanted("unprepare", said, host_key or [], password_file, key_file, yes=yes)
     preparing.work(connected, managing.confirmed(targets.vms(connected, names, filters), "unprepare", yes=yes), wanted)

@@ -1,15 +1,13 @@
 """The console script ``xscontainer-prepare-vm``: the old pack's options, the work of `roadstead prepare`."""
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from roadstead.cli import failures, options, session
 from roadstead.cli.commands import prepare
 from roadstead.cli.display import output
-from roadstead.errors import InputError
 
 NAME = "xscontainer-prepare-vm"
 app = typer.Typer(
@@ -18,7 +16,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
 )
-File = typer.Option(metavar="FILE", show_default=False, help="For --mode tls.")
 
 
 @app.command()
@@ -28,11 +25,15 @@ def prepare_vm(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str | None,
         typer.Option("-u", "--user", help="Who signs in, and whom the pool's key opens.", show_default=False),
     ] = None,
-    mode: Annotated[Literal["ssh", "tls"], typer.Option(help="How the engine is to be reached.")] = "ssh",
-    generate_certs: Annotated[bool, typer.Option("--generate-certs", help="For --mode tls.")] = False,
-    client_cert: Annotated[Path | None, File] = None,
-    client_key: Annotated[Path | None, File] = None,
-    ca_cert: Annotated[Path | None, File] = None,
+    mode: prepare.Mode = "ssh",
+    generate_certs: prepare.GenerateCerts = False,
+    client_cert: prepare.ClientCert = None,
+    client_key: prepare.ClientKey = None,
+    ca_cert: prepare.CaCert = None,
+    legacy_certificate: prepare.Legacy = False,
+    address: prepare.Address = None,
+    eject: prepare.Eject = False,
+    add_drive: prepare.AddDrive = False,
     password_file: prepare.PasswordFile = None,
     key_file: prepare.KeyFile = None,
     host_key: prepare.HostKeys = None,
@@ -43,14 +44,30 @@ def prepare_vm(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ] = None,
     yes: options.Yes = False,
 ) -> None:
-    """Let the pool's key into a VM, and enable it: `roadstead prepare`, with the old pack's options."""
-    if mode == "ssh" and (generate_certs or client_cert or client_key or ca_cert):
-        raise InputError("field-invalid", field="--mode", reason="certificates belong to --mode tls")
-    from roadstead.cli.commands import preparing, targets
+    """Let the pool's key into a VM, and enable it: `roadstead prepare`, with the old pack's options.
 
+    With `--mode tls` its engine gets certificates of its own instead, or those are taken that were made elsewhere.
+    """
+    from roadstead.cli.commands import preparing, preparing_options, targets
+    from roadstead.cli.commands.preparing_guests import Signing
+    from roadstead.cli.commands.preparing_options import TlsOptions
+
+    if mode == "tls" and user:
+        print("-u is not used: over TLS nobody signs in to the guest.", file=sys.stderr)
+        user = None
+    tls = TlsOptions(
+        generate_certs=generate_certs,
+        address=tuple(address or ()),
+        eject=eject,
+        add_drive=add_drive,
+        client_cert=client_cert,
+        client_key=client_key,
+        ca_cert=ca_cert,
+        legacy_certificate=legacy_certificate,
+    )
+    signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
+    wanted = preparing_options.wanted(mode, signing, None, tls, yes=yes)
     connected = session.Session(server).client(prepare.ANSWER_SECONDS)
-    said = {"mode": mode, **({"user": user} if user else {})}
-    wanted = preparing.Wanted("prepare", said, host_key or [], password_file, key_file, accept_new=accept_new, yes=yes)
     preparing.work(connected, targets.vms(connected, [vm]), wanted)
 
 

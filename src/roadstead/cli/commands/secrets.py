@@ -82,6 +82,17 @@ def text_of(path: Path) -> str:
         raise InputError("file-unreadable", path=path, reason="it is not text") from error
 
 
+def pem_of(option: str, path: Path) -> str:
+    """Return the text of a certificate or a key that ``option`` names. Raises `InputError`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError("field-invalid", field=option, reason=f"{path} is no text: PEM is needed, not DER") from None
+    except OSError as error:
+        reason = f"{path}: {(error.strerror or 'it cannot be read').lower()}"
+        raise InputError("field-invalid", field=option, reason=reason) from error
+
+
 def _first_line(text: str, source: str) -> str:
     # Whoever writes a password into a file leaves a newline after it, which is no part of it.
     password = text.split("\n", 1)[0].removesuffix("\r")

@@ -38,11 +38,12 @@ async def disable_vm(call: Call, vm: VmName) -> Response:
 
 
 async def prepare_vm(call: Call, vm: VmName, body: GuestAnswers | None = None) -> Response:
-    """Prepare the guest of a VM with the operator's own sign-in, or take that back: all answers so far are given, and
-    the next question or the result is returned.
+    """Prepare the guest of a VM, or take that back: all answers so far are given, and the next question or the result
+    is returned.
 
-    The questions are `host-key` (nothing was sent to the guest yet), `sign-in` and `consent`. Doing it again changes
-    nothing. What is given to sign in is sent only to the host key that is named or remembered, and kept nowhere.
+    In the mode `ssh`, with the operator's own sign-in, the questions are `host-key` (nothing was sent to the guest
+    yet), `sign-in` and `consent`; in the mode `tls` they are `addresses`, `consent` and `run-script`, after which the
+    call is repeated with `preparation` until it is over. Doing it again changes nothing. What is given to sign in is sent only to the host key that is named or remembered, and kept nowhere.
     """
     answers_so_far = (body or GuestAnswers()).answers()
     return answers.record(await call.commands.preparing.step(_id(call, vm), answers_so_far))

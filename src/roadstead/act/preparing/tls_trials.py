@@ -1,0 +1,66 @@
+"""An engine behind TLS is tried: the one proof, before certificates are stored and after, that they lead to it."""
+
+from datetime import datetime
+
+from roadstead.act.guests.tls_ways import GuestWays, credentials_of
+from roadstead.act.pools.pool import PoolKeeper
+from roadstead.errors import EngineError, LinkError, PeerError
+from roadstead.kit.gates import Budget
+from roadstead.model import Snapshot, Vm
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.credentials import Credentials
+from roadstead.plan import access
+from roadstead.settings.schema import Settings
+
+
+class TlsTrials:
+    """Calls engines over TLS; nothing that this teaches is kept."""
+
+    def __init__(self, snapshot: Snapshot, ways: GuestWays, settings: Settings, budget: Budget) -> None:
+        self._snapshot = snapshot
+        self._ways = ways
+        self._settings = settings
+        self._budget = budget
+
+    def addresses(self, vm: Vm, keeper: PoolKeeper) -> tuple[str, ...]:
+        """Return where ``vm`` is called. Raises `LinkError` as `links.wanted_tls` does."""
+        try:
+            return self._ways.wanted_tls(vm, keeper).addresses
+        except LinkError as error:
+            raise _named(error, vm) from error
+
+    async def tried(self, vm: Vm, keeper: PoolKeeper, shown: Credentials) -> datetime:
+        """Ask the engine something with ``shown``, since a refused client hears of it at the first answer only; return
+        when the first of the certificates ends. Raises `LinkError` and `EngineError`.
+        """
+        try:
+            link = await self._ways.call_tls(self._ways.wanted_tls(vm, keeper), shown)
+            engine = EngineClient(link, vm.id, self._settings.engine, self._budget)
+            try:
+                await engine.hello()
+                return link.expiry.at
+            finally:
+                engine.close()
+                link.close()
+        except PeerError as error:
+            raise _named(error, vm) from error
+
+    async def in_use(self, vm: Vm, keeper: PoolKeeper) -> datetime | None:
+        """Return when the certificates end that the VM's keys name, if the engine is reached with them; None if not.
+
+        Raises `PoolError`.
+        """
+        if access.tls_missing(vm):
+            return None
+        try:
+            is_legacy = access.tls_access_of(vm).is_legacy
+            shown = await credentials_of(vm, keeper, self._snapshot.vms.values(), is_legacy=is_legacy)
+            return await self.tried(vm, keeper, shown)
+        except (LinkError, EngineError):
+            return None
+
+
+def _named(error: PeerError, vm: Vm) -> PeerError:
+    """Return ``error`` with what its words say of the VM."""
+    names = {"vm": vm.name, "uuid": vm.id, "pool": vm.pool_name}
+    return type(error)(error.code, **{**error.fields, **names})

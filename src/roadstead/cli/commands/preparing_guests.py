@@ -1,0 +1,70 @@
+"""A VM on its way while it is prepared from a terminal, and what is to be done to all of them."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadstead.cli.api import client
+from roadstead.cli.api.views import GuestPreparation, Vm
+from roadstead.errors import RoadsteadError
+from roadstead.kit.text import terminal_clean
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How somebody signs in to guests over SSH, and which host keys they must show."""
+
+    user: str | None = None
+    password_file: str | None = None
+    key_file: Path | None = None
+    host_key: tuple[str, ...] = ()
+    accept_new: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be done: ``said`` is what every VM is told, the rest how questions are answered beforehand."""
+
+    said: dict[str, Any]
+    signing: Signing = Signing()
+    yes: bool = False
+
+
+@dataclass
+class Guest:
+    """One VM: what was answered for it, what it asks, and what came of it."""
+
+    vm: Vm
+    answers: dict[str, Any]
+    asked: GuestPreparation | None = None
+    result: GuestPreparation | None = None
+    error: client.Refused | RoadsteadError | None = None
+    user: str = ""
+    """Who signs in there, as far as the server said."""
+    tries: int = 0
+    waited: str = ""
+    """What was told last of the wait for its engine."""
+    is_over: bool = False
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return terminal_clean(self.vm.name)
+
+    @property
+    def question(self) -> str:
+        """What is asked; nothing when that is over, or went wrong."""
+        return self.asked.question if self.asked is not None else ""
+
+    def answer(self, **said: Any) -> None:
+        """Add to what was said about the mode ``tls``."""
+        self.answers["tls"] = {**self.answers.get("tls", {}), **said}
+
+    def give_up(self, error: RoadsteadError) -> None:
+        """Leave it as it is, for this reason."""
+        self.is_over, self.error = True, error
+
+    def say(self, text: str) -> None:
+        """Tell how it goes; the table at the end alone is the output."""
+        print(terminal_clean(f"{self.vm.name}: {text}"), file=sys.stderr, flush=True)

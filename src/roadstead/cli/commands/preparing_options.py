@@ -1,0 +1,97 @@
+"""What is said on the command line about preparing VMs: checked, and put as the API takes it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from roadstead.cli.commands import secrets
+from roadstead.cli.commands.preparing_guests import Signing, Wanted
+from roadstead.errors import InputError
+
+SSH = "ssh"
+FILES = ("client_cert", "client_key", "ca_cert")
+
+
+@dataclass(frozen=True)
+class TlsOptions:
+    """The options that belong to ``--mode tls``; without any what the VM has is used, or certificates are made."""
+
+    generate_certs: bool = False
+    address: tuple[str, ...] = ()
+    days: int | None = None
+    with_client_key: bool = False
+    storage: str = ""
+    eject: bool = False
+    add_drive: bool = False
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    ca_cert: Path | None = None
+    legacy_certificate: bool = False
+
+    def said(self, mode: str) -> dict[str, Any]:
+        """Return what every VM is told. Raises `InputError` for what does not go together, naming the option."""
+        given = [name for name in self.__dataclass_fields__ if getattr(self, name)]
+        if mode == SSH:
+            for name in given:
+                raise InputError("field-invalid", field=_option(name), reason="it belongs to --mode tls")
+            return {}
+        files = [name for name in FILES if name in given]
+        if files:
+            return {"tls": {"given": self._given(given, files)}}
+        if self.legacy_certificate:
+            raise InputError("field-invalid", field="--legacy-certificate", reason="it belongs to --client-cert")
+        agreed = [id for id, is_said in (("cd-eject", self.eject), ("cd-add-drive", self.add_drive)) if is_said]
+        told = {"addresses": list(self.address), "days": self.days, "storage": self.storage}
+        told |= {"with_client_key": self.with_client_key}
+        is_new = self.generate_certs or self.days is not None or self.with_client_key
+        wanted = {name: value for name, value in {**told, "renew": is_new}.items() if value}
+        return {"tls": wanted, **({"agreed": agreed} if agreed else {})}
+
+    def _given(self, given: list[str], files: list[str]) -> dict[str, Any]:
+        """Return the certificates that were made elsewhere."""
+        for name in FILES:
+            if name not in files:
+                raise InputError("field-invalid", field=_option(name), reason=f"it is needed with {_option(files[0])}")
+        for name in given:
+            if name not in {*FILES, "legacy_certificate"}:
+                reason = f"with {_option(files[0])} no certificates are made, and no CD is needed"
+                raise InputError("field-invalid", field=_option(name), reason=reason)
+        texts = {name: secrets.pem_of(_option(name), getattr(self, name)) for name in FILES}
+        return {**texts, **({"legacy_certificate": True} if self.legacy_certificate else {})}
+
+
+@dataclass(frozen=True)
+class Line:
+    """The options for the line of the pool's key."""
+
+    exec_only: bool = False
+    unrestricted: bool = False
+    source: tuple[str, ...] = ()
+    remove_former_key: bool = False
+
+    def said(self) -> dict[str, Any]:
+        """Return what every VM is told. Raises `InputError`."""
+        if self.exec_only and self.unrestricted:
+            raise InputError("field-invalid", field="--exec-only", reason="it and --unrestricted exclude each other")
+        form = "exec-only" if self.exec_only else "unrestricted" if self.unrestricted else "restricted"
+        told: dict[str, Any] = {"form": form, "sources": list(self.source)}
+        return {**told, "agreed": ["former-key"]} if self.remove_former_key else told
+
+
+def wanted(mode: str, signing: Signing, line: Line | None, tls: TlsOptions, *, yes: bool) -> Wanted:
+    """Return what is wanted of every VM. Raises `InputError` for what does not belong to the mode."""
+    told = tls.said(mode)
+    if mode == SSH:
+        said = {"mode": mode, **(line.said() if line is not None else {})}
+        return Wanted({**said, **({"user": signing.user} if signing.user else {})}, signing, yes)
+    for record in (signing, line):
+        for name in record.__dataclass_fields__ if record is not None else ():
+            if getattr(record, name):
+                option = "--from" if name == "source" else _option(name)
+                reason = "it belongs to --mode ssh: over TLS nobody signs in to the guest"
+                raise InputError("field-invalid", field=option, reason=reason)
+    return Wanted({"mode": mode, **told}, yes=yes)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,199 @@
+"""What a person is asked while VMs are prepared, whatever their mode, and what stands for the answers in a script.
+
+What was typed to sign in is kept for this run alone, and is sent only to VMs whose host keys are confirmed or known.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from roadstead.cli import session
+from roadstead.cli.api.views import GuestOffer, GuestPreparation
+from roadstead.cli.commands import secrets
+from roadstead.cli.commands.preparing_guests import Guest, Wanted
+from roadstead.cli.display import output
+from roadstead.errors import ConflictError, InputError
+from roadstead.kit.text import terminal_clean
+
+TRIES = 3
+"""How often a password or a passphrase may be typed for one VM."""
+SIGN_IN = {"guest-sign-in-failed", "key-passphrase-wrong"}
+
+
+@dataclass
+class Questions:
+    """Asks, each thing once for all VMs that it is the same for; a no ends a VM, and stops no other."""
+
+    wanted: Wanted
+    _sign_in: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def ask(self, guests: Sequence[Guest]) -> None:
+        """Answer what the VMs ask, and have typed anew what was wrong."""
+        self._confirm(_that_ask(guests, "host-key"))
+        self._addresses(_that_ask(guests, "addresses"))
+        self._consent(_that_ask(guests, "consent"))
+        self._run_script(_that_ask(guests, "run-script"))
+        for guest in guests:
+            if guest.question == "sign-in":
+                guest.answers |= self._known_sign_in(guest)
+            elif guest.error is not None and not guest.is_over:
+                guest.answers |= self._typed_anew(guest, guest.error.code)
+
+    def may_try_again(self, guest: Guest, code: str) -> bool:
+        """Whether what was wrong with the sign-in can be typed once more."""
+        if code not in SIGN_IN or guest.tries >= TRIES or not output.is_asked():
+            return False
+        return code == "key-passphrase-wrong" or (
+            self.wanted.signing.password_file is None and self.wanted.signing.key_file is None
+        )
+
+    # ---- over SSH
+
+    def _confirm(self, guests: Sequence[Guest]) -> None:
+        """Show which host keys are shown, and ask once; nothing was sent to them yet."""
+        new = [guest for guest in guests if not (guest.asked and (guest.asked.remembered or guest.asked.others))]
+        doubtful = [guest for guest in guests if guest not in new]
+        for group, is_taken in ((new, self.wanted.signing.accept_new), (doubtful, False)):
+            if group and (is_taken or _agreed_to_keys(group)):
+                for guest in group:
+                    guest.answers["host_key"] = guest.asked.host_key if guest.asked else ""
+            else:
+                for guest in group:
+                    guest.give_up(ConflictError("guest-not-tried", vm=guest.vm.name))
+
+    def _known_sign_in(self, guest: Guest) -> dict[str, str]:
+        """Return how to sign in, asked for at first need and then taken for every VM."""
+        if not self._sign_in:
+            if self.wanted.signing.key_file is not None:
+                self._sign_in = {"private_key": secrets.text_of(self.wanted.signing.key_file)}
+            else:
+                question = f"Password of {guest.user}: "
+                self._sign_in = {"password": secrets.password(self.wanted.signing.password_file, question)}
+        guest.tries = max(guest.tries, 1)
+        return self._sign_in
+
+    def _typed_anew(self, guest: Guest, code: str) -> dict[str, str]:
+        guest.tries += 1
+        if code == "key-passphrase-wrong":
+            if "passphrase" in self._sign_in and guest.answers.get("passphrase") != self._sign_in["passphrase"]:
+                return self._sign_in  # it was typed for another VM meanwhile
+            question = f"Passphrase of {terminal_clean(str(self.wanted.signing.key_file))}: "
+            self._sign_in = {**self._sign_in, "passphrase": secrets.asked(question)}
+            return self._sign_in
+        return {"password": secrets.asked(f"Password of {guest.user} on {guest.name}: ")}
+
+    # ---- over TLS
+
+    def _addresses(self, guests: Sequence[Guest]) -> None:
+        """Show for which addresses the certificates are to be, and ask once."""
+        if not guests:
+            return
+        print("The certificates are to be for 127.0.0.1 and:", file=sys.stderr)
+        for guest in guests:
+            print(f"  {guest.name}: {_addresses_of(guest)}", file=sys.stderr)
+        try:
+            is_right = self._agrees("Is that right?", [guest.vm.name for guest in guests])
+        except InputError as error:
+            for guest in guests:
+                guest.give_up(error)
+            output.result(guests[0].vm.name, str(error), ok=False)
+            return
+        for guest in guests:
+            if is_right and guest.asked is not None:
+                guest.answer(addresses=list(guest.asked.addresses))
+            else:
+                what = f"make its certificate for {_addresses_of(guest)} (--address names others)"
+                guest.give_up(ConflictError("prepare-declined", vm=guest.vm.name, what=what))
+
+    def _run_script(self, guests: Sequence[Guest]) -> None:
+        """Say what is to be done in the VMs, once, and afterwards what the tries to reach their engines say."""
+        new = [guest for guest in guests if "preparation" not in guest.answers.get("tls", {})]
+        for guest in guests:
+            asked = guest.asked or GuestPreparation()
+            if guest in new:
+                until = f", its certificates are valid until {asked.until:%Y-%m-%d}" if asked.until else ""
+                guest.say(f"the CD is in the drive{until}")
+                guest.answer(preparation=asked.preparation)
+            elif asked.last and asked.last != guest.waited:
+                guest.waited = asked.last
+                guest.say(f"not yet: {asked.last}")
+        for todo in dict.fromkeys(guest.asked.todo for guest in new if guest.asked):
+            print(f"In {', '.join(guest.name for guest in new)}: {terminal_clean(todo)}", file=sys.stderr)
+        if new and output.is_asked() and not self.wanted.yes:
+            print("Do that now, then press Return. ", end="", file=sys.stderr, flush=True)
+            sys.stdin.readline()
+
+    # ---- consent
+
+    def _consent(self, guests: Sequence[Guest]) -> None:
+        """Ask about each offer; nobody there to answer is a no, which what is needed then explains itself. What runs
+        nothing in a guest is asked once for all VMs that it is the same for.
+        """
+        known: dict[str, bool] = {}
+        for guest in guests:
+            for offer in guest.asked.offers if guest.asked else ():
+                is_common = not offer.commands and not offer.apart
+                if not is_common or offer.title not in known:
+                    meant = [each for each in guests if each.asked and offer in each.asked.offers]
+                    known[offer.title] = self._is_agreed(meant if is_common else [guest], offer)
+                _note(guest, offer, is_agreed=known[offer.title])
+
+    def _is_agreed(self, guests: Sequence[Guest], offer: GuestOffer) -> bool:
+        if self.wanted.yes:
+            return not offer.apart
+        if not output.is_asked():
+            return False
+        names = ", ".join(guest.name for guest in guests)
+        need = " needs this" if len(guests) == 1 else " need this"
+        print(f"{names}{need if offer.is_needed else ''}:", file=sys.stderr)
+        print(f"  {terminal_clean(offer.title)}", file=sys.stderr)
+        for command in offer.commands:
+            print(f"    # {terminal_clean(command)}", file=sys.stderr)
+        return self._agrees("Run this as root in the guest?" if offer.commands else "Do it?", [offer.title])
+
+    def _agrees(self, question: str, what: list[str]) -> bool:
+        """Whether somebody says yes. Raises `InputError` ``confirmation-needed`` when nobody can."""
+        return self.wanted.yes or session.agreed(question, refusal=InputError("confirmation-needed", candidates=what))
+
+
+def _note(guest: Guest, offer: GuestOffer, *, is_agreed: bool) -> None:
+    field = "agreed" if is_agreed else "declined"
+    guest.answers[field] = [*guest.answers.get(field, []), offer.id]
+    if is_agreed and offer.commands:
+        guest.say(f"{offer.title} …")
+
+
+def _that_ask(guests: Sequence[Guest], question: str) -> list[Guest]:
+    return [guest for guest in guests if guest.question == question and not guest.is_over]
+
+
+def _addresses_of(guest: Guest) -> str:
+    return terminal_clean(", ".join(guest.asked.addresses if guest.asked else ()))
+
+
+def _agreed_to_keys(group: Sequence[Guest]) -> bool:
+    print("These SSH host keys are shown:", file=sys.stderr)
+    for guest in group:
+        print(f"  {_key_line(guest)}", file=sys.stderr)
+    shown = ", ".join(f"{guest.name}={_fingerprint(guest)}" for guest in group)
+    one = "Is this the VM's own" if len(group) == 1 else "Are all of these the VMs' own"
+    question = f"{one} (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console tells)?"
+    try:
+        return session.agreed(question, refusal=InputError("guest-host-key-needed", shown=shown))
+    except InputError as error:
+        output.result(group[0].vm.name, str(error), ok=False)
+        return False
+
+
+def _key_line(guest: Guest) -> str:
+    asked = guest.asked or GuestPreparation()
+    doubts = [
+        f"remembered is {asked.remembered}" if asked.remembered else "",
+        f"it is the key of {asked.others}, too" if asked.others else "",
+    ]
+    doubt = "; ".join(filter(None, doubts))
+    return terminal_clean(f"{guest.vm.name} ({asked.address}): {asked.host_key}{f' — {doubt}' if doubt else ''}")
+
+
+def _fingerprint(guest: Guest) -> str:
+    return terminal_clean(guest.asked.host_key.split(" ")[-1]) if guest.asked else ""

@@ -1,0 +1,40 @@
+"""What came of preparing: one table of all VMs, with what counts in their modes."""
+
+from collections.abc import Iterator, Sequence
+
+from roadstead.cli.api.views import GuestPreparation
+from roadstead.cli.commands.preparing_guests import Guest
+from roadstead.cli.display import output, table
+
+
+def lines(guests: Sequence[Guest]) -> Iterator[str]:
+    """Yield the lines of the table."""
+    rows = [guest.result or GuestPreparation() for guest in guests]
+    is_tls = [guest.result.mode == "tls" if guest.result else guest.answers.get("mode") == "tls" for guest in guests]
+    made = [
+        table.Column("VM", [guest.vm.name for guest in guests]),
+        table.Column("RESULT", [_result(guest) for guest in guests], least=12),
+    ]
+    if not all(is_tls):
+        made += [
+            table.Column("USER", [row.user or "-" for row in rows], rank=2),
+            table.Column("ADDRESS", [row.address or "-" for row in rows], rank=3),
+            table.Column("ENGINE", [_fact(row, "engine") for row in rows], rank=1),
+            table.Column("AUTOSTART", [_fact(row, "starts with the guest") for row in rows], rank=4),
+        ]
+    if any(is_tls):
+        made += [
+            table.Column("CERTIFICATE FOR", [", ".join(row.addresses) or "-" for row in rows], rank=3),
+            table.Column("UNTIL", [f"{row.until:%Y-%m-%d}" if row.until else "-" for row in rows], rank=2),
+        ]
+    return table.lines(made, output.room())
+
+
+def _result(guest: Guest) -> str:
+    if guest.result is not None:
+        return guest.result.state
+    return f"failed: {guest.error.code if guest.error is not None else 'not tried'}"
+
+
+def _fact(row: GuestPreparation, name: str) -> str:
+    return next((value for fact, value in row.checked if fact == name), "-")

@@ -151,7 +151,7 @@ async def test_a_refused_pool_key_is_read_again(road: Road, guest: SimulatedGues
 
 @pytest.mark.looptime
 async def test_a_sign_in_is_polite_after_the_last_one_whatever_that_was_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also after one that failed, one of the guest's keeper, and one that did not wait; a VM that went leaves nothing."""
+    """After one that failed, one of the guest's keeper, one that did not wait; a VM that went leaves nothing."""
     road, at = Road(), list[float]()
     road.see(HERE)
     vm = VmId(records.VM)

@@ -15,7 +15,7 @@ from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import pacing, ssh
-from tests.contract.links_contract import call, engine_client
+from tests.contract.links_contract import Sink, call, engine_client
 from tests.unit.lab.guests_support import KEY, KEY_LINE
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\nforged"
@@ -107,6 +107,65 @@ async def test_keys_may_be_exchanged_again_later(guest: SimulatedGuest, monkeypa
 
     assert [await _failed(client) for _ in range(3)] == [None] * 3
     assert connection._rekey_bytes_sent < 2**40  # noqa: SLF001 - the same
+    link.close()
+    await link.wait_closed()
+
+
+FLOODS: dict[str, tuple[int, bytes]] = {
+    "ignored": (2, String(b"")),
+    "ignored, large": (2, String(b"x" * 30_000)),
+    "debug": PACKETS["debug"],
+    "not implemented": PACKETS["no such message"],
+    "global requests": (80, String("keepalive@openssh.com") + Boolean(False)),
+    "unknown": (190, b""),
+}
+IN_A_CHANNEL: dict[str, tuple[int, bytes]] = {
+    "windows": (93, UInt32(1)),
+    "data of nothing": (94, String(b"")),
+    "data, byte by byte": (94, String(b"x")),
+    "channel requests": (98, String("xon-xoff") + Boolean(False) + Boolean(False)),
+}
+
+
+@pytest.mark.parametrize("name", [*FLOODS, *IN_A_CHANNEL])
+async def test_who_says_nothing_too_often_is_cut_off(guest: SimulatedGuest, name: str) -> None:
+    """Under a name of its own, after no more than the bound; nothing else holds such packets back."""
+    link = await call(guest, KEY)
+    sink = Sink()
+    stream = await link.open(sink)
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    kind, payload = (FLOODS | IN_A_CHANNEL)[name]
+    if name in IN_A_CHANNEL:
+        # What we call a channel stands in the server's own record of it.
+        (channel,) = connection._channels.values()  # noqa: SLF001 - the same
+        assert channel._send_chan is not None  # noqa: SLF001 - the same
+        payload = UInt32(channel._send_chan) + payload  # noqa: SLF001 - the same
+    for _ in range(ssh.IDLE_PACKETS + 1):
+        connection.send_packet(kind, payload)
+    await sink.wait_until_ended()
+
+    assert [getattr(error, "code", None) for error in sink.ends] == ["ssh-floods"]
+    assert not link.is_open
+    stream.abort()
+    await link.wait_closed()
+
+
+@pytest.mark.parametrize("name", FLOODS)
+async def test_what_servers_say_now_and_then_is_no_flood(
+    guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The same, spread over more than one window, is taken."""
+    monkeypatch.setattr(ssh, "IDLE_WINDOW", 0.0)
+    link = await call(guest, KEY)
+    client = engine_client(link)
+    await client.hello()
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    for _ in range(ssh.IDLE_PACKETS + 1):
+        connection.send_packet(*FLOODS[name])
+
+    assert await _failed(client) is None
     link.close()
     await link.wait_closed()
 

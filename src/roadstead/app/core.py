@@ -87,12 +87,12 @@ class Core:
         audit = Audit(database, settings.audit)
         pools = Pools(database, self._memories, audit, settings.pool, self.tell, self._rules_changed, self._outputs)
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
+        self._sign_ins = SignIns(settings.link.retry_first_seconds)
         self._ssh = self._ssh_ways(pools, settings.link)
         self._guests = GuestWays(self._ssh)
         self._unix = UnixWays(self._local)
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, settings.pool)
         budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
-        self._sign_ins = SignIns(settings.link.retry_first_seconds)
         services = Services(settings, budget, self.tell, self._names, self._sign_ins)
         self.links = Links(self.store, self._open, services)
         self.commands = self._built(Kept(database, pools, audit), door, budget)
@@ -190,6 +190,7 @@ class Core:
             self._memories,
             settings,
             gates,
+            self._sign_ins,
             self._pins.signed_in,
             pools.name,
         )

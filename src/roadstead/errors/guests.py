@@ -120,6 +120,11 @@ REACHING_A_GUEST = {
         "The SSH handshake with the VM failed: {reason}.",
         "Look at the SSH server's log in the VM (`journalctl -u ssh`); it must offer today's algorithms.",
     ),
+    "ssh-floods": Code(
+        503,
+        "The VM's SSH server was cut off: it sent far more packets that carry nothing than any server needs.",
+        "No SSH server does so by itself: look who or what answers in the VM. It is called again ever more rarely.",
+    ),
     "ssh-refuses-us": Code(
         503,
         "The VM's SSH server closed the connection before it introduced itself.",

@@ -342,6 +342,20 @@ async def test_refusals_are_met_with_patience(code: str) -> None:
         assert len(world.states()) == 2
 
 
+async def test_a_flood_ends_a_link_under_its_own_name() -> None:
+    """Not as one that was merely lost, which would be called again in seconds."""
+    road, world = Road(), World()
+    async with _kept(road, world):
+        await asyncio.sleep(60)
+        road.link.is_open = False
+        for stream in tuple(road.link.streams):
+            stream.end(LinkError("ssh-floods"))
+        await asyncio.sleep(SOON)
+        assert world.words()[-1] == "broken ssh-floods"
+        await asyncio.sleep(60)
+        assert 60 + 0.9 * 30 <= road.gaps[0] <= 60 + 31
+
+
 async def test_other_failures_are_tried_every_minute_at_last() -> None:
     """Growing from five seconds; a pool that is away counts as such."""
     for error in (LinkError("refused"), PoolError("pool-unreachable")):

@@ -13,6 +13,7 @@ import asyncssh
 import pytest
 
 from roadstead.act.guests.memory import Memories
+from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.guests.ways import SshWays
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
@@ -21,9 +22,9 @@ from roadstead.inventory.store import Store
 from roadstead.kit.gates import Gate
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
-from roadstead.model import Seen, VmId
+from roadstead.model import Gone, Seen, VmId
 from roadstead.peers.database.client import Database
-from roadstead.peers.links.ssh import Gates, SshLink
+from roadstead.peers.links.ssh import Gates, SshLink, SshTarget
 from roadstead.plan.addresses import Rules
 from roadstead.settings.schema import LinkSettings
 from tests.unit.fakes import records
@@ -63,6 +64,7 @@ class Road:
     def __post_init__(self) -> None:
         self.memories = Memories(cast("Database", FakeDatabase()))
         self.met: list[VmId] = []
+        self.sign_ins = SignIns(LinkSettings().retry_first_seconds)
         self.ways = SshWays(
             self.store,
             {records.POOL: cast("PoolKeeper", self.pool)},
@@ -70,6 +72,7 @@ class Road:
             self.memories,
             LinkSettings(connect_seconds=2.0, login_seconds=2.0, stagger_seconds=1.0),
             Gates(Gate(4), Gate(4)),
+            self.sign_ins,
             self.met.append,
         )
 
@@ -148,25 +151,33 @@ async def test_a_refused_pool_key_is_read_again(road: Road, guest: SimulatedGues
 
 @pytest.mark.looptime
 async def test_a_sign_in_is_polite_after_the_last_one_whatever_that_was_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also after one that failed, and however long the link that is asked for has been there."""
+    """After one that failed, one of the guest's keeper, one that did not wait; a VM that went leaves nothing."""
     road, at = Road(), list[float]()
     road.see(HERE)
+    vm = VmId(records.VM)
 
     async def sign_in(*_: object, **__: object) -> SshLink:
         at.append(asyncio.get_running_loop().time())
         raise LinkError("key-rejected", address=HERE, port=22, user="root")
 
-    async def verified() -> None:
+    async def verified(code: str = "key-rejected") -> None:
         known = SimpleNamespace(address=HERE, host_key="")
-        with pytest.raises(LinkError):
-            await road.ways.verify(VmId(records.VM), cast("SshLink", known), KEY)
+        with pytest.raises(LinkError) as caught:
+            await road.ways.verify(vm, cast("SshLink", known), KEY)
+        assert caught.value.code == code
 
     monkeypatch.setattr("roadstead.act.guests.ways.open_ssh", sign_in)
     await verified()
     await verified()
     await asyncio.sleep(3600)
-    with pytest.raises(LinkError):
-        await road.ways.open(VmId(records.VM))
+    await road.sign_ins.turn(vm)
     await verified()
+    with pytest.raises(LinkError):
+        await road.ways.enter(vm, SshTarget("root", 22, (HERE,), "/s"), KEY)
+    await verified()
+    road.store.apply(Gone("vm", vm))
+    await verified("link-lost")
     gap = road.ways.settings.retry_first_seconds
-    assert at == pytest.approx([0, gap, gap + 3600, 2 * gap + 3600])
+    later = gap + 3600
+    assert at == pytest.approx([0, gap, later + gap, later + gap, later + 2 * gap])
+    assert road.sign_ins.ago(vm) == float("inf")

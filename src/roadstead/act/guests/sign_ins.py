@@ -1,7 +1,7 @@
 """When each guest was signed in to last, whoever did it: to one guest no more than one sign-in in a while is polite.
 
 OpenSSH 9.8 and newer penalises addresses that fail (PerSourcePenalties), and that would hit our neighbours behind a NAT
-too. So a guest's keeper and a check of its path share one account.
+too. So a guest's keeper, a check of its path, and whoever tries a key in it share one account.
 """
 
 import asyncio

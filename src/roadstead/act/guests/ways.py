@@ -1,12 +1,11 @@
 """How guests are connected: the plan's record becomes a handshake, and what it taught becomes a pin."""
 
-import asyncio
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from roadstead.act.guests.guest import Opened
 from roadstead.act.guests.memory import Memories, Met
+from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError
@@ -35,17 +34,16 @@ class SshWays:
     memories: Memories
     settings: LinkSettings
     gates: Gates
+    sign_ins: SignIns
     signed_in: Callable[[VmId], None]
     """Told of each guest that was reached, when its key is remembered."""
     pool_name: Callable[[PoolId], str] = str
     """What a pool is called, which may be known no more."""
     shown: dict[VmId, str] = field(default_factory=dict)
     """The host key (``<type> <fingerprint>``) that each guest showed last, accepted or not."""
-    _tried: dict[VmId, float] = field(default_factory=dict)
-    """When (the loop's clock) each guest was signed in to last, or that was tried."""
 
     async def open(self, vm_id: VmId) -> Opened:
-        """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
+        """Connect ``vm_id``, whose turn it is. Raises `LinkError` or `PoolError` with the reason."""
         vm, keeper = self.found(vm_id)
         wanted = self.wanted(vm, keeper)
         pair = await keeper.keys.pair()
@@ -75,13 +73,13 @@ class SshWays:
         return links.wanted(vm, self.snapshot, self.circumstances(vm, keeper))
 
     async def call(self, vm: Vm, wanted: links.Wanted, pair: KeyPair, witness: Witness = NOBODY) -> SshLink:
-        """Connect ``vm`` with its pool's ``pair``; nothing that this teaches is kept.
+        """Connect ``vm``, whose turn it is, with its pool's ``pair``; nothing that this teaches is kept.
 
         Raises `LinkError` with the reason as it reads for this VM; its cause is the link's own.
         """
         target = self._target(wanted)
         try:
-            return await self._sign_in(vm.id, target, pair.private, witness)
+            return await self._sign_in(target, pair.private, witness)
         except LinkError as error:
             raise origins.explain(pins.explain(error, wanted.pin), vm, self._origin(vm)) from error
 
@@ -97,7 +95,6 @@ class SshWays:
     def forget(self, vm: VmId) -> None:
         """``vm`` is gone."""
         self.shown.pop(vm, None)
-        self._tried.pop(vm, None)
 
     async def verify(self, vm_id: VmId, known: SshLink, key: PoolKey) -> SshLink:
         """Sign in anew with ``key`` alone where ``known`` leads, to the same host key, as soon as a further sign-in is
@@ -105,30 +102,26 @@ class SshWays:
 
         Raises `LinkError` with the reason, ``key-rejected`` when the guest does not take this key.
         """
-        await asyncio.sleep(self._tried.get(vm_id, -math.inf) + self.settings.retry_first_seconds - _now())
+        await self.sign_ins.turn(vm_id)
         vm = self.snapshot.vms.get(vm_id)
         if vm is None:
+            self.sign_ins.forget(vm_id)
             raise LinkError("link-lost", vm=vm_id)
         access = access_of(vm, self.defaults)
         pins = Pins(pin=known.host_key)
         target = SshTarget(access.user, access.port, (known.address,), access.socket, pins, access.sudo)
-        return await self.enter(vm_id, target, key)
+        return await self._sign_in(target, (key,))
 
     async def enter(self, vm_id: VmId, target: SshTarget, key: PoolKey) -> SshLink:
         """Sign in to ``vm_id`` at ``target`` with ``key`` alone and at once; the caller closes the link.
 
         Raises as `verify`.
         """
-        return await self._sign_in(vm_id, target, (key,))
+        self.sign_ins.begins(vm_id)
+        return await self._sign_in(target, (key,))
 
-    async def _sign_in(
-        self, vm: VmId, target: SshTarget, keys: tuple[PoolKey, ...], witness: Witness = NOBODY
-    ) -> SshLink:
-        try:
-            return await open_ssh(target, keys, settings=self.settings, gates=self.gates, witness=witness)
-        finally:
-            if vm in self.snapshot.vms:
-                self._tried[vm] = _now()
+    async def _sign_in(self, target: SshTarget, keys: tuple[PoolKey, ...], witness: Witness = NOBODY) -> SshLink:
+        return await open_ssh(target, keys, settings=self.settings, gates=self.gates, witness=witness)
 
     def _origin(self, vm: Vm) -> origins.Origin:
         """What is known of how ``vm`` came into its pool."""
@@ -173,10 +166,6 @@ class SshWays:
             now=clocks.now(),
             boot_seconds=self.settings.boot_seconds,
         )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class UnixWays:

@@ -44,6 +44,13 @@ COMPLAINT_BYTES = 4096
 _PING = b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n"
 
 
+class FloodError(asyncssh.ProtocolError):
+    """A server says so much that means nothing that its connection is ended."""
+
+    def __init__(self) -> None:
+        super().__init__("too many packets that carry nothing")
+
+
 class SessionStream:
     """A channel: asyncssh's session on one side, a `Stream` on the other."""
 
@@ -69,7 +76,7 @@ class SessionStream:
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncssh."""
         self._channel = None
-        self._end(LinkError("link-lost") if exc is not None else None)
+        self._end(_lost(exc) if exc is not None else None)
 
     def write(self, data: bytes) -> None:
         """See `Stream`."""
@@ -95,6 +102,10 @@ class SessionStream:
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.stream_ended(error)
+
+
+def _lost(error: Exception) -> LinkError:
+    return LinkError("ssh-floods" if isinstance(error, FloodError) else "link-lost")
 
 
 class ForwardedStream(SessionStream, asyncssh.SSHUNIXSession[bytes]):

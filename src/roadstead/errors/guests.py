@@ -122,7 +122,7 @@ REACHING_A_GUEST = {
     ),
     "ssh-floods": Code(
         503,
-        "The VM's SSH server was cut off: it sent far more packets that carry nothing than any server needs.",
+        "The VM's SSH server was cut off: it went on sending far more than we ask of any.",
         "No SSH server does so by itself: look who or what answers in the VM. It is called again ever more rarely.",
     ),
     "ssh-refuses-us": Code(

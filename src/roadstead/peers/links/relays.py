@@ -45,10 +45,10 @@ _PING = b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n"
 
 
 class FloodError(asyncssh.ProtocolError):
-    """A server says so much that means nothing that its connection is ended."""
+    """A server says so much, for so long, that its connection is ended (`pacing`)."""
 
     def __init__(self) -> None:
-        super().__init__("too many packets that carry nothing")
+        super().__init__("it says too much")
 
 
 class SessionStream:
@@ -76,7 +76,7 @@ class SessionStream:
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncssh."""
         self._channel = None
-        self._end(_lost(exc) if exc is not None else None)
+        self._end(lost(exc) if exc is not None else None)
 
     def write(self, data: bytes) -> None:
         """See `Stream`."""
@@ -104,7 +104,8 @@ class SessionStream:
             receiver.stream_ended(error)
 
 
-def _lost(error: Exception) -> LinkError:
+def lost(error: Exception) -> LinkError:
+    """What the end of a server's connection means."""
     return LinkError("ssh-floods" if isinstance(error, FloodError) else "link-lost")
 
 

@@ -8,17 +8,15 @@ delayed acknowledgement would then add 40 ms to every list.
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import asyncssh
-from asyncssh.channel import SSHChannel
-from asyncssh.constants import MSG_CHANNEL_DATA, MSG_IGNORE
-from asyncssh.packet import SSHPacket, SSHPacketLogger
+from asyncssh.constants import MSG_IGNORE
+from asyncssh.packet import SSHPacketLogger
 
 from roadstead.errors import LinkError, PeerError
 from roadstead.kit import clocks
@@ -31,7 +29,7 @@ from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.pacing import Pace
 from roadstead.peers.links.race import Race
-from roadstead.peers.links.relays import Door, FloodError, Relays
+from roadstead.peers.links.relays import Door, FloodError, Relays, lost
 from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.settings.schema import LinkSettings
 
@@ -62,15 +60,6 @@ REKEY_SECONDS = 10.0
 """How soon after a key exchange the next one may come: each costs us milliseconds of the loop, and a guest may ask for
 any number of them. OpenSSH asks after a gigabyte, we after an hour.
 """
-IDLE_PACKETS = 1000
-"""How many packets that carry nothing for us a guest may send in `IDLE_WINDOW` seconds; a large one counts for each
-`IDLE_BYTES` that it holds. Each takes the loop's time, no window of a channel holds them back, and servers send a few
-in a minute.
-"""
-IDLE_WINDOW = 1.0
-IDLE_BYTES = 2**10
-MEAGRE_BYTES = 64
-"""Data in smaller pieces counts too: the sender chooses how small they are, and servers put together what there is."""
 HANDSHAKE_BYTES = 2**18
 """What a guest may say before it lets us in: a handshake with three host keys takes 5 KiB."""
 GREETED_SECONDS = 2.0
@@ -144,32 +133,6 @@ class GuestConnection(asyncssh.SSHClientConnection):
     """When keys were exchanged last, in the loop's time."""
     _pace: Pace | None = None
     _socket: socket.socket | None = None
-    _idle = 0
-    """How much of `IDLE_PACKETS` was used since `_idle_since`, in the loop's time."""
-    _idle_since = float("-inf")
-
-    def add_channel(self, chan: SSHChannel[Any]) -> int:
-        """Called by asyncssh for a new channel, which takes packets of its own."""
-        chan.process_packet = partial(self._process, chan.process_packet)  # type: ignore[method-assign]
-        return super().add_channel(chan)
-
-    def process_packet(self, pkttype: int, pktid: int, packet: SSHPacket) -> bool | Awaitable[None]:
-        """Called by asyncssh for a packet of no channel."""
-        return self._process(super().process_packet, pkttype, pktid, packet)
-
-    def _process(
-        self, process: Callable[..., bool | Awaitable[None]], pkttype: int, pktid: int, packet: SSHPacket
-    ) -> bool | Awaitable[None]:
-        """Have ``process`` do it, unless the guest says too much that means nothing."""
-        size = len(packet.get_remaining_payload())
-        if pkttype != MSG_CHANNEL_DATA or size < MEAGRE_BYTES:
-            now = self._loop.time()
-            if now - self._idle_since >= IDLE_WINDOW:
-                self._idle_since, self._idle = now, 0
-            self._idle += 1 + size // IDLE_BYTES
-            if self._idle > IDLE_PACKETS:
-                raise FloodError
-        return process(pkttype, pktid, packet)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -216,7 +179,7 @@ class GuestConnection(asyncssh.SSHClientConnection):
             self._pace.take(data, self._transport)
 
     def _end_babble(self) -> None:
-        self.connection_lost(asyncssh.ProtocolError("it says too much"))
+        self.connection_lost(FloodError())
 
 
 class SshLink:
@@ -257,7 +220,7 @@ class SshLink:
         try:
             return await self._relays.open(receiver)
         except (asyncssh.Error, OSError) as error:
-            raise LinkError("link-lost") from error
+            raise lost(error) from error
         except PeerError as error:
             if self.is_open:
                 raise
@@ -268,7 +231,7 @@ class SshLink:
         try:
             return await self._relays.run(command, seconds)
         except (asyncssh.Error, OSError) as error:
-            raise LinkError("link-lost") from error
+            raise lost(error) from error
 
     async def wait_closed(self) -> None:
         """Wait until the connection has ended."""

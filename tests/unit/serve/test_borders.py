@@ -216,9 +216,8 @@ async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: 
     async with stage.running(tmp_path) as api:
         for row in TABLE:
             path = row.path.format(pool="p", vm="v", engine_id="e", operation="o", host="h")
-            path += {"/search": "?q=x", "/containers/match": "?name=x", "/containers/stats": "?name=x"}.get(
-                row.path, ""
-            )
+            queries = {"/search": "?q=x", "/containers/match": "?name=x", "/containers/stats": "?name=x"}
+            path += queries.get(row.path, "")
             body = bodies.get(row.path) if row.method == "POST" else {} if row.method == "PATCH" else None
             problem = await api.refused(row.method, path, 403, "permission-needed", json=body)
             assert problem["fields"]["permission"] == row.permission

@@ -494,7 +494,7 @@ async def test_our_own_account_needs_no_more_than_pool_operator(tmp_path: Path) 
     ):
         account = PoolChange(url=pool.url, user="pool-operator", password=pool.password, fingerprint=pool.fingerprint)
         added = await core.commands.pools.add(account)
-        made = config_drives.ConfigDrives(core.commands.pools)
+        made = config_drives.ConfigDrives(core.commands.pools, core.commands.templates)
         (sr,) = [str(sr["uuid"]) for _, sr in pool.core.database.all("SR") if sr["name_label"] == DISKS]
         for text in ("#cloud-config\n# first\n", "#cloud-config\n# second\n"):
             disk = await made.create(added.id, config_drives.Wanted(pool.uuid_of("vm-1"), sr, text))

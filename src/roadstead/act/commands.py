@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from roadstead.act.audit import Audit
+from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks
@@ -36,5 +37,6 @@ class Commands:
     firewall: Firewall
     checks: Checks
     drives: VmDrives
+    templates: Templates
     preparing: Preparing
     audit: Audit

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.drives.config_drives import ConfigDrives
+from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks, Means
@@ -106,8 +107,9 @@ class Core:
         tls = TlsPreparations(self.store, pools, self.links, trials, audit, settings)
         expiries = Expiries(self.store, pools, self.links)
         operations = Operations(vms, audit, settings.server)
-        drives = ConfigDrives(pools)
-        wishes = VmDrives(drives, audit)
+        templates = Templates(database.templates, audit)
+        drives = ConfigDrives(pools, templates)
+        wishes = VmDrives(drives, templates, audit)
         calls = PluginCalls(self.store, pools, vms, operations, drives, audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
@@ -131,6 +133,7 @@ class Core:
             rules,
             checks,
             wishes,
+            templates,
             guests,
             audit,
         )

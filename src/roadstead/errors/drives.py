@@ -41,6 +41,16 @@ DRIVES = {
         "With its tokens filled in the configuration is larger than {limit} bytes.",
         "Shorten it: let the VM fetch what is large when it boots.",
     ),
+    "drive-template-changed": Code(
+        409,
+        "Somebody else saved the template {name} meanwhile: its newest version is {version}.",
+        "Look at it (`roadstead config-drive template show {name}`), then save yours again.",
+    ),
+    "drive-templates-full": Code(
+        409,
+        "The pool has {limit} templates of its own already.",
+        "Remove one that is not needed (`roadstead config-drive template remove NAME`).",
+    ),
     "editor-failed": Code(
         422,
         "The editor {editor} did not do its work: {reason}.",
@@ -55,6 +65,11 @@ DRIVES = {
         404,
         "{vm} has no config drive.",
         "`roadstead config-drive create VM` makes one.",
+    ),
+    "no-such-drive-template": Code(
+        404,
+        "The pool has no template {name} of its own.",
+        "`roadstead config-drive template list` names the templates, `template history NAME` the versions of one.",
     ),
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
     "ssh-key-invalid": Code(
@@ -80,7 +95,8 @@ DRIVES = {
     "token-unknown": Code(
         422,
         "The configuration holds %{token}% in line {line}, and there is no such token.",
-        "Use one of {known}, or write the text without a percent sign at each end.",
+        "Use one of {known}, give it a value (`--var {token}=VALUE`), or write the text without a percent sign at each"
+        " end.",
     ),
     "token-unpaired": Code(
         422,

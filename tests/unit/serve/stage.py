@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.drives.config_drives import ConfigDrives
+from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Check
@@ -344,7 +345,8 @@ class World:
         database, pools, vms = cast("Any", self.database), cast("Any", self.pools), cast("Any", self.vms)
         self.audit = Audit(database, AuditSettings())
         self.operations = Operations(vms, self.audit, ServerSettings(operation_targets=5))
-        drives = ConfigDrives(pools)
+        templates = Templates(cast("Any", self.database.templates), self.audit)
+        drives = ConfigDrives(pools, templates)
         calls = PluginCalls(self.store, pools, vms, self.operations, drives, self.audit)
         self.access = PluginAccess(database, pools, door, self.audit)
         self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
@@ -365,7 +367,8 @@ class World:
             self.hosts,
             firewall,
             cast("Any", self.checks),
-            VmDrives(drives, self.audit),
+            VmDrives(drives, templates, self.audit),
+            templates,
             cast("Any", self.preparing),
             self.audit,
         )

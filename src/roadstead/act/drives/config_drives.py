@@ -20,6 +20,7 @@ import structlog
 
 from roadstead.act.drives import drive_leftovers
 from roadstead.act.drives.drive_leftovers import NAME
+from roadstead.act.drives.templates import Templates
 from roadstead.act.pools import storages
 from roadstead.act.pools.pools import Pools
 from roadstead.artifacts import config_drive, drive_templates, tokens
@@ -85,15 +86,16 @@ class ReadBack(NamedTuple):
 class ConfigDrives:
     """The config drives of all pools. Everything is asked of the pool at the moment of need."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, templates: Templates) -> None:
         self._pools = pools
+        self._templates = templates
         self._reading: WeakValueDictionary[PoolId, Gate] = WeakValueDictionary()
         self._making: WeakValueDictionary[tuple[PoolId, str], Gate] = WeakValueDictionary()
         """One gate for each VM that is given a drive: who saves twice gets one after the other."""
 
     async def default(self, pool: PoolId, vm: str) -> str:
-        """Return the template to begin with, for a VM or a template; for what is not there, the usual one."""
-        return drive_templates.PROFILES[(await self.choice(pool, vm)).profile]
+        """Return the text to begin with, for a VM or a template; for what is not there, the usual one."""
+        return await self._templates.default(pool, (await self.choice(pool, vm)).profile)
 
     async def choice(self, pool: PoolId, vm: str) -> Choice:
         """Return the profile for a VM or a template (uuid); for what is not there, the usual one."""

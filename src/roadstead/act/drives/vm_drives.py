@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from roadstead.act.audit import Audit
 from roadstead.act.drives.config_drives import ConfigDrives, Prepared, Wanted
+from roadstead.act.drives.templates import Templates
 from roadstead.artifacts import config_drive, drive_masking, drive_templates, tokens, user_data
 from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.artifacts.user_data import Finding
@@ -23,7 +24,9 @@ class Order(Struct, frozen=True, kw_only=True):
     """A drive that an operator wants; what is empty is chosen. A repr shows neither text nor values."""
 
     template: str = ""
-    """The text with its tokens; empty: the default of the profile."""
+    """The text with its tokens; empty: the template that is ``named``, else the default of the profile."""
+    named: str = ""
+    """Which of the pool's templates; its profile counts where none is said."""
     profile: str = ""
     storage: str = ""
     variables: Mapping[str, str] = NO_VARIABLES
@@ -107,14 +110,15 @@ class Checked(Struct, frozen=True, kw_only=True):
 class VmDrives:
     """What operators ask of config drives."""
 
-    def __init__(self, drives: ConfigDrives, audit: Audit) -> None:
+    def __init__(self, drives: ConfigDrives, templates: Templates, audit: Audit) -> None:
         self._drives = drives
+        self._templates = templates
         self._audit = audit
 
     async def default(self, vm: Vm, profile: str) -> Beginning:
         """Return the template to begin with. Raises `PoolError`."""
         chosen = profile or (await self._drives.choice(vm.pool, vm.id)).profile
-        return Beginning(profile=chosen, template=drive_templates.PROFILES[chosen])
+        return Beginning(profile=chosen, template=await self._templates.default(vm.pool, chosen))
 
     @staticmethod
     def check(template: str, profile: str) -> Checked:
@@ -161,15 +165,24 @@ class VmDrives:
         for number, line in enumerate(order.ssh_keys, 1):
             if not is_public_key(line):
                 raise InputError("ssh-key-invalid", number=number)
+        template, profile = await self._text(vm, order)
+        filled = tokens.assign(template, order.variables)
+        return Wanted(vm.id, order.storage or None, filled, profile, order.ssh_keys)
+
+    async def _text(self, vm: Vm, order: Order) -> tuple[str, str]:
+        """Return the text that was given or is chosen, and for which profile it is."""
+        if order.template and order.named:
+            raise InputError("field-invalid", field="named", reason="a text is given, too: say one of them")
+        if order.named:
+            found = await self._templates.text(vm.pool, order.named)
+            return found.text, order.profile or found.profile
         choice = drive_templates.Choice(order.profile, is_known=True)
         if not order.profile:
             choice = await self._drives.choice(vm.pool, vm.id)
-        template = order.template or drive_templates.PROFILES[choice.profile]
-        profile = choice.profile
-        if not choice.is_known and not user_data.reads(profile, template):
-            profile = user_data.profile_of(template)
-        filled = tokens.assign(template, order.variables)
-        return Wanted(vm.id, order.storage or None, filled, profile, order.ssh_keys)
+        template = order.template or await self._templates.default(vm.pool, choice.profile)
+        if choice.is_known or user_data.reads(choice.profile, template):
+            return template, choice.profile
+        return template, user_data.profile_of(template)
 
 
 def _preview(vm: Vm, wanted: Wanted, prepared: Prepared) -> Preview:

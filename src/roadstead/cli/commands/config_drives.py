@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from roadstead.cli import helping, options, session
+from roadstead.cli.commands import drive_templates
 
 Profile = Annotated[
     Literal["cloud-config", "flatcar", "ignition", "windows", "coreos"] | None,
@@ -22,7 +23,13 @@ File = Annotated[
         "-F",
         metavar="FILE",
         show_default=False,
-        help="The text; `-` is standard input. [default: the profile's]",
+        help="The text; `-` is standard input. [default: the pool's for the profile]",
+    ),
+]
+Named = Annotated[
+    str | None,
+    typer.Option(
+        "--template", metavar="NAME", show_default=False, help="One of the pool's templates (`template list`)."
     ),
 ]
 Storage = Annotated[
@@ -47,6 +54,7 @@ Keys = Annotated[
 Only = Annotated[bool, typer.Option("--preview", help="Only show what the guest would see.")]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, read and edit the config drives of VMs.")
+app.add_typer(drive_templates.app, name="template")
 
 
 @helping.command(app)
@@ -89,6 +97,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
     name: options.VmName,
     file: File = None,
+    named: Named = None,
     sr: Storage = None,
     profile: Profile = None,
     variables: Variables = None,
@@ -105,12 +114,12 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Examples:
       roadstead config-drive create web1
       roadstead config-drive create web1 --file web1.yaml --ssh-key ~/.ssh/id_ed25519.pub
-      roadstead config-drive create web1 --file web.yaml --var SITE=north --preview
+      roadstead config-drive create web1 --template web --var SITE=north --preview
       cat web1.yaml | roadstead config-drive create web1 --file - --yes
     """
     from roadstead.cli.commands import drives
 
-    wanted = drives.wanted(file, sr, profile, variables or [], keys or [])
+    wanted = drives.wanted(file, sr, profile, variables or [], keys or [], named)
     connected = session.connect(ctx)
     if preview:
         drives.preview(connected, name, wanted, format)

@@ -21,11 +21,17 @@ Format = str
 
 
 def wanted(
-    file: str | None, sr: str | None, profile: str | None, variables: Sequence[str], keys: Sequence[Path]
+    file: str | None,
+    sr: str | None,
+    profile: str | None,
+    variables: Sequence[str],
+    keys: Sequence[Path],
+    named: str | None = None,
 ) -> Wanted:
     """Return what is asked of the server. Raises `InputError` for a file or a variable that cannot be read."""
     found: Wanted = {
         "template": read(file) if file is not None else None,
+        "named": named,
         "storage": sr,
         "profile": profile,
         "variables": dict(_variable(one) for one in variables),
@@ -56,7 +62,7 @@ def default(connected: client.Client, name: str, profile: str | None, format: Fo
     if format == "json":
         output.write_json(waiting.raw())
     else:
-        _as_it_is(waiting.read(Beginning).template)
+        as_it_is(waiting.read(Beginning).template)
 
 
 def validate(connected: client.Client, file: str, profile: str | None, format: Format) -> None:
@@ -133,7 +139,7 @@ def show(connected: client.Client, name: str, format: Format, *, secrets: bool) 
 
 def show_template(connected: client.Client, name: str) -> None:
     """Print the template that the drive of a VM was made from, as it is."""
-    _as_it_is(fetched(connected, name, secrets=True).template)
+    as_it_is(fetched(connected, name, secrets=True).template)
 
 
 def told(found: DrivePreview) -> list[str]:
@@ -154,7 +160,7 @@ def _files(files: Sequence[DriveFile]) -> Iterator[str]:
         yield from file.text.rstrip("\n").split("\n")
 
 
-def _as_it_is(text: str) -> None:
+def as_it_is(text: str) -> None:
     """Print a text byte for byte into a file or a pipe; a terminal is not commanded by it."""
     if output.is_terminal():
         output.write(terminal_clean(line) for line in text.rstrip("\n").split("\n"))

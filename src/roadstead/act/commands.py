@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from roadstead.act.audit import Audit
+from roadstead.act.drives.readiness import Readiness
 from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
@@ -38,5 +39,6 @@ class Commands:
     checks: Checks
     drives: VmDrives
     templates: Templates
+    readiness: Readiness
     preparing: Preparing
     audit: Audit

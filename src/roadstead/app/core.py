@@ -9,6 +9,7 @@ from typing import NamedTuple
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.drives.config_drives import ConfigDrives
+from roadstead.act.drives.readiness import Readiness
 from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
@@ -109,8 +110,9 @@ class Core:
         operations = Operations(vms, audit, settings.server)
         templates = Templates(database.templates, audit)
         drives = ConfigDrives(pools, templates)
-        wishes = VmDrives(drives, templates, audit)
-        calls = PluginCalls(self.store, pools, vms, operations, drives, audit)
+        wishes = VmDrives(drives, templates, vms, audit)
+        readiness = Readiness(drives, self._memories)
+        calls = PluginCalls(self.store, pools, vms, operations, (drives, readiness), audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
         rules = Firewall(self.store, pools, settings.link, audit)
@@ -134,6 +136,7 @@ class Core:
             checks,
             wishes,
             templates,
+            readiness,
             guests,
             audit,
         )

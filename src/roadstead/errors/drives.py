@@ -72,6 +72,17 @@ DRIVES = {
         "`roadstead config-drive template list` names the templates, `template history NAME` the versions of one.",
     ),
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
+    "provisioning-needs-off": Code(
+        409,
+        "{vm} runs and is watched under the host key that it would give up: it makes new ones when it is provisioned"
+        " again.",
+        "Shut it down, repeat the command, then start it.",
+    ),
+    "provisioning-not-repeated": Code(
+        422,
+        "Guests of the profile {profile} are not provisioned again by a new instance id.",
+        "Leave --re-provision out: Flatcar reads its drive at each boot, Ignition only at the first one.",
+    ),
     "ssh-key-invalid": Code(
         422,
         "Key {number} is no public SSH key.",
@@ -117,6 +128,12 @@ DRIVES = {
         422,
         "The configuration has no %{name}%.",
         "Write the variable between percent signs where its value is to stand, or leave it out.",
+    ),
+    "vm-not-prepared": Code(
+        409,
+        "{vm} has no config drive, and was not prepared: container management may not work for it.",
+        "`roadstead prepare {vm}` lets the pool's key in; or make it a config drive (`roadstead config-drive create"
+        " {vm}`) before it boots for the first time.",
     ),
     "vm-takes-no-drive": Code(
         409,

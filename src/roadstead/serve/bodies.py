@@ -360,6 +360,11 @@ class DriveWanted(Body):
     ssh_keys: list[Annotated[str, Field(max_length=2**14)]] = Field(
         default=[], max_length=64, description="Public keys that may sign in besides, lines as OpenSSH prints them."
     )
+    provision_again: bool = Field(
+        default=False,
+        description="Give the guest a new instance id, so that cloud-init and cloudbase-init read the drive once more."
+        " The guest makes itself new SSH host keys then, and its remembered one is forgotten.",
+    )
 
     def order(self) -> Order:
         """Return the command."""
@@ -370,6 +375,7 @@ class DriveWanted(Body):
             storage=self.storage,
             variables={name: value.get_secret_value() for name, value in self.variables.items()},
             ssh_keys=tuple(self.ssh_keys),
+            provision_again=self.provision_again,
         )
 
 

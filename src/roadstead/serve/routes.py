@@ -106,7 +106,7 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/hosts", "view", inventory.list_hosts, list[Host]),
     Route("GET", "/vms", "view", inventory.list_vms, list[VmView]),
     Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),
-    Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, VmView),
+    Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, shapes.EnabledVm),
     Route("POST", "/vms/{vm}/disable", "administer", vms.disable_vm, VmView),
     Route("POST", "/vms/{vm}/prepare", "administer", vms.prepare_vm, GuestPreparation),
     Route("GET", "/vms/{vm}/why", "view", vms.explain_vm, Why),

@@ -331,6 +331,13 @@ class Preparing:
         return GuestPreparation(vm=vm, name=self._world.store.vms[vm].name, user="core", question="sign-in")
 
 
+class Ready:
+    """Nothing stands against enabling a VM."""
+
+    async def doubt(self, vm: Any) -> None:
+        return None
+
+
 class World:
     """What a test's server stands on."""
 
@@ -347,7 +354,8 @@ class World:
         self.operations = Operations(vms, self.audit, ServerSettings(operation_targets=5))
         templates = Templates(cast("Any", self.database.templates), self.audit)
         drives = ConfigDrives(pools, templates)
-        calls = PluginCalls(self.store, pools, vms, self.operations, drives, self.audit)
+        readiness = cast("Any", Ready())
+        calls = PluginCalls(self.store, pools, vms, self.operations, (drives, readiness), self.audit)
         self.access = PluginAccess(database, pools, door, self.audit)
         self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
         firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
@@ -367,8 +375,9 @@ class World:
             self.hosts,
             firewall,
             cast("Any", self.checks),
-            VmDrives(drives, templates, self.audit),
+            VmDrives(drives, templates, vms, self.audit),
             templates,
+            readiness,
             cast("Any", self.preparing),
             self.audit,
         )

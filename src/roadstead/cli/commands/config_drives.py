@@ -51,6 +51,14 @@ Keys = Annotated[
         "--ssh-key", metavar="FILE", help="Public keys that may sign in besides those of the text; repeatable."
     ),
 ]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--re-provision",
+        help="Let cloud-init (cloudbase-init) read the drive although it has read one: as a new instance, whose SSH "
+        "host keys change; the remembered one is forgotten.",
+    ),
+]
 Only = Annotated[bool, typer.Option("--preview", help="Only show what the guest would see.")]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, read and edit the config drives of VMs.")
@@ -102,6 +110,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
     profile: Profile = None,
     variables: Variables = None,
     keys: Keys = None,
+    again: Again = False,
     preview: Only = False,
     format: options.Format = "table",
     yes: options.Yes = False,
@@ -115,16 +124,36 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
       roadstead config-drive create web1
       roadstead config-drive create web1 --file web1.yaml --ssh-key ~/.ssh/id_ed25519.pub
       roadstead config-drive create web1 --template web --var SITE=north --preview
+      roadstead config-drive create web1 --re-provision
       cat web1.yaml | roadstead config-drive create web1 --file - --yes
     """
     from roadstead.cli.commands import drives
 
     wanted = drives.wanted(file, sr, profile, variables or [], keys or [], named)
+    wanted |= {"provision_again": True} if again else {}
     connected = session.connect(ctx)
     if preview:
         drives.preview(connected, name, wanted, format)
     else:
         drives.create(connected, name, wanted, format, yes=yes)
+
+
+@helping.command(app)
+def rebuild(
+    ctx: typer.Context, names: options.VmNames, again: Again = False, preview: Only = False, yes: options.Yes = False
+) -> None:
+    """Make the config drives of VMs anew from their own templates, with the key of the pool that they are in now.
+
+    For VMs that moved here from another pool. Flatcar reads the drive at its next boot; a guest with cloud-init read
+    one already and passes over it, unless it is re-provisioned: with a drive of another pool's key that is offered.
+
+    Examples:
+      roadstead config-drive rebuild web1
+      roadstead config-drive rebuild 'web*' --re-provision --yes
+    """
+    from roadstead.cli.commands import rebuilding
+
+    rebuilding.rebuild(session.connect(ctx), names, again=again, preview=preview, yes=yes)
 
 
 @helping.command(app)

@@ -119,12 +119,12 @@ async def test_flatcar_takes_a_rebuilt_drive_at_its_next_boot(tmp_path: Path) ->
         assert link and link.problem and "roadstead config-drive rebuild vm-a" in link.problem.remedy
         shown = await me.run("show", "vm-a")
         assert "another pool's key" in shown.out
-        pin = one.vm("vm-a").settings[HOST_KEY]
+        pin, known = one.vm("vm-a").settings[HOST_KEY], instance(me)
         looked = await me.run("rebuild", "vm-a", "--preview")
         assert "which has another pool's key" in looked.out and me.counted() == (1, 1), looked
         done: Done = await me.run("rebuild", "vm-a", "--yes")
         assert (done.code, "next boot" in done.out) == (0, True), done.err
-        assert instance(me) == one.vm("vm-a").id
+        assert instance(me) == known
         await boot(one.pool, "vm-a")
         await one.until(lambda: one.is_live("vm-a"), "it is live by the drive")
         assert one.vm("vm-a").settings[HOST_KEY] == pin
@@ -137,19 +137,20 @@ async def test_cloud_init_needs_to_be_re_provisioned(tmp_path: Path) -> None:
     """
     async with moved(tmp_path, "cloud-config") as (me, _):
         one = me.one
-        vm = one.vm("vm-a").id
+        known = instance(me)
+        assert known != one.vm("vm-a").id, "cloud-init would never look at another drive"
         done = await me.run("rebuild", "vm-a", "--yes")
         assert done.code == 0 and "--re-provision" in done.err, done.err
         await boot(one.pool, "vm-a")
         await one.until_problem("vm-a", "key-of-another-pool")
-        assert instance(me) == vm
+        assert instance(me) == known
         old = one.vm("vm-a").settings[HOST_KEY]
         looked = await me.run("create", "vm-a", "--profile", "cloud-config", "--re-provision", "--preview")
         assert "Re-provisioning" in looked.out and "host key" in looked.out, looked.err
         again = await me.run("rebuild", "vm-a", "--re-provision", "--yes")
         assert (again.code, "forgotten" in again.out) == (0, True), again.err
         fresh = instance(me)
-        assert fresh != vm
+        assert fresh != known
         assert fresh in looked.out, "what is shown is what is made"
         await one.until(lambda: HOST_KEY not in one.vm("vm-a").settings, "the pin is gone")
         await boot(one.pool, "vm-a")

@@ -66,8 +66,8 @@ DRIVE_MARK = "roadstead-drive"
 making began (seconds since 1970), and some random digits, with blanks between.
 """
 INSTANCE_MARK = "roadstead-instance"
-"""In the ``other_config`` of a VDI: under which instance id its VM was provisioned anew. The value is the uuid of that
-VM and the id, with a blank between.
+"""In the ``other_config`` of a VDI: which instance id the config drive gives its VM. The value is the uuid of that VM
+and the id, with a blank between.
 """
 PROFILE_MARK = "roadstead-profile"
 """In the ``other_config`` of a VDI: for guests of which profile the drive was made."""

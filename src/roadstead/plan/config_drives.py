@@ -84,10 +84,19 @@ class Begun(NamedTuple):
     at: datetime
 
 
-def instance(former: Iterable[Former], vm: str) -> str:
-    """Return under which id the VM was provisioned anew when its drive was made; empty if it was not. A drive that was
-    copied with another VM says nothing.
+def instance(former: Collection[Former], vm: str, *, again: bool) -> str:
+    """Return the instance id of a VM's next drive: that of the drive that it has, or another one, if its guest is to be
+    provisioned ``again`` or it has none. Empty is the VM's uuid.
+
+    That id is best avoided: cloud-init compares the id that it knows with the uuid of the machine (DMI), which is the
+    VM's, and looks at no drive where the two agree (``check_instance_id`` of its ConfigDrive), so it would never see
+    another id. A VM whose drive has it already keeps it, since any other may be a first boot to its guest.
     """
+    return _next_instance(former, vm) if again or not former else _present_instance(former, vm)
+
+
+def _present_instance(former: Iterable[Former], vm: str) -> str:
+    """Return the id on a drive of ours; a drive that was copied with another VM says nothing."""
     for each in former:
         whose, _, id = each.disk.marks.get(INSTANCE_MARK, "").partition(" ")
         if whose == vm and _UUID.fullmatch(id):
@@ -95,7 +104,7 @@ def instance(former: Iterable[Former], vm: str) -> str:
     return ""
 
 
-def next_instance(former: Iterable[Former], vm: str) -> str:
+def _next_instance(former: Iterable[Former], vm: str) -> str:
     """Return another id for a VM. It is made of the drive that goes, so that who looks first sees what will be made."""
     gone = " ".join(each.disk.uuid for each in former)
     return str(uuid.uuid5(_INSTANCES, f"{vm} {gone}"))

@@ -236,7 +236,7 @@ class ConfigDrives:
             config_drive.hostname(machine.name, machine.uuid),
             (await self._pools.key(pool)).public,
             await disks.internal_device(machine) if needs_device else None,
-            plan.next_instance(former, machine.uuid) if wanted.provision_again else plan.instance(former, machine.uuid),
+            plan.instance(former, machine.uuid, again=wanted.provision_again),
         )
         return await asyncio.to_thread(config_drive.prepare, wanted.template, guest, wanted.profile, wanted.ssh_keys)
 

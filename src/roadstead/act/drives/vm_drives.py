@@ -19,9 +19,13 @@ from roadstead.artifacts.user_data import Finding
 from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.inventory import views
 from roadstead.model import LinkState, Vm
-from roadstead.model.config_keys import PROFILE_MARK
+from roadstead.model.config_keys import INSTANCE_MARK, PROFILE_MARK
 
 log = structlog.get_logger()
+_BY_UUID = (
+    "the present drive gives the guest the VM's uuid as its instance id, or none; cloud-init that has read it may hold"
+    " on to it. If it does not read this drive at the next boot, run `cloud-init clean` in the guest and boot it again."
+)
 
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -255,7 +259,7 @@ def _preview(vm: Vm, wanted: Wanted, prepared: Prepared, replaced_key: str) -> P
         replaced_key=replaced_key,
         applies=drive_templates.applies(wanted.profile, again=wanted.provision_again),
         opens=drive.opens,
-        warnings=drive.warnings,
+        warnings=(*drive.warnings, *_kept_instance(wanted, prepared)),
         files=_files(config_drive.files(drive), secrets=False),
     )
 
@@ -267,6 +271,12 @@ def _files(files: Mapping[str, str], *, secrets: bool) -> tuple[DriveFile, ...]:
         for path, text in files.items()
         if path in config_drive.READ_BY_GUESTS
     )
+
+
+def _kept_instance(wanted: Wanted, prepared: Prepared) -> tuple[str, ...]:
+    """Warn of a guest that knows itself by its VM's uuid: by that cloud-init holds on to what it knows."""
+    marked = any(INSTANCE_MARK in each.disk.marks for each in prepared.former)
+    return (_BY_UUID,) if wanted.provision_again and prepared.former and not marked else ()
 
 
 def _known_profile(mark: str) -> str:

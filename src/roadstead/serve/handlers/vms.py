@@ -47,7 +47,8 @@ async def prepare_vm(call: Call, vm: VmName, body: GuestAnswers | None = None) -
 
     In the mode `ssh`, with the operator's own sign-in, the questions are `host-key` (nothing was sent to the guest
     yet), `sign-in` and `consent`; in the mode `tls` they are `addresses`, `consent` and `run-script`, after which the
-    call is repeated with `preparation` until it is over. Doing it again changes nothing. What is given to sign in is sent only to the host key that is named or remembered, and kept nowhere.
+    call is repeated with `preparation` until it is over. Doing it again changes nothing. What is given to sign in is
+    sent only to the host key that is named or remembered, and kept nowhere.
     """
     answers_so_far = (body or GuestAnswers()).answers()
     return answers.record(await call.commands.preparing.step(_id(call, vm), answers_so_far))

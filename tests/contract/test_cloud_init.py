@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from roadstead.artifacts import cloud_config, config_drive, drive_templates, iso
 from roadstead.artifacts.config_drive import Guest
+from roadstead.plan import config_drives as plan
 from roadstead.settings.schema import Settings
 
 CLOUD_INIT = Path(__file__).parents[2] / ".venv" / "cloud-init" / "usr" / "lib" / "python3" / "dist-packages"
@@ -38,6 +40,24 @@ class Image:
 users, _ = ug_util.normalize_users_groups({**system, **said}, Image())
 print(json.dumps(users))
 """
+RUN = """
+import sys
+from cloudinit import sources, stages
+folder = sys.argv[1]
+told = {
+    "datasource_list": ["ConfigDrive"],
+    "system_info": {"paths": {"cloud_dir": f"{folder}/cloud", "run_dir": f"{folder}/run"}, "distro": "debian"},
+}
+sources.dmi.read_dmi_data = {"system-uuid": sys.argv[2]}.get
+stages.Init.read_cfg = lambda self, extra_fns=None: setattr(self, "_cfg", told)
+init = stages.Init(ds_deps=[sources.DEP_FILESYSTEM])
+init.initialize()
+init.fetch(existing="check")
+init.instancify()
+print(init.is_new_instance(), init.datasource.get_instance_id())
+init.update()
+"""
+"""What cloud-init does when a guest boots, up to where it decides whether everything of an instance runs."""
 
 pytestmark = pytest.mark.skipif(
     not (CLOUD_INIT.is_dir() and Path(PYTHON).exists()), reason="./scripts/setup could not fetch Debian's cloud-init"
@@ -115,3 +135,41 @@ def test_the_account_is_the_one_that_roadstead_signs_in_as(tmp_path: Path) -> No
     assert account["default"] is True  # to which the keys go
     assert "docker" in account["groups"]
     assert account["lock_passwd"] is True
+
+
+def booted(folder: Path, instance: str) -> list[str]:
+    """Whether a guest that boots with a drive takes itself for a new instance, and for which one; what it keeps of
+    earlier boots is in the folder.
+    """
+    seed = folder / "cloud" / "seed" / "config_drive"
+    shutil.rmtree(seed, ignore_errors=True)
+    drive = config_drive.prepare(drive_templates.PROFILES["cloud-config"], GUEST._replace(instance=instance))
+    for path, text in config_drive.files(drive).items():
+        (seed / path).parent.mkdir(parents=True, exist_ok=True)
+        (seed / path).write_text(text)
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    run = subprocess.run(
+        [PYTHON, "-W", "ignore", "-c", RUN, folder, GUEST.uuid],
+        env={"PYTHONPATH": str(CLOUD_INIT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.split()
+
+
+def test_a_new_instance_id_is_applied_again_and_the_same_one_is_not(tmp_path: Path) -> None:
+    """A drive made anew under the same id is passed over; under another it is a first boot, once."""
+    first, second = (plan.instance([], f"{GUEST.uuid}{number}", again=False) for number in (1, 2))
+
+    assert booted(tmp_path, first) == ["True", first]
+    assert booted(tmp_path, first) == ["False", first]
+    assert booted(tmp_path, second) == ["True", second]
+    assert booted(tmp_path, second) == ["False", second]
+
+
+def test_the_uuid_of_the_vm_as_instance_id_hides_later_ones(tmp_path: Path) -> None:
+    """Why a drive has an id of its own: the machine's uuid is the VM's, and cloud-init holds on to what agrees."""
+    assert booted(tmp_path, "") == ["True", GUEST.uuid]
+    assert booted(tmp_path, plan.instance([], GUEST.uuid, again=True)) == ["False", GUEST.uuid]

@@ -49,11 +49,11 @@ class Operator:
         self.folder = folder
         self.database = one.pool.core.database
 
-    async def run(self, *words: str, given: str = "", **environment: str) -> Done:
-        """Run ``roadstead config-drive``, piped."""
+    async def run(self, *words: str, given: str = "", command: str = "config-drive", **environment: str) -> Done:
+        """Run ``roadstead config-drive``, or another command, piped."""
         program = [sys.executable, "-c", "from roadstead.cli.main import run; run()"]
         process = await asyncio.create_subprocess_exec(
-            *program, "--server", f"unix:{self.folder}/s", "config-drive", *words,
+            *program, "--server", f"unix:{self.folder}/s", *command.split(), *words,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env={**os.environ, **environment},
         )  # fmt: skip

@@ -17,7 +17,7 @@ from roadstead.act.pools.trials import PoolChange
 from roadstead.artifacts import drive_templates, iso, iso_files
 from roadstead.lab.pool.contents import DISKS, ISOS, TEMPLATE
 from roadstead.lab.pool.mishaps import Mishap
-from roadstead.model.config_keys import CONFIG_DRIVE, DRIVE_MARK, MONITOR
+from roadstead.model.config_keys import CONFIG_DRIVE, DRIVE_MARK, INSTANCE_MARK, MONITOR
 from roadstead.plan import config_drives as plan
 from tests.contract.plugged import Plugin, plugged
 from tests.contract.pool_clients import PLUGIN, Clients
@@ -109,6 +109,7 @@ async def test_what_was_given_is_read_back_and_replaced(tmp_path: Path) -> None:
         device = one.database.get("VBD", ref)
         marks = dict(disk["other_config"])
         assert marks.pop(DRIVE_MARK).startswith(f"{one.vm} ")
+        assert marks.pop(INSTANCE_MARK).startswith(f"{one.vm} ")
         assert (disk["name_label"], disk["type"], marks) == ("Automatic Config Drive", "system", {CONFIG_DRIVE: "True"})
         assert (device["type"], device["mode"], device["userdevice"], device["other_config"]) == (
             "Disk",
@@ -494,7 +495,7 @@ async def test_our_own_account_needs_no_more_than_pool_operator(tmp_path: Path) 
     ):
         account = PoolChange(url=pool.url, user="pool-operator", password=pool.password, fingerprint=pool.fingerprint)
         added = await core.commands.pools.add(account)
-        made = config_drives.ConfigDrives(core.commands.pools)
+        made = config_drives.ConfigDrives(core.commands.pools, core.commands.templates)
         (sr,) = [str(sr["uuid"]) for _, sr in pool.core.database.all("SR") if sr["name_label"] == DISKS]
         for text in ("#cloud-config\n# first\n", "#cloud-config\n# second\n"):
             disk = await made.create(added.id, config_drives.Wanted(pool.uuid_of("vm-1"), sr, text))

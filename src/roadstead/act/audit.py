@@ -49,6 +49,11 @@ def acting(actor: Actor) -> Iterator[None]:
         _ACTOR.reset(token)
 
 
+def actor() -> Actor:
+    """Return who asks."""
+    return _ACTOR.get(OURSELVES)
+
+
 class Audit:
     """Notes what is done; it is written in batches, and the newest ``rows`` entries are kept."""
 
@@ -107,12 +112,12 @@ class Audit:
         """Note that ``what`` was done to ``target``, or why not; never waits."""
         if _IS_PART.get():
             return
-        actor = _ACTOR.get(OURSELVES)
+        asking = actor()
         result = "done" if not code else CANCELLED if code == CANCELLED else "failed"
         entry = AuditEntry(
             at=clocks.now(),
-            who=tame(actor.who),
-            origin=tame(actor.origin),
+            who=tame(asking.who),
+            origin=tame(asking.origin),
             what=tame(what),
             target=tame(target),
             result=result,

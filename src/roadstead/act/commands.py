@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from roadstead.act.audit import Audit
+from roadstead.act.drives.readiness import Readiness
+from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks
@@ -36,5 +38,7 @@ class Commands:
     firewall: Firewall
     checks: Checks
     drives: VmDrives
+    templates: Templates
+    readiness: Readiness
     preparing: Preparing
     audit: Audit

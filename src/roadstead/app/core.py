@@ -9,6 +9,8 @@ from typing import NamedTuple
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.drives.config_drives import ConfigDrives
+from roadstead.act.drives.readiness import Readiness
+from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks, Means
@@ -106,9 +108,11 @@ class Core:
         tls = TlsPreparations(self.store, pools, self.links, trials, audit, settings)
         expiries = Expiries(self.store, pools, self.links)
         operations = Operations(vms, audit, settings.server)
-        drives = ConfigDrives(pools)
-        wishes = VmDrives(drives, audit)
-        calls = PluginCalls(self.store, pools, vms, operations, drives, audit)
+        templates = Templates(database.templates, audit)
+        drives = ConfigDrives(pools, templates)
+        wishes = VmDrives(drives, templates, vms, audit)
+        readiness = Readiness(drives, self._memories)
+        calls = PluginCalls(self.store, pools, vms, operations, (drives, readiness), audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
         rules = Firewall(self.store, pools, settings.link, audit)
@@ -131,6 +135,8 @@ class Core:
             rules,
             checks,
             wishes,
+            templates,
+            readiness,
             guests,
             audit,
         )

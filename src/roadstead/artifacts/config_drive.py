@@ -26,6 +26,8 @@ _FOLDER = "openstack/latest"
 _TEMPLATE = f"{_FOLDER}/user_data.template"
 _METADATA = f"{_FOLDER}/meta_data.json"
 _USER_DATA = f"{_FOLDER}/user_data"
+_POOL_KEY = re.compile(rf"\bssh-rsa ([A-Za-z0-9+/]{{16,4096}}={{0,2}})(?: [^\s\"']{{1,256}})? {KEY_NAME}\b")
+"""A key with the comment that pools' keys have, the historic pack's too."""
 READ_BY_GUESTS = (_METADATA, _USER_DATA)
 FILES = (*READ_BY_GUESTS, _TEMPLATE)
 """What a drive may hold that is read back."""
@@ -40,6 +42,8 @@ class Guest(NamedTuple):
     """The public key of the pool, a line of OpenSSH's."""
     device: str | None = None
     """The number of its network card in the host-internal network."""
+    instance: str = ""
+    """The instance id, when it is not the uuid: guests that read a drive once for each do so again."""
 
 
 class Drive(NamedTuple):
@@ -123,6 +127,18 @@ def ssh_keys_of(files: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(line for name, line in named if name != KEY_NAME and isinstance(line, str))
 
 
+def pool_keys_in(files: Mapping[str, str]) -> frozenset[str]:
+    """Return the middle parts (base64) of the keys of pools, ours or others, that a drive lets in."""
+    try:
+        said = json.loads(files.get(_METADATA, "{}"))
+    except (ValueError, RecursionError):
+        said = {}
+    held = said.get("public_keys") if isinstance(said, dict) else None
+    named = held.get(KEY_NAME) if isinstance(held, dict) else None
+    lines = [files.get(_USER_DATA, ""), f"{named} {KEY_NAME}" if isinstance(named, str) else ""]
+    return frozenset(key for line in lines for key in _POOL_KEY.findall(line))
+
+
 def template_in(files: Mapping[str, str]) -> str:
     """Return the template that a drive was made from; of a drive without one, which somebody else made, its text."""
     return files.get(_TEMPLATE) or files.get(_USER_DATA, "")
@@ -136,7 +152,7 @@ def template_of(content: bytes) -> str:
 def _metadata(drive: Drive) -> dict[str, object]:
     """The pool's key is among it only if the template asks for that key: who removed its line does not want it."""
     guest = drive.guest
-    said: dict[str, object] = {"uuid": guest.uuid, "hostname": guest.hostname, "name": guest.hostname}
+    said: dict[str, object] = {"uuid": guest.instance or guest.uuid, "hostname": guest.hostname, "name": guest.hostname}
     brought = {f"key-{number}": line for number, line in enumerate(drive.ssh_keys, 1)}
     if tokens.POOL_KEY in tokens.used(drive.template):
         brought = {KEY_NAME: guest.pool_key, **brought}

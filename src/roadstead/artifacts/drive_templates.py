@@ -102,6 +102,12 @@ PROFILES = {
 }
 """The templates by the name of the kind of guest that they are for."""
 
+EACH_BOOT, FIRST_BOOT, ONCE, NEXT_BOOT = "each-boot", "first-boot", "once", "next-boot"
+APPLIES = {CLOUD_CONFIG: ONCE, FLATCAR: EACH_BOOT, IGNITION: FIRST_BOOT, WINDOWS: ONCE, COREOS: EACH_BOOT}
+"""When the guests of a profile read a drive: coreos-cloudinit whenever they boot, Ignition when they do so for the
+first time, cloud-init and cloudbase-init once for each instance id.
+"""
+
 _BY_WORD = (
     ("windows", WINDOWS),
     ("fedora coreos", IGNITION),
@@ -118,6 +124,11 @@ class Choice(NamedTuple):
 
     profile: str
     is_known: bool
+
+
+def applies(profile: str, *, again: bool) -> str:
+    """Return when guests of a profile read a drive, given whether it names a new instance (``again``)."""
+    return NEXT_BOOT if again else APPLIES[profile]
 
 
 def choose(name: str, system: str = "") -> Choice:

@@ -41,6 +41,16 @@ DRIVES = {
         "With its tokens filled in the configuration is larger than {limit} bytes.",
         "Shorten it: let the VM fetch what is large when it boots.",
     ),
+    "drive-template-changed": Code(
+        409,
+        "Somebody else saved the template {name} meanwhile: its newest version is {version}.",
+        "Look at it (`roadstead config-drive template show {name}`), then save yours again.",
+    ),
+    "drive-templates-full": Code(
+        409,
+        "The pool has {limit} templates of its own already.",
+        "Remove one that is not needed (`roadstead config-drive template remove NAME`).",
+    ),
     "editor-failed": Code(
         422,
         "The editor {editor} did not do its work: {reason}.",
@@ -56,7 +66,23 @@ DRIVES = {
         "{vm} has no config drive.",
         "`roadstead config-drive create VM` makes one.",
     ),
+    "no-such-drive-template": Code(
+        404,
+        "The pool has no template {name} of its own.",
+        "`roadstead config-drive template list` names the templates, `template history NAME` the versions of one.",
+    ),
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
+    "provisioning-needs-off": Code(
+        409,
+        "{vm} runs and is watched under the host key that it would give up: it makes new ones when it is provisioned"
+        " again.",
+        "Shut it down, repeat the command, then start it.",
+    ),
+    "provisioning-not-repeated": Code(
+        422,
+        "Guests of the profile {profile} are not provisioned again by a new instance id.",
+        "Leave --re-provision out: Flatcar reads its drive at each boot, Ignition only at the first one.",
+    ),
     "ssh-key-invalid": Code(
         422,
         "Key {number} is no public SSH key.",
@@ -80,7 +106,8 @@ DRIVES = {
     "token-unknown": Code(
         422,
         "The configuration holds %{token}% in line {line}, and there is no such token.",
-        "Use one of {known}, or write the text without a percent sign at each end.",
+        "Use one of {known}, give it a value (`--var {token}=VALUE`), or write the text without a percent sign at each"
+        " end.",
     ),
     "token-unpaired": Code(
         422,
@@ -101,6 +128,12 @@ DRIVES = {
         422,
         "The configuration has no %{name}%.",
         "Write the variable between percent signs where its value is to stand, or leave it out.",
+    ),
+    "vm-not-prepared": Code(
+        409,
+        "{vm} has no config drive, and was not prepared: container management may not work for it.",
+        "`roadstead prepare {vm}` lets the pool's key in; or make it a config drive (`roadstead config-drive create"
+        " {vm}`) before it boots for the first time.",
     ),
     "vm-takes-no-drive": Code(
         409,

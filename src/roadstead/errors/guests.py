@@ -61,7 +61,8 @@ REACHING_A_GUEST = {
         "The VM's SSH server refuses this pool's key for the user {user}. Likely the VM came from another pool and"
         " holds that one's key: {evidence}.",
         "Prepare it for this pool: `roadstead prepare {vm}` puts this pool's line there, and offers to take the other"
-        " pool's out.",
+        " pool's out. A VM with a config drive can get one with this pool's key instead: `roadstead config-drive"
+        " rebuild {vm}`.",
     ),
     "key-rejected": Code(
         409,

@@ -65,6 +65,12 @@ DRIVE_MARK = "roadstead-drive"
 """In the ``other_config`` of a VDI: we made this config drive. The value is the uuid of the VM that it is for, when its
 making began (seconds since 1970), and some random digits, with blanks between.
 """
+INSTANCE_MARK = "roadstead-instance"
+"""In the ``other_config`` of a VDI: which instance id the config drive gives its VM. The value is the uuid of that VM
+and the id, with a blank between.
+"""
+PROFILE_MARK = "roadstead-profile"
+"""In the ``other_config`` of a VDI: for guests of which profile the drive was made."""
 
 PRIVATE_KEY_SECRET = "xscontainer-private-secret-uuid"  # noqa: S105 - the name of a key, not a secret
 """In ``pool.other_config``: uuid of the secret with the private half of the pool's SSH key."""

@@ -5,6 +5,7 @@ What is read as a config drive is shown to whoever asks, and what is replaced is
 """
 
 import re
+import uuid
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from enum import Enum
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from roadstead.kit import clocks
 from roadstead.model import PowerState
-from roadstead.model.config_keys import CONFIG_DRIVE, DRIVE_MARK, MARKED
+from roadstead.model.config_keys import CONFIG_DRIVE, DRIVE_MARK, INSTANCE_MARK, MARKED
 from roadstead.peers.xapi.messages.disks import Device, Disk, Machine
 
 DRIVE_BYTES = 16 * 2**20
@@ -26,6 +27,11 @@ UNFINISHED_AGE = timedelta(minutes=10)
 clocks of two instances may differ.
 """
 _MARK = re.compile(r"([0-9a-f-]{36}) (\d{1,11}) [0-9a-f]{1,64}")
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_INSTANCES = uuid.UUID("5b0c7d0a-5f0e-4a4c-9f55-0d3c1b0e8a61")
+"""The namespace of the ids that we make."""
 
 
 class Former(NamedTuple):
@@ -76,6 +82,37 @@ class Begun(NamedTuple):
 
     vm: str
     at: datetime
+
+
+def instance(former: Collection[Former], vm: str, *, again: bool) -> str:
+    """Return the instance id of a VM's next drive: that of the drive that it has, or another one, if its guest is to be
+    provisioned ``again`` or it has none. Empty is the VM's uuid.
+
+    That id is best avoided: cloud-init compares the id that it knows with the uuid of the machine (DMI), which is the
+    VM's, and looks at no drive where the two agree (``check_instance_id`` of its ConfigDrive), so it would never see
+    another id. A VM whose drive has it already keeps it, since any other may be a first boot to its guest.
+    """
+    return _next_instance(former, vm) if again or not former else _present_instance(former, vm)
+
+
+def _present_instance(former: Iterable[Former], vm: str) -> str:
+    """Return the id on a drive of ours; a drive that was copied with another VM says nothing."""
+    for each in former:
+        whose, _, id = each.disk.marks.get(INSTANCE_MARK, "").partition(" ")
+        if whose == vm and _UUID.fullmatch(id):
+            return id
+    return ""
+
+
+def _next_instance(former: Iterable[Former], vm: str) -> str:
+    """Return another id for a VM. It is made of the drive that goes, so that who looks first sees what will be made."""
+    gone = " ".join(each.disk.uuid for each in former)
+    return str(uuid.uuid5(_INSTANCES, f"{vm} {gone}"))
+
+
+def instance_mark(vm: str, id: str) -> dict[str, str]:
+    """Return the marks of a drive whose VM has this instance id (empty: its uuid)."""
+    return {INSTANCE_MARK: f"{vm} {id}"} if id else {}
 
 
 class Fate(Enum):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from roadstead.act.drives.templates import NewTemplate
 from roadstead.act.drives.vm_drives import Order
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.hosts import Visit
@@ -345,7 +346,10 @@ class DriveText(Body):
 class DriveWanted(Body):
     """A config drive that is wanted; what is left out is chosen."""
 
-    template: Template = Field(default="", description="The text; without one the default of the profile.")
+    template: Template = Field(
+        default="", description="The text; without one the template that is `named`, else the default of the profile."
+    )
+    named: Annotated[str, Field(max_length=64)] = Field(default="", description="Which template of the pool.")
     profile: Profile = ""
     storage: Annotated[str, Field(max_length=1024)] = Field(
         default="", description="Uuid or name; without one where the former drive is, else the pool's default."
@@ -356,16 +360,43 @@ class DriveWanted(Body):
     ssh_keys: list[Annotated[str, Field(max_length=2**14)]] = Field(
         default=[], max_length=64, description="Public keys that may sign in besides, lines as OpenSSH prints them."
     )
+    provision_again: bool = Field(
+        default=False,
+        description="Give the guest a new instance id, so that cloud-init and cloudbase-init read the drive once more."
+        " The guest makes itself new SSH host keys then, and its remembered one is forgotten.",
+    )
 
     def order(self) -> Order:
         """Return the command."""
         return Order(
             template=self.template,
+            named=self.named,
             profile=self.profile,
             storage=self.storage,
             variables={name: value.get_secret_value() for name, value in self.variables.items()},
             ssh_keys=tuple(self.ssh_keys),
+            provision_again=self.provision_again,
         )
+
+
+class DriveTemplate(Body):
+    """A text that is to be a template of a pool."""
+
+    template: Template
+    profile: Profile = ""
+    after: int | None = Field(
+        default=None, ge=0, description="The version that it was made from: refused when there is a newer one."
+    )
+
+    def new(self) -> NewTemplate:
+        """Return the template."""
+        return NewTemplate(text=self.template, profile=self.profile, after=self.after)
+
+
+class FormerVersion(Body):
+    """Which version of a template is to be the newest again; 0 is the product's own."""
+
+    version: int = Field(ge=0)
 
 
 class NewOperation(Body):

@@ -6,6 +6,7 @@ Who may do what is seen here and nowhere else; the OpenAPI document and ``docs/a
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+from roadstead.act.drives.templates import Template, TemplateText
 from roadstead.act.drives.vm_drives import Beginning, Checked, MadeDrive, Preview, VmDrive
 from roadstead.act.firewall import VmFindings
 from roadstead.act.guests.vms import HostKeys, Why
@@ -25,6 +26,7 @@ from roadstead.serve.handlers import (
     audit,
     certificates,
     config_drives,
+    drive_templates,
     firewall,
     inventory,
     operations,
@@ -38,6 +40,8 @@ PREFIX = "/api/v1"
 JSON = "application/json"
 EVENTS = "text/event-stream"
 TEXT = "text/plain"
+TEMPLATES = "/pools/{pool}/drive-templates"
+TEMPLATE = f"{TEMPLATES}/{{template}}"
 
 
 class Route(NamedTuple):
@@ -93,10 +97,16 @@ TABLE: tuple[Route, ...] = (
     Route("DELETE", "/pools/{pool}/plugin", "administer", pools.disable_plugin, PluginState),
     Route("POST", "/pools/{pool}/plugin/hosts", "administer", pools.look_at_hosts, list[SeenHost]),
     Route("POST", "/pools/{pool}/plugin/hosts/{host}", "administer", pools.work_on_host, HostPlugin),
+    Route("GET", TEMPLATES, "view", drive_templates.list_drive_templates, list[Template]),
+    Route("GET", TEMPLATE, "inspect-secrets", drive_templates.show_drive_template, TemplateText),
+    Route("POST", TEMPLATE, "administer", drive_templates.save_drive_template, TemplateText),
+    Route("DELETE", TEMPLATE, "administer", drive_templates.remove_drive_template, list[Template]),
+    Route("GET", f"{TEMPLATE}/versions", "view", drive_templates.list_drive_template_versions, list[Template]),
+    Route("POST", f"{TEMPLATE}/restore", "administer", drive_templates.restore_drive_template, TemplateText),
     Route("GET", "/hosts", "view", inventory.list_hosts, list[Host]),
     Route("GET", "/vms", "view", inventory.list_vms, list[VmView]),
     Route("GET", "/vms/{vm}", "view", vms.show_vm, VmView),
-    Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, VmView),
+    Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, shapes.EnabledVm),
     Route("POST", "/vms/{vm}/disable", "administer", vms.disable_vm, VmView),
     Route("POST", "/vms/{vm}/prepare", "administer", vms.prepare_vm, GuestPreparation),
     Route("GET", "/vms/{vm}/why", "view", vms.explain_vm, Why),
@@ -111,7 +121,7 @@ TABLE: tuple[Route, ...] = (
     Route("DELETE", "/vms/{vm}/certificates", "administer", certificates.cancel_certificates, TlsPreparation),
     Route("GET", "/vms/{vm}/config-drive", "inspect-secrets", config_drives.show_config_drive, VmDrive),
     Route("POST", "/vms/{vm}/config-drive", "administer", config_drives.create_config_drive, MadeDrive, 201),
-    Route("GET", "/vms/{vm}/config-drive/default", "view", config_drives.begin_config_drive, Beginning),
+    Route("GET", "/vms/{vm}/config-drive/default", "inspect-secrets", config_drives.begin_config_drive, Beginning),
     Route("POST", "/vms/{vm}/config-drive/preview", "administer", config_drives.preview_config_drive, Preview),
     Route("POST", "/config-drives/validate", "view", config_drives.validate_config_drive, Checked),
     Route("GET", "/containers", "view", inventory.list_containers, list[Container]),

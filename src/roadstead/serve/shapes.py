@@ -34,6 +34,12 @@ class PoolView(Pool, frozen=True, kw_only=True):
     """Containers that run; a stale one does not count."""
 
 
+class EnabledVm(VmView, frozen=True, kw_only=True, gc=False):
+    """A VM that was enabled; ``warning`` says why that may not be enough, empty where nothing speaks against it."""
+
+    warning: str = ""
+
+
 class PoolTest(Struct, frozen=True, kw_only=True):
     """How a new sign-in to a pool went, step by step; after a step that failed there is no further one."""
 

@@ -12,6 +12,7 @@ import asyncssh
 import pytest
 
 from roadstead.act.drives.config_drives import ConfigDrives, Wanted
+from roadstead.act.drives.templates import Templates
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pools import Pools
 from roadstead.errors import PoolError
@@ -164,7 +165,7 @@ class Desk:
 
 async def _asked(storage: Storage) -> tuple[str, float]:
     """Ask for a drive; return the disk, or the code of what went wrong, and how long that took."""
-    drives = ConfigDrives(cast("Pools", Desk(storage)))
+    drives = ConfigDrives(cast("Pools", Desk(storage)), cast("Templates", None))
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:

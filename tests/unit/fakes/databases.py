@@ -11,8 +11,43 @@ from roadstead.errors import ConflictError, NotFoundError, PeerError
 from roadstead.kit import clocks
 from roadstead.model import AuditEntry, PoolId, VmId
 from roadstead.peers.database.client import KeyedVm, Pin, PluginToken, StoredPool
+from roadstead.peers.database.drive_templates import NewText, StoredText
 
 WRITE_SECONDS = 0.01
+
+
+@dataclass
+class FakeTemplates:
+    """The methods of `DriveTemplates`; each version is kept."""
+
+    kept: dict[tuple[PoolId, str], list[StoredText]] = field(default_factory=dict)
+
+    async def newest(self, pool: PoolId) -> tuple[StoredText, ...]:
+        return tuple(texts[-1] for (owner, _), texts in sorted(self.kept.items()) if owner == pool)
+
+    async def versions(self, pool: PoolId, name: str) -> tuple[StoredText, ...]:
+        return tuple(reversed(self.kept.get((pool, name), [])))
+
+    async def text(self, pool: PoolId, name: str, version: int | None = None) -> StoredText | None:
+        found = [one for one in self.kept.get((pool, name), []) if version in {None, one.version}]
+        return found[-1] if found else None
+
+    async def add(self, pool: PoolId, new: NewText) -> StoredText:
+        texts = self.kept.setdefault((pool, new.name), [])
+        made = StoredText(
+            name=new.name,
+            version=len(texts) + 1,
+            profile=new.profile,
+            size=len(new.text.encode()),
+            saved=clocks.now(),
+            who=new.who,
+            text=new.text,
+        )
+        texts.append(made)
+        return made
+
+    async def remove(self, pool: PoolId, name: str) -> bool:
+        return self.kept.pop((pool, name), None) is not None
 
 
 @dataclass
@@ -29,6 +64,7 @@ class FakeDatabase:
     audited: list[AuditEntry] = field(default_factory=list)
     writes: list[float] = field(default_factory=list)
     """When pins were written."""
+    templates: FakeTemplates = field(default_factory=FakeTemplates)
 
     async def pools(self) -> tuple[StoredPool, ...]:
         return tuple(sorted(self.stored.values(), key=lambda pool: pool.name))

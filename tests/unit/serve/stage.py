@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from roadstead.act.audit import Audit
 from roadstead.act.commands import Commands
 from roadstead.act.drives.config_drives import ConfigDrives
+from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Check
@@ -330,6 +331,13 @@ class Preparing:
         return GuestPreparation(vm=vm, name=self._world.store.vms[vm].name, user="core", question="sign-in")
 
 
+class Ready:
+    """Nothing stands against enabling a VM."""
+
+    async def doubt(self, vm: Any) -> None:
+        return None
+
+
 class World:
     """What a test's server stands on."""
 
@@ -344,8 +352,10 @@ class World:
         database, pools, vms = cast("Any", self.database), cast("Any", self.pools), cast("Any", self.vms)
         self.audit = Audit(database, AuditSettings())
         self.operations = Operations(vms, self.audit, ServerSettings(operation_targets=5))
-        drives = ConfigDrives(pools)
-        calls = PluginCalls(self.store, pools, vms, self.operations, drives, self.audit)
+        templates = Templates(cast("Any", self.database.templates), self.audit)
+        drives = ConfigDrives(pools, templates)
+        readiness = cast("Any", Ready())
+        calls = PluginCalls(self.store, pools, vms, self.operations, (drives, readiness), self.audit)
         self.access = PluginAccess(database, pools, door, self.audit)
         self.hosts = PluginHosts(pools, LinkSettings(), self.audit)
         firewall = Firewall(self.store, pools, LinkSettings(), self.audit)
@@ -365,7 +375,9 @@ class World:
             self.hosts,
             firewall,
             cast("Any", self.checks),
-            VmDrives(drives, self.audit),
+            VmDrives(drives, templates, vms, self.audit),
+            templates,
+            readiness,
             cast("Any", self.preparing),
             self.audit,
         )

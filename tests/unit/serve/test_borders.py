@@ -209,13 +209,15 @@ async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: 
         "/vms/{vm}/config-drive": {},
         "/vms/{vm}/config-drive/preview": {},
         "/config-drives/validate": {"template": "x"},
+        "/pools/{pool}/drive-templates/{template}": {"template": "x"},
+        "/pools/{pool}/drive-templates/{template}/restore": {"version": 1},
         "/firewall/rules": {"dialect": "nft", "place": "guest"},
         "/firewall/check": {},
         "/pools/{pool}/plugin/hosts/{host}": {"action": "look", "type": "ssh-ed25519", "fingerprint": "SHA256:x"},
     }
     async with stage.running(tmp_path) as api:
         for row in TABLE:
-            path = row.path.format(pool="p", vm="v", engine_id="e", operation="o", host="h")
+            path = row.path.format(pool="p", vm="v", engine_id="e", operation="o", host="h", template="t")
             queries = {"/search": "?q=x", "/containers/match": "?name=x", "/containers/stats": "?name=x"}
             path += queries.get(row.path, "")
             body = bodies.get(row.path) if row.method == "POST" else {} if row.method == "PATCH" else None

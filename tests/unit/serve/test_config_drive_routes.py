@@ -48,3 +48,29 @@ async def test_what_is_wrong_is_named(tmp_path: Path, path: str) -> None:
             status, told = await asked(api, "POST", path, json=body)
             assert (status, told["code"]) == (422, code)
         assert (await asked(api, "GET", VM.replace("vm-1", "nobody")))[0] == 404
+
+
+async def test_templates_of_a_pool(tmp_path: Path) -> None:
+    """Saved, listed, shown in a former version, brought back, removed; what is wrong is named."""
+    base = "/api/v1/pools/pool-1/drive-templates"
+    text = "#cloud-config\nhostname: %VMNAMETOHOSTNAME%\n"
+    async with stage.running(tmp_path, stage.FEW) as api:
+        for number, words in enumerate((text, text + "# 2\n"), 1):
+            status, saved = await asked(api, "POST", f"{base}/web", json={"template": words})
+            assert (status, saved["version"], saved["profile"]) == (200, number, "cloud-config")
+        status, listed = await asked(api, "GET", base)
+        assert {one["name"]: one["version"] for one in listed} == {
+            **dict.fromkeys(drive_templates.PROFILES, 0),
+            "web": 2,
+        }
+        assert "text" not in listed[0]
+        assert (await asked(api, "GET", f"{base}/web"))[1]["text"] == text + "# 2\n"
+        assert (await asked(api, "GET", f"{base}/web", params={"version": 1}))[1]["text"] == text
+        assert (await asked(api, "POST", f"{base}/web/restore", json={"version": 1}))[1]["version"] == 3
+        assert [one["version"] for one in (await asked(api, "GET", f"{base}/web/versions"))[1]] == [3, 2, 1]
+        status, told = await asked(api, "POST", f"{base}/flatcar", json={"template": "#cloud-config\na: ["})
+        assert (status, told["code"], told["fields"]["line"]) == (422, "config-invalid", "3")
+        assert (await asked(api, "POST", f"{base}/web/restore", json={"version": 9}))[0] == 404
+        status, left = await asked(api, "DELETE", f"{base}/web")
+        assert (status, len(left)) == (200, len(drive_templates.PROFILES))
+        assert (await asked(api, "GET", f"{base}/web"))[1]["code"] == "no-such-drive-template"

@@ -9,7 +9,7 @@ is in its place a third: the first and either of the others stay below the 110 s
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
@@ -20,6 +20,7 @@ import structlog
 
 from roadstead.act.drives import drive_leftovers
 from roadstead.act.drives.drive_leftovers import NAME
+from roadstead.act.drives.templates import Templates
 from roadstead.act.pools import storages
 from roadstead.act.pools.pools import Pools
 from roadstead.artifacts import config_drive, drive_templates, tokens
@@ -29,7 +30,7 @@ from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import PoolId, PowerState
-from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, DRIVE_MARK, MARKED, MONITOR
+from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, DRIVE_MARK, MARKED, MONITOR, PROFILE_MARK
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.disks import Disks
 from roadstead.peers.xapi.messages.disks import Disk, Machine, Storage
@@ -51,6 +52,10 @@ PARALLEL = 2
 """So many drives of one pool are read at once: each takes up to `plan.DRIVE_BYTES` of memory."""
 
 
+OURS, ANOTHERS, NOBODYS = "this-pool", "another-pool", "none"
+"""Whose key a drive lets in."""
+
+
 class Wanted(NamedTuple):
     """A drive that is asked for: for which VM (uuid), in which storage (uuid or name; None: where the former drive is,
     or the pool's default), from which template, for which profile (empty: whatever reads it), with which further keys.
@@ -61,6 +66,8 @@ class Wanted(NamedTuple):
     template: str
     profile: str = ""
     ssh_keys: tuple[str, ...] = ()
+    provision_again: bool = False
+    """Whether guests that read a drive once are to read it as a new instance."""
 
 
 class Prepared(NamedTuple):
@@ -71,6 +78,7 @@ class Prepared(NamedTuple):
     host: str
     """The address of a host that sees the storage (empty: the master)."""
     drive: Drive
+    profile: str
     former: tuple[Former, ...]
 
 
@@ -85,15 +93,16 @@ class ReadBack(NamedTuple):
 class ConfigDrives:
     """The config drives of all pools. Everything is asked of the pool at the moment of need."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: Pools, templates: Templates) -> None:
         self._pools = pools
+        self._templates = templates
         self._reading: WeakValueDictionary[PoolId, Gate] = WeakValueDictionary()
         self._making: WeakValueDictionary[tuple[PoolId, str], Gate] = WeakValueDictionary()
         """One gate for each VM that is given a drive: who saves twice gets one after the other."""
 
     async def default(self, pool: PoolId, vm: str) -> str:
-        """Return the template to begin with, for a VM or a template; for what is not there, the usual one."""
-        return drive_templates.PROFILES[(await self.choice(pool, vm)).profile]
+        """Return the text to begin with, for a VM or a template; for what is not there, the usual one."""
+        return await self._templates.default(pool, (await self.choice(pool, vm)).profile)
 
     async def choice(self, pool: PoolId, vm: str) -> Choice:
         """Return the profile for a VM or a template (uuid); for what is not there, the usual one."""
@@ -103,6 +112,20 @@ class ConfigDrives:
         except NotFoundError:
             return drive_templates.choose("")
         return drive_templates.choose(machine.name, await disks.system(machine))
+
+    async def has_one(self, pool: PoolId, vm: str) -> bool:
+        """Whether a VM is shown a config drive. Raises `PoolError`, and `NotFoundError` ``no-such-vm``."""
+        disks = self._disks(pool)
+        return bool(plan.former(await disks.devices(await disks.machine(vm))))
+
+    async def whose(self, pool: PoolId, files: Mapping[str, str]) -> str:
+        """Return whose key a drive lets in: `OURS`, `ANOTHERS` or `NOBODYS`."""
+        held = await asyncio.to_thread(config_drive.pool_keys_in, files)
+        pair = await self._pools.key(pool)
+        ours = {line.split()[1] for line in (pair.public, pair.former) if line}
+        if not held:
+            return NOBODYS
+        return OURS if held & ours else ANOTHERS
 
     async def template(self, pool: PoolId, disk: str) -> str:
         """Return the template that a drive was made from. Raises `InputError` ``config-drive-unreadable`` for every
@@ -166,8 +189,8 @@ class ConfigDrives:
         else:
             storage = await disks.storage(await disks.default_storage())
         host = storages.host_of(storage)
-        drive = await self._drive(pool, disks, machine, wanted)
-        return Prepared(machine, storage, host, drive, tuple(former))
+        drive = await self._drive(pool, disks, machine, wanted, former)
+        return Prepared(machine, storage, host, drive, wanted.profile, tuple(former))
 
     async def create(self, pool: PoolId, wanted: Wanted) -> str:
         """Make a drive for a VM, in the place of the one that it has; return the uuid of the disk.
@@ -181,7 +204,7 @@ class ConfigDrives:
                 await held.enter_async_context(_gate(self._making, (pool, wanted.vm), 1)())
                 order = await self.prepare(pool, wanted)
                 image = await asyncio.to_thread(config_drive.image, order.drive)
-            making = _Making(self._disks(pool), order.machine, order.storage)
+            making = _Making(self._disks(pool), order)
             uuid = await making.make(image, order.host, until)
             try:
                 async with asyncio.timeout(AFTER_SECONDS):
@@ -204,13 +227,16 @@ class ConfigDrives:
     def _disks(self, pool: PoolId) -> Disks:
         return Disks(self._pools.keeper(pool).client)
 
-    async def _drive(self, pool: PoolId, disks: Disks, machine: Machine, wanted: Wanted) -> Drive:
+    async def _drive(
+        self, pool: PoolId, disks: Disks, machine: Machine, wanted: Wanted, former: Sequence[Former]
+    ) -> Drive:
         needs_device = {tokens.DEVICE, tokens.BEGIN} & tokens.used(wanted.template)
         guest = Guest(
             machine.uuid,
             config_drive.hostname(machine.name, machine.uuid),
             (await self._pools.key(pool)).public,
             await disks.internal_device(machine) if needs_device else None,
+            plan.instance(former, machine.uuid, again=wanted.provision_again),
         )
         return await asyncio.to_thread(config_drive.prepare, wanted.template, guest, wanted.profile, wanted.ssh_keys)
 
@@ -261,10 +287,12 @@ async def _awaited(step: Callable[[], Awaitable[None]]) -> None:
 class _Making:
     """One drive on its way into a VM."""
 
-    def __init__(self, disks: Disks, machine: Machine, storage: Storage) -> None:
+    def __init__(self, disks: Disks, order: Prepared) -> None:
         self._disks = disks
-        self._machine = machine
-        self._storage = storage
+        self._machine = machine = order.machine
+        self._storage = order.storage
+        profile = {PROFILE_MARK: order.profile} if order.profile else {}
+        self._told = {**MARKS, **profile, **plan.instance_mark(machine.uuid, order.drive.guest.instance)}
         self._runs = machine.power == PowerState.RUNNING and not machine.is_template
         # By its mark it is found again also when the answer with its reference got lost, and by whoever comes after us.
         self._mark = plan.mark(machine.uuid, clocks.now(), secrets.token_hex(8))
@@ -303,7 +331,7 @@ class _Making:
     async def _fill(self, image: bytes, host: str) -> None:
         size = plan.size_of(image)
         try:
-            marks = {**MARKS, DRIVE_MARK: self._mark}
+            marks = {**self._told, DRIVE_MARK: self._mark}
             self._disk = await self._disks.create(self._storage.ref, plan.UNFINISHED, size, marks)
         except PoolError as error:
             self._refused = "xapi" in error.fields

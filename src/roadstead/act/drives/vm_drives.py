@@ -6,15 +6,26 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import structlog
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
 from roadstead.act.drives.config_drives import ConfigDrives, Prepared, Wanted
+from roadstead.act.drives.templates import Templates
+from roadstead.act.guests.vms import Vms
 from roadstead.artifacts import config_drive, drive_masking, drive_templates, tokens, user_data
 from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.artifacts.user_data import Finding
-from roadstead.errors import InputError
-from roadstead.model import Vm
+from roadstead.errors import ConflictError, InputError, RoadsteadError
+from roadstead.inventory import views
+from roadstead.model import LinkState, Vm
+from roadstead.model.config_keys import INSTANCE_MARK, PROFILE_MARK
+
+log = structlog.get_logger()
+_BY_UUID = (
+    "the present drive gives the guest the VM's uuid as its instance id, or none; cloud-init that has read it may hold"
+    " on to it. If it does not read this drive at the next boot, run `cloud-init clean` in the guest and boot it again."
+)
 
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
@@ -23,11 +34,15 @@ class Order(Struct, frozen=True, kw_only=True):
     """A drive that an operator wants; what is empty is chosen. A repr shows neither text nor values."""
 
     template: str = ""
-    """The text with its tokens; empty: the default of the profile."""
+    """The text with its tokens; empty: the template that is ``named``, else the default of the profile."""
+    named: str = ""
+    """Which of the pool's templates; its profile counts where none is said."""
     profile: str = ""
     storage: str = ""
     variables: Mapping[str, str] = NO_VARIABLES
     ssh_keys: tuple[str, ...] = ()
+    provision_again: bool = False
+    """Whether a guest that reads a drive once is to read this one as a new instance."""
 
     def __repr__(self) -> str:
         return f"Order(profile={self.profile!r}, storage={self.storage!r})"
@@ -50,7 +65,10 @@ class DriveFile(Struct, frozen=True, kw_only=True):
 class Preview(Struct, frozen=True, kw_only=True):
     """A drive that would be made: what the guest will see, secrets masked.
 
-    ``opens`` tells whether the pool's key signs in, as far as can be told; ``replaces`` is the disk of the former one.
+    ``opens`` tells whether the pool's key signs in, as far as can be told; ``replaces`` is the disk of the former one,
+    ``replaced_key`` whose key that lets in: ``this-pool``, ``another-pool``, ``none``, or empty if it cannot be read.
+    ``applies`` tells when the guest reads the drive: ``each-boot``, ``first-boot``, ``once`` for each instance, or
+    ``next-boot``, as a new instance.
     """
 
     vm: str
@@ -58,13 +76,20 @@ class Preview(Struct, frozen=True, kw_only=True):
     profile: str
     storage: str
     replaces: str = ""
+    replaced_key: str = ""
+    applies: str
     opens: bool
     warnings: tuple[str, ...] = ()
     files: tuple[DriveFile, ...]
 
 
 class MadeDrive(Struct, frozen=True, kw_only=True):
-    """A drive that was made: its disk."""
+    """A drive that was made: its disk. ``applies`` is that of a `Preview`; ``forgotten`` tells whether the VM's
+    remembered host key was forgotten, since a new instance has new ones.
+    """
+
+    applies: str
+    forgotten: bool = False
 
     vm: str
     name: str
@@ -74,7 +99,8 @@ class MadeDrive(Struct, frozen=True, kw_only=True):
 
 class VmDrive(Struct, frozen=True, kw_only=True):
     """The drive that a VM has, as it was read back; ``template`` is what it was made from, and ``ssh_keys`` are those
-    that the metadata brings besides the pool's.
+    that the metadata brings besides the pool's; ``key`` tells whose key it lets in: ``this-pool``, ``another-pool`` or
+    ``none``, ``profile`` for which guests it was made, empty where nothing says that.
     """
 
     vm: str
@@ -83,6 +109,8 @@ class VmDrive(Struct, frozen=True, kw_only=True):
     size: int
     storage: str
     template: str
+    profile: str = ""
+    key: str
     ssh_keys: tuple[str, ...] = ()
     files: tuple[DriveFile, ...]
 
@@ -107,14 +135,16 @@ class Checked(Struct, frozen=True, kw_only=True):
 class VmDrives:
     """What operators ask of config drives."""
 
-    def __init__(self, drives: ConfigDrives, audit: Audit) -> None:
+    def __init__(self, drives: ConfigDrives, templates: Templates, vms: Vms, audit: Audit) -> None:
         self._drives = drives
+        self._templates = templates
+        self._vms = vms
         self._audit = audit
 
     async def default(self, vm: Vm, profile: str) -> Beginning:
         """Return the template to begin with. Raises `PoolError`."""
         chosen = profile or (await self._drives.choice(vm.pool, vm.id)).profile
-        return Beginning(profile=chosen, template=drive_templates.PROFILES[chosen])
+        return Beginning(profile=chosen, template=await self._templates.default(vm.pool, chosen))
 
     @staticmethod
     def check(template: str, profile: str) -> Checked:
@@ -131,7 +161,9 @@ class VmDrives:
     async def preview(self, vm: Vm, order: Order) -> Preview:
         """Return the drive that `create` would make. Raises what that raises before it changes anything."""
         wanted = await self._wanted(vm, order)
-        return _preview(vm, wanted, await self._drives.prepare(vm.pool, wanted))
+        prepared = await self._drives.prepare(vm.pool, wanted)
+        replaced = await self._replaced_key(vm) if prepared.former else ""
+        return _preview(vm, wanted, prepared, replaced)
 
     async def create(self, vm: Vm, order: Order) -> MadeDrive:
         """Make a VM's drive, in the place of the one that it has. Raises what `ConfigDrives.create` raises, and
@@ -140,7 +172,11 @@ class VmDrives:
         with self._audit.of("config-drive create", vm.id):
             wanted = await self._wanted(vm, order)
             disk = await self._drives.create(vm.pool, wanted)
-        return MadeDrive(vm=vm.id, name=vm.name, disk=disk, profile=wanted.profile)
+            forgotten = wanted.provision_again and await self._forgotten(vm)
+        applies = drive_templates.applies(wanted.profile, again=wanted.provision_again)
+        return MadeDrive(
+            vm=vm.id, name=vm.name, disk=disk, profile=wanted.profile, applies=applies, forgotten=forgotten
+        )
 
     async def show(self, vm: Vm, *, secrets: bool) -> VmDrive:
         """Return what stands on a VM's drive; without ``secrets`` what looks like one is masked."""
@@ -153,6 +189,8 @@ class VmDrives:
             size=read.disk.size,
             storage=read.storage,
             template=template if secrets else drive_masking.masked(template),
+            profile=_known_profile(read.disk.marks.get(PROFILE_MARK, "")),
+            key=await self._drives.whose(vm.pool, read.files),
             ssh_keys=config_drive.ssh_keys_of(read.files),
             files=_files(read.files, secrets=secrets),
         )
@@ -161,18 +199,56 @@ class VmDrives:
         for number, line in enumerate(order.ssh_keys, 1):
             if not is_public_key(line):
                 raise InputError("ssh-key-invalid", number=number)
+        template, profile = await self._text(vm, order)
+        filled = tokens.assign(template, order.variables)
+        if order.provision_again:
+            _refuse_again(vm, profile)
+        return Wanted(vm.id, order.storage or None, filled, profile, order.ssh_keys, order.provision_again)
+
+    async def _replaced_key(self, vm: Vm) -> str:
+        """Return whose key the drive lets in that the VM has now; what cannot be read hinders nothing."""
+        try:
+            return await self._drives.whose(vm.pool, (await self._drives.of_vm(vm.pool, vm.id)).files)
+        except RoadsteadError as error:
+            log.info("former config drive not read", vm=vm.id, problem=error.code)
+            return ""
+
+    async def _forgotten(self, vm: Vm) -> bool:
+        """Forget the host key of a VM that makes itself new ones; the drive is there: a failure is told, not raised."""
+        try:
+            await self._vms.forget_host_key(vm.id)
+        except RoadsteadError as error:
+            log.warning("host key not forgotten", vm=vm.id, problem=error.code)
+            return False
+        return True
+
+    async def _text(self, vm: Vm, order: Order) -> tuple[str, str]:
+        """Return the text that was given or is chosen, and for which profile it is."""
+        if order.template and order.named:
+            raise InputError("field-invalid", field="named", reason="a text is given, too: say one of them")
+        if order.named:
+            found = await self._templates.text(vm.pool, order.named)
+            return found.text, order.profile or found.profile
         choice = drive_templates.Choice(order.profile, is_known=True)
         if not order.profile:
             choice = await self._drives.choice(vm.pool, vm.id)
-        template = order.template or drive_templates.PROFILES[choice.profile]
-        profile = choice.profile
-        if not choice.is_known and not user_data.reads(profile, template):
-            profile = user_data.profile_of(template)
-        filled = tokens.assign(template, order.variables)
-        return Wanted(vm.id, order.storage or None, filled, profile, order.ssh_keys)
+        template = order.template or await self._templates.default(vm.pool, choice.profile)
+        if choice.is_known or user_data.reads(choice.profile, template):
+            return template, choice.profile
+        return template, user_data.profile_of(template)
 
 
-def _preview(vm: Vm, wanted: Wanted, prepared: Prepared) -> Preview:
+def _refuse_again(vm: Vm, profile: str) -> None:
+    """Refuse a new instance where it would do nothing, or where the VM's present host key would be remembered anew
+    before it is gone. Raises `InputError` and `ConflictError`.
+    """
+    if drive_templates.APPLIES[profile] != drive_templates.ONCE:
+        raise InputError("provisioning-not-repeated", profile=profile)
+    if views.vm_state(vm) is LinkState.LIVE:
+        raise ConflictError("provisioning-needs-off", vm=vm.name)
+
+
+def _preview(vm: Vm, wanted: Wanted, prepared: Prepared, replaced_key: str) -> Preview:
     drive = prepared.drive
     return Preview(
         vm=vm.id,
@@ -180,8 +256,10 @@ def _preview(vm: Vm, wanted: Wanted, prepared: Prepared) -> Preview:
         profile=wanted.profile,
         storage=prepared.storage.name,
         replaces=prepared.former[0].disk.uuid if prepared.former else "",
+        replaced_key=replaced_key,
+        applies=drive_templates.applies(wanted.profile, again=wanted.provision_again),
         opens=drive.opens,
-        warnings=drive.warnings,
+        warnings=(*drive.warnings, *_kept_instance(wanted, prepared)),
         files=_files(config_drive.files(drive), secrets=False),
     )
 
@@ -193,6 +271,17 @@ def _files(files: Mapping[str, str], *, secrets: bool) -> tuple[DriveFile, ...]:
         for path, text in files.items()
         if path in config_drive.READ_BY_GUESTS
     )
+
+
+def _kept_instance(wanted: Wanted, prepared: Prepared) -> tuple[str, ...]:
+    """Warn of a guest that knows itself by its VM's uuid: by that cloud-init holds on to what it knows."""
+    marked = any(INSTANCE_MARK in each.disk.marks for each in prepared.former)
+    return (_BY_UUID,) if wanted.provision_again and prepared.former and not marked else ()
+
+
+def _known_profile(mark: str) -> str:
+    """Return what a mark says, which others may have written."""
+    return mark if mark in drive_templates.PROFILES else ""
 
 
 def _fault(one: Finding) -> Fault:

@@ -12,6 +12,7 @@ import structlog
 
 from roadstead.act.audit import Audit
 from roadstead.act.drives.config_drives import ConfigDrives, Wanted
+from roadstead.act.drives.readiness import Readiness
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.vms import Vms
 from roadstead.act.plugin.said import Said
@@ -75,7 +76,7 @@ class PluginCalls:
         pools: Pools,
         vms: Vms,
         operations: Operations,
-        drives: ConfigDrives,
+        drives: tuple[ConfigDrives, Readiness],
         audit: Audit,
     ) -> None:
         self._snapshot = snapshot
@@ -83,7 +84,7 @@ class PluginCalls:
         self._vms = vms
         self._operations = operations
         self._audit = audit
-        self._drives = drives
+        self._drives, self._readiness = drives
         self._said = Said()
 
     async def call(self, asked: Asked) -> str:
@@ -107,8 +108,14 @@ class PluginCalls:
         return SUCCESS
 
     async def register(self, asked: Asked) -> str:
-        """Enable container management."""
-        await self._vms.enable(self._vm(asked).id)
+        """Enable container management. That nothing says the VM was prepared is told as a message: the answer has no
+        place for it.
+        """
+        vm = self._vm(asked)
+        doubt = await self._readiness.doubt(vm)
+        await self._vms.enable(vm.id)
+        if doubt is not None:
+            await self._complain(vm, doubt)
         return SUCCESS + NONE
 
     async def deregister(self, asked: Asked) -> str:

@@ -77,6 +77,8 @@ class Vm(Struct, frozen=True, kw_only=True):
     address: str = ""
     containers: Counts = Counts()
     problem: Problem | None = None
+    warning: str = ""
+    """Of a VM that was enabled."""
 
 
 class Certificate(Struct, frozen=True):
@@ -462,6 +464,8 @@ class DrivePreview(Struct, frozen=True, kw_only=True):
     profile: str = ""
     storage: str = ""
     replaces: str = ""
+    replaced_key: str = ""
+    applies: str = ""
     opens: bool = False
     warnings: tuple[str, ...] = ()
     files: tuple[DriveFile, ...] = ()
@@ -474,6 +478,8 @@ class MadeDrive(Struct, frozen=True, kw_only=True):
     name: str = ""
     disk: str = ""
     profile: str = ""
+    applies: str = ""
+    forgotten: bool = False
 
 
 class VmDrive(Struct, frozen=True, kw_only=True):
@@ -485,5 +491,7 @@ class VmDrive(Struct, frozen=True, kw_only=True):
     size: int = 0
     storage: str = ""
     template: str = ""
+    profile: str = ""
+    key: str = ""
     ssh_keys: tuple[str, ...] = ()
     files: tuple[DriveFile, ...] = ()

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from roadstead.cli import helping, options, session
+from roadstead.cli.commands import drive_templates
 
 Profile = Annotated[
     Literal["cloud-config", "flatcar", "ignition", "windows", "coreos"] | None,
@@ -22,7 +23,13 @@ File = Annotated[
         "-F",
         metavar="FILE",
         show_default=False,
-        help="The text; `-` is standard input. [default: the profile's]",
+        help="The text; `-` is standard input. [default: the pool's for the profile]",
+    ),
+]
+Named = Annotated[
+    str | None,
+    typer.Option(
+        "--template", metavar="NAME", show_default=False, help="One of the pool's templates (`template list`)."
     ),
 ]
 Storage = Annotated[
@@ -44,9 +51,18 @@ Keys = Annotated[
         "--ssh-key", metavar="FILE", help="Public keys that may sign in besides those of the text; repeatable."
     ),
 ]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--re-provision",
+        help="Let cloud-init (cloudbase-init) read the drive although it has read one: as a new instance, whose SSH "
+        "host keys change; the remembered one is forgotten.",
+    ),
+]
 Only = Annotated[bool, typer.Option("--preview", help="Only show what the guest would see.")]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, read and edit the config drives of VMs.")
+app.add_typer(drive_templates.app, name="template")
 
 
 @helping.command(app)
@@ -89,10 +105,12 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
     name: options.VmName,
     file: File = None,
+    named: Named = None,
     sr: Storage = None,
     profile: Profile = None,
     variables: Variables = None,
     keys: Keys = None,
+    again: Again = False,
     preview: Only = False,
     format: options.Format = "table",
     yes: options.Yes = False,
@@ -105,17 +123,37 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Examples:
       roadstead config-drive create web1
       roadstead config-drive create web1 --file web1.yaml --ssh-key ~/.ssh/id_ed25519.pub
-      roadstead config-drive create web1 --file web.yaml --var SITE=north --preview
+      roadstead config-drive create web1 --template web --var SITE=north --preview
+      roadstead config-drive create web1 --re-provision
       cat web1.yaml | roadstead config-drive create web1 --file - --yes
     """
     from roadstead.cli.commands import drives
 
-    wanted = drives.wanted(file, sr, profile, variables or [], keys or [])
+    wanted = drives.wanted(file, sr, profile, variables or [], keys or [], named)
+    wanted |= {"provision_again": True} if again else {}
     connected = session.connect(ctx)
     if preview:
         drives.preview(connected, name, wanted, format)
     else:
         drives.create(connected, name, wanted, format, yes=yes)
+
+
+@helping.command(app)
+def rebuild(
+    ctx: typer.Context, names: options.VmNames, again: Again = False, preview: Only = False, yes: options.Yes = False
+) -> None:
+    """Make the config drives of VMs anew from their own templates, with the key of the pool that they are in now.
+
+    For VMs that moved here from another pool. Flatcar reads the drive at its next boot; a guest with cloud-init read
+    one already and passes over it, unless it is re-provisioned: with a drive of another pool's key that is offered.
+
+    Examples:
+      roadstead config-drive rebuild web1
+      roadstead config-drive rebuild 'web*' --re-provision --yes
+    """
+    from roadstead.cli.commands import rebuilding
+
+    rebuilding.rebuild(session.connect(ctx), names, again=again, preview=preview, yes=yes)
 
 
 @helping.command(app)

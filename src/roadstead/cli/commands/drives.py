@@ -16,16 +16,38 @@ from roadstead.kit.text import terminal_clean
 
 FILE_BYTES = 2**20
 """No longer text fits onto a drive."""
+_AGAIN = (
+    "cloud-init takes the VM for a new one. It runs everything in the drive once more and makes new SSH host keys; the"
+    " remembered host key is forgotten, so the first contact after the boot pins the new one."
+)
+_MOVED = (
+    "has a drive with another pool's key, and cloud-init has read it: it reads a drive once for each instance and would"
+    f" pass over this one. Re-provisioning changes that: {_AGAIN}"
+)
+_REPLACED = {"another-pool": ", which has another pool's key", "this-pool": ", which has this pool's key"}
+_APPLIES = {
+    "each-boot": "reads it at its next boot",
+    "first-boot": "reads it at its very first boot, and never again",
+    "once": "reads it once, at its first boot with a drive",
+    "next-boot": "reads it at its next boot, as a new instance",
+}
+"""What is said of `DrivePreview.applies`."""
 Wanted = dict[str, Any]
 Format = str
 
 
 def wanted(
-    file: str | None, sr: str | None, profile: str | None, variables: Sequence[str], keys: Sequence[Path]
+    file: str | None,
+    sr: str | None,
+    profile: str | None,
+    variables: Sequence[str],
+    keys: Sequence[Path],
+    named: str | None = None,
 ) -> Wanted:
     """Return what is asked of the server. Raises `InputError` for a file or a variable that cannot be read."""
     found: Wanted = {
         "template": read(file) if file is not None else None,
+        "named": named,
         "storage": sr,
         "profile": profile,
         "variables": dict(_variable(one) for one in variables),
@@ -56,7 +78,7 @@ def default(connected: client.Client, name: str, profile: str | None, format: Fo
     if format == "json":
         output.write_json(waiting.raw())
     else:
-        _as_it_is(waiting.read(Beginning).template)
+        as_it_is(waiting.read(Beginning).template)
 
 
 def validate(connected: client.Client, file: str, profile: str | None, format: Format) -> None:
@@ -90,9 +112,37 @@ def preview(connected: client.Client, name: str, wanted: Wanted, format: Format)
 
 def create(connected: client.Client, name: str, wanted: Wanted, format: Format, *, yes: bool) -> None:
     """Make a drive, after it was shown and somebody agreed; print its disk."""
-    if not yes and not agreed(previewed(connected, name, wanted)):
+    looked = previewed(connected, name, wanted)
+    settling = settled(looked, wanted, yes=yes)
+    if not yes and not agreed(looked if settling == wanted else previewed(connected, name, settling)):
         failures.stop()
+    wanted = settling
     made(connected, name, wanted, format)
+
+
+def settled(found: DrivePreview, wanted: Wanted, *, yes: bool) -> Wanted:
+    """Offer to provision a guest again that passes over the drive otherwise: it has read one with another pool's key.
+    Where nobody is asked it is only told; return what is wanted then.
+    """
+    if found.replaced_key != "another-pool" or found.applies != "once":
+        return wanted
+    print(terminal_clean(f"{found.name} {_MOVED}"), file=sys.stderr)
+    if yes or not output.is_asked():
+        print("  To let it read this one: repeat the command with --re-provision.", file=sys.stderr)
+        return wanted
+    refusal = InputError("confirmation-needed", candidates=found.name)
+    again = session.agreed(terminal_clean(f"Re-provision {found.name} at its next boot?"), refusal=refusal)
+    return {**wanted, "provision_again": True} if again else wanted
+
+
+def outcome(made: MadeDrive) -> str:
+    """Return what was made, and when the guest sees it."""
+    said = f"has its config drive ({made.profile}): disk {made.disk}; {_APPLIES.get(made.applies, made.applies)}"
+    if made.applies != "next-boot":
+        return said
+    if made.forgotten:
+        return f"{said}; its remembered host key is forgotten"
+    return f"{said}; its host key could not be forgotten: say `roadstead hostkey forget {made.name}`"
 
 
 def agreed(found: DrivePreview) -> bool:
@@ -112,7 +162,7 @@ def made(connected: client.Client, name: str, wanted: Wanted, format: Format) ->
     if format == "json":
         output.write_json(msgspec.json.encode(drive))
     else:
-        output.result(drive.name, f"has its config drive ({drive.profile}): disk {drive.disk}")
+        output.result(drive.name, outcome(drive))
 
 
 def fetched(connected: client.Client, name: str, *, secrets: bool) -> VmDrive:
@@ -127,13 +177,17 @@ def show(connected: client.Client, name: str, format: Format, *, secrets: bool) 
         output.write_json(msgspec.json.encode(drive))
         return
     lines = [f"Config drive of {drive.name}: disk {drive.disk} in {drive.storage}, {drive.size // 2**20} MiB"]
+    if drive.key == "another-pool":
+        lines.append(
+            f"It lets another pool's key in: `roadstead config-drive rebuild {drive.name}` puts this pool's there."
+        )
     lines += _files([*drive.files, DriveFile(path="the template that it was made from", text=drive.template)])
     output.write(terminal_clean(line) for line in lines)
 
 
 def show_template(connected: client.Client, name: str) -> None:
     """Print the template that the drive of a VM was made from, as it is."""
-    _as_it_is(fetched(connected, name, secrets=True).template)
+    as_it_is(fetched(connected, name, secrets=True).template)
 
 
 def told(found: DrivePreview) -> list[str]:
@@ -144,7 +198,10 @@ def told(found: DrivePreview) -> list[str]:
     if not found.opens and found.profile != "windows":
         lines.append("The pool's key is not seen to sign in: containers of this VM may not be manageable by it.")
     if found.replaces:
-        lines.append(f"It takes the place of the drive {found.replaces}.")
+        lines.append(f"It takes the place of the drive {found.replaces}{_REPLACED.get(found.replaced_key, '')}.")
+    lines.append(f"The guest: {_APPLIES.get(found.applies, found.applies)}.")
+    if found.applies == "next-boot":
+        lines.append(f"Re-provisioning: {_AGAIN}")
     return [terminal_clean(line) for line in lines]
 
 
@@ -154,7 +211,7 @@ def _files(files: Sequence[DriveFile]) -> Iterator[str]:
         yield from file.text.rstrip("\n").split("\n")
 
 
-def _as_it_is(text: str) -> None:
+def as_it_is(text: str) -> None:
     """Print a text byte for byte into a file or a pipe; a terminal is not commanded by it."""
     if output.is_terminal():
         output.write(terminal_clean(line) for line in text.rstrip("\n").split("\n"))

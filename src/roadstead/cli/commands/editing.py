@@ -26,8 +26,12 @@ _UNFIT = {413, 422}
 
 def edit(connected: client.Client, name: str, wanted: drives.Wanted, *, yes: bool) -> None:
     """Let the template of a VM's drive be edited, and make the drive anew."""
-    before, keys = _present(connected, name, wanted.get("profile"))
-    wanted = {**wanted, "ssh_keys": list(dict.fromkeys([*keys, *wanted.get("ssh_keys", [])]))}
+    before, keys, profile = _present(connected, name, wanted.get("profile"))
+    wanted = {
+        **wanted,
+        **({"profile": profile} if profile else {}),
+        "ssh_keys": list(dict.fromkeys([*keys, *wanted.get("ssh_keys", [])])),
+    }
     added = wanted["ssh_keys"] != keys
     file = _kept(before)
     try:
@@ -63,17 +67,19 @@ def _edited(connected: client.Client, name: str, wanted: drives.Wanted, file: Pa
         return True
 
 
-def _present(connected: client.Client, name: str, profile: str | None) -> tuple[str, list[str]]:
-    """Return the template of the present drive and the keys that it brings; without a drive the default and none."""
+def _present(connected: client.Client, name: str, profile: str | None) -> tuple[str, list[str], str | None]:
+    """Return the template of the present drive, the keys that it brings and the profile that it is for, unless one is
+    named; without a drive the default.
+    """
     try:
         drive = drives.fetched(connected, name, secrets=True)
     except client.Refused as error:
         if error.code != _MISSING:
             raise
     else:
-        return drive.template, list(drive.ssh_keys)
+        return drive.template, list(drive.ssh_keys), profile or drive.profile
     path = f"/vms/{client.part(name)}/config-drive/default"
-    return connected.get(Beginning, path, {"profile": profile}).template, []
+    return connected.get(Beginning, path, {"profile": profile}).template, [], profile
 
 
 def _kept(text: str) -> Path:

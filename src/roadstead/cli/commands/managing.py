@@ -25,8 +25,8 @@ def set_enabled(
     """Enable or disable the VMs that were named; ``how`` they are reached is said with it."""
 
     def change(vm: Vm) -> str:
-        connected.post(Vm, f"/vms/{client.part(vm.id)}/{verb}", how or None)
-        return f"{verb}d"
+        told = connected.post(Vm, f"/vms/{client.part(vm.id)}/{verb}", how or None)
+        return f"{verb}d. Warning: {told.warning}" if told.warning else f"{verb}d"
 
     failures.leave(each(confirmed(names.vms(connected, given), verb, yes=yes), change))
 

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from roadstead.errors import RoadsteadError
 from roadstead.kit import tasks
@@ -17,6 +17,7 @@ from roadstead.lab.pool import values
 from roadstead.lab.pool.cds import Securable, Secured
 from roadstead.lab.pool.database import Change, Database
 from roadstead.lab.pool.network_calls import mac
+from roadstead.lab.pool.seeds import Seed
 from roadstead.lab.pool.state import WINDOWS, Machine
 
 _LOG = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Machines:
         """Who makes the guests of Windows VMs."""
         self.highest = 0
         """The highest number that a guest ever had: none is given twice."""
+        self.seed: Callable[[str], Awaitable[Seed | None]] | None = None
+        """What a VM (reference) reads from its config drive."""
         self.password = ""
         """Of the users of guests that nobody has prepared."""
         self._database = database
@@ -81,6 +84,8 @@ class Machines:
         self._guests: dict[str, Guest] = {}
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._boots: dict[str, asyncio.Task[None]] = {}
+        self._up: set[str] = set()
+        """The VMs (uuids) whose guests have booted."""
         self._gate = Gate(BOOTS_AT_ONCE)
         self._keys: tuple[str, ...] = ()
         self._keys_changed = True
@@ -114,7 +119,9 @@ class Machines:
         boot = self._boots.pop(vm, None)
         if boot is not None:
             await tasks.stop(boot)
-        guest = self._guests.get(str(self._database.get("VM", vm)["uuid"]))
+        uuid = str(self._database.get("VM", vm)["uuid"])
+        self._up.discard(uuid)
+        guest = self._guests.get(uuid)
         if guest is not None:
             await guest.stop()
 
@@ -212,10 +219,13 @@ class Machines:
         """Let another pool have the inside of the VM (uuid), as it is."""
         self._making.pop(vm, None)
         self.failures.pop(vm, None)
+        self._up.discard(vm)
         return self.known.pop(vm, Machine()), self._guests.pop(vm, None)
 
-    def adopt(self, vm: str, machine: Machine, guest: Guest | None) -> None:
-        """Take over the inside of a VM (uuid) that another pool released."""
+    def adopt(self, vm: str, machine: Machine, guest: Guest | None, *, is_up: bool) -> None:
+        """Take over the inside of a VM (uuid) that another pool released; one that ``is_up`` goes on running."""
+        if is_up:
+            self._up.add(vm)
         machine.elsewhere = True
         self.known[vm] = machine
         if guest is not None:
@@ -283,7 +293,9 @@ class Machines:
             try:
                 guest = await self.guest(uuid)
                 if guest is not None:
+                    await self._read_drive(vm, uuid, guest)
                     await guest.start()
+                    self._up.add(uuid)
                     addresses = guest.addresses
                     self._prepare(vm, machine, guest)
                     self.failures.pop(uuid, None)
@@ -292,6 +304,21 @@ class Machines:
                 self.failures[uuid] = _reason(error)
         self.announce(vm, addresses if machine.addresses is None else machine.addresses)
         self._boots.pop(vm, None)
+
+    async def _read_drive(self, vm: str, uuid: str, guest: Guest) -> None:
+        """Let a guest that boots take what its config drive says, as far as it reads it: a new instance has new host
+        keys; one that was read before is passed over, save by who reads it each time.
+        """
+        seed = await self.seed(vm) if self.seed is not None and uuid not in self._up else None
+        machine = self.known[uuid]
+        is_new = seed is not None and seed.instance != machine.instance
+        if seed is None or not (is_new or seed.is_read_each_time):
+            return
+        if is_new and machine.instance:
+            await guest.new_host_key()
+        machine.instance = seed.instance
+        for key in seed.keys:
+            await self.admit(uuid, key)
 
     def _prepare(self, vm: str, machine: Machine, guest: Guest) -> None:
         """Set the VM's keys once, as an operator who prepares this kind of guest; others may change them."""

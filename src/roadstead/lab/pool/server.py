@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,7 @@ from roadstead.kit import tasks
 from roadstead.kit.latest import Latest
 from roadstead.lab import groups
 from roadstead.lab.guests import GuestMaker
-from roadstead.lab.pool import accounts, contents, methods, sites, subjects
+from roadstead.lab.pool import accounts, contents, methods, seeds, sites, subjects
 from roadstead.lab.pool.core import Core
 from roadstead.lab.pool.database import Database, Saved
 from roadstead.lab.pool.driver import VmDriver
@@ -152,6 +153,7 @@ class LabPool(VmDriver):
             domains=max(int(record["domid"]) for _, record in database.all("VM")),
         )
         database.listeners.append(self.core.beat)
+        self.machines.seed = partial(seeds.read, self.core)
 
     async def _open_hosts(self, stack: AsyncExitStack) -> None:
         for number, ref in enumerate(self.core.database.table("host").rows, 1):

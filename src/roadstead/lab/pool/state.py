@@ -52,6 +52,8 @@ class Machine:
     """The keys that were appended in the guest."""
     secured: tuple[str, ...] = ()
     """What its engine's TLS was configured with from a CD: the CA, the certificate and its key."""
+    instance: str = ""
+    """As which instance its guest read a config drive last; empty: it has read none."""
     raw: bool = False
     """Nobody has prepared it: no key opens its guest, whose user has the pool's password."""
 

@@ -13,13 +13,12 @@ all: cancelling waits until it has ended.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import wraps
 from itertools import islice
 from pathlib import Path
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 from alembic.script import ScriptDirectory
@@ -29,12 +28,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from roadstead.errors import ConflictError, NotFoundError, StartError
-from roadstead.kit import clocks, tasks
+from roadstead.kit import clocks
 from roadstead.model import AuditEntry, PoolId, VmId
 from roadstead.peers.database import faults, places
+from roadstead.peers.database.drive_templates import DriveTemplates
 from roadstead.peers.database.migrations import load_scripts, migrate
 from roadstead.peers.database.tables import (
     AuditRow,
+    DriveTemplateRow,
     ExpectedKeyRow,
     KeyedVmRow,
     KeyProofRow,
@@ -43,27 +44,13 @@ from roadstead.peers.database.tables import (
     PoolRow,
 )
 from roadstead.peers.database.vault import Vault, open_vault
+from roadstead.peers.database.wholeness import whole
 
-P = ParamSpec("P")
 T = TypeVar("T")
 STATEMENT_ITEMS = 400
 """How many VMs one statement names; each may take two of SQLite's 999 parameters."""
 BUSY_SECONDS = 10.0
 """How long a write waits for another program (a backup) that has the database locked."""
-END_SECONDS = 15.0
-"""How long a call that was begun may still take when who called is told to stop."""
-
-
-def whole(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make ``call`` go on to its end when who called is cancelled: a transaction that is left in the middle can keep
-    the database locked for everybody after it.
-    """
-
-    @wraps(call)
-    async def unbroken(*args: P.args, **kwargs: P.kwargs) -> T:
-        return await tasks.unbroken(call(*args, **kwargs), f"database {call.__name__}", seconds=END_SECONDS)
-
-    return unbroken
 
 
 class StoredPool(Struct, frozen=True, kw_only=True):
@@ -139,6 +126,7 @@ class Database:
         self._path = path
         self._vault = vault
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self.templates = DriveTemplates(self._session, vault)
 
     @classmethod
     async def open(cls, where: str | Path, key_file: Path) -> Self:
@@ -197,13 +185,14 @@ class Database:
 
     @whole
     async def remove_pool(self, pool: PoolId) -> None:
-        """Forget a pool, its password, what host keys its VMs have, and its plugin's token. Which VMs its key was put
-        into stays known: it still opens them.
+        """Forget a pool, its password, its templates, what host keys its VMs have, and its plugin's token. Which VMs
+        its key was put into stays known: it still opens them.
         """
         async with self._session() as session:
             await session.execute(delete(PoolRow).where(PoolRow.id == pool))
             await session.execute(delete(PluginTokenRow).where(PluginTokenRow.pool == pool))
             await session.execute(delete(PinRow).where(PinRow.pool == pool))
+            await session.execute(delete(DriveTemplateRow).where(DriveTemplateRow.pool == pool))
             await session.execute(delete(ExpectedKeyRow).where(ExpectedKeyRow.pool == pool))
             await session.commit()
 

@@ -143,3 +143,19 @@ class AuditRow(Base):
     target: Mapped[str] = mapped_column(Text)
     result: Mapped[str] = mapped_column(String(16))
     code: Mapped[str] = mapped_column(String(64))
+
+
+class DriveTemplateRow(Base):
+    """A version of a template for config drives that the operators of a pool wrote."""
+
+    __tablename__ = "drive_templates"
+
+    pool: Mapped[str] = mapped_column(String(36), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    profile: Mapped[str] = mapped_column(String(16))
+    size: Mapped[int] = mapped_column("text_bytes", Integer)
+    text: Mapped[bytes] = mapped_column("sealed_text", LargeBinary)
+    """Sealed by the vault: people write passwords into such texts."""
+    saved: Mapped[datetime] = mapped_column(Moment)
+    who: Mapped[str] = mapped_column(Text)

@@ -45,3 +45,7 @@ DriveProfile = Annotated[
     Query(description="Kind of guest; without one it is chosen by the VM's system, else its name."),
 ]
 Unmasked = Annotated[bool, Query(description="Mask no secrets.")]
+TemplateName = Annotated[str, Written, Path(description="Name of the template.")]
+TemplateVersion = Annotated[
+    int | None, Query(ge=0, description="Which version; without one the newest, 0 is the product's own.")
+]

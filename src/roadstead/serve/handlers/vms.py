@@ -3,17 +3,18 @@
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from msgspec import json
+from msgspec import json, structs
 from starlette.responses import Response
 
 from roadstead.act.guests.checks import Check
 from roadstead.inventory import names, views
-from roadstead.model import Vm, VmId
+from roadstead.model import Vm, VmId, config_keys
 from roadstead.serve import answers
 from roadstead.serve.answers import LINES, Patient
 from roadstead.serve.bodies import ComparedKey, GuestAnswers, HowReached
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.parameters import VmName
+from roadstead.serve.shapes import EnabledVm
 
 
 def show_vm(call: Call, vm: VmName) -> Response:
@@ -23,11 +24,14 @@ def show_vm(call: Call, vm: VmName) -> Response:
 
 async def enable_vm(call: Call, vm: VmName, how: HowReached | None = None) -> Response:
     """Enable container management of a VM, and choose how it is reached; answers when the pool has taken it, what
-    follows is observed.
+    follows is observed. A VM that has no config drive, and that nothing says was prepared, is enabled with a warning.
     """
-    found = names.find_vm(call.store, vm)
-    await call.commands.vms.enable(found.id, (how or HowReached()).reach())
-    return _shown(call, call.store.vms.get(found.id, found))
+    found, reach = names.find_vm(call.store, vm), (how or HowReached()).reach()
+    doubt = await call.commands.readiness.doubt(found) if reach.mode != config_keys.TLS else None
+    await call.commands.vms.enable(found.id, reach)
+    shown = call.store.vms.get(found.id, found)
+    told = structs.asdict(views.vm_view(shown, call.store.containers_of(shown.id).values()))
+    return answers.record(EnabledVm(**told, warning=str(doubt) if doubt is not None else ""))
 
 
 async def disable_vm(call: Call, vm: VmName) -> Response:

@@ -1,0 +1,49 @@
+"""Templates that are saved: what is wrong with one is named, and nothing of it is kept."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from roadstead.act.audit import Audit
+from roadstead.act.drives import templates
+from roadstead.act.drives.templates import NewTemplate
+from roadstead.errors import InputError, NotFoundError
+from roadstead.model import PoolId
+from roadstead.settings.schema import AuditSettings
+from tests.unit.fakes.databases import FakeDatabase
+
+POOL = PoolId("pool-1")
+TEXT = "#cloud-config\nhostname: %VMNAMETOHOSTNAME%\nssh_authorized_keys:\n  - ssh-rsa %CONTAINERRSAPUB% x\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "profile", "code", "fields"),
+    [
+        ("Web", TEXT, "", "field-invalid", {"field": "name"}),
+        ("../x", TEXT, "", "field-invalid", {"field": "name"}),
+        ("flatcar", TEXT, "ignition", "field-invalid", {"field": "profile"}),
+        ("web", "", "", "config-invalid", {"line": "1"}),
+        ("web", "#cloud-config\nhostname: a\nb: [\n", "", "config-invalid", {"line": "4"}),
+        ("web", '{"ignition": {}}', "ignition", "config-invalid", {"line": "1"}),
+        ("web", TEXT, "ignition", "config-invalid", {"line": "1"}),
+        ("flatcar", TEXT + "# %TYPO%\n", "", "token-unknown", {"token": "TYPO", "line": "5"}),
+        ("web", TEXT + "%HIN%\n", "", "config-invalid", {"line": "5"}),
+        ("web", "#!/bin/sh\n" + "x" * templates.TEXT_BYTES, "", "config-too-large", {}),
+    ],
+)
+async def test_what_no_drive_could_be_made_of_is_not_kept(
+    name: str, text: str, profile: str, code: str, fields: dict[str, str]
+) -> None:
+    """The field, or the line, is named; nothing is kept."""
+    database = FakeDatabase()
+    kept = cast("Any", database)
+    known = templates.Templates(kept.templates, Audit(kept, AuditSettings()))
+    with pytest.raises(InputError) as caught:
+        await known.save(POOL, name, NewTemplate(text=text, profile=profile))
+    assert caught.value.code == code
+    assert {key: caught.value.fields[key] for key in fields} == fields
+    assert all(one.version == 0 for one in await known.listed(POOL))
+    with pytest.raises(NotFoundError):
+        await known.text(POOL, "web")

@@ -11,6 +11,7 @@ from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
 from roadstead.act.keys.rotation import Rotations
 from roadstead.act.plugin.access import PluginAccess
+from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.pools import Pools
@@ -37,4 +38,5 @@ class Commands:
     checks: Checks
     drives: VmDrives
     preparing: Preparing
+    dom0_preparing: Dom0Preparing
     audit: Audit

@@ -24,6 +24,7 @@ from roadstead.act.guests.vms import Vms
 from roadstead.act.guests.ways import SshWays, UnixWays
 from roadstead.act.keys.rotation import Rotations
 from roadstead.act.plugin.access import PluginAccess, PluginDoor
+from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.leftovers import Leftovers
@@ -132,6 +133,7 @@ class Core:
             checks,
             wishes,
             guests,
+            Dom0Preparing(self.store, guests, audit),
             audit,
         )
 

@@ -1,5 +1,5 @@
-"""Builds the supplemental pack: an ISO that XAPI takes as a pool update, which installs the plugin, and the program that
-prepares VMs, on every host.
+"""Builds the supplemental pack: an ISO that XAPI takes as a pool update, which installs the plugin, and the program
+that prepares VMs, on every host.
 
 The form is the one that XAPI (`xapi_pool_update.ml`, `pool_update.precheck`, `pool_update.apply`) reads: `update.xml`
 and `repodata/repomd.xml`, each with a detached signature by a key that the host trusts, and a yum repository whose

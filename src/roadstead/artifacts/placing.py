@@ -1,6 +1,7 @@
 """The plugin's way into a host: the command that runs there, what it is given, and what it answers.
 
-What runs is `dom0/placer`, which tells more; it, the plugin and the program that comes with it are files of this package.
+What runs is `dom0/placer`, which tells more; it, the plugin and the program that comes with it are files of this
+package.
 """
 
 import hashlib

@@ -2,8 +2,8 @@
 
 It is an application of its own that mounts none of the API's routes. Whoever comes needs the token of a pool, before a
 body is read; who has none learns nothing but that. The functions are those of the plugin, which hands on nothing else,
-and `prepare`, which only `xscontainer-prepare-vm` in a control domain asks for: what XAPI's clients pass to a plugin may
-be logged and kept by the pool, and so must hold no password.
+and `prepare`, which only `xscontainer-prepare-vm` in a control domain asks for: what XAPI's clients pass to a plugin
+may be logged and kept by the pool, and so must hold no password.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ def _argument(asked: Asked, name: str) -> str:
 
 
 def _answers(text: str) -> Answers:
-    """Read the answers, the body of the API's `POST …/prepare`; what was given for a field that is wrong is not told."""
+    """Read the answers, the body of the API's `POST …/prepare`; what was given for a wrong field is not told."""
     try:
         return GuestAnswers.model_validate_json(text).answers()
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """A guest is prepared from a host's control domain: the conversation of `preparing`, for the VMs of that one pool.
 
 Whoever calls has the pool's token, which only root of its hosts and administrators of the pool can read. With it
-passwords could be tried on guests from here, so wrong ones are counted for each VM; and one pool cannot hold all places.
+passwords could be tried on guests from here, so wrong ones are counted for each VM; and no pool holds all places.
 """
 
 import asyncio

@@ -92,8 +92,12 @@ async def opened(folder: Path) -> AsyncIterator[tuple[PluginDoor, Serve]]:
 @asynccontextmanager
 async def plugged(folder: Path, **made: Any) -> AsyncIterator[Plugin]:
     """A world whose pool's plugin may call."""
-    async with opened(folder) as (door, served), world(folder, door=door, **made) as one, served(one.core):
-        async with aiohttp.ClientSession() as http:
-            client = Plugin(one, door, http)
-            await client.enable()
-            yield client
+    async with (
+        opened(folder) as (door, served),
+        world(folder, door=door, **made) as one,
+        served(one.core),
+        aiohttp.ClientSession() as http,
+    ):
+        client = Plugin(one, door, http)
+        await client.enable()
+        yield client

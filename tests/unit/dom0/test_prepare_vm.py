@@ -137,7 +137,7 @@ def test_certificates_are_read_here_and_tls_is_asked_about(here: Preparer, tmp_p
         words += ["--" + name.replace("_", "-"), str(tmp_path / name)]
     here.tell(DONE)
     assert here.run("--mode", "tls", *words)[0] == 0
-    assert here.asked[-1] == {"mode": "tls", "tls": {"given": names}}
+    assert here.asked[-1] == {"mode": "tls", "tls": {"given": {**names, "legacy_certificate": False}}, "agreed": []}
     script = {"question": "run-script", "todo": "Run D:\\configure_tls.cmd\nas administrator.", "preparation": "p1"}
     here.tell(
         {"question": "addresses", "addresses": ["10.0.0.9", "127.0.0.1"]},
@@ -161,8 +161,11 @@ def test_certificates_are_read_here_and_tls_is_asked_about(here: Preparer, tmp_p
         "tls": {"addresses": ["10.0.0.9", "127.0.0.1"], "preparation": "p1"},
     }
     here.tell(DONE)
-    assert here.run("--mode", "tls", "--generate-certs", "--address", "10.0.0.1", "--address", "fd00::1")[0] == 0
-    assert here.asked[-1]["tls"] == {"addresses": ["10.0.0.1", "fd00::1"]}
+    assert (
+        here.run("--mode", "tls", "--generate-certs", "--address", "10.0.0.1", "--address", "fd00::1", "--eject")[0]
+        == 0
+    )
+    assert (here.asked[-1]["tls"], here.asked[-1]["agreed"]) == ({"addresses": ["10.0.0.1", "fd00::1"]}, ["cd-eject"])
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,8 @@ def test_a_server_that_goes_away_is_told(here: Preparer) -> None:
     here.tell(SIGN_IN)
     with here.terminal() as person:
         person.reads("Password of ann: ")
-        here.host.behave(lambda talk: talk.connection.close())
+        here.host.roadstead.shutdown()
+        here.host.roadstead.server_close()
         person.types("secret")
         assert person.ends() == 5
 

@@ -11,7 +11,7 @@ import pytest
 
 from roadstead.act.plugin import dom0_preparing
 from roadstead.act.preparing.conversation import Answers, GuestPreparation
-from roadstead.act.preparing.over_ssh import Preparing
+from roadstead.act.preparing.preparing import Preparing
 from roadstead.errors import ConflictError
 from tests.contract.plugged import Plugin, plugged
 from tests.contract.world import add, lab

@@ -15,6 +15,7 @@ from roadstead.artifacts import placing
 from roadstead.lab.guests.real import RealGuest
 from roadstead.peers.links.visits import Task
 from roadstead.peers.links.visits import Visit as GuestVisit
+from tests.contract import lab_xe
 from tests.contract.plugged import opened
 from tests.real.commanding import PASSWORD
 from tests.real.domains import Domain, domains
@@ -27,30 +28,6 @@ pytestmark = [pytest.mark.real, pytest.mark.limit(90)]
 
 HOSTS_PYTHON = "/mnt/bin/python3"
 """This machine's own, as a domain sees it."""
-XE = """\
-import ssl, sys, xmlrpc.client
-words = dict(word.split("=", 1) for word in sys.argv[2:] if "=" in word)
-context = ssl._create_unverified_context()
-pool = xmlrpc.client.ServerProxy({url!r}, context=context)
-def ask(method, *params):
-    answer = pool.__getattr__(method)(*params)
-    if answer["Status"] != "Success":
-        sys.exit(" ".join(answer["ErrorDescription"]))
-    return answer["Value"]
-session = ask("session.login_with_password", {user!r}, {password!r})
-one = ask("pool.get_all", session)[0]
-if sys.argv[1] == "pool-list":
-    print(ask("pool.get_uuid", session, one))
-elif sys.argv[1] == "pool-param-get":
-    config, key = ask("pool.get_other_config", session, one), words["param-key"]
-    if key not in config:
-        sys.exit("Error: Key %s not found in map" % key)
-    print(config[key])
-elif sys.argv[1:2] == ["secret-param-get"]:
-    print(ask("secret.get_value", session, ask("secret.get_by_uuid", session, words["uuid"])))
-ask("session.logout", session)
-"""
-"""What xe does of its own for the program: here it asks the lab's pool."""
 
 
 class Root:
@@ -95,9 +72,7 @@ async def root(folder: Path, guest: RealGuest, python: str = HOSTS_PYTHON) -> As
             )
             assert (await core.commands.plugin_hosts.work(one.one.pool_id, host.id, visit)).state == "installed"
             assert domain.prepare.read_bytes() == placing.PROGRAM
-            script = domain.folder / "xe.py"
-            script.write_text(XE.format(url=pool.url, user=pool.user, password=pool.password))
-            domain.program("xe", f'exec {HOSTS_PYTHON} {script} "$@"')
+            domain.program("xe", lab_xe.command(pool, domain.folder, HOSTS_PYTHON))
             domain.program("python3", f'exec {python} "$@"')
             await core.commands.plugin_access.enable(one.one.pool_id, None)
             async with served(core):

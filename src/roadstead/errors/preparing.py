@@ -112,7 +112,4 @@ PREPARING = {
         "The guest of {vm} is done, but the pool did not take what belongs to it: {reason}.",
         "Repeat the command when the pool can be reached: it finishes, and changes nothing in the guest again.",
     ),
-    "too-many-preparations": Code(
-        503, "{limit} guests of this pool are being prepared already.", "Wait for one of them, then repeat the command."
-    ),
 }

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from roadstead.act.audit import Audit
 from roadstead.act.preparing.conversation import Answers, GuestPreparation
-from roadstead.act.preparing.over_ssh import Preparing
+from roadstead.act.preparing.preparing import Preparing
 from roadstead.errors import ConflictError, NotFoundError, RoadsteadError
 from roadstead.model import HostId, PoolId, Snapshot, VmId
 

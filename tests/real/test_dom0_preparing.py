@@ -26,7 +26,7 @@ from tests.unit.dom0.preparer import Terminal, on_terminal
 
 pytestmark = [pytest.mark.real, pytest.mark.limit(90)]
 
-HOSTS_PYTHON = "/mnt/bin/python3"
+HOSTS_PYTHON = "/srv/bin/python3"
 """This machine's own, as a domain sees it."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.dom0.preparer import Preparer
-from tests.unit.dom0.world import FINGERPRINT, SECRET, SECRET_UUID, TOKEN, URL, World
+from tests.unit.dom0.world import FINGERPRINT, SECRET, SECRET_UUID, TOKEN, URL, Talk, World
 
 KEY = "ssh-ed25519 SHA256:" + "a" * 43
 HOST_KEY = {"question": "host-key", "host_key": KEY, "address": "10.0.0.9", "user": "ann"}
@@ -227,7 +227,7 @@ def test_where_roadstead_is_the_pool_says(here: Preparer) -> None:
         ({"code": "plugin-function-unknown", "detail": "It has none."}, 5, "older than this program"),
         ({"code": "plugin-token-refused", "detail": "The token is refused."}, 5, "The token is refused."),
         ({"code": "field-invalid", "detail": "user: no"}, 2, "user: no"),
-        ({"code": "guest-disk-full", "detail": "No\x1b[2J room\nthere"}, 1, "No[2J room there"),
+        ({"code": "guest-disk-full", "detail": "No\x1b[2J ro\u202eo\u200bm\nthere"}, 1, "No[2J room there"),
         ({"question": "colour"}, 1, "does not know (colour)"),
     ],
 )
@@ -241,7 +241,11 @@ def test_what_roadstead_refuses(here: Preparer, refusal: dict[str, str], code: i
 
 def test_a_server_that_goes_away_is_told(here: Preparer) -> None:
     """Between two calls and in the middle of one: what is done stays, and the same command goes on."""
-    here.host.behave(lambda talk: talk.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"))
+
+    def breaks_off(talk: Talk) -> None:
+        talk.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{")
+
+    here.host.behave(breaks_off)
     code, _, told = here.run()
     assert code == 5
     assert "the same command again goes on from there" in told and "did not say what came of it" in told

@@ -1,4 +1,5 @@
-"""Builds the supplemental pack: an ISO that XAPI takes as a pool update, which installs the plugin on every host.
+"""Builds the supplemental pack: an ISO that XAPI takes as a pool update, which installs the plugin, and the program
+that prepares VMs, on every host.
 
 The form is the one that XAPI (`xapi_pool_update.ml`, `pool_update.precheck`, `pool_update.apply`) reads: `update.xml`
 and `repodata/repomd.xml`, each with a detached signature by a key that the host trusts, and a yum repository whose
@@ -23,6 +24,7 @@ from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "dom0" / "xscontainer"
+PROGRAM = ROOT / "dom0" / "xscontainer-prepare-vm"
 SPEC = ROOT / "dom0" / "xscontainer.spec"
 PROGRAMS = ("gpg", "rpm", "rpmbuild", "rpmsign", "createrepo_c", "xorriso")
 
@@ -136,7 +138,7 @@ def update_document(release: str, key: Key) -> bytes:
             "version": release,
             "uuid": update_uuid(release),
             "key": key.file_name,
-            "installation-size": str(PLUGIN.stat().st_size),
+            "installation-size": str(PLUGIN.stat().st_size + PROGRAM.stat().st_size),
             "after-apply-guidance": "",
             # A host without the plugin may join the pool; it answers that it has none.
             "enforce-homogeneity": "false",
@@ -155,11 +157,12 @@ def build_packages(folder: Path, release: str, update: Path, key: Key) -> list[P
         "_buildhost": "roadstead",
         "_binary_payload": "w9.gzdio",
         "_binary_filedigest_algorithm": "8",
-        # The plugin is packed as it is.
+        # The files are packed as they are.
         "__os_install_post": "%{nil}",
         "pack_version": release,
         "pack_uuid": update_uuid(release),
         "pack_plugin": str(PLUGIN),
+        "pack_program": str(PROGRAM),
         "pack_update": str(update),
     }
     run("rpmbuild", "--quiet", *_defined(macros), "-bb", SPEC)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import aiohttp
 from roadstead.act.plugin.access import PluginDoor
 from roadstead.act.pools.secrets import PoolSecrets
 from roadstead.app.certificate import certificate
+from roadstead.app.core import Core
 from roadstead.kit import tasks
 from roadstead.model import PoolId
 from roadstead.model.config_keys import PLUGIN_TOKEN_SECRET
 from roadstead.serve import plugin
 from roadstead.serve.tls import SecureListen, bound, serve_secure
 from tests.contract.world import World, world
+
+Serve = Callable[[Core], AbstractAsyncContextManager[None]]
 
 
 class Plugin:
@@ -67,19 +70,34 @@ class Plugin:
 
 
 @asynccontextmanager
-async def plugged(folder: Path, **made: Any) -> AsyncIterator[Plugin]:
-    """A world whose pool's plugin may call."""
+async def opened(folder: Path) -> AsyncIterator[tuple[PluginDoor, Serve]]:
+    """Where a server listens for plugins, and what serves there."""
     path, fingerprint = await asyncio.to_thread(certificate, folder)
     listening = bound("127.0.0.1:0")
     address, port = listening.getsockname()
-    door = PluginDoor(address, port, fingerprint)
-    async with world(folder, door=door, **made) as one, asyncio.TaskGroup() as group:
-        app = plugin.build(one.core.commands)
-        server = tasks.spawn(group, serve_secure(app, SecureListen(listening, path, 1.0)), "plugin")
-        try:
-            async with aiohttp.ClientSession() as http:
-                client = Plugin(one, door, http)
-                await client.enable()
-                yield client
-        finally:
-            await tasks.stop(server)
+
+    @asynccontextmanager
+    async def served(core: Core) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as group:
+            app = plugin.build(core.commands)
+            server = tasks.spawn(group, serve_secure(app, SecureListen(listening, path, 1.0)), "plugin")
+            try:
+                yield
+            finally:
+                await tasks.stop(server)
+
+    yield PluginDoor(address, port, fingerprint), served
+
+
+@asynccontextmanager
+async def plugged(folder: Path, **made: Any) -> AsyncIterator[Plugin]:
+    """A world whose pool's plugin may call."""
+    async with (
+        opened(folder) as (door, served),
+        world(folder, door=door, **made) as one,
+        served(one.core),
+        aiohttp.ClientSession() as http,
+    ):
+        client = Plugin(one, door, http)
+        await client.enable()
+        yield client

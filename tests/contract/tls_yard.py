@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from roadstead.act.plugin.access import PluginDoor
 from roadstead.lab.guests.profiles import WINDOWS_PROFILE
 from roadstead.lab.pool import cds, storage
 from roadstead.model.config_keys import TLS_SECRETS
@@ -57,9 +58,9 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard(folder: Path, *, drive: bool = True) -> AsyncIterator[Yard]:
+async def yard(folder: Path, *, drive: bool = True, door: PluginDoor | None = None) -> AsyncIterator[Yard]:
     """The VM is live under the certificates of the lab's own."""
-    async with world(folder, vms=1, settings=SETTINGS, profile=WINDOWS_PROFILE, is_tls=True) as one:
+    async with world(folder, vms=1, settings=SETTINGS, profile=WINDOWS_PROFILE, is_tls=True, door=door) as one:
         if drive:
             storage.new_device(one.pool.core, cds.empty_drive(one.pool.find(VM)))
         yield Yard(one)

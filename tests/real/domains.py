@@ -23,7 +23,8 @@ PidFile none
 SetEnv PATH={folder}/bin:/usr/bin:/bin
 """
 MOUNTS = (
-    'mount --bind "$1/etc" /etc && mount --bind "$1/lib" /var/lib'
+    'mount -t tmpfs none /srv && mkdir /srv/bin && mount --bind /usr/bin /srv/bin && mount --bind "$1/usr-bin" /usr/bin'
+    ' && mount --bind "$1/etc" /etc && mount --bind "$1/lib" /var/lib'
     ' && mount --bind "$1/home" /root && mount -t tmpfs none /run'
     ' && mkdir -m 755 /run/sshd && exec /usr/sbin/sshd -D -e -f "$1/sshd_config"'
 )
@@ -41,6 +42,9 @@ class Domain:
         (folder / "lib").mkdir(parents=True)
         (folder / "bin").mkdir()
         (folder / "home").mkdir()
+        (folder / "usr-bin").mkdir()
+        for program in Path("/usr/bin").iterdir():  # so that what is installed there is installed into this folder
+            (folder / "usr-bin" / program.name).symlink_to(f"/srv/bin/{program.name}")
         shutil.copytree("/etc", folder / "etc", symlinks=True)
         self.plugins.mkdir(parents=True)
         (folder / "etc" / "xensource-inventory").write_text("PRODUCT_VERSION='8.2.1'\n")
@@ -57,6 +61,19 @@ class Domain:
     def plugin(self) -> Path:
         """The plugin."""
         return self.plugins / "xscontainer"
+
+    @property
+    def prepare(self) -> Path:
+        """The program that prepares VMs."""
+        return self.folder / "usr-bin" / "xscontainer-prepare-vm"
+
+    @property
+    def door(self) -> list[str]:
+        """What a command begins with that runs inside, as root who is signed in there."""
+        assert self._server is not None
+        found = Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()
+        path = f"PATH={self.folder}/bin:/usr/bin:/bin"
+        return ["nsenter", "--target", found[0], "--mount", "--", "/srv/bin/env", "-i", path]
 
     @property
     def log(self) -> str:

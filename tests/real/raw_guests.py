@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from roadstead.act.plugin.access import PluginDoor
 from roadstead.act.preparing.conversation import Answers, GuestPreparation
 from roadstead.errors import RoadsteadError
 from roadstead.lab.guests.real import RealGuest
@@ -75,12 +76,14 @@ class Raw:
 
 
 @asynccontextmanager
-async def raw_guests(folder: Path, guests: dict[str, RealGuest]) -> AsyncIterator[Raw]:
+async def raw_guests(
+    folder: Path, guests: dict[str, RealGuest], door: PluginDoor | None = None, hosts: int = 2
+) -> AsyncIterator[Raw]:
     """A pool with a VM for each guest, none of them managed, each as nobody has prepared it."""
     async with (
-        lab(folder, []) as (pool, maker),
+        lab(folder, [], hosts=hosts) as (pool, maker),
         kept(folder) as database,
-        running(SETTINGS, database) as core,
+        running(SETTINGS, database, door=door) as core,
     ):
         one = World(pool, maker, core, database)
         await add(one)

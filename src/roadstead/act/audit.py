@@ -5,6 +5,7 @@ latter, and what came through none is noted as Roadstead's own. A command that i
 its own.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,7 @@ class Audit:
         self._database = database
         self._rows = settings.rows
         self._unwritten: deque[AuditEntry] = deque(maxlen=UNWRITTEN)
+        self._writing = asyncio.Lock()
         self._outage = LoggedOutage("write the audit")
         self._batches = Batches(self.flush, delay=BATCH_SECONDS, retry=RETRY_SECONDS, report=self._outage)
 
@@ -77,13 +79,14 @@ class Audit:
 
     async def flush(self) -> None:
         """Write what was noted. Raises `PeerError` ``state-unusable``; nothing is forgotten then."""
-        batch = list(self._unwritten)
-        if not batch:
-            return
-        await self._database.add_audit(batch, self._rows)
-        for entry in batch:
-            if self._unwritten and self._unwritten[0] is entry:  # it may have been pushed out meanwhile
-                self._unwritten.popleft()
+        async with self._writing:  # a reader's flush and the batches' own would both write the same entries
+            batch = list(self._unwritten)
+            if not batch:
+                return
+            await self._database.add_audit(batch, self._rows)
+            for entry in batch:
+                if self._unwritten and self._unwritten[0] is entry:  # it may have been pushed out meanwhile
+                    self._unwritten.popleft()
 
     async def recent(self, limit: int) -> tuple[AuditEntry, ...]:
         """Return the newest entries, the newest first."""

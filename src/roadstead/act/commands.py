@@ -13,6 +13,7 @@ from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
 from roadstead.act.keys.rotation import Rotations
 from roadstead.act.plugin.access import PluginAccess
+from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.pools import Pools
@@ -41,4 +42,5 @@ class Commands:
     templates: Templates
     readiness: Readiness
     preparing: Preparing
+    dom0_preparing: Dom0Preparing
     audit: Audit

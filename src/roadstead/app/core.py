@@ -26,6 +26,7 @@ from roadstead.act.guests.vms import Vms
 from roadstead.act.guests.ways import SshWays, UnixWays
 from roadstead.act.keys.rotation import Rotations
 from roadstead.act.plugin.access import PluginAccess, PluginDoor
+from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.leftovers import Leftovers
@@ -138,6 +139,7 @@ class Core:
             templates,
             readiness,
             guests,
+            Dom0Preparing(self.store, guests, audit),
             audit,
         )
 

@@ -1,6 +1,7 @@
 """The plugin's way into a host: the command that runs there, what it is given, and what it answers.
 
-What runs is `dom0/placer`, which tells more; it and the plugin are files of this package.
+What runs is `dom0/placer`, which tells more; it, the plugin and the program that comes with it are files of this
+package.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from msgspec import DecodeError, Struct, json
 
 VERSION = version("roadstead")
 PLUGIN = (files("roadstead.artifacts") / "dom0" / "xscontainer").read_bytes()
-DIGEST = hashlib.sha256(PLUGIN).hexdigest()
+PROGRAM = (files("roadstead.artifacts") / "dom0" / "xscontainer-prepare-vm").read_bytes()
 _PLACER = (files("roadstead.artifacts") / "dom0" / "placer").read_text(encoding="utf-8")
 MARK = "roadstead-placer:"
 """What stands before the answer; whatever a shell printed before it does not count."""
@@ -31,6 +32,8 @@ class Paths(Struct, frozen=True):
     """Where things are in a control domain."""
 
     plugin: str = "/etc/xapi.d/plugins/xscontainer"
+    program: str = "/usr/bin/xscontainer-prepare-vm"
+    """Where the old pack had it."""
     inventory: str = "/etc/xensource-inventory"
     kept: str = "/var/lib/roadstead"
     """What belongs to the plugin; not beside it, where XAPI would take it for another plugin."""
@@ -63,12 +66,15 @@ def request(action: str, paths: Paths | None = None) -> bytes:
     asked = {
         "action": action,
         "version": VERSION,
-        "sha256": DIGEST,
         "plugin": where.plugin,
+        "sha256": hashlib.sha256(PLUGIN).hexdigest(),
+        "size": len(PLUGIN),
+        "program": where.program,
+        "program_sha256": hashlib.sha256(PROGRAM).hexdigest(),
         "inventory": where.inventory,
         "kept": where.kept,
     }
-    return json.encode(asked) + b"\n" + (PLUGIN if action == "install" else b"")
+    return json.encode(asked) + b"\n" + (PLUGIN + PROGRAM if action == "install" else b"")
 
 
 def told(output: bytes) -> Told | None:

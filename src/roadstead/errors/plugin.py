@@ -44,4 +44,7 @@ PLUGIN = {
         "Where the pool's hosts reach this server is not known: the plugin's calls are listened for at {address}.",
         "Name it with --url https://HOST:{port}.",
     ),
+    "too-many-preparations": Code(
+        503, "{limit} guests of this pool are being prepared already.", "Wait for one of them, then repeat the command."
+    ),
 }

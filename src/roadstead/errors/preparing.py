@@ -38,6 +38,11 @@ PREPARING = {
         "The pool key opens {vm} now, but not its engine: {reason}.",
         "Look at the settings of the guest's SSH server and at its engine, then repeat the command. {left}.",
     ),
+    "guest-guesses-spent": Code(
+        429,
+        "{vm} refused {count} sign-ins within a minute, and gets no further one for now.",
+        "Check the user and the password, then repeat the command in {seconds} s.",
+    ),
     "guest-host-key-differs": Code(
         409,
         "{vm} shows the SSH host key {shown}, not the one that was confirmed ({confirmed}).",

@@ -1,7 +1,9 @@
-"""What the plugin of a pool may ask over the network: one request, `POST /plugin/v1/call`, and nothing of the API.
+"""What a pool's hosts may ask over the network: one request, `POST /plugin/v1/call`, and nothing of the API.
 
 It is an application of its own that mounts none of the API's routes. Whoever comes needs the token of a pool, before a
-body is read; who has none learns nothing but that.
+body is read; who has none learns nothing but that. The functions are those of the plugin, which hands on nothing else,
+and `prepare`, which only `xscontainer-prepare-vm` in a control domain asks for: what XAPI's clients pass to a plugin
+may be logged and kept by the pool, and so must hold no password.
 """
 
 import asyncio
@@ -10,17 +12,21 @@ from typing import Final
 
 import structlog
 from msgspec import DecodeError, Struct, json
+from pydantic import ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from roadstead.act.audit import Actor, acting
 from roadstead.act.commands import Commands
 from roadstead.act.plugin.functions import ARGUMENT_BYTES, Asked
-from roadstead.errors import DeniedError, InputError, NotFoundError
+from roadstead.act.preparing.conversation import Answers
+from roadstead.errors import DeniedError, InputError, NotFoundError, checks
 from roadstead.model import PoolId
 from roadstead.serve import answers
+from roadstead.serve.bodies import GuestAnswers
 from roadstead.serve.borders import Border, BoundedBody, bearer
 
 PATH: Final = "/plugin/v1/call"
+PREPARE: Final = "prepare"
 BODY_BYTES = 2 * ARGUMENT_BYTES + 2**14
 """The largest body: all arguments, of each character of which JSON may make two (line ends, quotes), and names."""
 REFUSALS_SECONDS = 60.0
@@ -39,7 +45,7 @@ class PluginRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PluginAnswer(Struct, frozen=True):
-    """The answer: what XAPI's client is to be given."""
+    """The answer: what XAPI's client is to be given; for `prepare` the next question or the result, as JSON."""
 
     value: str
 
@@ -88,10 +94,41 @@ class Calls:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one call."""
         asked = _read((await receive()).get("body", b""), scope[POOL])
-        stored = self._commands.pools.stored(asked.pool)
-        with acting(Actor(f"plugin of {stored.name} ({stored.id})", _origin(scope))):
-            value = await self._commands.plugin.call(asked)
+        if asked.function == PREPARE:
+            value = await self._prepare(asked, _origin(scope))
+        else:
+            value = await self._call(asked, _origin(scope))
         await answers.record(PluginAnswer(value))(scope, receive, send)
+
+    async def _call(self, asked: Asked, origin: str) -> str:
+        stored = self._commands.pools.stored(asked.pool)
+        with acting(Actor(f"plugin of {stored.name} ({stored.id})", origin)):
+            return await self._commands.plugin.call(asked)
+
+    async def _prepare(self, asked: Asked, origin: str) -> str:
+        """One step of the conversation about a guest, of which each call carries all answers so far."""
+        vm, host, given = (_argument(asked, name) for name in ("vmuuid", "hostuuid", "answers"))
+        so_far = _answers(given)
+        preparing, stored = self._commands.dom0_preparing, self._commands.pools.stored(asked.pool)
+        with acting(Actor(preparing.who(asked.pool, stored.name, host), origin)):
+            return json.encode(await preparing.step(asked.pool, vm, so_far)).decode()
+
+
+def _argument(asked: Asked, name: str) -> str:
+    if name not in asked.arguments:
+        raise InputError("plugin-argument-missing", function=PREPARE, argument=name, known="vmuuid, hostuuid, answers")
+    return asked.arguments[name]
+
+
+def _answers(text: str) -> Answers:
+    """Read the answers, the body of the API's `POST …/prepare`; what was given for a wrong field is not told."""
+    try:
+        return GuestAnswers.model_validate_json(text).answers()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"])) or "answers"
+        said = "it is no JSON" if first["type"] == "json_invalid" else checks.reason(first)
+    raise InputError("field-invalid", field=field, reason=said)
 
 
 def _read(body: bytes, pool: PoolId) -> Asked:

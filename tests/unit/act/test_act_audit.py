@@ -104,3 +104,12 @@ async def test_what_is_noted_is_safe_to_show() -> None:
     (entry,) = await audit.recent(1)
     assert entry.what.isprintable()
     assert len(entry.target) <= 256
+
+
+async def test_two_who_write_at_once_write_an_entry_once() -> None:
+    """A reader has the audit written before it looks, while it is being written anyway."""
+    database = FakeDatabase()
+    audit = _audit(database)
+    audit.note("enable", "vm-1")
+    await asyncio.gather(audit.flush(), audit.recent(10), audit.flush())
+    assert [entry.what for entry in await audit.recent(10)] == ["enable"]

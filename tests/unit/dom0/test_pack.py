@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from dom0 import pack
-from tests.unit.dom0.world import PLUGIN
+from tests.unit.dom0.world import PLUGIN, PROGRAM
 from tests.unit.shape.measure import ROOT
 
 pytestmark = pytest.mark.xdist_group("pack")
@@ -32,10 +32,12 @@ BuildArch: noarch
 Provides: /bin/sh
 %description
 %install
-mkdir -p %{{buildroot}}/etc/xapi.d/plugins
+mkdir -p %{{buildroot}}/etc/xapi.d/plugins %{{buildroot}}/usr/bin
 echo old >%{{buildroot}}/etc/xapi.d/plugins/{name}
+echo old >%{{buildroot}}/usr/bin/{name}-prepare-vm
 %files
 /etc/xapi.d/plugins/{name}
+/usr/bin/{name}-prepare-vm
 """
 YUM = """\
 [main]
@@ -181,7 +183,7 @@ def test_update_document(built: Built) -> None:
         "version": pack.version(),
         "uuid": pack.update_uuid(pack.version()),
         "key": built.key.name,
-        "installation-size": str(PLUGIN.stat().st_size),
+        "installation-size": str(PLUGIN.stat().st_size + PROGRAM.stat().st_size),
         "after-apply-guidance": "",
         "enforce-homogeneity": "false",
     }
@@ -234,13 +236,14 @@ def test_packages_are_signed(built: Built, tmp_path: Path) -> None:
 
 
 def test_plugin_is_packed_as_it_is(built: Built, tmp_path: Path) -> None:
-    """The package holds one file, executable, root's, byte for byte the plugin."""
+    """The package holds the plugin and the program, executable, root's, byte for byte."""
     assert built.query(PACKAGES[1], "--qf", "[%{FILENAMES} %{FILEMODES:perms} %{FILEUSERNAME} %{FILEGROUPNAME}\n]") == [
-        "/etc/xapi.d/plugins/xscontainer -rwxr-xr-x root root"
+        "/etc/xapi.d/plugins/xscontainer -rwxr-xr-x root root",
+        "/usr/bin/xscontainer-prepare-vm -rwxr-xr-x root root",
     ]
     archive = subprocess.run(["rpm2cpio", built.package(PACKAGES[1])], stdout=subprocess.PIPE, check=True).stdout
-    packed = PLUGIN.read_bytes()
-    assert packed in archive
+    assert PLUGIN.read_bytes() in archive
+    assert PROGRAM.read_bytes() in archive
 
 
 def test_applied_update_is_left_on_the_host(built: Built) -> None:
@@ -278,8 +281,10 @@ def test_host_installs_it(built: Built, tmp_path: Path) -> None:
     assert plugin.read_text() == "old\n"
     run(*dnf, "--setopt=tsflags=noscripts", "install", "@update")
 
-    assert plugin.read_bytes() == PLUGIN.read_bytes()
-    assert plugin.stat().st_mode & 0o7777 == 0o755
+    program = root / "usr" / "bin" / "xscontainer-prepare-vm"
+    for placed, ours in ((plugin, PLUGIN), (program, PROGRAM)):
+        assert placed.read_bytes() == ours.read_bytes()
+        assert placed.stat().st_mode & 0o7777 == 0o755
     applied = root / "var" / "update" / "applied" / pack.update_uuid(pack.version())
     assert applied.read_bytes() == (built.tree / "update.xml").read_bytes()
 

@@ -30,6 +30,7 @@ class Domain:
 
     def __post_init__(self) -> None:
         self.plugin.parent.mkdir(parents=True)
+        self.prepare.parent.mkdir()
         self.inventory.write_text("PRODUCT_VERSION='8.2.1'\n")
         self.programs.mkdir()
         self.program("python3", f'exec {self.python} "$@"')
@@ -39,6 +40,11 @@ class Domain:
     @property
     def plugin(self) -> Path:
         return self.root / "plugins" / "xscontainer"
+
+    @property
+    def prepare(self) -> Path:
+        """The program that prepares VMs."""
+        return self.root / "usr-bin" / "xscontainer-prepare-vm"
 
     @property
     def inventory(self) -> Path:
@@ -70,7 +76,7 @@ class Domain:
 
     def run(self, action: str, *, cut: int = 0, sees: bool = True) -> dict[str, Any]:
         """Run the placer as the server has it run; ``cut`` bytes of the plugin do not arrive."""
-        paths = placing.Paths(str(self.plugin), str(self.inventory), str(self.kept))
+        paths = placing.Paths(str(self.plugin), str(self.prepare), str(self.inventory), str(self.kept))
         request = placing.request(action, paths)
         path = f"{self.programs}:/usr/bin:/bin" if sees else str(self.programs)
         done = subprocess.run(
@@ -110,13 +116,15 @@ def test_it_installs_once_and_goes_without_a_trace(domain: Domain) -> None:
 
     assert (first["state"], first["version"]) == ("installed", placing.VERSION)
     assert domain.plugin.read_bytes() == placing.PLUGIN
-    assert written.st_mode & 0o7777 == 0o755
+    assert domain.prepare.read_bytes() == placing.PROGRAM
+    assert written.st_mode & domain.prepare.stat().st_mode & 0o7777 == 0o755
     assert domain.folder() == ["xscontainer"]
     assert domain.run("install")["state"] == "unchanged"
     assert domain.plugin.stat().st_ino == written.st_ino
     assert domain.run("look")["state"] == "ours"
     assert domain.run("uninstall")["state"] == "removed"
     assert domain.folder() == []
+    assert not domain.prepare.exists()
     assert not domain.kept.exists()
     assert domain.run("uninstall")["state"] == "absent"
 
@@ -134,8 +142,27 @@ def test_an_older_one_is_replaced_and_a_foreign_one_comes_back(domain: Domain) -
     assert domain.plugin.read_bytes() == FOREIGN
     assert domain.plugin.stat().st_mode & 0o7777 == 0o750
     domain.plugin.write_bytes(OLD)
+    domain.prepare.write_bytes(FOREIGN)
     assert domain.run("install")["state"] == "replaced"
+    assert domain.prepare.read_bytes() == placing.PROGRAM
     assert domain.run("uninstall")["state"] == "removed"
+    assert domain.prepare.read_bytes() == FOREIGN
+
+
+def test_the_program_goes_with_the_plugin(modern: Domain) -> None:
+    """Where it is missing or another one it is put there again; one that was changed since stays."""
+    modern.run("install")
+    modern.prepare.unlink()
+    assert modern.run("install")["state"] == "replaced"
+    modern.prepare.chmod(0o644)
+    assert modern.run("install")["state"] == "replaced"
+    assert modern.prepare.stat().st_mode & 0o7777 == 0o755
+    (modern.prepare.parent / ".xscontainer-prepare-vm.roadstead-abc").write_bytes(placing.PROGRAM[:1000])
+    assert modern.run("install")["state"] == "unchanged"
+    assert [file.name for file in modern.prepare.parent.iterdir()] == [modern.prepare.name]
+    modern.prepare.write_bytes(placing.PROGRAM + b"# mine\n")
+    assert modern.run("uninstall")["state"] == "removed"
+    assert modern.prepare.read_bytes().endswith(b"# mine\n")
 
 
 def test_a_link_is_kept_as_one(modern: Domain) -> None:

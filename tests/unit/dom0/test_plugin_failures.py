@@ -37,7 +37,7 @@ def test_missing_argument(host: World, function: str, given: dict[str, str], mis
 
 def test_unknown_function(host: World) -> None:
     """What the contract does not have is unknown, as XAPI's own plugins say it."""
-    for name in ("nonsense", "Start", "__init__", "&lt;&amp;&gt;"):
+    for name in ("nonsense", "Start", "__init__", "&lt;&amp;&gt;", "prepare"):
         # The name stands in the call as it is, so one with markup is written as such.
         assert host.failure(name, vmuuid="vm") == ["UNKNOWN_XENAPI_PLUGIN_FUNCTION", html.unescape(name)]
 

@@ -17,6 +17,7 @@ from roadstead.lab.pool import certificates
 from tests.unit.shape.measure import ROOT
 
 PLUGIN = ROOT / "dom0" / "xscontainer"
+PROGRAM = ROOT / "dom0" / "xscontainer-prepare-vm"
 SESSION = "OpaqueRef:session"
 TOKEN = "a-token-that-nobody-else-may-see"
 SECRET = "5ec4e700-0000-4000-8000-000000000001"

@@ -25,6 +25,7 @@ from roadstead.act.guests.vms import HostKey, HostKeys, Reach, Why
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.keys.rotation import RotatedVm, Rotation
 from roadstead.act.plugin.access import PluginAccess, PluginDoor
+from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.trials import PoolChange, Probe, Step
@@ -379,6 +380,7 @@ class World:
             templates,
             readiness,
             cast("Any", self.preparing),
+            Dom0Preparing(self.store, cast("Any", self.preparing), self.audit),
             self.audit,
         )
         self.services = Services(

@@ -22,7 +22,7 @@ IGNORES_PER_1000_LINES = 2
 PRODUCT = sources("src")
 TESTS = sources("tests")
 BENCH = sources("bench")
-DOM0 = [Source(ROOT / "dom0" / "xscontainer"), Source(ROOT / "dom0" / "placer")]
+DOM0 = [Source(ROOT / "dom0" / name) for name in ("xscontainer", "xscontainer-prepare-vm", "placer")]
 # Ann is the person of the examples, core the account of the lab's guests.
 MACHINE_PATH = re.compile(rb"(?<![\w.$}/-])/(?:home/(?!ann\b|core\b)|work/|Users/|mnt/)[\w.-]+")
 REGISTRY_HOSTS = (

@@ -168,7 +168,8 @@ def test_what_is_in_the_way_is_named_before_anything_is_changed(windows: Windows
     assert (done.code, "as an administrator" in done.said) == (5, True)
     done = windows.configure()
     assert (done.code, "no service named docker" in done.said) == (2, True), done
-    windows.cmd(TOLD_ENGINE)
+    (windows.cd.parent / "told.cmd").write_text(f"{TOLD_ENGINE}\r\n")
+    windows.cmd(f"Z:{_windows(windows.cd.parent)}\\told.cmd")
     done = windows.configure()
     assert (done.code, "on its command line" in done.said) == (2, True), done
     assert not (windows.data / "docker").exists()

@@ -82,7 +82,7 @@ class Windows:
             "LD_LIBRARY_PATH": str(LIBRARIES),
             "HOME": str(self.prefix),
         }
-        words = [LOADER, "cmd", "/c", command]
+        words = [str(LOADER), "cmd", "/c", command]
         done = subprocess.run(
             words,
             env=known,

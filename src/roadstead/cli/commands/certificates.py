@@ -90,7 +90,9 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from roadstead.cli.commands import certifying
 
-    wanted = certifying.Wanted(tuple(address or ()), tuple(source or ()), days, with_client_key, storage, eject, add_drive)
+    wanted = certifying.Wanted(
+        tuple(address or ()), tuple(source or ()), days, with_client_key, storage, eject, add_drive
+    )
     certifying.make(session.of(ctx).client(certifying.MAKING_SECONDS), name, wanted, yes=yes, is_watched=not no_wait)
 
 

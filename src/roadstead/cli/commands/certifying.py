@@ -41,8 +41,9 @@ class Wanted:
 
     def body(self) -> dict[str, Any]:
         """Return it as the API takes it."""
-        asked = {name: getattr(self, name) for name in ("days", "with_client_key", "storage", "eject", "add_drive")}
-        return {**{name: value for name, value in asked.items() if value}, "addresses": list(self.addresses), "sources": list(self.sources)}
+        names = ("sources", "days", "with_client_key", "storage", "eject", "add_drive")
+        asked = {name: value for name in names if (value := getattr(self, name))}
+        return {**asked, "addresses": list(self.addresses)}
 
 
 def listing(connected: client.Client, format: str) -> None:

@@ -70,6 +70,19 @@ async def test_the_key_of_the_client_is_on_it_on_request(tmp_path: Path) -> None
         await there.certificates.cancel(there.id)
 
 
+async def test_the_firewall_lets_in_only_what_is_said(tmp_path: Path) -> None:
+    """The networks that are given, else those of the pool's management; both scripts have them."""
+    async with yard(tmp_path) as there:
+        known = tuple(map(str, await there.one.core.commands.firewall.callers(there.one.vm(VM))))
+        for given, wanted in (((), known), (("10.9.0.0/16",), ("10.9.0.0/16",))):
+            told = await there.certificates.make(there.id, Wish(sources=given))
+            image = cds.inserted(there.core, there.one.pool.find(VM)).read_bytes()
+            await there.certificates.cancel(there.id)
+            assert tuple(told.sources) == wanted
+            assert image.count(f"{','.join(wanted)}".encode()) == 2
+        assert known
+
+
 async def test_a_cd_is_overwritten_before_it_is_destroyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The storage may keep the blocks of a destroyed disk."""
     async with yard(tmp_path) as there:

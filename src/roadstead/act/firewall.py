@@ -18,7 +18,7 @@ from roadstead.inventory import views
 from roadstead.kit import net, tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import Address, LinkState, PoolId, Snapshot, Vm, VmId, canonical, parse_address
-from roadstead.model.firewall import Network, RuleSet, network_of
+from roadstead.model.firewall import Network, Place, RuleSet, network_of
 from roadstead.peers.links import faults
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.xapi.messages import management_networks
@@ -81,6 +81,11 @@ class Firewall:
         """
         known = {pool: await self._surroundings(pool, wanted) for pool in self._named(wanted.pool, wanted.vm)}
         return firewall.rule_set(self._snapshot, wanted, known)
+
+    async def callers(self, vm: Vm) -> list[Network]:
+        """Return the networks from which ``vm`` is called: those of its pool's hosts, and Roadstead's own address."""
+        wanted = firewall.Wanted(place=Place.GUEST, vm=vm.id)
+        return list((await self._surroundings(vm.pool, wanted)).management)
 
     async def check(self, pool: PoolId | None, vm: VmId | None) -> list[VmFindings]:
         """Try what must be open and what must not at the managed VMs of a pool, of all pools, or at one VM.

@@ -105,8 +105,9 @@ class Core:
         settings, (database, pools, audit) = self._settings, kept
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
         rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
+        rules = Firewall(self.store, pools, settings.link, audit)
         trials = TlsTrials(self.store, self._guests, settings, budget)
-        tls = TlsPreparations(self.store, pools, self.links, trials, audit, settings)
+        tls = TlsPreparations(self.store, pools, self.links, trials, rules, audit, settings)
         expiries = Expiries(self.store, pools, self.links)
         operations = Operations(vms, audit, settings.server)
         templates = Templates(database.templates, audit)
@@ -116,7 +117,6 @@ class Core:
         calls = PluginCalls(self.store, pools, vms, operations, (drives, readiness), audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
-        rules = Firewall(self.store, pools, settings.link, audit)
         means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
         watching = (self.links, self._ssh, self._memories, vms)

@@ -61,7 +61,11 @@ _IGNITION = """\
   "ignition": { "version": "3.3.0" },
   "passwd": {
     "users": [
-      { "name": "core", "sshAuthorizedKeys": ["ssh-rsa %CONTAINERRSAPUB% xscontainer"] }
+      {
+        "name": "core",
+        "groups": ["docker"],
+        "sshAuthorizedKeys": ["ssh-rsa %CONTAINERRSAPUB% xscontainer"]
+      }
     ]
   },
   "storage": {

@@ -125,7 +125,7 @@ tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };
 tolower($1) == "allowstreamlocalforwarding" && a == "" {
 a = tolower($2); if (a == "all" || a == "local") a = "yes"; else if (a == "remote") a = "no" };
 END { print a }')";
-for f in .ssh/authorized_keys .ssh/authorized_keys2; do [ -r "$f" ] || continue;
+for f in .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do [ -r "$f" ] || continue;
 grep -qF -e "$ob" "$f" && say holds-key yes;
 awk 'NF > 2 && $NF == "xscontainer" && index($0, ob) == 0 { print m "former=" $(NF-2), $(NF-1) }' ob="$ob" m="$m" "$f" |
 head -n 16; done; echo""".replace("SOCKETS", " ".join(SOCKETS))

@@ -11,7 +11,10 @@ It is POSIX ``sh`` and ``awk`` (busybox has both) in one argument without newlin
 so that every login shell hands it on as it is. Lines are read as OpenSSH reads them (sshd(8), AUTHORIZED_KEYS FILE
 FORMAT): options up to the first blank outside of double quotes, then the type, then the key. Which files count is
 ``AuthorizedKeysFile`` of sshd_config(5), as far as the user may read it, and OpenSSH's default; in
-``authorized_keys.d`` Flatcar and Fedora CoreOS keep what they make the file of.
+``authorized_keys.d`` Fedora CoreOS keeps files that are read beside it (``ignition``, ``afterburn``), and Flatcar those
+that ``update-ssh-keys`` makes ``authorized_keys`` of, anew each time: where that command is, a line is set in both, in
+a file ``xscontainer`` if no other there has it. A file there that would be left empty is removed, since an empty one
+means that no key of its name is ever taken again.
 """
 
 import re
@@ -160,10 +163,11 @@ elif [ "$3" = 0 ]; then hits=$((hits + h));
 elif [ "$(look "$f")" = "$(look "$t")" ] && [ $(($(size "$f") + d)) = $(($(size "$t"))) ]; then
 chcon --reference="$f" "$t" 2>/dev/null; sync "$t" 2>/dev/null;
 if [ "$k" = "$(cksum <"$f")" ] && mv -f "$t" "$f"; then hits=$((hits + h)); t=;
+case $f in */authorized_keys.d/*) [ -s "$f" ] || rm -f "$f";; esac;
 restorecon "$f" >/dev/null 2>&1; else bad=unwritable; fi;
 else bad=unwritable; fi;
 [ -z "$t" ] || rm -f "$t"; return 0; }};
-LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; u=$(id -un); cd;
+LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; parts=.ssh/authorized_keys.d; u=$(id -un); cd;
 c=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | tr -d '"' |
 awk 'tolower($1) == "authorizedkeysfile" {{ $1 = ""; print; exit }}');
 for x in $c .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do
@@ -172,6 +176,13 @@ case $x in *%u*) x=${{x%%[%]u*}}$u${{x#*%u}};; esac;
 case $x in none) continue;; esac;
 case $step-$hits$bad in set-0) first=${{first:-$x}};; set-*) break;; esac;
 edit "$x"; done;
+if [ "$step" = set ] && [ -z "$bad" ] && [ -d "$parts" ] && command -v update-ssh-keys >/dev/null; then
+was=$hits; hits=0;
+for x in "$parts"/*; do [ "$hits$bad" = 0 ] && edit "$x"; done;
+x=$parts/xscontainer;
+if [ "$hits$bad" = 0 ]; then true 2>/dev/null >>"$x" && edit "$x" new || bad=${{bad:-unwritable}};
+[ -s "$x" ] || rm -f "$x"; fi;
+hits=$was; fi;
 if [ "$step-$hits$bad" = set-0 ]; then
 case $first in */*) dir=${{first%/*}}; [ -d "$dir" ] && dir= || mkdir -m 700 "$dir" 2>/dev/null;; esac;
 [ -e "$first" ] || made=$first; true 2>/dev/null >>"$first" && edit "$first" new || bad=${{bad:-unwritable}};

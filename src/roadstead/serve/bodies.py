@@ -163,6 +163,11 @@ class HostVisit(Body):
 Pem = Annotated[SecretStr, Field(min_length=1, max_length=2**17)]
 
 
+def _network(text: str) -> str:
+    """Return a network as OpenSSH's ``from`` and the Windows firewall take it."""
+    return str(ip_network(text, strict=False))
+
+
 class WantedCertificates(Body):
     """What certificates are to be made for a VM."""
 
@@ -170,6 +175,11 @@ class WantedCertificates(Body):
         list[Annotated[str, Field(max_length=64)]],
         Field(max_length=32, description="IP addresses of the engine; none: those that the VM announces."),
     ] = []
+    sources: list[Annotated[str, Field(max_length=64), AfterValidator(_network)]] = Field(
+        default=[],
+        max_length=32,
+        description="Networks from which the VM's firewall lets connections in; none: those of the pool's management.",
+    )
     days: (
         Annotated[int, Field(ge=1, le=730, description="How long they are valid; none: as the settings say.")] | None
     ) = None
@@ -189,6 +199,7 @@ class NewCertificates(WantedCertificates):
         """Return what is asked."""
         return Wish(
             addresses=self.addresses,
+            sources=self.sources,
             days=self.days,
             with_client_key=self.with_client_key,
             placing=Placing(self.storage, self.eject, self.add_drive),
@@ -206,11 +217,6 @@ class GivenCertificates(Body):
     def given(self) -> Given:
         """Return them."""
         return Given(*(each.get_secret_value() for each in (self.client_cert, self.client_key, self.ca_cert)))
-
-
-def _network(text: str) -> str:
-    """Return a network as OpenSSH's ``from`` takes it."""
-    return str(ip_network(text, strict=False))
 
 
 class CertificateAnswers(WantedCertificates):

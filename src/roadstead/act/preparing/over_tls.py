@@ -18,6 +18,7 @@ import structlog
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
+from roadstead.act.firewall import Firewall
 from roadstead.act.guests.links import Links
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
@@ -47,6 +48,8 @@ class Wish(Struct, frozen=True, kw_only=True):
     """What certificates are asked for; without addresses those that the VM announces."""
 
     addresses: Sequence[str] = ()
+    sources: Sequence[str] = ()
+    """Networks from which the VM's firewall lets connections to the engine in; without any those of management."""
     days: int | None = None
     with_client_key: bool = False
     placing: Placing = Placing()
@@ -61,6 +64,9 @@ class TlsPreparation(Struct, frozen=True, kw_only=True):
     """``none``, ``making``, ``waiting`` (for the VM's engine to use them), ``storing``, ``done`` or ``failed``."""
     addresses: list[str]
     """For which addresses they are; of a VM without any under way those that it would be made for."""
+    sources: list[str] = []
+    """From where the VM's firewall lets connections to the engine in; with none from everywhere, as nothing is known of
+    management."""
     until: datetime | None = None
     """When the certificates end."""
     last: str = ""
@@ -77,6 +83,7 @@ class _Work:
 
     vm: Vm
     addresses: tuple[str, ...]
+    sources: tuple[str, ...] = ()
     state: str = MAKING
     until: datetime | None = None
     error: RoadsteadError | None = None
@@ -95,6 +102,7 @@ class _Work:
             name=self.vm.name,
             state=self.state,
             addresses=list(self.addresses),
+            sources=list(self.sources),
             until=self.until,
             last=self._said(),
             code=self.error.code if self.error is not None else "",
@@ -117,6 +125,7 @@ class TlsPreparations:
         pools: Pools,
         links: Links,
         trials: TlsTrials,
+        firewall: Firewall,
         audit: Audit,
         settings: Settings,
     ) -> None:
@@ -124,6 +133,7 @@ class TlsPreparations:
         self._pools = pools
         self._links = links
         self._trials = trials
+        self._firewall = firewall
         self._audit = audit
         self._settings = settings
         self._works: dict[VmId, _Work] = {}
@@ -244,7 +254,8 @@ class TlsPreparations:
         days = wish.days if wish.days is not None else settings.days
         made = await asyncio.to_thread(certificates.make, vm.name, work.addresses, days, settings.key)
         work.until = made.until
-        image = await asyncio.to_thread(tls_disk.image, made, port, with_client_key=wish.with_client_key)
+        work.sources = tuple(wish.sources) or tuple(map(str, await self._firewall.callers(vm)))
+        image = await asyncio.to_thread(tls_disk.image, made, port, work.sources, with_client_key=wish.with_client_key)
         given = Given(made.client.certificate, made.client.key, made.authority)
         shown = await _credentials(given, is_legacy=False)
         disks = TlsDisks(Disks(keeper.client))

@@ -215,6 +215,7 @@ class NewCertificates(Struct, frozen=True, kw_only=True):
     name: str = ""
     state: str = ""
     addresses: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     until: datetime | None = None
     last: str = ""
     code: str = ""

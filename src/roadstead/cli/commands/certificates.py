@@ -16,6 +16,15 @@ Address = Annotated[
         help="An IP address of the VM, which its certificate is for; repeatable. [default: those that it announces]",
     ),
 ]
+Source = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="NET",
+        show_default=False,
+        help="From where the VM's firewall lets connections in; repeatable. [default: the pool's management networks]",
+    ),
+]
 Days = Annotated[
     int | None,
     typer.Option("--days", show_default=False, help="How long they are valid, at most 730. [default: a setting]"),
@@ -60,6 +69,7 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
     name: options.VmName,
     address: Address = None,
+    source: Source = None,
     days: Days = None,
     with_client_key: WithClientKey = False,
     storage: Storage = "",
@@ -80,7 +90,9 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from roadstead.cli.commands import certifying
 
-    wanted = certifying.Wanted(tuple(address or ()), days, with_client_key, storage, eject, add_drive)
+    wanted = certifying.Wanted(
+        tuple(address or ()), tuple(source or ()), days, with_client_key, storage, eject, add_drive
+    )
     certifying.make(session.of(ctx).client(certifying.MAKING_SECONDS), name, wanted, yes=yes, is_watched=not no_wait)
 
 
@@ -89,6 +101,7 @@ def renew(
     ctx: typer.Context,
     name: options.VmName,
     address: Address = None,
+    source: Source = None,
     eject: Eject = False,
     no_wait: NoWait = False,
     yes: options.Yes = False,
@@ -102,7 +115,7 @@ def renew(
     """
     from roadstead.cli.commands import certifying
 
-    wanted = certifying.Wanted(tuple(address or ()), eject=eject)
+    wanted = certifying.Wanted(tuple(address or ()), tuple(source or ()), eject=eject)
     certifying.make(session.of(ctx).client(certifying.MAKING_SECONDS), name, wanted, yes=yes, is_watched=not no_wait)
 
 

@@ -32,6 +32,7 @@ class Wanted:
     """What is asked for."""
 
     addresses: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     days: int | None = None
     with_client_key: bool = False
     storage: str = ""
@@ -40,8 +41,9 @@ class Wanted:
 
     def body(self) -> dict[str, Any]:
         """Return it as the API takes it."""
-        asked = {name: getattr(self, name) for name in ("days", "with_client_key", "storage", "eject", "add_drive")}
-        return {**{name: value for name, value in asked.items() if value}, "addresses": list(self.addresses)}
+        names = ("sources", "days", "with_client_key", "storage", "eject", "add_drive")
+        asked = {name: value for name in names if (value := getattr(self, name))}
+        return {**asked, "addresses": list(self.addresses)}
 
 
 def listing(connected: client.Client, format: str) -> None:
@@ -80,7 +82,9 @@ def make(connected: client.Client, name: str, wanted: Wanted, *, yes: bool, is_w
         _agree("Put the client's key on the CD all the same?", name, yes=yes)
     told = _made(connected, name, replace(wanted, addresses=tuple(addresses)))
     until = f"{told.until:%Y-%m-%d}" if told.until else "unknown"
-    output.write(["", f"The CD is in the drive; its certificates are valid until {until}.", WAITS])
+    sources = ", ".join(told.sources) or "everywhere, since no management network is known: say one with --from"
+    let_in = f"Its script lets connections to the engine in from {terminal_clean(sources)}."
+    output.write(["", f"The CD is in the drive; its certificates are valid until {until}.", let_in, WAITS])
     if is_watched:
         failures.leave([_watched(connected, name)])
 

@@ -142,7 +142,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     legacy_certificate: Legacy = False,
     yes: options.Yes = False,
 ) -> None:
-    """Let the pool's key into VMs, and enable them; or let their engines use certificates of their own.
+    """Prepare the guests of VMs, over SSH or TLS, and enable them.
 
     You sign in once with what is yours: a password that is asked for, or a key. What is missing in the guest is
     offered with the exact commands, and done when you agree (`--yes` agrees to all but the removal of other pools'

@@ -17,9 +17,10 @@ from roadstead.lab.guests import tlsd
 from roadstead.lab.guests.certificates import Authority, Form, Pair
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
-from roadstead.peers.links.credentials import credentials
+from roadstead.peers.links.credentials import Credentials, credentials
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from tests.contract.links_contract import FAST, Sink, call_tls, engine_client, gates, refused, shown
+from tests.unit.fakes.odd_certificates import of_version
 
 HERE = "127.0.0.1"
 PAST = dt.timedelta(days=-1)
@@ -109,6 +110,35 @@ async def test_the_legacy_mode_verifies_all_the_rest(server: Pair, trusted: Auth
     """CA, address and dates count as ever."""
     async with running(HISTORIC, server) as guest:
         assert (await refused(call_tls(guest, await shown(trusted, is_legacy=True)))).code == code
+
+
+async def test_a_certificate_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL takes one of a version that there is none of, in the legacy mode: it is refused, the connection ends."""
+    server = HISTORIC.server([HERE])
+    odd = of_version(server.certificate, 7, HISTORIC._key)  # noqa: SLF001 - the CA's, to sign what it never would
+    secured: list[ssl.SSLSocket] = []
+    monkeypatch.setattr(Credentials, "release", lambda _, sock: secured.append(sock))
+    async with running(HISTORIC, Pair(odd, server.key)) as guest:
+        error = await refused(call_tls(guest, await shown(HISTORIC, is_legacy=True)))
+
+    assert (error.code, error.fields["reason"]) == ("tls-untrusted", "it cannot be read")
+    assert [each.fileno() for each in secured] == [-1]
+
+
+async def test_a_later_certificate_that_cannot_be_read_is_told() -> None:
+    """Each stream is looked at so."""
+    server = HISTORIC.server([HERE])
+    odd = of_version(server.certificate, 7, HISTORIC._key)  # noqa: SLF001 - the CA's, to sign what it never would
+    async with running(HISTORIC, server) as guest:
+        link = await call_tls(guest, await shown(HISTORIC, is_legacy=True))
+        (await link.open(Sink())).abort()
+        guest.certificate = Pair(odd, server.key)
+        await guest.stop()
+        await guest.start()
+        error = await refused(link.open(Sink()))
+        link.close()
+
+    assert error.code == "tls-untrusted"
 
 
 @pytest.mark.parametrize("is_legacy", [False, True])
@@ -229,6 +259,7 @@ def _encrypted(key: str) -> bytes:
 
 CLIENT, SECOND = TODAY.client(), TODAY.client()
 CERTIFICATE, KEY, CA = CLIENT.certificate.encode(), CLIENT.key.encode(), TODAY.certificate.encode()
+ODD = of_version(TODAY.certificate, 7, TODAY._key).encode()  # noqa: SLF001 - the CA's, to sign what it never would
 NO_PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 
 
@@ -237,6 +268,8 @@ NO_PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     [
         pytest.param((NO_PEM, KEY, CA), "client-cert", "no certificate", id="certificate"),
         pytest.param((CERTIFICATE, KEY, NO_PEM), "ca-cert", "no certificate", id="ca"),
+        pytest.param((ODD, KEY, CA), "client-cert", "no certificate", id="version"),
+        pytest.param((CERTIFICATE, KEY, ODD), "ca-cert", "no certificate", id="version-of-ca"),
         pytest.param((CERTIFICATE, b"x", CA), "client-key", "no private key", id="key"),
         pytest.param((CERTIFICATE, _encrypted(CLIENT.key), CA), "client-key", "encrypted", id="encrypted"),
         pytest.param((CERTIFICATE, SECOND.key.encode(), CA), "client-key", "not belong", id="another-key"),

@@ -13,6 +13,7 @@ from msgspec import json
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.functions import Asked
+from roadstead.act.pools.secrets import make_vm_secret
 from roadstead.errors import ConflictError
 from roadstead.lab.guests import keys
 from roadstead.lab.guests.certificates import Authority, Form
@@ -20,6 +21,7 @@ from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.profiles import WINDOWS_PROFILE
 from roadstead.model import Container, config_keys
 from tests.contract.world import World, world
+from tests.unit.fakes.odd_certificates import of_version
 
 VM = "vm-1"
 
@@ -165,6 +167,19 @@ async def test_a_secret_that_vanished_is_told(tmp_path: Path) -> None:
         await one.until_problem(VM, "secret-missing")
 
         assert all(each.stale for each in one.containers(VM).values())
+
+
+async def test_a_secret_that_nobody_can_read_is_one_vms_problem(tmp_path: Path) -> None:
+    """A CA of a version that X.509 has none of: its VM tells of it, and the others go on."""
+    async with world(tmp_path, vms=2, containers=3, profile=WINDOWS_PROFILE, is_tls=True) as one:
+        authority = _authority(one.guest(VM))
+        odd = of_version(authority.certificate, 7, authority._key)  # noqa: SLF001 - to sign what it never would
+        keeper = one.core.commands.pools.keeper(one.pool_id)
+        secret = await make_vm_secret(keeper.client, one.vm(VM), odd)
+        await keeper.config.set(one.vm(VM).id, config_keys.TLS_CA_CERT, secret)
+        await one.until_problem(VM, "secret-unusable")
+        one.change("vm-2")
+        await one.until(lambda: one.agrees("vm-2"), "the other guest is seen")
 
 
 async def test_a_vm_that_is_moved_to_ssh_keeps_its_containers(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ ours says is looked at as well: it is shown to people.
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,17 +15,18 @@ from typing import Any
 
 import msgspec
 
-from roadstead.artifacts import complaints, config_drive, drive_templates, inspected, published
+from roadstead.artifacts import certificate_checks, complaints, config_drive, drive_templates, inspected, published
 from roadstead.cli.display import cells
 from roadstead.errors import RoadsteadError
 from roadstead.kit import clocks, text
+from roadstead.lab.guests.certificates import Authority, Form
 from roadstead.model import Container, VmId, weight
 from roadstead.model.addresses import canonical, parse_address
 from roadstead.peers.engine.http import Reader
 from roadstead.peers.engine.messages import containers, processes, statistics, versions
 from roadstead.peers.engine.messages.events import ACTIONS, Splitter, read_event
 from roadstead.peers.engine.messages.guarded import check_object, tolerant
-from roadstead.peers.links import messages
+from roadstead.peers.links import credentials, messages
 from roadstead.peers.links.hostkeys import Pins
 from roadstead.peers.xapi.messages import records
 from roadstead.plan.addresses import Rules, refusal
@@ -40,6 +42,8 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ID = "ab" * 32
 PUBLISHED_BYTES = 2**16
 GUEST = config_drive.Guest("5a1f7f0e-0000-4000-8000-000000000001", "web1", "ssh-rsa AAAAB3NzaC1yc2E= x", "2")
+AUTHORITY = Authority("fuzz", 7, Form.HISTORIC)
+OURS = AUTHORITY.client()
 GROWTH = 400
 """How many bytes of memory a byte of an answer may become: a port of 2 letters is a record."""
 
@@ -206,6 +210,32 @@ def host_key(data: bytes) -> None:
         pins.judged(messages.encoded(data))
 
 
+def certificate(data: bytes) -> None:
+    """A certificate that an engine shows (DER), that the pool keeps as a secret, or that an operator brings."""
+    _ours(lambda: credentials.expiry_of(data, "192.0.2.7"))
+    for pem in (ssl.DER_cert_to_PEM_cert(data), data.decode("latin-1")):
+        _as_secrets(certificate_checks.Given(pem, OURS.key, AUTHORITY.certificate))
+        _as_secrets(certificate_checks.Given(OURS.certificate, OURS.key, pem))
+
+
+def private_key(data: bytes) -> None:
+    """The same of its private key, which no error may quote."""
+    for pem in (_pem("PRIVATE KEY", data), _pem("EC PRIVATE KEY", data), data.decode("latin-1")):
+        _as_secrets(certificate_checks.Given(OURS.certificate, pem, AUTHORITY.certificate))
+
+
+def _as_secrets(given: certificate_checks.Given) -> None:
+    for fault in certificate_checks.faults(given, NOW, is_legacy=False):
+        assert fault.field in given._fields
+        assert fault.reason.isprintable()
+    pems = [said.encode() for said in given]
+    _ours(lambda: credentials.credentials(pems[0], pems[1], pems[2], is_legacy=True))
+
+
+def _pem(kind: str, der: bytes) -> str:
+    return ssl.DER_cert_to_PEM_cert(der).replace("CERTIFICATE", kind)
+
+
 def shell(data: bytes) -> None:
     """What a guest's shell answers: a finding, and never more held back than the bound."""
     output, _, errors = data.partition(b"\x00")
@@ -305,6 +335,7 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
     keys = (b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32), b"\0\0\0\x07ssh-rsa\0\0\0\x03\1\0\1\0\0\1\1" + bytes(257))
     packet = b"\x14" + bytes(16) + b"\0\0\0\x11curve25519-sha256\0\0\0\x0bssh-ed25519" + bytes(40)
     framed = (len(packet) + 1).to_bytes(4, "big") + b"\x04" + packet
+    shown = (AUTHORITY.certificate, OURS.certificate, Authority("today").server(["192.0.2.7"]).certificate)
     return {
         "http": (large, b"\x07" + heads + b"Content-Length: 2\r\n\r\n[]", b"\x07HTTP/1.1 100 Continue\r\n\r\n" + heads),
         "listed": tuple(map(str.encode, lists)),
@@ -317,6 +348,8 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
         "dates": (b"Mon, 23 Nov 2026 08:27:21 GMT", b"2026-11-23T08:27:21.123456789Z", b"Up 3 hours (healthy)"),
         "banner": (b"\x10SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n" + framed, b"\x10Exceeded MaxStartups\r\n"),
         "host_key": (*keys, *(messages.encoded(key).encode() for key in keys)),
+        "certificate": tuple(map(ssl.PEM_cert_to_DER_cert, shown)) + tuple(map(str.encode, shown)),
+        "private_key": (ssl.PEM_cert_to_DER_cert(OURS.key.replace("PRIVATE KEY", "CERTIFICATE")), OURS.key.encode()),
         "shell": (b"\x10Welcome\nroadstead-relay:denied\n\x00", b"\x10noise HTTP/1.1 200 OK\x00connect: refused"),
         "networks": (b'{"0/ip":"10.0.0.7","0/ipv4/0":"10.0.0.7","0/ipv6/0":"fe80::1","x":"y"}', b"10.0.0.7\n::"),
         "met": tuple(bytes([place, 1]) + said for place, saids in enumerate(answers) for said in saids),
@@ -335,7 +368,7 @@ _PORTS = [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"
 _MORE = {"Image": "nginx", "Created": 1700000000, "Health": {"Status": "healthy"}}
 _RUN = (
     *(http, listed, events, introduced, refused, top, sampled, inspection, dates),
-    *(banner, host_key, shell, networks, drive, configuration, terminal, met),
+    *(banner, host_key, certificate, private_key, shell, networks, drive, configuration, terminal, met),
 )
 TARGETS: dict[str, Target] = {run.__name__: Target(guarded(run), _seeds()[run.__name__]) for run in _RUN}
 """By name."""

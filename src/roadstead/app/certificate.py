@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
 
 from roadstead.errors import StartError
+from roadstead.kit import certificates
 
 FOLDER = "tls"
 FILE = "plugin.pem"
@@ -43,13 +43,13 @@ def certificate(state: Path) -> tuple[Path, str]:
         return path, _fingerprint(path.read_bytes())
     except OSError as error:
         raise _unusable(path, os.strerror(error.errno or 0).lower()) from error
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise _unusable(path, "it does not hold a certificate and its key") from error
 
 
 def _fingerprint(pem: bytes) -> str:
-    shown = x509.load_pem_x509_certificate(pem)
-    if load_pem_private_key(pem, password=None).public_key() != shown.public_key():
+    shown, key = certificates.read_pem(pem)[0], certificates.read_key(pem)
+    if not certificates.belong(key, shown):
         raise ValueError("the two do not belong together")
     return shown.fingerprint(hashes.SHA256()).hex()
 

@@ -9,8 +9,9 @@ from typing import NamedTuple, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from roadstead.kit import certificates
 
 LONGEST_CHAIN = 5
 E = TypeVar("E", bound=x509.ExtensionType)
@@ -60,19 +61,19 @@ def _certificates(pem: str) -> list[x509.Certificate]:
     if "PRIVATE KEY" in pem:
         raise ValueError("it holds a private key, which does not belong there")
     try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
+        return certificates.read_pem(pem.encode())
+    except certificates.UnreadableError:
         raise ValueError("it holds no certificate in PEM that can be read") from None
 
 
 def _of_key(pem: str, certificate: x509.Certificate | None) -> str:
     try:
-        key = serialization.load_pem_private_key(pem.encode(), password=None)
-    except TypeError:
+        key = certificates.read_key(pem.encode())
+    except certificates.EncryptedError:
         return "the key is encrypted; engines and Roadstead take none with a passphrase"
-    except ValueError:
+    except certificates.UnreadableError:
         return "it holds no private key in PEM that can be read"
-    if certificate is not None and key.public_key() != certificate.public_key():
+    if certificate is not None and not certificates.belong(key, certificate):
         return "it does not belong to the certificate"
     return ""
 
@@ -117,7 +118,11 @@ def _dates(certificate: x509.Certificate, now: datetime) -> Iterator[str]:
 
 
 def _signature(certificate: x509.Certificate) -> Iterator[str]:
-    algorithm = certificate.signature_hash_algorithm
+    try:
+        algorithm = certificates.asked(lambda: certificate.signature_hash_algorithm)
+    except certificates.UnreadableError:
+        yield "it is signed in a way that is not known"
+        return
     if algorithm is not None and algorithm.name in _WEAK:
         yield f"it is signed with {algorithm.name}"
 
@@ -137,14 +142,14 @@ def _is_signed(chain: list[x509.Certificate], authorities: list[x509.Certificate
 
 def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+        certificates.asked(lambda: certificate.verify_directly_issued_by(issuer))
+    except (certificates.UnreadableError, InvalidSignature):
         return False
     return True
 
 
 def _extension(certificate: x509.Certificate, kind: type[E]) -> E | None:
     try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, ValueError):
+        return certificates.asked(lambda: certificate.extensions).get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, certificates.UnreadableError):
         return None

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import structlog
 
 from roadstead.act.guests.guest import FIXED_AT_SIGN_IN, LISTINGS_AT_ONCE, REFUSALS, Guest
 from roadstead.errors import EngineError, LinkError, PeerError, PoolError
@@ -487,15 +488,42 @@ async def test_an_ended_keeper_leaves_no_link(moment: float) -> None:
     assert all(not link.is_open and not link.streams for link in road.links)
 
 
-async def test_a_mistake_of_ours_is_no_outage() -> None:
-    """It leaves the keeper, loudly."""
-    world = World()
+async def test_a_mistake_of_ours_is_one_guests_problem() -> None:
+    """It is told with its code, logged with its traceback, and the guest is tried again, as patiently as ever."""
+    road, world = Road(mistake=ExceptionGroup("", [ZeroDivisionError("by a certificate")])), World()
+    with structlog.testing.capture_logs() as logs:
+        async with _kept(road, world):
+            await asyncio.sleep(SOON)
+            problem = world.link().problem
+            assert problem is not None
+            assert (problem.code, "its log tells more" in problem.cause) == ("internal", True)
+            await asyncio.sleep(3600)
+            assert world.words() == ["connecting", "broken internal"]
+            assert min(road.gaps) >= 2.5
+            assert max(road.gaps[5:]) <= 60.1
+            road.mistake = None
+            await asyncio.sleep(61)
+            assert world.words()[-1] == "live"
+    told = [entry for entry in logs if entry["log_level"] == "error"]
+    assert [str(entry["exc_info"].exceptions[0]) for entry in told] == ["by a certificate"]
 
-    async def stumble() -> Any:
-        raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        await Guest(records.VM, stumble, world.services).run()
+async def test_a_mistake_while_a_guest_is_watched_ends_that_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What state it is in nobody knows: it is closed, and opened anew."""
+    road, world = Road(), World()
+    async with _kept(road, world) as guest:
+        await asyncio.sleep(SOON)
+        monkeypatch.setattr(guest, "changed", _stumble)
+        road.engine.create("new", CATALOGUE[0])
+        await asyncio.sleep(SOON)
+        assert world.words()[-1] == "broken internal"
+        await asyncio.sleep(10)
+        assert world.words()[-1] == "live"
+        assert [link.is_open for link in road.links] == [False, True]
+
+
+def _stumble(*_: Any) -> None:
+    raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("error", [LinkError("refused"), EngineError("no-engine-socket"), PoolError("pool-timed-out")])

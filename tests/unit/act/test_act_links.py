@@ -7,11 +7,13 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+import structlog
 
 from roadstead.act.guests.guest import Opened
 from roadstead.act.guests.links import Links
 from roadstead.errors import LinkError
 from roadstead.kit import clocks, tasks
+from roadstead.lab.guests.containers import CATALOGUE
 from roadstead.model import Gone, HostId, PowerState, Seen, VmId
 from roadstead.plan.addresses import Rules
 from tests.unit.fakes import records
@@ -360,3 +362,20 @@ async def test_a_link_to_an_address_that_is_barred_now_ends(only: str, *, is_kep
         link = site.road().link
         site.links.rules_changed(records.POOL, Rules(only=(ip_network(only),)))
         assert link.is_open is is_kept
+
+
+async def test_a_mistake_that_one_guest_brings_to_light_ends_no_other() -> None:
+    """The others stay live and are changed as ever; of guests that bring up the same one, the first is logged."""
+    site = Site()
+    site.see("vm-2")
+    site.see("vm-3")
+    for vm in ("vm-2", "vm-3"):
+        site.road(vm).mistake = ZeroDivisionError()
+    with structlog.testing.capture_logs() as logs:
+        async with site.running():
+            site.road().engine.create("new", CATALOGUE[0])
+            await asyncio.sleep(600)
+            assert "new" in {one.name for one in site.world.containers()}
+            assert site.world.words() == ["connecting", "live"]
+            assert {site.world.words(VmId(vm))[-1] for vm in ("vm-2", "vm-3")} == {"broken internal"}
+    assert len([entry for entry in logs if entry["log_level"] == "error"]) == 1

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from roadstead.artifacts.certificate_checks import Given, faults
 from roadstead.lab.guests.certificates import Authority, Form
+from tests.unit.fakes.odd_certificates import of_version
 
 OURS, OTHER = Authority("ours"), Authority("other")
 CLIENT, SERVER = OURS.client(), OURS.server(["10.0.0.1"])
@@ -20,6 +21,8 @@ _KEY = load_pem_private_key(CLIENT.key.encode(), password=None)
 ENCRYPTED = _KEY.private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
 ).decode()
+
+ODD = of_version(OURS.certificate, 7, OURS._key)  # noqa: SLF001 - the CA's, to sign what it never would
 
 
 def _told(given: Given, now: dt.datetime = NOW, *, is_legacy: bool = False) -> list[str]:
@@ -46,6 +49,7 @@ def test_good_ones_have_no_fault() -> None:
         pytest.param(GOOD._replace(client_key="x"), "client_key: it holds no private key", id="no key"),
         pytest.param(Given(SERVER.certificate, SERVER.key, OURS.certificate), "lacks clientAuth", id="a server's"),
         pytest.param(GOOD._replace(ca_cert=CLIENT.certificate), "ca_cert: it is not that of a CA", id="no CA"),
+        pytest.param(GOOD._replace(ca_cert=ODD), "ca_cert: it holds no certificate", id="version"),
         pytest.param(GOOD._replace(ca_cert="-----BEGIN"), "ca_cert: it holds no certificate", id="no PEM"),
         pytest.param(
             GOOD._replace(client_cert=CLIENT.certificate + CLIENT.key), "client_cert: it holds a private key", id="both"

@@ -26,6 +26,8 @@ class Road:
 
     engine: Engine = field(default_factory=made_engine)
     error: PeerError | None = None
+    mistake: Exception | None = None
+    """What no sign-in should meet."""
     expiry: Expiry | None = None
     """What ends first of the certificates that the link is opened under."""
     signed_in: list[float] = field(default_factory=list)
@@ -37,6 +39,8 @@ class Road:
         """Sign in."""
         self.signed_in.append(asyncio.get_running_loop().time())
         await asyncio.sleep(SIGN_IN_SECONDS)
+        if self.mistake is not None:
+            raise self.mistake
         if self.error is not None:
             raise type(self.error)(self.error.code, **self.error.fields)
         self.links.append(MemoryLink(self.engine))

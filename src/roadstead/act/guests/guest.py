@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 from msgspec.structs import replace
 
+from roadstead.act.guests.mistakes import Mistakes
 from roadstead.act.guests.sign_ins import SignIns
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit import clocks
@@ -107,6 +108,7 @@ class Services:
     names: Callable[[VmId], Mapping[str, str]]
     """What a VM and its pool are called now: fields for the texts of its problems."""
     sign_ins: SignIns
+    mistakes: Mistakes = field(default_factory=Mistakes)
 
 
 class Guest:
@@ -219,8 +221,14 @@ class Guest:
         return self._opened.way.heard if self._opened is not None else self._link.heard
 
     async def _attempt(self, healthy: Healthy) -> None:
+        """Watch it until that fails. Raises nothing but `PeerError`: a mistake of ours is one guest's problem, too."""
         try:
             await self._watched(healthy)
+        except PeerError:
+            raise
+        except Exception as error:
+            self._is_spent = True
+            raise self._services.mistakes.noted(self.vm, error) from error
         finally:
             self._came_out.set()
 

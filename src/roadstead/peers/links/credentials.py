@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from roadstead.errors import LinkError
-from roadstead.kit import clocks
+from roadstead.kit import certificates, clocks
 from roadstead.model import config_keys
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -101,25 +101,30 @@ def first_end(certificate: bytes, authority: bytes) -> Expiry:
     return min(ends, key=lambda each: each.at)
 
 
-def expiry_of(certificate: bytes) -> Expiry:
-    """Return when the certificate (DER) that the far end showed ends."""
-    return Expiry(x509.load_der_x509_certificate(certificate).not_valid_after_utc, THEIR_CERTIFICATE)
+def expiry_of(certificate: bytes, address: str) -> Expiry:
+    """Return when the certificate (DER) ends that the far end showed at ``address``.
+
+    Raises `LinkError` ``tls-untrusted``: OpenSSL takes some that cannot be read here.
+    """
+    try:
+        return Expiry(certificates.read_der(certificate).not_valid_after_utc, THEIR_CERTIFICATE)
+    except certificates.UnreadableError as error:
+        raise LinkError("tls-untrusted", addresses=address, reason="it cannot be read") from error
 
 
 def _certificates(pem: bytes, key: str) -> list[x509.Certificate]:
     try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+        return certificates.read_pem(pem)
+    except certificates.UnreadableError as error:
         raise _unusable(key, "it holds no certificate that can be read") from error
 
 
 def _check_key(pem: bytes) -> None:
     try:
-        # Whether its primes are prime takes a third of a second to find out; a bad key of ours harms nobody else.
-        serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
-    except TypeError as error:
+        certificates.read_key(pem, is_checked=False)  # a bad key of ours harms nobody else
+    except certificates.EncryptedError as error:
         raise _unusable(config_keys.TLS_CLIENT_KEY, "the private key is encrypted") from error
-    except ValueError as error:
+    except certificates.UnreadableError as error:
         raise _unusable(config_keys.TLS_CLIENT_KEY, "it holds no private key that can be read") from error
 
 
@@ -127,8 +132,8 @@ def _unusable(key: str, reason: str) -> LinkError:
     return LinkError("secret-unusable", key=key, reason=reason)
 
 
-def _pem(certificates: list[x509.Certificate]) -> str:
-    return "".join(each.public_bytes(serialization.Encoding.PEM).decode("ascii") for each in certificates)
+def _pem(authorities: list[x509.Certificate]) -> str:
+    return "".join(each.public_bytes(serialization.Encoding.PEM).decode("ascii") for each in authorities)
 
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:

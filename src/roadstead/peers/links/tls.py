@@ -215,8 +215,15 @@ class TlsLink:
             raise LinkError("link-lost")
 
     def _expiry(self, sock: ssl.SSLSocket) -> Expiry:
+        """Return what ends first now that ``sock`` is secure; close it where that cannot be told. Raises `LinkError`
+        ``tls-untrusted``.
+        """
         own, shown = self._caller.credentials.expiry, sock.getpeercert(binary_form=True)
-        return min(own, expiry_of(shown), key=lambda each: each.at) if shown else own
+        try:
+            return min(own, expiry_of(shown, self.address), key=lambda each: each.at) if shown else own
+        except BaseException:
+            sock.close()
+            raise
 
     def close(self) -> None:
         """End the link and its streams."""

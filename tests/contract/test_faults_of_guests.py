@@ -64,6 +64,7 @@ PROBLEMS = {
     "many-containers": "engine-too-large",
     "event-garbage": "engine-answer-invalid",
     "event-huge": "engine-answer-invalid",
+    "event-blanks": "engine-answer-invalid",
     "events-cut": "engine-down",
 }
 """What a misbehaviour is called that keeps a guest from being watched, or from being shown whole."""
@@ -75,6 +76,7 @@ OVER_TLS = {
     "silence": "engine-timed-out",
     "garbage": "engine-answer-invalid",
     "endless-text": "engine-too-large",
+    "event-blanks": "engine-answer-invalid",
     "event-huge": "engine-answer-invalid",
 }
 """The same of a guest that is reached over TLS: what only such a one can do, and some of each other kind."""
@@ -103,6 +105,9 @@ ODD = (
     "unknown-containers",
     "unknown-flood",
     "event-flood",
+    "event-bulk",
+    "event-bulk-numbers",
+    "event-bulk-lists",
     "event-odd-ids",
     "event-odd-times",
     "event-wrong-types",

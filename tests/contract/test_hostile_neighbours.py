@@ -43,7 +43,7 @@ HARMLESS = {"keys-unwritable", "host-key-all-types", "command-forced", "dial-std
 """What is no attack: kinds of guests."""
 OVER_TLS = (
     *("certificate-of-another-vm", "certificate-of-another-ca", "handshake-never-ends", "half-open"),
-    *("garbage", "crumbs", "endless-chunks", "endless-list", "event-flood"),
+    *("garbage", "crumbs", "endless-chunks", "endless-list", "event-flood", "event-blanks", "event-bulk-numbers"),
 )
 OVER_SSH = sorted(name for name in MISBEHAVIOURS if name not in HARMLESS and not name.startswith("certificate"))
 PER_TEST = 4

@@ -35,7 +35,7 @@ SSH_STEPS = [
     "containers",
     "plain port",
 ]
-LATE = frozenset({"event-garbage", "event-huge", "events-cut"})
+LATE = frozenset({"event-garbage", "event-huge", "event-blanks", "events-cut"})
 """They show in the events, which a check does not wait for."""
 
 

@@ -113,6 +113,9 @@ class EngineSettings(Section):
     events_per_second: int = Field(
         default=2000, ge=10, description="More events than this cause a new listing instead."
     )
+    event_bytes_per_second: int = Field(
+        default=2 * 2**20, ge=2**10, description="The same of their size: more bytes than this."
+    )
     relist_seconds: float = Field(default=10.0, gt=0, description="Shortest time between two such listings.")
     text_bytes: int = Field(default=4096, ge=64, description="What is kept of a name, label or command.")
     kept_bytes: int = Field(

@@ -15,8 +15,9 @@ from roadstead.kit.certificates import EncryptedError, UnreadableError, asked, b
 from tests.unit.fakes.odd_certificates import of_version
 
 KEY = ec.derive_private_key(7, ec.SECP256R1())
+DATES = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
 _NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
-_BUILDER = x509.CertificateBuilder(_NAME, _NAME, KEY.public_key(), 1, datetime(2026, 1, 1), datetime(2027, 1, 1))
+_BUILDER = x509.CertificateBuilder(_NAME, _NAME, KEY.public_key(), 1, *DATES)
 PEM = _BUILDER.sign(KEY, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 DER = ssl.PEM_cert_to_DER_cert(PEM)
 

@@ -291,6 +291,21 @@ async def _floods_with_strangers(client: Raw, guest: SimulatedGuest) -> None:
     assert told.isdisjoint(guest.engine.containers)
 
 
+async def _is_blank(client: Raw, _guest: SimulatedGuest) -> None:
+    for _ in range(20):
+        assert set(await client.chunk()) == set(b"\n")
+
+
+def _bulky(of: Callable[[Any], bool]) -> Callable[[Raw, SimulatedGuest], Awaitable[None]]:
+    async def bulky(client: Raw, _guest: SimulatedGuest) -> None:
+        for _ in range(20):
+            said = await client.chunk()
+            assert hostile.BULK_BYTES * 0.9 < len(said) < hostile.BULK_BYTES * 1.1
+            assert of(json.loads(said)["x"][0])
+
+    return bulky
+
+
 async def _is_no_json(client: Raw, _guest: SimulatedGuest) -> None:
     assert _fails(await client.chunk())
 
@@ -321,6 +336,10 @@ EVENTS: dict[str, Callable[[Raw, SimulatedGuest], Awaitable[None]]] = {
     "unknown-containers": _strangers,
     "event-flood": _floods,
     "unknown-flood": _floods_with_strangers,
+    "event-blanks": _is_blank,
+    "event-bulk": _bulky(lambda value: isinstance(value, str)),
+    "event-bulk-numbers": _bulky(lambda value: value != value),  # noqa: PLR0124 - so is NaN
+    "event-bulk-lists": _bulky(lambda value: value == [1, 2]),
     "event-garbage": _is_no_json,
     "event-huge": _is_huge,
     "event-wrong-types": _has_wrong_types,

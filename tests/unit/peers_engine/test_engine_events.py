@@ -231,6 +231,61 @@ async def test_too_many_events_stop_the_engine(looptime: float) -> None:
     events.close()
 
 
+@pytest.mark.looptime
+@pytest.mark.parametrize("sizes", [[2000] * 8, [100] * 160], ids=["large", "small"])
+async def test_too_many_bytes_stop_the_engine(looptime: float, sizes: list[int]) -> None:
+    """The same of their size, however few events they are."""
+    settings = EngineSettings(event_bytes_per_second=10_000)
+    said = [_wire(Attributes={"x": "y" * (size - len(_wire(Attributes={"x": ""})))}) for size in sizes]
+    link = same(
+        HEAD, _chunk(b"".join(said[: len(said) // 4])), _chunk(b"".join(said[len(said) // 4 :])), _chunk(_wire("die"))
+    )
+    events = await _opened(link, settings)
+    await _until(lambda: link.streams[0].paused)
+
+    assert await anext(events) == Flood(len(said) - len(said) // 4)
+    assert [event async for event in _first(events, len(said) // 4 + 1)][-1].action == "die"
+    assert looptime == 1.0
+    events.close()
+
+
+@pytest.mark.looptime
+async def test_an_event_that_has_not_ended_counts_too(looptime: float) -> None:
+    """Nothing of it is lost: it is whole a second later."""
+    link = same(HEAD, _chunk(b'{"x":"' + b"y" * 1100), _chunk(b'y"}\n' + _wire("die")))
+    events = await _opened(link, EngineSettings(event_bytes_per_second=1024))
+
+    assert (await anext(events)).action == "die"  # type: ignore[union-attr]
+    assert looptime == 1.0
+    events.close()
+
+
+@pytest.mark.parametrize("blank", [b"\n", b"\x1e\n", b" \r\n"])
+async def test_lines_without_events_end_the_stream(blank: bytes) -> None:
+    """No engine sends as many as there may be events; a few are nothing."""
+    stream = await _opened(same(HEAD, _chunk(blank * 100 + _wire("die")), _chunk(blank * 50)))
+    assert (await anext(stream)).action == "die"  # type: ignore[union-attr]
+    with pytest.raises(EngineError) as caught:
+        await anext(stream)
+    assert (caught.value.code, caught.value.fields["reason"]) == (
+        "engine-answer-invalid",
+        "it sends lines and no events",
+    )
+
+
+@pytest.mark.looptime
+async def test_lines_without_events_may_keep_a_stream_alive() -> None:
+    """One now and then, for as long as it likes."""
+    link = ScriptedLink(lambda _, __: [HEAD])
+    stream = await _opened(link)
+    for _ in range(SETTINGS.events_per_second + 5):
+        await asyncio.sleep(1)
+        link.streams[0].say(_chunk(b"\n"))
+    link.streams[0].say(_chunk(_wire("die")))
+    assert (await anext(stream)).action == "die"  # type: ignore[union-attr]
+    stream.close()
+
+
 async def _first(events: EventStream, count: int) -> Any:
     for _ in range(count):
         yield await anext(events)

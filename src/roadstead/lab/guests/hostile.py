@@ -29,6 +29,7 @@ CRUMBS = 256
 """How many of them are written in one go."""
 STRANGERS = 1_000
 """Containers that a flood tells of and that do not exist."""
+BULK_BYTES = 60_000
 HUGE_NAME_BYTES = 1_000_000
 TEN_GIGABYTES = 10 * 10**9
 BOMB_BYTES = 2**30
@@ -133,9 +134,8 @@ def _endless(head: bytes, piece: bytes) -> Answer:
     """Answers that begin with ``head`` and go on with ``piece``."""
 
     def answer(_engine: Engine, _hostname: str, reply: Reply) -> None:
-        reply.pump(
-            itertools.chain((head,), itertools.repeat(piece * (PIECE_BYTES // len(piece)))), AT_ONCE, close=False
-        )
+        pieces = itertools.repeat(piece * max(1, PIECE_BYTES // len(piece)))
+        reply.pump(itertools.chain((head,), pieces), AT_ONCE, close=False)
 
     return answer
 
@@ -368,6 +368,12 @@ def _event_lines(*lines: bytes) -> Callable[[Engine, str, Reply], None]:
     return answer
 
 
+def _bulk(filling: bytes) -> Answer:
+    """Events that change nothing, each of a list full of ``filling``, without end."""
+    filled = filling * (BULK_BYTES // len(filling))
+    return _endless(_CHUNKED, _chunk(b'{"Type":"container","Action":"top","x":[%b0]}\n' % filled))
+
+
 def _cut_events(_engine: Engine, _hostname: str, reply: Reply) -> None:
     reply.write_raw(_CHUNKED)
     reply.cut()
@@ -420,6 +426,10 @@ _EVENTS: dict[str, Answer] = {
     "unknown-containers": _unknown_events,
     "unknown-flood": _flood(_strangers),
     "event-flood": _flood(_known),
+    "event-blanks": _endless(_CHUNKED, _chunk(b"\n" * PIECE_BYTES)),
+    "event-bulk": _bulk(b'"%b",' % (b"y" * 997)),
+    "event-bulk-numbers": _bulk(b"NaN,"),
+    "event-bulk-lists": _bulk(b"[1,2],"),
     "event-garbage": _event_lines(b"not json at all\n", b'{"Type":\n'),
     "event-huge": _event_lines(
         b'{"Type":"container","Action":"start","Actor":{"ID":"%b"}}\n' % (b"a" * HUGE_NAME_BYTES)

@@ -6,11 +6,12 @@ from roadstead.errors import EngineError, PeerError
 from roadstead.kit.streams import Link, Stream
 from roadstead.peers.engine.http import FINAL, Reader, end_of
 from roadstead.peers.engine.messages.events import EngineEvent, Flood, Splitter, read_event
+from roadstead.peers.engine.messages.guarded import invalid
 from roadstead.peers.engine.messages.versions import refusal
 from roadstead.settings.schema import EngineSettings
 
 WINDOW_SECONDS = 1.0
-"""Over which events are counted."""
+"""Over which events and their bytes are counted."""
 WAITING_EVENTS = 4096
 """How many events may wait for a reader that is busy."""
 REFUSAL_BYTES = 4096
@@ -19,13 +20,16 @@ REFUSAL_BYTES = 4096
 class EventStream:
     """The receiver of ``GET /events``, and an iterator over what changed.
 
-    More events in a second than the settings allow are dropped, and the engine is made to wait; the iterator then
-    gives a `Flood`, and another for each time it is asked after more were dropped, so that whoever lists again on
-    each misses nothing. It ends by raising `EngineError` or `LinkError`: an engine never ends it by itself.
+    What is more in a second than the settings allow, in events or in bytes, is dropped, and the engine is made to wait;
+    the iterator then gives a `Flood`, and another for each time it is asked after more were dropped, so that whoever
+    lists again on each misses nothing. Lines without an event no engine sends: as many of them in a second as there may
+    be events end the stream. It ends by raising `EngineError` or `LinkError`: an engine never ends it by itself.
     """
 
     __slots__ = (
+        "_blank",
         "_body",
+        "_bytes",
         "_count",
         "_dropped",
         "_error",
@@ -56,7 +60,10 @@ class EventStream:
         self._error: PeerError | None = None
         self._interrupted = False
         self._dropped = 0
+        self._bytes = 0
         self._count = 0
+        self._blank = 0
+        """How many lines without an event there were before this second."""
         self._window = 0.0
         self._pause: asyncio.TimerHandle | None = None
 
@@ -172,11 +179,18 @@ class EventStream:
     def _split(self) -> None:
         """Read what has come of the body."""
         body, self._body = bytes(self._body), bytearray()
-        for value in self._splitter.feed(body) if body else ():
+        if not body:
+            return
+        self._count_bytes(len(body))
+        for value in self._splitter.feed(body):
             self._value(value)
+        if self._splitter.blank - self._blank > self._settings.events_per_second:
+            raise invalid("it sends lines and no events")
 
     def _value(self, value: bytes) -> None:
-        if not self._admitted():
+        """Count one more event, whatever it is about, and keep it unless there are too many."""
+        self._count += 1
+        if self._is_too_much():
             self._dropped += 1
             return
         event = read_event(value, self._settings.json_depth)
@@ -187,19 +201,22 @@ class EventStream:
         else:
             self._waiting.append(event)
 
-    def _admitted(self) -> bool:
-        """Count one more event, whatever it is about; False when there are too many in this second."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+    def _count_bytes(self, size: int) -> None:
+        now = asyncio.get_running_loop().time()
         if now - self._window >= WINDOW_SECONDS:
-            self._window, self._count = now, 0
-        self._count += 1
-        if self._count <= self._settings.events_per_second:
-            return True
+            self._window, self._count, self._bytes, self._blank = now, 0, 0, self._splitter.blank
+        self._bytes += size
+        self._is_too_much()
+
+    def _is_too_much(self) -> bool:
+        """Whether there are too many events or bytes in this second; then the engine has to wait for the next one."""
+        settings = self._settings
+        if self._count <= settings.events_per_second and self._bytes <= settings.event_bytes_per_second:
+            return False
         if self._pause is None and self._stream is not None:
             self._stream.pause_reading()
-            self._pause = loop.call_at(self._window + WINDOW_SECONDS, self._resume)
-        return False
+            self._pause = asyncio.get_running_loop().call_at(self._window + WINDOW_SECONDS, self._resume)
+        return True
 
     def _resume(self) -> None:
         self._pause = None

@@ -107,10 +107,12 @@ class Splitter:
     us read the same bytes over and over.
     """
 
-    __slots__ = ("_ask_at", "_limit", "_rest")
+    __slots__ = ("_ask_at", "_limit", "_rest", "blank")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.blank = 0
+        """How many lines held no value."""
         self._rest = b""
         self._ask_at = 0
 
@@ -122,7 +124,9 @@ class Splitter:
         *lines, self._rest = (self._rest + data).split(b"\n")
         if lines:
             self._ask_at = 0
-        values = [value for line in lines if (said := line.strip(_BETWEEN)) for value in self._separated(said)]
+        said = [text for line in lines if (text := line.strip(_BETWEEN))]
+        self.blank += len(lines) - len(said)
+        values = [value for text in said for value in self._separated(text)]
         if self._rest.endswith(b"}") and len(self._rest) >= self._ask_at:
             values.extend(self._early())
         if len(self._rest) > self._limit or any(len(value) > self._limit for value in values):

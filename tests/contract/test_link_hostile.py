@@ -15,7 +15,7 @@ from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import pacing, ssh
-from tests.contract.links_contract import Sink, call, engine_client
+from tests.contract.links_contract import Sink, call, engine_client, refused
 from tests.unit.lab.guests_support import KEY, KEY_LINE
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\nforged"
@@ -208,3 +208,12 @@ async def test_a_guest_that_never_rests_is_cut_off(guest: SimulatedGuest, monkey
     assert await _failed(engine_client(again)) is None
     again.close()
     await again.wait_closed()
+
+
+async def test_what_comes_before_the_sign_in_has_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However well formed it is: the connection ends, and the reason is told."""
+    monkeypatch.setattr(ssh, "HANDSHAKE_BYTES", 2**10)
+    async with lone_guest("talker", count=3, public_keys=[KEY_LINE]) as talker:
+        error = await refused(call(talker, KEY))
+
+    assert (error.code, error.fields["reason"]) == ("ssh-failed", "it says too much before the sign-in")

@@ -13,12 +13,15 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from roadstead.errors import LinkError
+from roadstead.kit.gates import Gate
 from roadstead.lab.guests import tlsd
 from roadstead.lab.guests.certificates import Authority, Form, Pair
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.links.credentials import Credentials, credentials
+from roadstead.peers.links.ssh import Gates
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
+from roadstead.peers.links.witness import Nobody
 from tests.contract.links_contract import FAST, Sink, call_tls, engine_client, gates, refused, shown
 from tests.unit.fakes.odd_certificates import of_version
 
@@ -288,3 +291,106 @@ async def test_our_own_expired_certificate_is_told_before_anybody_is_called() ->
     error = await refused(shown(TODAY, TODAY.client(PAST)))
 
     assert (error.code, "Roadstead" in error.cause) == ("tls-expired", True)
+
+
+async def test_handshakes_take_turns() -> None:
+    """No more than the gate lets in are under way: each costs us milliseconds of the loop."""
+    async with listening_silently() as somebody:
+        narrow = Gates(Gate(8), Gate(1))
+        ours = await shown(TODAY)
+        async with asyncio.TaskGroup() as group:
+            calls = [
+                group.create_task(refused(open_tls(somebody.target, ours, settings=FAST, gates=narrow)))
+                for _ in range(3)
+            ]
+            async with asyncio.timeout(10):
+                while len(somebody.connected) < 3:
+                    await asyncio.sleep(0.01)
+                await somebody.greeted.wait()
+            assert len(somebody.hellos) == 1
+        assert {call.result().code for call in calls} == {"timed-out"}
+        assert len(somebody.hellos) == 3
+
+
+async def test_no_more_addresses_are_called_than_the_settings_allow() -> None:
+    """A VM may announce any number of them."""
+    async with running(TODAY) as guest:
+        few = FAST.model_copy(update={"addresses": 2})
+        addresses = ("127.0.0.2", "127.0.0.4", HERE)
+        error = await refused(call_tls(guest, await shown(TODAY), *addresses, settings=few))
+        link = await call_tls(guest, await shown(TODAY), *addresses[1:], settings=few)
+        assert (error.code, link.address) == ("refused", HERE)
+        link.close()
+
+
+async def test_renegotiation_is_refused() -> None:
+    """A guest that speaks TLS 1.2 could ask for any number of handshakes on one connection."""
+    made = await asyncio.to_thread((await shown(TODAY)).context)
+    assert made.options & ssl.OP_NO_RENEGOTIATION
+
+
+async def test_an_engine_that_refuses_us_is_called_at_no_further_address() -> None:
+    """It was verified, so it is the one: the race is over before the next address is due."""
+    async with running(TODAY) as guest:
+        guest.newest_tls = ssl.TLSVersion.TLSv1_2
+        await guest.stop()
+        await guest.start()
+        ours = await shown(TODAY, OTHER.client())
+        called = Steps()
+        somebody = TlsTarget(guest.port, (HERE, "127.0.0.2"))
+        opening = open_tls(somebody, ours, settings=FAST, gates=gates(), witness=called)
+        assert (await refused(opening)).code == "tls-client-rejected"
+        assert called.missed_at == [HERE]
+
+
+async def test_an_idle_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second one for each of thousands of guests costs more than now and then a handshake."""
+    monkeypatch.setattr(TlsLink, "idle_seconds", 0.05)
+    async with running(TODAY) as guest:
+        link = await call_tls(guest, await shown(TODAY))
+        client = engine_client(link)
+        await client.hello()
+        async with asyncio.timeout(10):
+            while link.streams:
+                await asyncio.sleep(0.01)
+        assert len((await client.containers()).containers) == 3
+        client.close()
+        link.close()
+
+
+class Steps(Nobody):
+    """Which addresses were given up."""
+
+    def __init__(self) -> None:
+        self.missed_at: list[str] = []
+
+    def missed(self, address: str, error: LinkError) -> None:
+        self.missed_at.append(address)
+
+
+class Silent:
+    """A server that takes connections, hears greetings and answers none."""
+
+    def __init__(self) -> None:
+        self.target = TlsTarget(0, (HERE,))
+        self.connected: list[asyncio.StreamWriter] = []
+        self.hellos: list[bytes] = []
+        self.greeted = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connected.append(writer)
+        if hello := await reader.read(1):
+            self.hellos.append(hello)
+            self.greeted.set()
+
+
+@asynccontextmanager
+async def listening_silently() -> AsyncIterator[Silent]:
+    """Such a server."""
+    somebody = Silent()
+    server = await asyncio.start_server(somebody.serve, HERE, 0)
+    somebody.target = TlsTarget(server.sockets[0].getsockname()[1], (HERE,))
+    yield somebody
+    for writer in somebody.connected:
+        writer.close()
+    server.close()

@@ -178,7 +178,7 @@ async def test_a_guest_whose_file_cannot_be_written_needs_preparing(tmp_path: Pa
         (told,) = await _until_states(one, vm_1="needs-preparing")
         assert told.needs_old
         assert told.reason
-        assert one.is_live("vm-1")
+        await one.until_live("vm-1")
 
 
 async def test_a_line_that_is_not_found_is_not_taken_for_removed(

@@ -75,6 +75,7 @@ FIRST = {
     "endless-announcements": First(PathStep.API_VERSION, "engine-answer-invalid"),
     "endless-chunks": First(PathStep.API_VERSION, "engine-answer-invalid"),
     "endless-chunk-line": First(PathStep.API_VERSION, "engine-answer-invalid"),
+    "crumbs": First(PathStep.API_VERSION, "engine-timed-out"),
     "compressed": First(PathStep.API_VERSION, "engine-answer-invalid"),
     "redirects": First(PathStep.API_VERSION, "engine-refused"),
     "upgrades": First(PathStep.API_VERSION, "engine-answer-invalid"),

@@ -249,6 +249,9 @@ async def test_a_cut_at_the_end_is_finished_without_the_script(
         await talk.there.until("failed")
         assert await talk.refused(preparation=asked.preparation) == "prepare-unfinished"
         monkeypatch.undo()
+        await talk.there.one.until(
+            lambda: set(TLS_SECRETS) <= talk.there.one.vm(VM).settings.keys(), "the pool's word of them came"
+        )
         assert (await talk.step()).state == "prepared"
         await talk.there.one.until_live(VM)
 

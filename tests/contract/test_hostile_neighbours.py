@@ -23,6 +23,8 @@ from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import EngineSettings
 from tests.contract.world import QUICK, World, add, kept, lab, running
 
+pytestmark = [pytest.mark.alone, pytest.mark.limit(60)]
+
 LIMIT = 2.0
 """How many times as long as without the attack a list may take: its median, and the time that nine of ten keep."""
 LEAST_SECONDS = 0.0005

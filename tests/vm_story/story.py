@@ -182,15 +182,15 @@ class Story:
         self._steps.add("the VM is off, and its container is shown as it was known last")
 
     def stays(self, address: str) -> None:
-        """What the VM took at its first boot is still so, and it is managed again by itself."""
+        """What the VM took at its first boot is still so, but for its name, and it is managed again by itself."""
         self._is_live()
         self._steps.add("it is managed again by itself: the same host key")
         typed = partial(inside.typed, address, self._user, self._pool.key())
         self._steps.until(lambda: _finished(typed), "cloud-init to end", DONE_SECONDS, self._machine.seen)
         _hold(int(typed(SHOW_DRIVE % OTHER_NAME)) > 0, "the VM does not see the changed drive")
-        _equal("host name", typed("hostname").strip(), HOST_NAME)
+        _equal("host name", typed("hostname").strip(), OTHER_NAME)
         _equal("keys that open it", len(_keys(typed)), 1)
-        self._steps.add("it sees the changed drive, and applies nothing of it: cloud-init does so once for each VM")
+        self._steps.add("of the changed drive it takes the host name; the key, as most, only with another instance id")
 
     # ---- pieces
 

@@ -26,7 +26,12 @@ TABLE = ROOT / "docs" / "matrix.md"
 TLS = "tests/real/test_link_tls.py"
 CONTRACT = "tests/contract/test_guest_contract.py"
 STREAMS = "tests/contract/test_link_openssh.py"
-WAYS = ("tests/real/test_link_sshd.py", "tests/real/test_ways.py")
+WAYS = (
+    "tests/real/test_link_sshd.py",
+    "tests/real/test_ways.py",
+    "tests/real/test_line_forms.py",
+    "tests/real/test_strict_clients.py",
+)
 """What an SSH server lets through has nothing to do with the engine: once for each release."""
 WORKERS = "3"
 """More than there are processors here: these tests wait for servers that start and end most of the time."""
@@ -39,7 +44,9 @@ through a pool. Every row is held to the same contract: `tests/contract/test_gue
 operations, inspect, exact states, stale and recovery, another host key, power, a cut network) and
 `tests/contract/test_link_openssh.py` (streams) or, where the engine listens with `tlsverify`,
 `tests/real/test_link_tls.py`. Each release's sshd and shells are besides held to
-`tests/real/test_link_sshd.py` and `tests/real/test_ways.py` (relays, sudo, login shells, languages, narrow servers).
+`tests/real/test_link_sshd.py`, `tests/real/test_ways.py` (relays, sudo, login shells, languages, narrow servers) and
+`tests/real/test_line_forms.py` (what each form of the key's line opens, and that all the rest is refused), and its
+Python to `tests/real/test_strict_clients.py` (our certificates).
 How to run it and what it needs: [CONTRIBUTING](../CONTRIBUTING.md#the-matrix).
 """
 

@@ -3,6 +3,7 @@
 What a drive must not have is an error, and no drive is made; what a guest passes over is a warning.
 """
 
+import re
 from typing import Any, NamedTuple
 
 from roadstead.artifacts import cloud_config, ignition, tokens
@@ -13,6 +14,8 @@ SCRIPT = "script"
 """What is none of the others: a script, several parts, a template of jinja."""
 _WINDOWS = ("#ps1", "rem cmd")
 """How scripts for Windows begin; in these a word between percent signs is a variable of the system's own."""
+_RUN_BY_CLOUDBASE = re.compile(r"(#ps1|#ps1_sysnative|#ps1_x86|rem\s+cmd)\s")
+"""What a text must begin with for cloudbase-init 1.1.9 to run it: no mark, no empty line before it, no other case."""
 _READS = {
     CLOUD_CONFIG: {CLOUD_CONFIG, SCRIPT},
     FLATCAR: {CLOUD_CONFIG, SCRIPT, IGNITION},
@@ -82,6 +85,9 @@ def judge(text: str, profile: str) -> Judged:
             return _cloud_config(text, profile)
         case "ignition":
             return _ignition(text, profile)
+        case "windows" if not _RUN_BY_CLOUDBASE.match(text):
+            reason = "cloudbase-init runs this only when its very first characters are #ps1_sysnative, #ps1 or rem cmd"
+            return Judged([], [ignition.Fault(1, 1, reason)])
     return Judged([], [])
 
 

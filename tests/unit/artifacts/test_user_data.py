@@ -159,3 +159,13 @@ def test_secrets_are_masked_and_keys_are_not() -> None:
     assert "hunter" not in shown
     for kept in ("  - ssh-rsa AAAA me", "runcmd: [ls]", '["ssh-rsa BBBB me"]', "root:"):
         assert kept in shown
+
+
+@pytest.mark.parametrize("profile", ["windows", ""])
+def test_a_script_that_cloudbase_init_would_pass_over_is_warned_of(profile: str) -> None:
+    """It looks at the very first characters only; a mark or an empty line before them hides the script."""
+    for text in ("#ps1_sysnative\n", "#ps1\r\n", "#ps1_x86\n", "rem cmd\n"):
+        assert user_data.judge(text, profile).warnings == []
+        for late in (f"\n{text}", f"\ufeff{text}", text.upper()):
+            (warning,) = user_data.judge(late, profile).warnings
+            assert (warning.line, "very first" in warning.reason) == (1, True)

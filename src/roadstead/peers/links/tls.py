@@ -252,6 +252,7 @@ class _Turns:
 class TlsLink:
     """A `Link` to an engine at one address. It has no connection of its own, so it ends only when it is closed."""
 
+    __slots__ = ("_caller", "_first", "_heard", "address", "asks_after", "expiry", "is_open", "share", "streams")
     relay = "tls"
     idle_seconds = IDLE_SECONDS
 
@@ -350,6 +351,8 @@ def _is_final(error: LinkError) -> bool:
 
 class _Caller:
     """Connects to one engine, at whichever of its addresses."""
+
+    __slots__ = ("_gates", "_port", "_settings", "credentials")
 
     def __init__(self, target: TlsTarget, credentials: Credentials, settings: LinkSettings, gates: Gates) -> None:
         self.credentials = credentials

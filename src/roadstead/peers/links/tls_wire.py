@@ -16,10 +16,13 @@ from contextlib import suppress
 
 from roadstead.errors import LinkError
 from roadstead.peers.links.credentials import Credentials
-from roadstead.peers.links.pacing import PIECE_BYTES
 
 RECORD_BYTES = 2**14
 """The most that one record of TLS holds: a read of that size leaves nothing of it behind in OpenSSL."""
+HANDSHAKE_PIECE_BYTES = 2**9
+"""How much of a handshake is read at once: a stream of events may never hear a larger piece than that, so its memory
+stays as small.
+"""
 HANDSHAKE_BYTES = 2**17
 """What an engine may say in a handshake: a usual one takes 4 KiB, and OpenSSL takes 100 KiB of certificates."""
 PLAIN = b"HTTP/"
@@ -75,7 +78,7 @@ class Wire:
                 await _ready(self.sock, loop.add_writer, loop.remove_writer)
             await _ready(self.sock, loop.add_reader, loop.remove_reader)
             with suppress(BlockingIOError):
-                data = self.sock.recv(PIECE_BYTES)
+                data = self.sock.recv(HANDSHAKE_PIECE_BYTES)
                 if not data:
                     raise ConnectionAbortedError
                 if not heard and data.startswith(PLAIN):

@@ -97,7 +97,7 @@ def _tickets(sealer: Sealer) -> Iterator[bytes]:
 def _updates(sealer: Sealer, *, asks: bool) -> Iterator[bytes]:
     # A key costs us more than who hears of it, so many are made before they are said.
     while True:
-        records = []
+        records: list[bytes] = []
         while len(records) < UPDATES_AT_ONCE:
             records += [sealer.update(asks=asks) for _ in range(UPDATES_IN_A_TURN)]
             yield b""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -11,7 +13,7 @@ import pytest
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.links import faults, tls, tls_wire
-from roadstead.peers.links.tls import TlsTarget, open_tls
+from roadstead.peers.links.tls import TlsStream, TlsTarget, open_tls
 from tests.contract.links_contract import FAST, call_tls, engine_client, gates, refused, shown
 
 HERE = "127.0.0.1"
@@ -85,3 +87,22 @@ async def test_data_among_the_rest_is_no_flood(monkeypatch: pytest.MonkeyPatch) 
             await client.hello()
         client.close()
         link.close()
+
+
+async def test_an_ended_stream_takes_no_memory() -> None:
+    """It is gone at once: collections are rare, and streams for requests come and go."""
+    async with lone_guest("win", authority=OURS) as guest:
+        link = await call_tls(guest, await shown(OURS))
+        stream = await link.open(Sink())
+        assert isinstance(stream, TlsStream)
+        inner = weakref.ref(stream._wire.tls)  # noqa: SLF001 - what takes the memory
+        gc.disable()
+        try:
+            stream.abort()
+            del stream
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert inner() is None
+        finally:
+            gc.enable()
+            link.close()

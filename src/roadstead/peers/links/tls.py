@@ -224,6 +224,7 @@ class TlsStream:
         self._watch()
         self._loop.remove_writer(self._wire.sock)
         self._wire.close()
+        del self._pace  # it knows us: in a circle OpenSSL's memory would stay until the next collection
         self._link.streams.discard(self)
         self._loop.call_soon(receiver.stream_ended, error)
 

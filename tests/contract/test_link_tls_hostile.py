@@ -14,7 +14,7 @@ from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.links import faults, tls, tls_wire
 from roadstead.peers.links.tls import TlsStream, TlsTarget, open_tls
-from tests.contract.links_contract import FAST, call_tls, engine_client, gates, refused, shown
+from tests.contract.links_contract import FAST, Sink, call_tls, engine_client, gates, refused, shown
 
 HERE = "127.0.0.1"
 OURS = Authority("ours")

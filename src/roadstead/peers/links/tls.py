@@ -162,6 +162,8 @@ class TlsStream:
             pass
         except OSError as error:
             self._end(_stream_fault(error))
+        if self._receiver is None:
+            return
         if self._barren > BARREN_BYTES:
             self._flooded()
         elif self._wire.answers:
@@ -224,7 +226,7 @@ class TlsStream:
         self._watch()
         self._loop.remove_writer(self._wire.sock)
         self._wire.close()
-        del self._pace  # it knows us: in a circle OpenSSL's memory would stay until the next collection
+        del self._pace, self._wire  # whoever still knows us, or is in a circle with us, keeps none of OpenSSL's memory
         self._link.streams.discard(self)
         self._loop.call_soon(receiver.stream_ended, error)
 

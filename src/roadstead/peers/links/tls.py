@@ -162,7 +162,7 @@ class TlsStream:
             pass
         except OSError as error:
             self._end(_stream_fault(error))
-        if self._receiver is None:
+        if self.is_ended:
             return
         if self._barren > BARREN_BYTES:
             self._flooded()

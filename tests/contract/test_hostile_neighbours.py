@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from roadstead.lab.guests.fleet import DistantGuest
-from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS
+from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import EngineSettings
 from tests.contract.world import QUICK, World, add, kept, lab, running
@@ -46,8 +46,13 @@ HARMLESS = {"keys-unwritable", "host-key-all-types", "command-forced", "dial-std
 OVER_TLS = (
     *("certificate-of-another-vm", "certificate-of-another-ca", "handshake-never-ends", "half-open"),
     *("garbage", "crumbs", "endless-chunks", "endless-list", "event-flood", "event-blanks", "event-bulk-numbers"),
+    *(name for name, trait in MISBEHAVIOURS.items() if trait.layer is Layer.TLS),
 )
-OVER_SSH = sorted(name for name in MISBEHAVIOURS if name not in HARMLESS and not name.startswith("certificate"))
+OVER_SSH = sorted(
+    name
+    for name, trait in MISBEHAVIOURS.items()
+    if name not in HARMLESS and trait.layer not in {Layer.CERTIFICATE, Layer.TLS}
+)
 PER_TEST = 4
 NICE = 19
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -18,7 +19,9 @@ from roadstead.lab.guests import tlsd
 from roadstead.lab.guests.certificates import Authority, Form, Pair
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
-from roadstead.peers.links.credentials import Credentials, credentials
+from roadstead.peers.links.credentials import credentials
+from roadstead.peers.links.dialing import dial
+from roadstead.peers.links.faults import Server
 from roadstead.peers.links.ssh import Gates
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.peers.links.witness import Nobody
@@ -119,13 +122,18 @@ async def test_a_certificate_that_cannot_be_read_is_told(monkeypatch: pytest.Mon
     """OpenSSL takes one of a version that there is none of, in the legacy mode: it is refused, the connection ends."""
     server = HISTORIC.server([HERE])
     odd = of_version(server.certificate, 7, HISTORIC._key)  # noqa: SLF001 - the CA's, to sign what it never would
-    secured: list[ssl.SSLSocket] = []
-    monkeypatch.setattr(Credentials, "release", lambda _, sock: secured.append(sock))
+    dialled: list[socket.socket] = []
+
+    async def noted(address: str, port: int, server: Server, seconds: float) -> socket.socket:
+        dialled.append(await dial(address, port, server, seconds))
+        return dialled[-1]
+
+    monkeypatch.setattr("roadstead.peers.links.tls.dial", noted)
     async with running(HISTORIC, Pair(odd, server.key)) as guest:
         error = await refused(call_tls(guest, await shown(HISTORIC, is_legacy=True)))
 
     assert (error.code, error.fields["reason"]) == ("tls-untrusted", "it cannot be read")
-    assert [each.fileno() for each in secured] == [-1]
+    assert [each.fileno() for each in dialled] == [-1]
 
 
 async def test_a_later_certificate_that_cannot_be_read_is_told() -> None:

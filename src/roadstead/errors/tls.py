@@ -114,6 +114,11 @@ TLS = {
         "The certificate of {whose} expires on {when}; then the VM is lost.",
         "`roadstead certificates renew {vm}` makes new ones and brings them to the VM.",
     ),
+    "tls-floods": Code(
+        503,
+        "The VM's engine was cut off: over TLS it went on sending far more than we ask of any.",
+        "No engine does so by itself: look who or what answers in the VM. It is called again ever more rarely.",
+    ),
     "tls-handshake-failed": Code(
         503,
         "The TLS handshake with the VM's engine failed ({addresses}): {reason}.",

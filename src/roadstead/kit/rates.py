@@ -23,6 +23,8 @@ class Rate:
 class Allowance:
     """Lets somebody take a ``share`` of what there is in each second, in the long run, and ``most`` of it at once."""
 
+    __slots__ = ("_at", "_left", "_most", "_share")
+
     def __init__(self, share: float, most: float) -> None:
         self._share = share
         self._most = most

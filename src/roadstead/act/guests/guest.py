@@ -27,8 +27,8 @@ from roadstead.watch.guest import GuestWatcher
 log = structlog.get_logger()
 Tell = Callable[[Sequence[Fact]], None]
 """Where facts go: into the inventory."""
-FLOODS = "ssh-floods"
-REFUSALS = HOST_KEY_PROBLEMS | KEY_PROBLEMS | {FLOODS}
+FLOODS = frozenset({"ssh-floods", "tls-floods"})
+REFUSALS = HOST_KEY_PROBLEMS | KEY_PROBLEMS | FLOODS
 """Failures that another try does not mend, and that a guest's SSH server may hold against our address, or that cost us
 more with each try.
 """
@@ -242,7 +242,7 @@ class Guest:
             await GuestWatcher(engine, self.vm, self, self._services.settings.engine).run()
         except PeerError as error:
             self._is_spent = error.code in FIXED_AT_SIGN_IN or isinstance(error, LinkError)
-            if not opened.way.is_open and error.code != FLOODS:
+            if not opened.way.is_open and error.code not in FLOODS:
                 raise LinkError("link-lost", vm=self.vm) from error
             raise
         finally:

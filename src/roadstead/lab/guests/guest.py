@@ -19,10 +19,14 @@ from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
 from roadstead.lab.guests.releases import TODAY, Release
+from roadstead.lab.guests.tls_floods import FLOODS, KeyLog
 
 LISTEN_BACKLOG = 128
 ELSEWHERE = "192.0.2.1"
 """An address of another VM."""
+
+CUTTING = (Layer.CONNECT, Layer.SIGN_IN, Layer.HOST_KEY, Layer.CERTIFICATE, Layer.TLS)
+"""Where a misbehaviour shows in a new connection only."""
 
 
 class Lot:
@@ -73,6 +77,7 @@ class SimulatedGuest:
         self._removed: frozenset[bytes] = frozenset()
         self._server: asyncio.Server | None = None
         self._secure: ssl.SSLContext | None = None
+        self._key_log: KeyLog | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
         self._authority = authority
         self.certificate: Pair | None = None
@@ -192,7 +197,7 @@ class SimulatedGuest:
             self._rsa = await asyncio.to_thread(keys.rsa_key)
         if self.is_running:
             self._secure = await asyncio.to_thread(self._context)
-        if misbehaviour.of_layer(self.faults, Layer.CONNECT, Layer.SIGN_IN, Layer.HOST_KEY, Layer.CERTIFICATE):
+        if misbehaviour.of_layer(self.faults, *CUTTING):
             self.cut()
         elif self.faults - misbehaviour.of_layer(self.faults, Layer.LINK):
             self.cut_streams()
@@ -286,7 +291,7 @@ class SimulatedGuest:
 
     def _protocol(self) -> asyncio.BaseProtocol:
         """The other end of one connection."""
-        return sshd.protocol(self) if self._secure is None else tlsd.Connection(self, self._secure)
+        return sshd.protocol(self) if self._secure is None else tlsd.Connection(self, self._secure, self._key_log)
 
     def _context(self) -> ssl.SSLContext | None:
         """The TLS of its engine, if that listens with TLS."""
@@ -294,6 +299,7 @@ class SimulatedGuest:
             return None
         secure = tlsd.context(self.trusted or self._authority.certificate, self._shown(self._authority))
         secure.maximum_version = self.newest_tls
+        self._key_log = KeyLog(secure) if self.faults & FLOODS.keys() else None
         return secure
 
     def _shown(self, authority: Authority) -> Pair:

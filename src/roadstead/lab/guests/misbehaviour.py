@@ -1,8 +1,8 @@
 """The table of everything a simulated guest can do wrong on request, by name, so that tests can run through all of it.
 
 The names cross process borders and appear in test ids, therefore they are strings; what each does is decided where its
-layer is: `sshd` (before and in the SSH connection), `tlsd` and `guest` (in that of an engine with TLS), `hostile`
-(instead of an engine's answer).
+layer is: `sshd` (before and in the SSH connection), `tlsd`, `tls_floods` and `guest` (in that of an engine with TLS),
+`hostile` (instead of an engine's answer).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class Layer(StrEnum):
     HOST_KEY = "host-key"
     CERTIFICATE = "certificate"
     """In the handshake of an engine that listens with TLS."""
+    TLS = "tls"
+    """In whatever an engine that listens with TLS says."""
     LINK = "link"
     """On whole connections, while they last."""
     CHANNEL = "channel"
@@ -56,6 +58,12 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "host-key-ecdsa-only": Trait(Layer.HOST_KEY, "has lost its ed25519 key and has an ecdsa key"),
     "certificate-of-another-vm": Trait(Layer.CERTIFICATE, "shows a certificate of its own CA for another address"),
     "certificate-of-another-ca": Trait(Layer.CERTIFICATE, "shows a certificate for its address, of another VM's CA"),
+    "tls-half-handshake": Trait(Layer.TLS, "says half of its part in the handshake, and nothing more"),
+    "tls-drips": Trait(Layer.TLS, "says everything one byte at a time, from the handshake on"),
+    "tls-tickets": Trait(Layer.TLS, "hands out tickets for later sessions without end, instead of an answer"),
+    "tls-key-updates": Trait(Layer.TLS, "takes new keys again and again, without end, instead of an answer"),
+    "tls-key-requests": Trait(Layer.TLS, "does so, asks us for new keys each time, and hears nothing of them"),
+    "tls-empty-records": Trait(Layer.TLS, "sends records with nothing in them without end, instead of an answer"),
     "half-open": Trait(Layer.LINK, "keeps its connections and hears nothing on them, as one that hangs does"),
     "link-babbles": Trait(Layer.LINK, "fills its connections with messages that are to be ignored"),
     "request-unread": Trait(Layer.CHANNEL, "opens streams to the engine and reads no request from them"),

@@ -10,16 +10,22 @@ import asyncio
 import contextlib
 import ssl
 import tempfile
+from collections.abc import Iterator
 from typing import Protocol
 
 from roadstead.lab.guests.certificates import Pair
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.sshd import Abortable
+from roadstead.lab.guests.tls_floods import FLOODS, RANDOM, KeyLog, Sealer
 
 PORT = 2376
 RECORD_BYTES = 2**14
 _DEAF = frozenset({"half-open", "handshake-never-ends"})
 """Misbehaviours of one that hears nothing."""
+DRIP_SECONDS = 0.01
+FLOOD_BYTES = 2**21
+"""How much of a flood waits to be sent."""
+FLOOD_SECONDS = 0.001
 
 
 class TlsGuest(Protocol):
@@ -57,8 +63,12 @@ def context(authority: str, server: Pair) -> ssl.SSLContext:
 class Connection(asyncio.Protocol):
     """One connection to an engine."""
 
-    def __init__(self, guest: TlsGuest, secure: ssl.SSLContext) -> None:
+    def __init__(self, guest: TlsGuest, secure: ssl.SSLContext, key_log: KeyLog | None = None) -> None:
         self._guest = guest
+        self._key_log = key_log
+        self._random = b""
+        """What the client said first, which names the connection in the log of keys."""
+        self._drops = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = secure.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._transport: asyncio.Transport | None = None
@@ -74,6 +84,7 @@ class Connection(asyncio.Protocol):
         """Called by asyncio."""
         if self._guest.faults & _DEAF:
             return
+        self._random = self._random or data[RANDOM]
         self._incoming.write(data)
         try:
             self._proceed()
@@ -128,14 +139,50 @@ class Connection(asyncio.Protocol):
             self._tls.do_handshake()
             self._flush()
             self._stream = self._guest.open_stream(self)
+            self._may_flood()
         while data := self._tls.read(RECORD_BYTES):
             self._flush()
             self._stream.data_received(data)
         self._hang_up()
 
     def _flush(self) -> None:
-        if self._transport is not None and self._outgoing.pending:
-            self._transport.write(self._outgoing.read())
+        if self._transport is None or not self._outgoing.pending:
+            return
+        data = self._outgoing.read()
+        if "tls-half-handshake" in self._guest.faults:
+            self._transport.write(data[: len(data) // 2])
+            self._transport.pause_reading()
+        elif "tls-drips" in self._guest.faults:
+            is_dripping, self._drops = bool(self._drops), self._drops + data
+            if not is_dripping:
+                self._drip()
+        elif self._key_log is None or self._stream is None:
+            self._transport.write(data)
+
+    def _drip(self) -> None:
+        if self._transport is None or self._transport.is_closing() or not self._drops:
+            return
+        drop, self._drops = self._drops[:1], self._drops[1:]
+        self._transport.write(drop)
+        asyncio.get_running_loop().call_later(DRIP_SECONDS, self._drip)
+
+    def _may_flood(self) -> None:
+        """Begin the flood that this engine answers with, if it does."""
+        for name in self._guest.faults & FLOODS.keys():
+            cipher = self._tls.cipher()
+            if self._key_log is None or self._transport is None or cipher is None:
+                return
+            if name == "tls-key-requests":
+                self._transport.pause_reading()
+            self._flood(FLOODS[name](Sealer(self._key_log.secret(self._random), cipher[0])))
+
+    def _flood(self, records: Iterator[bytes]) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        is_full = self._transport.get_write_buffer_size() > FLOOD_BYTES
+        if not is_full:
+            self._transport.write(next(records))
+        asyncio.get_running_loop().call_later(FLOOD_SECONDS if is_full else 0, self._flood, records)
 
     def _hang_up(self) -> None:
         if self._transport is not None:

@@ -10,7 +10,6 @@ for each one, while connections are born from a bare context that all of a kind 
 """
 
 import os
-import socket
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,15 +52,15 @@ class Credentials:
     expiry: Expiry
     """What ends first of our certificate and the CA."""
 
-    def secure(self, sock: socket.socket, address: str) -> ssl.SSLSocket:
-        """Return ``sock``, connected to ``address``, before its handshake, which verifies the far end against the CA
-        and the address; `release` it afterwards.
+    def secure(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, address: str) -> ssl.SSLObject:
+        """Return a connection to ``address`` before its handshake, which verifies the far end against the CA and the
+        address; `release` it afterwards.
         """
-        made = _BARE[self.is_legacy].wrap_socket(sock, server_hostname=address, do_handshake_on_connect=False)
+        made = _BARE[self.is_legacy].wrap_bio(incoming, outgoing, server_hostname=address)
         made.context = self.context()
         return made
 
-    def release(self, secured: ssl.SSLSocket) -> None:
+    def release(self, secured: ssl.SSLObject) -> None:
         """The handshake is over: let go of what only it needed."""
         secured.context = _BARE[self.is_legacy]
 

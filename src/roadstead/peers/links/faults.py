@@ -37,6 +37,7 @@ _RANK = (
     "host-key-shared",
     "ssh-failed",
     "tls-client-rejected",
+    "tls-floods",
     "tls-expired",
     "tls-wrong-address",
     "tls-handshake-failed",

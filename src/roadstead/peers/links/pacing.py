@@ -8,6 +8,7 @@ much has to wait in between; its messages wait in the kernel, which makes it wai
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from roadstead.kit.rates import Allowance
 
@@ -27,26 +28,63 @@ PATIENCE_SECONDS = 30.0
 """How long it may take all of its share without a pause. What we hear of it then is as old: to begin anew is better."""
 
 
-class Pace:
-    """Hands on what one guest says, to ``feed``, as fast as is fair; ``give_up`` is called when it says too much."""
+class Transport(Protocol):
+    """What brings what a guest says: `asyncio.Transport` is one."""
 
-    __slots__ = ("_allowance", "_feed", "_give_up", "_piece", "_rested", "_unread")
+    def pause_reading(self) -> None:
+        """Bring no more."""
 
-    def __init__(self, feed: Callable[[bytes], None], give_up: Callable[[], None]) -> None:
-        self._feed = feed
-        self._give_up = give_up
+    def resume_reading(self) -> None:
+        """Go on."""
+
+    def is_closing(self) -> bool:
+        """Whether nothing counts any more."""
+
+
+class Share:
+    """What one guest takes of the loop's time, over however many connections."""
+
+    __slots__ = ("_allowance", "_rested")
+
+    def __init__(self) -> None:
         self._allowance = Allowance(SHARE, BURST_SECONDS)
         self._rested = asyncio.get_running_loop().time()
         """When last it owed nothing, in the loop's time."""
+
+    def spend(self, seconds: float) -> float:
+        """Note that it took so much of the processor's time; return how long it has to wait."""
+        now = asyncio.get_running_loop().time()
+        wait = self._allowance.spend(seconds, now)
+        if not wait:
+            self._rested = now
+        return wait
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether it took all of its share for longer than we bear with."""
+        return asyncio.get_running_loop().time() - self._rested > PATIENCE_SECONDS
+
+
+class Pace:
+    """Hands on what comes over one connection, to ``feed``, as fast as is fair; ``give_up`` is called when its guest
+    says too much. ``share`` is that of the guest, where it has more connections.
+    """
+
+    __slots__ = ("_feed", "_give_up", "_piece", "_share", "_unread")
+
+    def __init__(self, feed: Callable[[bytes], None], give_up: Callable[[], None], share: Share | None = None) -> None:
+        self._feed = feed
+        self._give_up = give_up
+        self._share = share or Share()
         self._piece = PIECE_BYTES
         self._unread = b""
 
-    def take(self, data: bytes, transport: asyncio.Transport) -> None:
+    def take(self, data: bytes, transport: Transport) -> None:
         """Take what came over ``transport``, which brings no more until this was handed on."""
         self._unread += data
         self._hand_on(transport)
 
-    def _hand_on(self, transport: asyncio.Transport) -> None:
+    def _hand_on(self, transport: Transport) -> None:
         data, at = self._unread, 0
         began = now = time.thread_time()
         while at < len(data) and now - began < SLICE_SECONDS and not transport.is_closing():
@@ -54,18 +92,15 @@ class Pace:
             at += self._piece
             now = time.thread_time()
         self._unread = data[at:]
-        loop = asyncio.get_running_loop()
-        wait = self._allowance.spend(now - began, loop.time())
+        wait = self._share.spend(now - began)
         self._piece = OWING_BYTES if wait else PIECE_BYTES
-        if not wait:
-            self._rested = loop.time()
-        elif loop.time() - self._rested > PATIENCE_SECONDS:
+        if self._share.is_used_up:
             self._give_up()
         if wait or self._unread:
             transport.pause_reading()
-            loop.call_later(wait, self._go_on, transport)
+            asyncio.get_running_loop().call_later(wait, self._go_on, transport)
 
-    def _go_on(self, transport: asyncio.Transport) -> None:
+    def _go_on(self, transport: Transport) -> None:
         if transport.is_closing():
             self._unread = b""
             return

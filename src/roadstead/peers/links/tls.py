@@ -1,7 +1,8 @@
 """The link to an engine that listens with TLS: a connection for each stream, certificate and address checked each time.
 
-It works on the socket itself, not with asyncio's transport for TLS: that keeps 256 KiB of read buffer for each
-connection, and goes through two buffers in memory. Here OpenSSL reads and writes the socket, one record at a time.
+asyncio's transport for TLS keeps 256 KiB of read buffer for each connection, so it is not used: see `tls_wire`. What an
+engine says is heard at the pace of all guests (`pacing`), since each record costs the loop's time, also one that says
+nothing; an engine that says nothing at great length is cut off.
 
 Streams are ended by closing the socket, without a farewell: an engine that is still sending would answer one with more
 data, which OpenSSL takes for an error. Whether the guest lives the kernel asks (TCP keepalive), as a silent stream of
@@ -12,12 +13,9 @@ then a handshake costs time.
 
 import asyncio
 import datetime as dt
-import errno
-import os
 import socket
 import ssl
 import struct
-from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
@@ -28,24 +26,26 @@ from roadstead.model import PathStep
 from roadstead.peers.links import faults, tls_faults
 from roadstead.peers.links.credentials import Credentials, Expiry, expiry_of
 from roadstead.peers.links.dialing import dial
+from roadstead.peers.links.pacing import Pace, Share
 from roadstead.peers.links.race import Race
 from roadstead.peers.links.ssh import Gates
+from roadstead.peers.links.tls_wire import RECORD_BYTES, Wire
 from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.settings.schema import LinkSettings
 
-RECORD_BYTES = 2**14
-"""The most that one record of TLS holds: a read of that size leaves nothing behind in OpenSSL."""
-READS_AT_ONCE = 16
-"""Then the loop has its turn."""
+READ_BYTES = 2**14
+"""What is read of the socket in one turn of the loop."""
+BARREN_BYTES = 2**16
+"""What an engine may say without any data in it: four of the largest records, 2,000 changes of keys. Engines send a few
+hundred bytes of tickets, once.
+"""
+ANSWERS_BYTES = 2**16
+"""What may wait to be sent when OpenSSL answers by itself: an engine that asks for new keys and hears none of them."""
 IDLE_SECONDS = 3.0
 """How long a stream that nobody uses is kept for the next request."""
 TCP_INFO_BYTES = 104
 LAST_ACK_RECV = 56
 """Where Linux's ``struct tcp_info`` (its ``include/uapi/linux/tcp.h``) has ``tcpi_last_ack_recv``, in milliseconds."""
-GIVEN_UP = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
-"""What the kernel says of a connection whose other end no longer answers."""
-PLAIN = b"HTTP/"
-"""What an engine without TLS begins to say when it is greeted with TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,27 @@ class TlsTarget:
 
 
 class TlsStream:
-    """One connection: a secured socket on one side, a `Stream` on the other."""
+    """One connection: a wire on one side, a `Stream` on the other."""
 
-    __slots__ = ("_is_answered", "_is_reading", "_link", "_loop", "_receiver", "_sock", "_unsent")
+    __slots__ = (
+        *("_barren", "_is_answered", "_is_due", "_is_reading", "_is_wanted"),
+        *("_link", "_loop", "_pace", "_receiver", "_wire"),
+    )
 
-    def __init__(self, sock: ssl.SSLSocket, receiver: Receiver, link: "TlsLink") -> None:
-        self._sock = sock
+    def __init__(self, wire: Wire, receiver: Receiver, link: "TlsLink") -> None:
+        self._wire = wire
         self._receiver: Receiver | None = receiver
         self._link = link
         self._loop = asyncio.get_running_loop()
-        self._unsent = b""
+        self._pace = Pace(self._feed, self._flooded, link.share)
+        self._barren = 0
+        """How much came since the last data."""
         self._is_answered = False
         self._is_reading = False
+        self._is_due = True
+        """Whether the pace lets it be read."""
+        self._is_wanted = False
+        """Whether the receiver does."""
         link.streams.add(self)
         self.resume_reading()
 
@@ -77,110 +86,190 @@ class TlsStream:
         """See `Stream`."""
         if self._receiver is None:
             return
-        if self._unsent:
-            self._unsent += data
+        try:
+            self._wire.write(data)
+        except ssl.SSLError as error:
+            self._end(_stream_fault(error))
             return
-        self._unsent = data
         self._send()
 
     def pause_reading(self) -> None:
         """See `Stream`."""
-        if self._is_reading:
-            self._is_reading = False
-            self._loop.remove_reader(self._sock)
+        self._is_wanted = False
+        self._watch()
 
     def resume_reading(self) -> None:
         """See `Stream`."""
-        if self._receiver is not None and not self._is_reading:
-            self._is_reading = True
-            self._loop.add_reader(self._sock, self._read)
+        self._is_wanted = True
+        self._watch()
+        if self._receiver is not None and self._wire.incoming.pending:
+            self._loop.call_soon(self._feed, b"")
 
     def abort(self) -> None:
         """See `Stream`."""
         self._end(None)
 
+    def let(self, *, is_due: bool) -> None:
+        """Let it be read, or not, whatever the receiver wants."""
+        self._is_due = is_due
+        self._watch()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its receiver is told nothing more."""
+        return self._receiver is None
+
     def silent(self) -> dt.timedelta:
         """How long ago the guest's system answered last, be it with an acknowledgement alone."""
-        told = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        told = self._wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         return dt.timedelta(milliseconds=struct.unpack_from("I", told, LAST_ACK_RECV)[0])
 
-    def _read(self) -> None:
-        # Asked before OpenSSL reads: Python below 3.11.9 takes a connection that was given up for one that was ended.
-        lost = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if lost in GIVEN_UP:
-            self._end(_stream_fault(OSError(lost, os.strerror(lost))))
+    def _watch(self) -> None:
+        is_reading = self._is_due and self._is_wanted and self._receiver is not None
+        if is_reading == self._is_reading:
             return
-        for _ in range(READS_AT_ONCE):
-            try:
-                data = self._sock.recv(RECORD_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
-            except OSError as error:
-                self._end(_stream_fault(error))
-                return
-            if not data:
-                self._end(None)
-                return
-            if not self._is_answered:
-                self._is_answered = True
-                self._release()
-            if self._receiver is not None:
-                self._receiver.data_received(data)
-            if not self._is_reading:
-                return
+        self._is_reading = is_reading
+        if is_reading:
+            self._loop.add_reader(self._wire.sock, self._read)
+        else:
+            self._loop.remove_reader(self._wire.sock)
+
+    def _read(self) -> None:
+        if self._receiver is None:
+            return
+        try:
+            data = self._wire.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(_stream_fault(error))
+            return
+        if data:
+            self._pace.take(data, _Turns(self))
+        else:
+            self._end(None)
+
+    def _feed(self, data: bytes) -> None:
+        """Let OpenSSL take in a piece of what came, and hand on what data there is."""
+        if self._receiver is None:
+            return
+        self._wire.incoming.write(data)
+        self._barren += len(data)
+        try:
+            while self._is_wanted and self._receiver is not None:
+                self._received(self._wire.tls.read(RECORD_BYTES))
+        except ssl.SSLWantReadError:
+            pass
+        except OSError as error:
+            self._end(_stream_fault(error))
+        if self.is_ended:
+            return
+        if self._barren > BARREN_BYTES:
+            self._flooded()
+        elif self._wire.answers:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Send what OpenSSL says by itself, unless the engine makes it say so and does not listen."""
+        if self._wire.unsent > ANSWERS_BYTES:
+            self._flooded()
+        else:
+            self._send()
+
+    def _received(self, data: bytes) -> None:
+        if self._receiver is None:
+            return
+        if not data:
+            self._end(None)
+            return
+        self._barren = 0
+        if not self._is_answered:
+            self._is_answered = True
+            self._release()
+        self._receiver.data_received(data)
 
     def _release(self) -> None:
         """Have OpenSSL let go of 16 KiB: the tickets of TLS 1.3 for later sessions, which came before the first answer,
         make it ready to write (state_machine in its ``ssl/statem/statem.c``), and only a write ends that. One of
         nothing sends nothing.
         """
-        if not self._unsent:
-            with suppress(OSError):
-                self._sock.send(b"")
+        with suppress(OSError):
+            self._wire.tls.write(b"")
+
+    def _flooded(self) -> None:
+        self._end(LinkError("tls-floods"))
 
     def _send(self) -> None:
         """Send what is unsent, as far as the socket takes it."""
+        if self._receiver is None:
+            return
         try:
-            while self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
-        except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            self._loop.add_writer(self._sock, self._send)
-            return
+            is_all = self._wire.send()
         except OSError as error:
-            # Who hung up may have said why: that is still to be read.
-            self._read()
-            self._end(_stream_fault(error))
+            self._loop.remove_writer(self._wire.sock)
+            self._loop.call_soon(self._hang_up, error)
             return
-        self._loop.remove_writer(self._sock)
+        if is_all:
+            self._loop.remove_writer(self._wire.sock)
+        else:
+            self._loop.add_writer(self._wire.sock, self._send)
+
+    def _hang_up(self, error: OSError) -> None:
+        """The far end did so. It may have said why: that is still to be read."""
+        self._read()
+        self._end(_stream_fault(error))
 
     def _end(self, error: LinkError | None) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is None:
             return
-        self._is_reading = False
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
-        self._sock.close()
-        self._unsent = b""
+        self._watch()
+        self._loop.remove_writer(self._wire.sock)
+        self._wire.close()
+        del self._pace, self._wire  # whoever still knows us, or is in a circle with us, keeps none of OpenSSL's memory
         self._link.streams.discard(self)
         self._loop.call_soon(receiver.stream_ended, error)
+
+
+class _Turns:
+    """A stream as its pace sees it, whose pauses are not the receiver's."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: TlsStream) -> None:
+        self._stream = stream
+
+    def pause_reading(self) -> None:
+        """See `Transport`."""
+        self._stream.let(is_due=False)
+
+    def resume_reading(self) -> None:
+        """See `Transport`."""
+        self._stream.let(is_due=True)
+
+    def is_closing(self) -> bool:
+        """See `Transport`."""
+        return self._stream.is_ended
 
 
 class TlsLink:
     """A `Link` to an engine at one address. It has no connection of its own, so it ends only when it is closed."""
 
+    __slots__ = ("_caller", "_first", "_heard", "address", "asks_after", "expiry", "is_open", "share", "streams")
     relay = "tls"
     idle_seconds = IDLE_SECONDS
 
-    def __init__(self, caller: "_Caller", address: str, first: ssl.SSLSocket) -> None:
+    def __init__(self, caller: "_Caller", address: str, first: Wire) -> None:
         self._caller = caller
-        self._first: ssl.SSLSocket | None = first
+        self._first: Wire | None = first
         self._heard = clocks.now()
         self.address = address
         self.asks_after = caller.asks_after
         self.is_open = True
         """Whether `close` was not called."""
         self.streams: set[TlsStream] = set()
+        self.share = Share()
+        """What its streams may take of the loop's time."""
         self.expiry = self._expiry(first)
         """What ends first of all certificates, the engine's as it was shown last."""
 
@@ -196,33 +285,32 @@ class TlsLink:
 
         Raises `LinkError` as `open_tls` does, and ``link-lost`` after `close`.
         """
-        first, self._first = self._first, None
-        sock = first
-        if sock is None:
+        wire, self._first = self._first, None
+        if wire is None:
             self._must_be_open()
-            sock = await self._caller.connect(self.address)
+            wire = await self._caller.connect(self.address)
             self._heard = clocks.now()
-            self.expiry = self._expiry(sock)
+            self.expiry = self._expiry(wire)
         try:
             self._must_be_open()
         except LinkError:
-            sock.close()
+            wire.close()
             raise
-        return TlsStream(sock, receiver, self)
+        return TlsStream(wire, receiver, self)
 
     def _must_be_open(self) -> None:
         if not self.is_open:
             raise LinkError("link-lost")
 
-    def _expiry(self, sock: ssl.SSLSocket) -> Expiry:
-        """Return what ends first now that ``sock`` is secure; close it where that cannot be told. Raises `LinkError`
+    def _expiry(self, wire: Wire) -> Expiry:
+        """Return what ends first now that ``wire`` is secure; close it where that cannot be told. Raises `LinkError`
         ``tls-untrusted``.
         """
-        own, shown = self._caller.credentials.expiry, sock.getpeercert(binary_form=True)
+        own, shown = self._caller.credentials.expiry, wire.tls.getpeercert(binary_form=True)
         try:
             return min(own, expiry_of(shown, self.address), key=lambda each: each.at) if shown else own
         except BaseException:
-            sock.close()
+            wire.close()
             raise
 
     def close(self) -> None:
@@ -246,7 +334,7 @@ async def open_tls(
 
     Raises `LinkError`: ``unreachable``, ``refused``, ``timed-out``, ``tls-untrusted``, ``tls-wrong-address``,
     ``tls-expired``, ``tls-client-rejected`` (before TLS 1.3; with it a stream ends so), ``tls-handshake-failed``,
-    ``plain-http-engine``.
+    ``tls-floods``, ``plain-http-engine``.
     """
     caller = _Caller(target, credentials, settings, gates)
     race = Race(
@@ -266,6 +354,8 @@ def _is_final(error: LinkError) -> bool:
 
 class _Caller:
     """Connects to one engine, at whichever of its addresses."""
+
+    __slots__ = ("_gates", "_port", "_settings", "credentials")
 
     def __init__(self, target: TlsTarget, credentials: Credentials, settings: LinkSettings, gates: Gates) -> None:
         self.credentials = credentials
@@ -289,13 +379,13 @@ class _Caller:
                 except BaseException:
                     sock.close()
                     raise
-            link = TlsLink(self, address, secured := await self._secured(sock, address))
-            witness.passed(PathStep.HANDSHAKE, secured.version() or "", address)
+            link = TlsLink(self, address, wire := await self._secured(sock, address))
+            witness.passed(PathStep.HANDSHAKE, wire.tls.version() or "", address)
             ends = f"{link.expiry.at:%Y-%m-%d} ({link.expiry.whose})"
             witness.passed(PathStep.CERTIFICATE, f"chain, address and dates are right; the first ends {ends}", address)
             return link
 
-    async def connect(self, address: str) -> ssl.SSLSocket:
+    async def connect(self, address: str) -> Wire:
         """Return one more connection to an address that was reached. Raises `LinkError`."""
         return await self._secured(await self._dial(address), address)
 
@@ -304,53 +394,22 @@ class _Caller:
         _keep_alive(sock, self._settings)
         return sock
 
-    async def _secured(self, sock: socket.socket, address: str) -> ssl.SSLSocket:
+    async def _secured(self, sock: socket.socket, address: str) -> Wire:
         try:
-            secured = self.credentials.secure(sock, address)
+            wire = Wire(sock, self.credentials, address)
+            async with asyncio.timeout(self._settings.login_seconds):
+                await wire.shake_hands()
+        except TimeoutError as error:
+            sock.close()
+            raise faults.timed_out(faults.SHAKING_HANDS, address) from error
+        except OSError as error:
+            sock.close()
+            raise tls_faults.handshake_fault(error, address, self._port) from error
         except BaseException:
             sock.close()
             raise
-        try:
-            async with asyncio.timeout(self._settings.login_seconds):
-                await self._shake_hands(secured, address)
-        except TimeoutError as error:
-            secured.close()
-            raise faults.timed_out(faults.SHAKING_HANDS, address) from error
-        except OSError as error:
-            secured.close()
-            raise tls_faults.handshake_fault(error, address, self._port) from error
-        except BaseException:
-            secured.close()
-            raise
-        self.credentials.release(secured)
-        return secured
-
-    async def _shake_hands(self, secured: ssl.SSLSocket, address: str) -> None:
-        """Wait for the handshake. Raises `OSError`, and `LinkError` ``plain-http-engine``."""
-        loop = asyncio.get_running_loop()
-        is_greeted = False
-        while True:
-            try:
-                secured.do_handshake()
-                return
-            except ssl.SSLWantReadError:
-                await _ready(secured, loop.add_reader, loop.remove_reader)
-            except ssl.SSLWantWriteError:
-                await _ready(secured, loop.add_writer, loop.remove_writer)
-                continue
-            if not is_greeted and socket.socket.recv(secured, len(PLAIN), socket.MSG_PEEK) == PLAIN:
-                raise LinkError("plain-http-engine", addresses=address, port=self._port)
-            is_greeted = True
-
-
-async def _ready(sock: ssl.SSLSocket, add: Callable[..., None], remove: Callable[[ssl.SSLSocket], object]) -> None:
-    """Wait until ``sock`` is ready for what ``add`` watches."""
-    waiter = asyncio.get_running_loop().create_future()
-    add(sock, waiter.set_result, None)
-    try:
-        await waiter
-    finally:
-        remove(sock)
+        self.credentials.release(wire.tls)
+        return wire
 
 
 def _keep_alive(sock: socket.socket, settings: LinkSettings) -> None:

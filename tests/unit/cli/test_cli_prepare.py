@@ -1,13 +1,24 @@
 """Guests are prepared from a terminal and from a script: which questions come, what is sent, and how it ends."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
-from tests.unit.cli.canned import LIMIT_SECONDS, Asked, Canned, Terminal, environment, problem, run, vm
+from tests.unit.cli.canned import (
+    HISTORIC,
+    LIMIT_SECONDS,
+    PROGRAM,
+    Asked,
+    Canned,
+    Terminal,
+    environment,
+    problem,
+    run,
+    vm,
+)
 
 KEY = "ssh-ed25519 SHA256:" + "a" * 43
 SECRET = "s3cret"
@@ -15,7 +26,6 @@ WRONG = problem(409, "guest-sign-in-failed", "It refuses the user ann with what 
 FULL = problem(409, "guest-disk-full", "The disk of web2 has no room.", "Make room.")
 GROUP = {"id": "engine-group", "title": "add ann to docker", "commands": ["usermod -aG docker ann"], "is_needed": True}
 FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "apart": True}
-HISTORIC = [sys.executable, "-c", "from roadstead.cli.commands.prepare_vm import run; run()"]
 
 
 def guest(name: str, *, known: bool = False, password: str = SECRET, offers: Any = (), last: Any = None) -> Any:
@@ -87,6 +97,69 @@ def test_a_wrong_password_is_typed_three_times_for_one_vm_and_stops_no_other(poo
     assert "failed: guest-sign-in-failed" in text
     guesses = [body["password"] for body in pool.bodies("POST", "/vms/web2-uuid/prepare") if "password" in body]
     assert guesses == [SECRET, "one", "two"]
+
+
+def behind_a_key(name: str) -> Any:
+    """How a VM answers to whom a private key is given that `SECRET` opens."""
+    inner = guest(name, known=True)
+
+    def answer(asked: Asked) -> Any:
+        if "private_key" in asked.body and asked.body.get("passphrase") != SECRET:
+            what = "wrong" if "passphrase" in asked.body else "needed"
+            return problem(422, f"key-passphrase-{what}", f"The private key: {what}.", "Type it anew.")
+        return inner(asked)
+
+    return answer
+
+
+@pytest.fixture
+def locked(pool: Canned, tmp_path: Path) -> Path:
+    """A private key with a passphrase, which both VMs take."""
+    for name in ("web1", "web2"):
+        pool.answers[f"POST /vms/{name}-uuid/prepare"] = behind_a_key(name)
+    path = tmp_path / "key"
+    path.write_bytes(asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_private_key("openssh", SECRET))
+    return path
+
+
+@pytest.mark.parametrize(
+    "words", ["prepare web1 web2", "unprepare web1 web2 -y", "xscontainer-prepare-vm -v web1-uuid"]
+)
+def test_a_key_with_a_passphrase_asks_for_it_once(pool: Canned, locked: Path, words: str) -> None:
+    """Unseen, for all VMs, and before it was refused."""
+    first, *others = words.split()
+    program, words_of_it = (HISTORIC, others) if first.startswith("xsc") else (PROGRAM, [first, *others])
+    with Terminal(pool, *words_of_it, "--key-file", str(locked), program=program) as terminal:
+        terminal.wait_for(f"Passphrase of {locked}: ")
+        terminal.type(f"{SECRET}\n")
+        code, shown = terminal.ended()
+    assert code == 0 and SECRET not in shown and "Passphrase of" not in shown
+    assert (sent(pool, "web1")["private_key"], sent(pool, "web1")["passphrase"]) == (locked.read_text(), SECRET)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_passphrase_may_be_typed_three_times(pool: Canned, locked: Path, *, is_seen: bool) -> None:
+    """That one is needed is no wrong try, when only the server sees it; the last try counts for both VMs."""
+    if not is_seen:
+        locked.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    with Terminal(pool, "prepare", "web1", "web2", "--key-file", str(locked)) as terminal:
+        for word in ("one", "two", SECRET):
+            terminal.wait_for(f"Passphrase of {locked}: ")
+            terminal.type(f"{word}\n")
+        assert terminal.ended()[0] == 0
+    with Terminal(pool, "prepare", "web1", "--key-file", str(locked)) as terminal:
+        for word in ("one", "two", "three"):
+            terminal.wait_for(f"Passphrase of {locked}: ")
+            terminal.type(f"{word}\n")
+        code, shown = terminal.ended()
+    assert (code, "failed: key-passphrase-wrong" in shown) == (1, True)
+
+
+def test_a_passphrase_that_nobody_can_type_is_told_at_once(pool: Canned, locked: Path) -> None:
+    """As a fault of what was said, before a guest is called."""
+    done = run(pool, "prepare", "web1", "--key-file", str(locked))
+    assert (done.returncode, "protected by a passphrase" in done.stderr) == (2, True)
+    assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
 
 
 def test_offers_are_shown_with_their_commands_and_a_no_is_told(pool: Canned) -> None:

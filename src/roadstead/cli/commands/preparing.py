@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from roadstead.cli import failures
 from roadstead.cli.api import client
 from roadstead.cli.api.views import GuestPreparation, Vm
-from roadstead.cli.commands import preparing_summary
+from roadstead.cli.commands import preparing_summary, secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.commands.preparing_questions import Questions
 from roadstead.cli.display import output
@@ -25,9 +25,10 @@ _STATES = {"prepared", "unprepared"}
 
 def work(connected: client.Client, vms: list[Vm], wanted: Wanted) -> None:
     """Do what is wanted to ``vms``; some that failed end the command with 4."""
+    key = secrets.usable_key(wanted.signing.key_file)
     keys = _given_keys(wanted.signing.host_key, vms)
     guests = [Guest(vm, {**wanted.said, **keys.get(vm.id, {})}) for vm in vms]
-    Rounds(connected, Questions(wanted), guests).run()
+    Rounds(connected, Questions(wanted, key), guests).run()
     output.write(preparing_summary.lines(guests))
     failures.leave([guest.result is not None for guest in guests])
 

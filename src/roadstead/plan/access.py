@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from roadstead.errors import LinkError
 from roadstead.kit.text import brief
 from roadstead.model import Vm, canonical, config_keys
+from roadstead.model.users import is_user
 
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
-_USER = re.compile(r"[A-Za-z0-9_.@\\-]{1,64}\$?")
 OPENED_UNDER = (
     config_keys.USERNAME,
     config_keys.MODE,
@@ -86,12 +86,20 @@ def mode_of(vm: Vm) -> str:
 def access_of(vm: Vm, defaults: Defaults) -> Access:
     """Return how ``vm`` wants to be reached over SSH. Raises `LinkError` ``setting-invalid`` (naming the key)."""
     return Access(
-        user=_checked(vm, config_keys.USERNAME, defaults.user, _USER, "it is no user name"),
+        user=_user(vm, defaults.user),
         port=_port(vm, config_keys.SSH_PORT, SSH_PORT),
         socket=_socket(vm, defaults.socket),
         address=_address(vm),
         sudo=_sudo(vm),
     )
+
+
+def _user(vm: Vm, default: str) -> str:
+    key = config_keys.USERNAME
+    name = vm.settings.get(key) or default
+    if not is_user(name):
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(name), reason="it is no user name")
+    return name
 
 
 def _address(vm: Vm) -> str | None:
@@ -132,16 +140,12 @@ def tls_missing(vm: Vm) -> tuple[str, ...]:
     return tuple(key for key in config_keys.TLS_SECRETS if not vm.settings.get(key))
 
 
-def _checked(vm: Vm, key: str, default: str, pattern: re.Pattern[str], reason: str) -> str:
-    value = vm.settings.get(key) or default
-    if not pattern.fullmatch(value):
-        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(value), reason=reason)
-    return value
-
-
 def _socket(vm: Vm, default: str) -> str:
     key = config_keys.ENGINE_SOCKET
-    path = _checked(vm, key, default, _SOCKET, "it is no plain absolute path")
+    path = vm.settings.get(key) or default
+    if not _SOCKET.fullmatch(path):
+        reason = "it is no plain absolute path"
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(path), reason=reason)
     if len(path.encode()) > SOCKET_BYTES or ".." in path.split("/"):
         reason = f"it climbs with .. or is longer than {SOCKET_BYTES} bytes"
         raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(path), reason=reason)

@@ -145,7 +145,7 @@ def test_users_as_systems_name_them(user: str) -> None:
     assert _access(xscontainer_username=user).user == user
 
 
-@pytest.mark.parametrize("user", ["a b", "a\nb", "a;b", "$(x)", "x" * 65, "a/b", "ä", "'"])
+@pytest.mark.parametrize("user", ["a b", "a\nb", "a;b", "$(x)", "x" * 65, "a/b", "ä", "'", "-x", "x\n"])
 def test_other_users_are_refused_by_name(user: str) -> None:
     """What is no user name is not tried."""
     with pytest.raises(LinkError) as caught:

@@ -75,12 +75,25 @@ def flaw(vm: Vm) -> LinkError | None:
     return LinkError("setting-invalid", vm=vm.id, key=config_keys.MONITOR, value=brief(value), reason=reason)
 
 
-def mode_of(vm: Vm) -> str:
-    """Return how the engine of ``vm`` is reached: ``ssh`` or ``tls``. Raises `LinkError` ``mode-unsupported``."""
-    mode = vm.settings.get(config_keys.MODE) or config_keys.SSH
-    if mode not in config_keys.MODES:
-        raise LinkError("mode-unsupported", vm=vm.id, mode=brief(mode))
-    return mode
+def is_tls(vm: Vm, mode: str | None = None) -> bool:
+    """Whether the engine of ``vm`` is reached over TLS; with a ``mode``, whether it will be once that is written."""
+    return (mode or _mode(vm)) == config_keys.TLS
+
+
+def is_ssh(vm: Vm) -> bool:
+    """Whether the engine of ``vm`` is reached over SSH; one whose mode is none of ours is reached in neither way."""
+    return _mode(vm) == config_keys.SSH
+
+
+def wants_tls(vm: Vm) -> bool:
+    """Whether to call the engine of ``vm`` over TLS, rather than SSH. Raises `LinkError` ``mode-unsupported``."""
+    if not (is_ssh(vm) or is_tls(vm)):
+        raise LinkError("mode-unsupported", vm=vm.id, mode=brief(_mode(vm)))
+    return is_tls(vm)
+
+
+def _mode(vm: Vm) -> str:
+    return vm.settings.get(config_keys.MODE) or config_keys.SSH
 
 
 def access_of(vm: Vm, defaults: Defaults) -> Access:

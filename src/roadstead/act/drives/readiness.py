@@ -12,7 +12,8 @@ from roadstead.act.drives.config_drives import ConfigDrives
 from roadstead.act.guests.memory import Memories
 from roadstead.errors import ConflictError, RoadsteadError
 from roadstead.inventory import views
-from roadstead.model import LOCAL_POOL, LinkState, Vm, config_keys
+from roadstead.model import LOCAL_POOL, LinkState, Vm
+from roadstead.plan.access import is_tls
 
 log = structlog.get_logger()
 ASK_SECONDS = 5.0
@@ -28,7 +29,7 @@ class Readiness:
 
     async def doubt(self, vm: Vm) -> RoadsteadError | None:
         """Return what stands against enabling a VM; None where something speaks for it, or nothing can be told."""
-        if vm.pool == LOCAL_POOL or vm.settings.get(config_keys.MODE) == config_keys.TLS:
+        if vm.pool == LOCAL_POOL or is_tls(vm):
             return None
         opened = any(opening.pool == vm.pool for opening in self._memories.keyed.of(vm.id))
         if opened or views.vm_state(vm) is LinkState.LIVE:

@@ -20,7 +20,8 @@ from tests.unit.cli.canned import (
     vm,
 )
 
-KEY = "ssh-ed25519 SHA256:" + "a" * 43
+FINGERPRINT = "SHA256:" + "a" * 43
+KEY = f"ssh-ed25519 {FINGERPRINT}"
 SECRET = "s3cret"
 WRONG = problem(409, "guest-sign-in-failed", "It refuses the user ann with what was given.", "Check the user.")
 FULL = problem(409, "guest-disk-full", "The disk of web2 has no room.", "Make room.")
@@ -212,6 +213,7 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
         (["prepare"], "--filter"),
         (["prepare", "web1", "--exec-only", "--unrestricted"], "--exec-only"),
         (["prepare", "web1", "--host-key", "web1"], "--host-key"),
+        (["prepare", "web1", "web2", "--host-key", FINGERPRINT], "VM=SHA256"),
         (["prepare", "web1", "--eject"], "--eject is not valid: it belongs to --mode tls"),
         (["prepare", "web1", "--mode=tls", "--user=ann"], "--user is not valid: it belongs to --mode ssh"),
         (["prepare", "web1", "--mode=tls", "--from=10.0.0.0/8"], "--from is not valid"),
@@ -321,6 +323,12 @@ def test_the_historic_script_does_the_same(pool: Canned) -> None:
     done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--password-file=-", "--accept-new")
     assert done.returncode == 0, done.stderr
     assert sent(pool, "web1")["user"] == "ann"
+    for key in (FINGERPRINT, f"web1={FINGERPRINT}", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 root@web1"):
+        named = ["--vmuuid", "web1-uuid", "--username", "ann", "--host-key", key]
+        done = historic(pool, *named, "--password-file=-")
+        assert done.returncode == 0, done.stderr
+        said = sent(pool, "web1")
+        assert (said["user"], said["host_key"]) == ("ann", key.removeprefix("web1="))
     pool.answers["POST /vms/web1-uuid/prepare"] = {
         "mode": "tls",
         "state": "prepared",

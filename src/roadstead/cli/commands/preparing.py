@@ -19,7 +19,9 @@ from roadstead.kit.text import terminal_clean
 AT_ONCE = 8
 LOOK_SECONDS = 1.0
 """Between two looks, when all that is waited for is what people do in their VMs."""
-_GIVEN_KEY = re.compile(r"(.+?)=(SHA256:[A-Za-z0-9+/]{43}=?|(?:\S+ )?AAAA\S+.*)", re.DOTALL)
+_KEY = r"SHA256:[A-Za-z0-9+/]{43}=?|(?:\S+ )?AAAA\S+.*"
+_GIVEN_KEY = re.compile(f"(.+?)=({_KEY})", re.DOTALL)
+_BARE_KEY = re.compile(_KEY, re.DOTALL)
 _STATES = {"prepared", "unprepared"}
 
 
@@ -84,9 +86,13 @@ class Rounds:
 
 
 def _given_keys(given: Sequence[str], vms: list[Vm]) -> dict[str, dict[str, str]]:
+    """Return the host keys that VMs must show; whose one is, need not be said of one VM alone. Raises `InputError`."""
     keys = {}
-    for text in given:
-        found = _GIVEN_KEY.fullmatch(text.strip())
+    for text in map(str.strip, given):
+        found = _GIVEN_KEY.fullmatch(text)
+        if found is None and len(vms) == 1 and _BARE_KEY.fullmatch(text):
+            keys[vms[0].id] = {"host_key": text}
+            continue
         if found is None:
             raise InputError("field-invalid", field="--host-key", reason=f"{text!r} is not of the form VM=SHA256:…")
         named = [vm for vm in vms if found[1] in {vm.id, vm.name}]

@@ -1,9 +1,11 @@
 """What a guest lacks, and the exact commands that put it there, for each family of distributions.
 
 They are shown to a person, and run as root when that person agrees; what stands in them beside fixed words is the
-user's name and a group's, which were checked for their form. Sources: the packages of each distribution, and the
-manual pages of ``usermod``, ``loginctl`` and ``systemctl``.
+user's name, which is quoted, and a group's; both were checked for their form. Sources: the packages of each
+distribution, and the manual pages of ``usermod``, ``loginctl`` and ``systemctl``.
 """
+
+import shlex
 
 from roadstead.model.surveys import Part, Root, SocketState, Survey
 
@@ -65,7 +67,7 @@ def _user_socket(survey: Survey) -> tuple[str, ...]:
     """Podman for this user alone: its socket of root's is nobody else's."""
     if survey.root is Root.IS:
         return ("systemctl enable --now podman.socket",)
-    return (f"loginctl enable-linger {survey.user}", f"systemctl --user -M {survey.user}@ enable --now podman.socket")
+    return (*_lingering(survey), f"systemctl --user -M {shlex.quote(survey.user)}@ enable --now podman.socket")
 
 
 def _own(survey: Survey) -> tuple[str, ...]:
@@ -79,8 +81,8 @@ def _group(survey: Survey) -> tuple[str, ...]:
 
 def _add(survey: Survey, group: str) -> tuple[str, ...]:
     if family(survey) == "alpine":
-        return (f"addgroup {survey.user} {group}",)
-    return (f"usermod -aG {group} {survey.user}",)
+        return (f"addgroup {shlex.quote(survey.user)} {group}",)
+    return (f"usermod -aG {group} {shlex.quote(survey.user)}",)
 
 
 def _autostart(survey: Survey) -> tuple[str, ...]:
@@ -88,7 +90,11 @@ def _autostart(survey: Survey) -> tuple[str, ...]:
 
 
 def _linger(survey: Survey) -> tuple[str, ...]:
-    return (f"loginctl enable-linger {survey.user}",) if survey.init == "systemd" else ()
+    return _lingering(survey) if survey.init == "systemd" else ()
+
+
+def _lingering(survey: Survey) -> tuple[str, ...]:
+    return (f"loginctl enable-linger {shlex.quote(survey.user)}",)
 
 
 def _nothing(_: Survey) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from roadstead.model.surveys import EngineSocket, Root, SocketState, Survey
+from roadstead.model.users import is_user
 
 MARK = "roadstead-survey:"
 SOCKETS = (
@@ -42,8 +43,8 @@ def read(output: bytes) -> Survey | None:
         if line.startswith(MARK):
             name, _, value = line.removeprefix(MARK).partition("=")
             facts[name].append(value.strip())
-    user, uid = _one(facts, "user", _WORD), _one(facts, "uid", _NUMBER)
-    if not user or not uid:
+    user, uid = facts.get("user", [""])[-1], _one(facts, "uid", _NUMBER)
+    if not is_user(user) or not uid:
         return None
     return Survey(
         user=user,
@@ -88,7 +89,7 @@ def _socket(said: str) -> EngineSocket | None:
 
 
 _SCRIPT = """\
-say() { echo "$m$1=$2"; };
+say() { printf "%s\\n" "$m$1=$2"; };
 has() { command -v "$1" 2>/dev/null; };
 soon() { if [ -n "$(has timeout)" ]; then timeout 10 "$@"; else "$@"; fi; };
 state() {

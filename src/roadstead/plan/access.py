@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from roadstead.errors import LinkError
 from roadstead.kit.text import brief
 from roadstead.model import Vm, canonical, config_keys
+from roadstead.model.users import is_user
 
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
-_USER = re.compile(r"[A-Za-z0-9_.@\\-]{1,64}\$?")
 OPENED_UNDER = (
     config_keys.USERNAME,
     config_keys.MODE,
@@ -75,23 +75,44 @@ def flaw(vm: Vm) -> LinkError | None:
     return LinkError("setting-invalid", vm=vm.id, key=config_keys.MONITOR, value=brief(value), reason=reason)
 
 
-def mode_of(vm: Vm) -> str:
-    """Return how the engine of ``vm`` is reached: ``ssh`` or ``tls``. Raises `LinkError` ``mode-unsupported``."""
-    mode = vm.settings.get(config_keys.MODE) or config_keys.SSH
-    if mode not in config_keys.MODES:
-        raise LinkError("mode-unsupported", vm=vm.id, mode=brief(mode))
-    return mode
+def is_tls(vm: Vm, mode: str | None = None) -> bool:
+    """Whether the engine of ``vm`` is reached over TLS; with a ``mode``, whether it will be once that is written."""
+    return (mode or _mode(vm)) == config_keys.TLS
+
+
+def is_ssh(vm: Vm) -> bool:
+    """Whether the engine of ``vm`` is reached over SSH; one whose mode is none of ours is reached in neither way."""
+    return _mode(vm) == config_keys.SSH
+
+
+def wants_tls(vm: Vm) -> bool:
+    """Whether to call the engine of ``vm`` over TLS, rather than SSH. Raises `LinkError` ``mode-unsupported``."""
+    if not (is_ssh(vm) or is_tls(vm)):
+        raise LinkError("mode-unsupported", vm=vm.id, mode=brief(_mode(vm)))
+    return is_tls(vm)
+
+
+def _mode(vm: Vm) -> str:
+    return vm.settings.get(config_keys.MODE) or config_keys.SSH
 
 
 def access_of(vm: Vm, defaults: Defaults) -> Access:
     """Return how ``vm`` wants to be reached over SSH. Raises `LinkError` ``setting-invalid`` (naming the key)."""
     return Access(
-        user=_checked(vm, config_keys.USERNAME, defaults.user, _USER, "it is no user name"),
+        user=_user(vm, defaults.user),
         port=_port(vm, config_keys.SSH_PORT, SSH_PORT),
         socket=_socket(vm, defaults.socket),
         address=_address(vm),
         sudo=_sudo(vm),
     )
+
+
+def _user(vm: Vm, default: str) -> str:
+    key = config_keys.USERNAME
+    name = vm.settings.get(key) or default
+    if not is_user(name):
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(name), reason="it is no user name")
+    return name
 
 
 def _address(vm: Vm) -> str | None:
@@ -132,16 +153,12 @@ def tls_missing(vm: Vm) -> tuple[str, ...]:
     return tuple(key for key in config_keys.TLS_SECRETS if not vm.settings.get(key))
 
 
-def _checked(vm: Vm, key: str, default: str, pattern: re.Pattern[str], reason: str) -> str:
-    value = vm.settings.get(key) or default
-    if not pattern.fullmatch(value):
-        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(value), reason=reason)
-    return value
-
-
 def _socket(vm: Vm, default: str) -> str:
     key = config_keys.ENGINE_SOCKET
-    path = _checked(vm, key, default, _SOCKET, "it is no plain absolute path")
+    path = vm.settings.get(key) or default
+    if not _SOCKET.fullmatch(path):
+        reason = "it is no plain absolute path"
+        raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(path), reason=reason)
     if len(path.encode()) > SOCKET_BYTES or ".." in path.split("/"):
         reason = f"it climbs with .. or is longer than {SOCKET_BYTES} bytes"
         raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(path), reason=reason)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from roadstead.errors.codes import REACHING_A_GUEST
-from roadstead.model import LinkState, Vm, config_keys
+from roadstead.model import LinkState, Vm
+from roadstead.plan.access import is_ssh
 from roadstead.plan.origins import KEY_PROBLEMS
 
 
@@ -36,7 +37,7 @@ class Evidence:
 
 def concerns(vm: Vm) -> bool:
     """Whether ``vm`` is opened with the pool's key at all."""
-    return vm.enabled and vm.settings.get(config_keys.MODE, "") in {"", "ssh"}
+    return vm.enabled and is_ssh(vm)
 
 
 def state(vm: Vm, evidence: Evidence) -> State:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from roadstead.errors import LinkError
 from roadstead.model import PoolId, Vm, VmId, config_keys
+from roadstead.plan.access import is_tls
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[^-]+-----END CERTIFICATE-----")
@@ -138,7 +139,7 @@ def named_by_living(vms: Iterable[Vm], pool: PoolId) -> set[str]:
 
 
 def _may_use(vm: Vm) -> bool:
-    return vm.enabled and vm.running and vm.settings.get(config_keys.MODE) == config_keys.TLS
+    return vm.enabled and vm.running and is_tls(vm)
 
 
 def _claim(vm: Vm) -> tuple[bool, VmId]:

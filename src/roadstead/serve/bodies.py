@@ -16,6 +16,7 @@ from roadstead.act.preparing.tls_disks import Placing
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.model.surveys import Part
+from roadstead.model.users import USER
 
 MOST_NETWORKS = 256
 Url = Annotated[str, Field(min_length=1, max_length=2048, description="`https://HOST` or `https://HOST:PORT`.")]
@@ -253,7 +254,7 @@ class GuestAnswers(Body):
         Annotated[
             str,
             Field(
-                pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$",
+                pattern=f"^{USER}$",
                 description="Who signs in, and whom the pool's key is to open; otherwise the VM's user.",
             ),
         ]

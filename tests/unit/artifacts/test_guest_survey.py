@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,24 @@ def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
     assert survey.former == (FORMER,)
     assert survey.root is (Root.IS if os.getuid() == 0 else survey.root)
     assert "debian" in survey.system
+
+
+@pytest.mark.parametrize("name", ["sh", "bash"])
+@pytest.mark.parametrize("user", [r"DOM\ann", "ann@corp.example", "svc$"])
+def test_a_user_of_a_directory_is_one_to_every_shell(tmp_path: Path, name: str, user: str) -> None:
+    """It is told as it is, and a command that names it means it."""
+    (tmp_path / "id").write_text(f"#!/bin/sh\n[ \"$1\" = -u ] && echo 7 || printf '%s\\n' '{user}'\n")
+    (tmp_path / "id").chmod(0o755)
+    given = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    told = subprocess.run(
+        [name, "-c", guest_survey.command(KEY)], env=given, capture_output=True, timeout=30, check=True
+    )
+    found = guest_survey.read(told.stdout)
+    assert found is not None and found.user == user
+    for part in (Part.LINGER, Part.OWN_ENGINE):
+        last = guest_parts.commands(part, replace(found, init="systemd", root=Root.FREE, podman="/usr/bin/podman"))[-1]
+        said = subprocess.run([name, "-c", f"printf '%s ' {last}"], capture_output=True, timeout=30, check=True)
+        assert {user, f"{user}@"} & set(said.stdout.decode().split(" "))
 
 
 HOSTILE = [

@@ -16,13 +16,15 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
 PROGRAM = [sys.executable, "-c", "from roadstead.cli.main import run; run()"]
+HISTORIC = [sys.executable, "-c", "from roadstead.cli.commands.prepare_vm import run; run()"]
+"""The script with the old pack's options."""
 PREFIX = "/api/v1"
 LIMIT_SECONDS = 15
 NO_CONTENT = 204
@@ -201,13 +203,19 @@ class Terminal:
     """The command line on a terminal of its own: what it shows, what is typed, how it ends."""
 
     def __init__(
-        self, canned: Canned, *words: str, columns: int = 100, lines: int = 24, more: dict[str, str] | None = None
+        self,
+        canned: Canned,
+        *words: str,
+        columns: int = 100,
+        lines: int = 24,
+        more: dict[str, str] | None = None,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.text = ""
         self._process = subprocess.Popen(
-            [*PROGRAM, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(canned, **more or {}),
+            [*program, *words], stdin=theirs, stdout=theirs, stderr=theirs, env=environment(canned, **more or {}),
             start_new_session=True,
         )  # fmt: skip
         os.close(theirs)

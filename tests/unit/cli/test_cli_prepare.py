@@ -1,21 +1,32 @@
 """Guests are prepared from a terminal and from a script: which questions come, what is sent, and how it ends."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
-from tests.unit.cli.canned import LIMIT_SECONDS, Asked, Canned, Terminal, environment, problem, run, vm
+from tests.unit.cli.canned import (
+    HISTORIC,
+    LIMIT_SECONDS,
+    PROGRAM,
+    Asked,
+    Canned,
+    Terminal,
+    environment,
+    problem,
+    run,
+    vm,
+)
 
-KEY = "ssh-ed25519 SHA256:" + "a" * 43
+FINGERPRINT = "SHA256:" + "a" * 43
+KEY = f"ssh-ed25519 {FINGERPRINT}"
 SECRET = "s3cret"
 WRONG = problem(409, "guest-sign-in-failed", "It refuses the user ann with what was given.", "Check the user.")
 FULL = problem(409, "guest-disk-full", "The disk of web2 has no room.", "Make room.")
 GROUP = {"id": "engine-group", "title": "add ann to docker", "commands": ["usermod -aG docker ann"], "is_needed": True}
 FORMER = {"id": "former-key", "title": "take the lines of other pools' keys out", "commands": [], "apart": True}
-HISTORIC = [sys.executable, "-c", "from roadstead.cli.commands.prepare_vm import run; run()"]
 
 
 def guest(name: str, *, known: bool = False, password: str = SECRET, offers: Any = (), last: Any = None) -> Any:
@@ -89,6 +100,69 @@ def test_a_wrong_password_is_typed_three_times_for_one_vm_and_stops_no_other(poo
     assert guesses == [SECRET, "one", "two"]
 
 
+def behind_a_key(name: str) -> Any:
+    """How a VM answers to whom a private key is given that `SECRET` opens."""
+    inner = guest(name, known=True)
+
+    def answer(asked: Asked) -> Any:
+        if "private_key" in asked.body and asked.body.get("passphrase") != SECRET:
+            what = "wrong" if "passphrase" in asked.body else "needed"
+            return problem(422, f"key-passphrase-{what}", f"The private key: {what}.", "Type it anew.")
+        return inner(asked)
+
+    return answer
+
+
+@pytest.fixture
+def locked(pool: Canned, tmp_path: Path) -> Path:
+    """A private key with a passphrase, which both VMs take."""
+    for name in ("web1", "web2"):
+        pool.answers[f"POST /vms/{name}-uuid/prepare"] = behind_a_key(name)
+    path = tmp_path / "key"
+    path.write_bytes(asyncssh.generate_private_key("ecdsa-sha2-nistp256").export_private_key("openssh", SECRET))
+    return path
+
+
+@pytest.mark.parametrize(
+    "words", ["prepare web1 web2", "unprepare web1 web2 -y", "xscontainer-prepare-vm -v web1-uuid"]
+)
+def test_a_key_with_a_passphrase_asks_for_it_once(pool: Canned, locked: Path, words: str) -> None:
+    """Unseen, for all VMs, and before it was refused."""
+    first, *others = words.split()
+    program, words_of_it = (HISTORIC, others) if first.startswith("xsc") else (PROGRAM, [first, *others])
+    with Terminal(pool, *words_of_it, "--key-file", str(locked), program=program) as terminal:
+        terminal.wait_for(f"Passphrase of {locked}: ")
+        terminal.type(f"{SECRET}\n")
+        code, shown = terminal.ended()
+    assert code == 0 and SECRET not in shown and "Passphrase of" not in shown
+    assert (sent(pool, "web1")["private_key"], sent(pool, "web1")["passphrase"]) == (locked.read_text(), SECRET)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_passphrase_may_be_typed_three_times(pool: Canned, locked: Path, *, is_seen: bool) -> None:
+    """That one is needed is no wrong try, when only the server sees it; the last try counts for both VMs."""
+    if not is_seen:
+        locked.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    with Terminal(pool, "prepare", "web1", "web2", "--key-file", str(locked)) as terminal:
+        for word in ("one", "two", SECRET):
+            terminal.wait_for(f"Passphrase of {locked}: ")
+            terminal.type(f"{word}\n")
+        assert terminal.ended()[0] == 0
+    with Terminal(pool, "prepare", "web1", "--key-file", str(locked)) as terminal:
+        for word in ("one", "two", "three"):
+            terminal.wait_for(f"Passphrase of {locked}: ")
+            terminal.type(f"{word}\n")
+        code, shown = terminal.ended()
+    assert (code, "failed: key-passphrase-wrong" in shown) == (1, True)
+
+
+def test_a_passphrase_that_nobody_can_type_is_told_at_once(pool: Canned, locked: Path) -> None:
+    """As a fault of what was said, before a guest is called."""
+    done = run(pool, "prepare", "web1", "--key-file", str(locked))
+    assert (done.returncode, "protected by a passphrase" in done.stderr) == (2, True)
+    assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
+
+
 def test_offers_are_shown_with_their_commands_and_a_no_is_told(pool: Canned) -> None:
     """What is declined is said to the server, which then tells what it means."""
     denied = problem(409, "guest-engine-denied", "The user ann may not open the socket.", "As root: `usermod`.")
@@ -139,6 +213,7 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
         (["prepare"], "--filter"),
         (["prepare", "web1", "--exec-only", "--unrestricted"], "--exec-only"),
         (["prepare", "web1", "--host-key", "web1"], "--host-key"),
+        (["prepare", "web1", "web2", "--host-key", FINGERPRINT], "VM=SHA256"),
         (["prepare", "web1", "--eject"], "--eject is not valid: it belongs to --mode tls"),
         (["prepare", "web1", "--mode=tls", "--user=ann"], "--user is not valid: it belongs to --mode ssh"),
         (["prepare", "web1", "--mode=tls", "--from=10.0.0.0/8"], "--from is not valid"),
@@ -248,6 +323,12 @@ def test_the_historic_script_does_the_same(pool: Canned) -> None:
     done = historic(pool, "-v", "web1-uuid", "-u", "ann", "--password-file=-", "--accept-new")
     assert done.returncode == 0, done.stderr
     assert sent(pool, "web1")["user"] == "ann"
+    for key in (FINGERPRINT, f"web1={FINGERPRINT}", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 root@web1"):
+        named = ["--vmuuid", "web1-uuid", "--username", "ann", "--host-key", key]
+        done = historic(pool, *named, "--password-file=-")
+        assert done.returncode == 0, done.stderr
+        said = sent(pool, "web1")
+        assert (said["user"], said["host_key"]) == ("ann", key.removeprefix("web1="))
     pool.answers["POST /vms/web1-uuid/prepare"] = {
         "mode": "tls",
         "state": "prepared",

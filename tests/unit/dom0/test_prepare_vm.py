@@ -14,6 +14,7 @@ HOST_KEY = {"question": "host-key", "host_key": KEY, "address": "10.0.0.9", "use
 SIGN_IN = {"question": "sign-in", "user": "ann"}
 DONE = {"state": "prepared", "address": "10.0.0.9", "done": ["its line was added"], "checked": [["engine", "docker"]]}
 WRONG = {"code": "guest-sign-in-failed", "detail": "web1 refuses ann.", "remedy": "Check it."}
+GIVEN = ("--mode", "tls", "--client-cert", "x", "--client-key", "y", "--ca-cert", "z")
 OFFERS = {
     "question": "consent",
     "offers": [
@@ -158,21 +159,32 @@ def test_certificates_are_read_here_and_tls_is_asked_about(here: Preparer, tmp_p
     assert here.asked[-1] == {
         "mode": "tls",
         "agreed": ["tls-cd"],
-        "tls": {"addresses": ["10.0.0.9", "127.0.0.1"], "preparation": "p1"},
+        "tls": {"renew": True, "addresses": ["10.0.0.9", "127.0.0.1"], "preparation": "p1"},
     }
+
+
+def test_certificates_are_made_anew_only_when_that_is_said(here: Preparer) -> None:
+    """`--mode tls` alone takes those that work, however often it is said."""
     here.tell(DONE)
-    assert (
-        here.run("--mode", "tls", "--generate-certs", "--address", "10.0.0.1", "--address", "fd00::1", "--eject")[0]
-        == 0
-    )
+    assert here.run("--mode", "tls")[0] == 0
+    assert here.asked[-1] == {"mode": "tls", "tls": {}, "agreed": []}
+    assert here.run("--mode", "tls", "--address", "10.0.0.1", "--address", "fd00::1", "--eject")[0] == 0
     assert (here.asked[-1]["tls"], here.asked[-1]["agreed"]) == ({"addresses": ["10.0.0.1", "fd00::1"]}, ["cd-eject"])
+    assert here.run("--mode", "tls", "--generate-certs", "--add-drive")[0] == 0
+    assert (here.asked[-1]["tls"], here.asked[-1]["agreed"]) == ({"renew": True}, ["cd-add-drive"])
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("--mode", "tls"),
         ("--mode", "tls", "--client-cert", "x", "--ca-cert", "y"),
+        ("--mode", "tls", "--legacy-certificate"),
+        ("--mode", "tls", "--generate-certs", "--legacy-certificate"),
+        (*GIVEN, "--generate-certs"),
+        (*GIVEN, "--address", "10.0.0.1"),
+        (*GIVEN, "--eject"),
+        (*GIVEN, "--add-drive"),
+        ("--address", "10.0.0.1"),
         ("--mode", "tls", "--generate-certs", "--ca-cert", "y"),
         ("--generate-certs",),
         ("--ca-cert", "y"),

@@ -12,9 +12,11 @@ from roadstead.plan.access import (
     Defaults,
     TlsAccess,
     access_of,
-    mode_of,
+    is_ssh,
+    is_tls,
     tls_access_of,
     tls_missing,
+    wants_tls,
 )
 from tests.unit.fakes import records
 
@@ -145,7 +147,7 @@ def test_users_as_systems_name_them(user: str) -> None:
     assert _access(xscontainer_username=user).user == user
 
 
-@pytest.mark.parametrize("user", ["a b", "a\nb", "a;b", "$(x)", "x" * 65, "a/b", "ä", "'"])
+@pytest.mark.parametrize("user", ["a b", "a\nb", "a;b", "$(x)", "x" * 65, "a/b", "ä", "'", "-x", "x\n"])
 def test_other_users_are_refused_by_name(user: str) -> None:
     """What is no user name is not tried."""
     with pytest.raises(LinkError) as caught:
@@ -156,14 +158,18 @@ def test_other_users_are_refused_by_name(user: str) -> None:
 @pytest.mark.parametrize(("mode", "taken"), [(None, "ssh"), ("", "ssh"), ("ssh", "ssh"), ("tls", "tls")])
 def test_a_mode_is_one_of_two(mode: str | None, taken: str) -> None:
     """The historic values; without one it is SSH."""
-    assert mode_of(_vm(**({} if mode is None else {"xscontainer_mode": mode}))) == taken
+    vm = _vm(**({} if mode is None else {"xscontainer_mode": mode}))
+    assert (is_ssh(vm), is_tls(vm), wants_tls(vm)) == (taken == "ssh", taken == "tls", taken == "tls")
+    assert (is_tls(vm, "tls"), is_tls(vm, "ssh"), is_tls(vm, None)) == (True, False, taken == "tls")
 
 
 @pytest.mark.parametrize("mode", ["TLS", "SSH", "none"])
 def test_a_mode_that_there_is_none_of_is_said(mode: str) -> None:
     """It is told apart from a wrong setting."""
+    vm = _vm(xscontainer_mode=mode)
     with pytest.raises(LinkError) as caught:
-        mode_of(_vm(xscontainer_mode=mode))
+        wants_tls(vm)
+    assert not (is_ssh(vm) or is_tls(vm))
     assert (caught.value.code, caught.value.fields["mode"]) == ("mode-unsupported", mode)
 
 

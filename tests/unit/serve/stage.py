@@ -34,11 +34,11 @@ from roadstead.act.preparing.over_tls import TlsPreparation, Wish
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
 from roadstead.artifacts.certificate_checks import Given
-from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError
+from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
-from roadstead.model import ContainerId, Fact, LinkState, Pool, PoolId, Seen, Usage, VmId
+from roadstead.model import ContainerId, Fact, LinkState, Pool, PoolId, Seen, Usage, Vm, VmId
 from roadstead.peers.database.client import StoredPool
 from roadstead.peers.engine.messages.statistics import Sample
 from roadstead.plan.addresses import Rules
@@ -333,10 +333,10 @@ class Preparing:
 
 
 class Ready:
-    """Nothing stands against enabling a VM."""
+    """What stands against enabling a VM: it was prepared for TLS alone."""
 
-    async def doubt(self, vm: Any) -> None:
-        return None
+    async def doubt(self, vm: Vm, mode: str | None) -> RoadsteadError | None:
+        return ConflictError("vm-not-prepared", vm=vm.name) if mode == "ssh" else None
 
 
 class World:

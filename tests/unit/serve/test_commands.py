@@ -167,6 +167,16 @@ def test_line_restricts_the_key() -> None:
     )
 
 
+@pytest.mark.parametrize(("how", "warning"), [({"mode": "ssh"}, "was not prepared"), ({"mode": "tls"}, ""), ({}, "")])
+async def test_a_vm_is_enabled_with_a_warning_for_the_mode_that_is_wanted(
+    tmp_path: Path, how: dict[str, str], warning: str
+) -> None:
+    """Whether it was prepared is judged elsewhere; the mode goes there."""
+    async with stage.running(tmp_path) as api:
+        told = (await api.ask("POST", "/vms/bare/enable", json=how))["warning"]
+        assert warning in told and bool(told) is bool(warning)
+
+
 async def test_vm_is_enabled_and_disabled(tmp_path: Path) -> None:
     """The answer comes when the pool has taken it, with the VM as then known."""
     async with stage.running(tmp_path) as api:

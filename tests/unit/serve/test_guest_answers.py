@@ -17,6 +17,8 @@ ANSWERS = {"user": "ann", "password": "opensesame9", "sources": ["10.0.0.7/24"],
         {"mode": "telnet"},
         {"user": "-oProxyCommand"},
         {"user": "a'b"},
+        {"user": "a$b"},
+        {"user": "ann\n"},
         {"form": "open"},
         {"sources": ["10.0.0.0/99"]},
         {"agreed": ["rm -rf"]},
@@ -38,6 +40,15 @@ async def test_secrets_never_come_back(
         assert problem["code"] == "field-invalid"
         assert "opensesame9" not in f"{problem['detail']} {capsys.readouterr()}"
         assert not api.world.preparing.told
+
+
+@pytest.mark.parametrize("user", ["core", r"DOM\ann", "ann@corp.example", "svc$", ".x", "_"])
+async def test_a_user_is_named_as_its_system_names_it(tmp_path: Path, user: str) -> None:
+    """Whom a VM's own key may name, a person may, too."""
+    async with stage.running(tmp_path) as api:
+        api.world.tell(*stage.FEW)
+        await api.ask("POST", "/vms/vm-1/prepare", json={**ANSWERS, "user": user})
+        assert [answers.user for answers in api.world.preparing.told] == [user]
 
 
 async def test_answers_are_handed_on(tmp_path: Path) -> None:

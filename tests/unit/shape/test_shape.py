@@ -129,6 +129,13 @@ def test_every_task_has_an_owner_and_a_name() -> None:
     assert not starts
 
 
+def test_how_a_vm_is_reached_is_read_in_one_place() -> None:
+    """`plan.access` alone reads a VM's mode, so that nothing takes a VM for one of SSH that another takes for TLS."""
+    reading = re.compile(r"\.settings(?:\.get\(|\[)\s*(?:config_keys\.)?MODE\b")
+
+    assert [source.name for source in PRODUCT if reading.search(source.text)] == ["src/roadstead/plan/access.py"]
+
+
 def test_nothing_depends_on_this_machine() -> None:
     """No file names an absolute path of somebody's machine or the host of a package registry."""
     found = {}

@@ -12,7 +12,8 @@ from roadstead.act.drives.config_drives import ConfigDrives
 from roadstead.act.guests.memory import Memories
 from roadstead.errors import ConflictError, RoadsteadError
 from roadstead.inventory import views
-from roadstead.model import LOCAL_POOL, LinkState, Vm, config_keys
+from roadstead.model import LOCAL_POOL, LinkState, Vm
+from roadstead.plan.access import is_ssh, is_tls
 
 log = structlog.get_logger()
 ASK_SECONDS = 5.0
@@ -26,12 +27,14 @@ class Readiness:
         self._drives = drives
         self._memories = memories
 
-    async def doubt(self, vm: Vm) -> RoadsteadError | None:
-        """Return what stands against enabling a VM; None where something speaks for it, or nothing can be told."""
-        if vm.pool == LOCAL_POOL or vm.settings.get(config_keys.MODE) == config_keys.TLS:
+    async def doubt(self, vm: Vm, mode: str | None = None) -> RoadsteadError | None:
+        """Return what stands against enabling a VM in ``mode``, or in the one that it has; None where something speaks
+        for it, or nothing can be told. Over TLS no key of the pool's is needed, and a VM that is live so shows none.
+        """
+        if vm.pool == LOCAL_POOL or is_tls(vm, mode):
             return None
         opened = any(opening.pool == vm.pool for opening in self._memories.keyed.of(vm.id))
-        if opened or views.vm_state(vm) is LinkState.LIVE:
+        if opened or (is_ssh(vm) and views.vm_state(vm) is LinkState.LIVE):
             return None
         try:
             async with asyncio.timeout(ASK_SECONDS):

@@ -20,12 +20,12 @@ from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundErro
 from roadstead.kit import tasks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link, Receiver, Stream
-from roadstead.model import LOCAL_POOL, PathStep, Snapshot, StepFinding, Vm, VmId, config_keys
+from roadstead.model import LOCAL_POOL, PathStep, Snapshot, StepFinding, Vm, VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import dialing, plain
 from roadstead.peers.links.tls import TlsLink
 from roadstead.plan import origins, path, pins
-from roadstead.plan.access import mode_of
+from roadstead.plan.access import is_tls, wants_tls
 from roadstead.settings.schema import Settings
 
 PARALLEL = 8
@@ -168,7 +168,7 @@ class _Walker:
             self._socket = link.address
             return link
         self._power()
-        return await (self._tls() if mode_of(self._vm) == config_keys.TLS else self._ssh())
+        return await (self._tls() if wants_tls(self._vm) else self._ssh())
 
     def _power(self) -> None:
         if not self._vm.running:
@@ -297,4 +297,4 @@ class _Watched:
 def _steps(vm: Vm) -> path.Path:
     if vm.pool == LOCAL_POOL:
         return path.UNIX
-    return path.TLS if vm.settings.get(config_keys.MODE) == config_keys.TLS else path.SSH
+    return path.TLS if is_tls(vm) else path.SSH

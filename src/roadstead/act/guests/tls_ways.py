@@ -9,12 +9,12 @@ from roadstead.act.guests.ways import SshWays
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.secrets import vm_secrets
 from roadstead.errors import LinkError
-from roadstead.model import Vm, VmId, config_keys
+from roadstead.model import Vm, VmId
 from roadstead.peers.links.credentials import Credentials, credentials
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.plan import links
-from roadstead.plan.access import mode_of
+from roadstead.plan.access import wants_tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class GuestWays:
     async def open(self, vm_id: VmId) -> Opened:
         """Connect ``vm_id``. Raises `LinkError` or `PoolError` with the reason."""
         vm, keeper = self.ssh.found(vm_id)
-        if mode_of(vm) == config_keys.TLS:
+        if wants_tls(vm):
             return await self._open_tls(vm, keeper)
         return await self.ssh.open(vm_id)
 

@@ -116,7 +116,7 @@ class Vms:
         shown = self._ways.shown.get(vm_id, "")
         problem = views.vm_problem(vm)
         state = "expected" if memory.expected is not None else "pinned" if pinned else "none"
-        if _is_tls(vm):
+        if access.is_tls(vm):
             state = config_keys.TLS
         return HostKeys(
             vm=vm_id,
@@ -155,7 +155,7 @@ class Vms:
             vm, given = self._vm(vm_id), given_keys.read(text)
             if vm.pool == LOCAL_POOL:
                 raise ConflictError("vm-not-in-a-pool", vm=vm.name)
-            if _is_tls(vm):
+            if access.is_tls(vm):
                 raise ConflictError("host-key-unused", vm=vm.name)
             if self._shows(vm, given):
                 return self.host_keys(vm_id)
@@ -230,7 +230,7 @@ class Vms:
 
     def _check_reach(self, vm: Vm, reach: Reach) -> None:
         missing = access.tls_missing(vm)
-        if missing and (reach.mode or vm.settings.get(config_keys.MODE)) == config_keys.TLS:
+        if missing and access.is_tls(vm, reach.mode):
             raise ConflictError("tls-secrets-missing", vm=vm.name, missing=", ".join(missing))
 
     def _compared(self, vm: Vm, code: str, fingerprint: str | None) -> str:
@@ -255,7 +255,7 @@ class Vms:
         problem = views.vm_problem(vm)
         last = "" if views.vm_state(vm) is LinkState.LIVE else "last known "
         shows = not last or (problem is not None and problem.code in pins.HOST_KEY_PROBLEMS)
-        is_tls = _is_tls(vm)
+        is_tls = access.is_tls(vm)
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
@@ -284,10 +284,6 @@ class Vms:
             ),
         ]
         return [(name, str(value)) for name, value in rows if value]
-
-
-def _is_tls(vm: Vm) -> bool:
-    return vm.settings.get(config_keys.MODE) == config_keys.TLS
 
 
 def _named(text: str) -> HostKey | None:

@@ -11,6 +11,7 @@ from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.act.preparing.tls_conversation import TlsConversation
 from roadstead.errors import ConflictError, NotFoundError, PoolError
 from roadstead.model import LOCAL_POOL, Snapshot, Vm, VmId, config_keys
+from roadstead.plan.access import is_tls
 
 
 class Preparing:
@@ -41,7 +42,7 @@ class Preparing:
     async def _undone(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Take back what is there: first what is under way, so that it does not come back by itself."""
         ended = await self._tls.ended(vm)
-        if vm.settings.get(config_keys.MODE) == config_keys.TLS:
+        if is_tls(vm):
             return await self._tls.undone(vm, keeper)
         if ended is not None and not vm.enabled:
             return ended

@@ -22,6 +22,7 @@ from roadstead.errors import ConflictError, LinkError, NotFoundError, PoolError
 from roadstead.model import Vm, config_keys
 from roadstead.peers.xapi.disks import Disks
 from roadstead.plan import secrets
+from roadstead.plan.access import is_tls
 
 TITLES = {
     Consent.CD: "put a CD with the private key of the VM's engine into its drive, until the engine uses it: any user of"
@@ -102,7 +103,7 @@ class TlsConversation:
         until = await self._trials.in_use(vm, keeper)
         if until is None:
             return None
-        if not vm.enabled or vm.settings.get(config_keys.MODE) != config_keys.TLS:
+        if not (vm.enabled and is_tls(vm)):
             await self._vms.enable(vm.id, Reach(mode=config_keys.TLS))
             await tls_storing.collect(keeper, vm, secrets.all_named(vm))
         addresses = list(self._trials.addresses(vm, keeper))

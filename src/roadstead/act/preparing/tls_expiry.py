@@ -13,6 +13,7 @@ from roadstead.inventory import views
 from roadstead.kit.gates import Gate
 from roadstead.model import Snapshot, Vm, VmId, config_keys
 from roadstead.peers.links.credentials import Expiry, first_end
+from roadstead.plan.access import is_tls
 
 READS_AT_ONCE = 8
 READ_SECONDS = 20.0
@@ -47,7 +48,7 @@ class Expiries:
         """Return one record for each VM that is reached over TLS, those that end first in front."""
         gate = Gate(READS_AT_ONCE)
         end = asyncio.get_running_loop().time() + READ_SECONDS
-        vms = [vm for vm in self._snapshot.vms.values() if vm.settings.get(config_keys.MODE) == config_keys.TLS]
+        vms = [vm for vm in self._snapshot.vms.values() if is_tls(vm)]
         found = await asyncio.gather(*(self._one(vm, gate, end) for vm in vms))
         return sorted(found, key=lambda each: (each.until is None, each.until, each.name))
 

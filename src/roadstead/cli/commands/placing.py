@@ -21,8 +21,6 @@ from roadstead.kit.text import terminal_clean
 TRIES = 3
 """How often a password or a passphrase may be typed."""
 _GIVEN_KEY = re.compile(r"(.+?)=(SHA256:[A-Za-z0-9+/]{43})=?")
-_PASSPHRASE = {"key-passphrase-needed", "key-passphrase-wrong"}
-"""What the server says of a private key that it cannot open."""
 _SAYING = {"install": "Installing", "uninstall": "Uninstalling", "look": "Looking"}
 _WORDS = {
     "absent": "not installed",
@@ -58,7 +56,7 @@ class Done(NamedTuple):
 def work(connected: client.Client, pool: str, wanted: Wanted) -> None:
     """Do what is wanted on the hosts of ``pool``; some that failed end the command with 4."""
     given = dict(map(_given_key, wanted.host_keys))
-    key = _usable_key(wanted.key_file) if wanted.key_file is not None else None
+    key = secrets.usable_key(wanted.key_file)
     path = f"/pools/{client.part(pool)}/plugin"
     hosts = _chosen(connected.post(list[SeenHost], f"{path}/hosts", {"port": wanted.port}), wanted.hosts)
     failed = list(_unfit(hosts, given))
@@ -114,12 +112,12 @@ class Root:
 
     def _passphrase(self) -> dict[str, str]:
         self._typed += 1
-        return {"passphrase": secrets.asked(f"Passphrase of {terminal_clean(str(self.wanted.key_file))}: ")}
+        return {"passphrase": secrets.passphrase(self.wanted.key_file)}
 
     def _is_to_be_typed_anew(self, error: client.Refused, host: SeenHost) -> bool:
         """Whether a person may type what was refused once more; `_known` is then what is to be used."""
         wrong_password = error.code == "host-sign-in-failed" and "password" in self._known
-        if not (wrong_password or error.code in _PASSPHRASE) or not self._is_typed(error):
+        if not (wrong_password or error.code in secrets.PASSPHRASE) or not self._is_typed(error):
             return False
         if self._typed >= TRIES:
             self.refused = True
@@ -134,7 +132,7 @@ class Root:
     def _is_typed(self, error: client.Refused) -> bool:
         if not output.is_asked():
             return False
-        return error.code in _PASSPHRASE or self.wanted.password_file is None
+        return error.code in secrets.PASSPHRASE or self.wanted.password_file is None
 
 
 def _each(root: Root, hosts: list[SeenHost]) -> list[Done]:
@@ -160,14 +158,6 @@ def _each(root: Root, hosts: list[SeenHost]) -> list[Done]:
 def _failed(host: SeenHost, error: client.Refused | RoadsteadError) -> Done:
     output.result(host.name, f"{error.cause} {error.remedy}".strip(), ok=False)
     return Done(host, None, error.code)
-
-
-def _usable_key(path: Path) -> secrets.PrivateKey:
-    """Return the private key in the file ``path``, before anything is asked for because of it. Raises `InputError`."""
-    key = secrets.private_key(path)
-    if key.is_encrypted and not output.is_asked():
-        raise InputError("key-passphrase-needed")
-    return key
 
 
 def _given_key(text: str) -> tuple[str, str]:

@@ -37,7 +37,11 @@ KeyFile = Annotated[
 ]
 HostKeys = Annotated[
     list[str] | None,
-    typer.Option(metavar="VM=SHA256:…", show_default=False, help="The host key that a VM must show; repeatable."),
+    typer.Option(
+        metavar="VM=SHA256:…",
+        show_default=False,
+        help="The host key that a VM must show; repeatable. Of one VM alone the key is enough.",
+    ),
 ]
 AcceptNew = Annotated[
     bool, typer.Option("--accept-new", help="Trust what a VM shows of which no host key is remembered.")

@@ -20,10 +20,14 @@ app = typer.Typer(
 
 @app.command()
 def prepare_vm(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    vm: Annotated[str, typer.Option("-v", "--vm", metavar="UUID", help="The VM's uuid.", show_default=False)],
+    vm: Annotated[
+        str, typer.Option("-v", "--vm", "--vmuuid", metavar="UUID", help="The VM's uuid.", show_default=False)
+    ],
     user: Annotated[
         str | None,
-        typer.Option("-u", "--user", help="Who signs in, and whom the pool's key opens.", show_default=False),
+        typer.Option(
+            "-u", "--user", "--username", help="Who signs in, and whom the pool's key opens.", show_default=False
+        ),
     ] = None,
     mode: prepare.Mode = "ssh",
     generate_certs: prepare.GenerateCerts = False,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from roadstead.cli import failures
 from roadstead.cli.api import client
 from roadstead.cli.api.views import GuestPreparation, Vm
-from roadstead.cli.commands import preparing_summary
+from roadstead.cli.commands import preparing_summary, secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.commands.preparing_questions import Questions
 from roadstead.cli.display import output
@@ -19,15 +19,18 @@ from roadstead.kit.text import terminal_clean
 AT_ONCE = 8
 LOOK_SECONDS = 1.0
 """Between two looks, when all that is waited for is what people do in their VMs."""
-_GIVEN_KEY = re.compile(r"(.+?)=(SHA256:[A-Za-z0-9+/]{43}=?|(?:\S+ )?AAAA\S+.*)", re.DOTALL)
+_KEY = r"SHA256:[A-Za-z0-9+/]{43}=?|(?:\S+ )?AAAA\S+.*"
+_GIVEN_KEY = re.compile(f"(.+?)=({_KEY})", re.DOTALL)
+_BARE_KEY = re.compile(_KEY, re.DOTALL)
 _STATES = {"prepared", "unprepared"}
 
 
 def work(connected: client.Client, vms: list[Vm], wanted: Wanted) -> None:
     """Do what is wanted to ``vms``; some that failed end the command with 4."""
+    key = secrets.usable_key(wanted.signing.key_file)
     keys = _given_keys(wanted.signing.host_key, vms)
     guests = [Guest(vm, {**wanted.said, **keys.get(vm.id, {})}) for vm in vms]
-    Rounds(connected, Questions(wanted), guests).run()
+    Rounds(connected, Questions(wanted, key), guests).run()
     output.write(preparing_summary.lines(guests))
     failures.leave([guest.result is not None for guest in guests])
 
@@ -83,9 +86,13 @@ class Rounds:
 
 
 def _given_keys(given: Sequence[str], vms: list[Vm]) -> dict[str, dict[str, str]]:
+    """Return the host keys that VMs must show; whose one is, need not be said of one VM alone. Raises `InputError`."""
     keys = {}
-    for text in given:
-        found = _GIVEN_KEY.fullmatch(text.strip())
+    for text in map(str.strip, given):
+        found = _GIVEN_KEY.fullmatch(text)
+        if found is None and len(vms) == 1 and _BARE_KEY.fullmatch(text):
+            keys[vms[0].id] = {"host_key": text}
+            continue
         if found is None:
             raise InputError("field-invalid", field="--host-key", reason=f"{text!r} is not of the form VM=SHA256:…")
         named = [vm for vm in vms if found[1] in {vm.id, vm.name}]

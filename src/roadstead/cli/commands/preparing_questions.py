@@ -17,7 +17,6 @@ from roadstead.kit.text import terminal_clean
 
 TRIES = 3
 """How often a password or a passphrase may be typed for one VM."""
-SIGN_IN = {"guest-sign-in-failed", "key-passphrase-wrong"}
 
 
 @dataclass
@@ -25,6 +24,8 @@ class Questions:
     """Asks, each thing once for all VMs that it is the same for; a no ends a VM, and stops no other."""
 
     wanted: Wanted
+    key: secrets.PrivateKey | None
+    """What the file that is named to sign in with holds."""
     _sign_in: dict[str, str] = field(default_factory=dict, repr=False)
 
     def ask(self, guests: Sequence[Guest]) -> None:
@@ -41,11 +42,12 @@ class Questions:
 
     def may_try_again(self, guest: Guest, code: str) -> bool:
         """Whether what was wrong with the sign-in can be typed once more."""
-        if code not in SIGN_IN or guest.tries >= TRIES or not output.is_asked():
+        if guest.tries >= TRIES or not output.is_asked():
             return False
-        return code == "key-passphrase-wrong" or (
-            self.wanted.signing.password_file is None and self.wanted.signing.key_file is None
-        )
+        if code in secrets.PASSPHRASE:
+            return self.key is not None
+        is_typed = self.wanted.signing.password_file is None and self.key is None
+        return code == "guest-sign-in-failed" and is_typed
 
     # ---- over SSH
 
@@ -64,21 +66,23 @@ class Questions:
     def _known_sign_in(self, guest: Guest) -> dict[str, str]:
         """Return how to sign in, asked for at first need and then taken for every VM."""
         if not self._sign_in:
-            if self.wanted.signing.key_file is not None:
-                self._sign_in = {"private_key": secrets.text_of(self.wanted.signing.key_file)}
+            if self.key is not None:
+                self._sign_in = {"private_key": self.key.text, **(self._passphrase() if self.key.is_encrypted else {})}
             else:
                 question = f"Password of {guest.user}: "
                 self._sign_in = {"password": secrets.password(self.wanted.signing.password_file, question)}
         guest.tries = max(guest.tries, 1)
         return self._sign_in
 
+    def _passphrase(self) -> dict[str, str]:
+        return {"passphrase": secrets.passphrase(self.wanted.signing.key_file)}
+
     def _typed_anew(self, guest: Guest, code: str) -> dict[str, str]:
-        guest.tries += 1
-        if code == "key-passphrase-wrong":
+        guest.tries += 1 if guest.answers.keys() & {"password", "passphrase"} else 0
+        if code in secrets.PASSPHRASE:
             if "passphrase" in self._sign_in and guest.answers.get("passphrase") != self._sign_in["passphrase"]:
                 return self._sign_in  # it was typed for another VM meanwhile
-            question = f"Passphrase of {terminal_clean(str(self.wanted.signing.key_file))}: "
-            self._sign_in = {**self._sign_in, "passphrase": secrets.asked(question)}
+            self._sign_in = {**self._sign_in, **self._passphrase()}
             return self._sign_in
         return {"password": secrets.asked(f"Password of {guest.user} on {guest.name}: ")}
 

@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 from roadstead.cli.display import output
 from roadstead.errors import InputError
+from roadstead.kit.text import terminal_clean
 
 FILE_BYTES = 1 << 20
 """A password, a key or a certificate that is longer is none."""
+PASSPHRASE = {"key-passphrase-needed", "key-passphrase-wrong"}
+"""What the server says of a private key that it cannot open."""
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\s+([^-]*)")
 _PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-\S+ AAAA|-----? ?BEGIN (SSH2 )?PUBLIC KEY")
@@ -62,6 +65,24 @@ def private_key(path: Path) -> PrivateKey:
     if found[1] == "OPENSSH ":
         return PrivateKey(text, not _bytes(found[2]).startswith(_OPENSSH_IN_CLEAR))
     return PrivateKey(text, _LOCKED.search(text) is not None)
+
+
+def usable_key(path: Path | None) -> PrivateKey | None:
+    """Return the private key in the file ``path``, if one is named, before anything is asked for because of it.
+
+    Raises `InputError`, also where a passphrase is needed and nobody can type it.
+    """
+    if path is None:
+        return None
+    key = private_key(path)
+    if key.is_encrypted and not output.is_asked():
+        raise InputError("key-passphrase-needed")
+    return key
+
+
+def passphrase(path: Path | None) -> str:
+    """Return the passphrase of the private key in the file ``path``, typed unseen."""
+    return asked(f"Passphrase of {terminal_clean(str(path))}: ")
 
 
 def _bytes(base64: str) -> bytes:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from roadstead.act.guests.checks import Check
 from roadstead.inventory import names, views
-from roadstead.model import Vm, VmId, config_keys
+from roadstead.model import Vm, VmId
 from roadstead.serve import answers
 from roadstead.serve.answers import LINES, Patient
 from roadstead.serve.bodies import ComparedKey, GuestAnswers, HowReached
@@ -27,7 +27,7 @@ async def enable_vm(call: Call, vm: VmName, how: HowReached | None = None) -> Re
     follows is observed. A VM that has no config drive, and that nothing says was prepared, is enabled with a warning.
     """
     found, reach = names.find_vm(call.store, vm), (how or HowReached()).reach()
-    doubt = await call.commands.readiness.doubt(found) if reach.mode != config_keys.TLS else None
+    doubt = await call.commands.readiness.doubt(found, reach.mode)
     await call.commands.vms.enable(found.id, reach)
     shown = call.store.vms.get(found.id, found)
     told = structs.asdict(views.vm_view(shown, call.store.containers_of(shown.id).values()))

@@ -370,7 +370,7 @@ class _Caller:
 
     def _linked(self, connection: GuestConnection, address: str, judge: HostKeyJudge) -> SshLink:
         connection.overheard = None
-        door = Door(self._target.user, self._target.socket, self._settings.engine_socket, self._target.sudo)
+        door = Door(self._target.user, self._target.socket, self._target.sudo)
         return SshLink(connection, address, judge, Relays(connection, door), self._settings.keepalive_seconds)
 
     def _options(self, judge: HostKeyJudge, address: str) -> asyncssh.SSHClientConnectionOptions:

@@ -14,8 +14,10 @@ import pytest
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.releases import RELEASES
 from roadstead.lab.guests.simulated import lone_guest
+from roadstead.peers.links import visits
 from roadstead.peers.links.hostkeys import Pins
-from tests.contract.links_contract import call, engine_client, refused
+from roadstead.peers.links.visits import Door, SignIn, Task
+from tests.contract.links_contract import FAST, call, engine_client, refused
 from tests.unit.lab.guests_support import KEY, KEY_LINE
 
 MODERN = [name for name in RELEASES if name != "6.7"]
@@ -53,6 +55,19 @@ async def test_a_server_before_7_2_takes_no_pool_key(guest: SimulatedGuest) -> N
 
     assert told.code == "ssh-failed"
     assert "SHA-1" in told.fields["reason"]
+
+
+async def test_an_operators_rsa_key_is_not_told_as_refused_there(guest: SimulatedGuest) -> None:
+    """Nobody offered it (a stand-in for OpenSSH 6.7): a visit says the same as the link. A password was given, so it
+    is refused.
+    """
+    guest.be(RELEASES["6.7"])
+    door = Door(guest.addresses[0], guest.port, guest.user)
+    shown = await visits.look(door, FAST)
+    for sign_in, code in ((SignIn(key=POOL_KEY), "ssh-failed"), (SignIn(password="guess"), "key-rejected")):
+        told = await refused(visits.visit(door, shown, sign_in, Task("true", b"", 1.0), FAST))
+        assert told.code == code
+        assert ("SHA-1" in told.fields.get("reason", "")) == (code == "ssh-failed")
 
 
 async def test_a_server_before_7_2_is_spoken_to_all_the_same(guest: SimulatedGuest) -> None:

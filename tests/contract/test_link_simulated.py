@@ -13,11 +13,13 @@ from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.links.hostkeys import Pins, named
+from roadstead.peers.links.messages import MARK, Relay
 from roadstead.peers.links.ssh import SshLink, SshTarget, open_ssh
 from roadstead.peers.links.unix import open_unix
 from tests.contract.links_contract import (
     CHECKS,
     FAST,
+    SOCKET,
     Reached,
     Sink,
     call,
@@ -237,6 +239,40 @@ class Welcoming(asyncssh.SSHServer):
     def begin_auth(self, username: str) -> bool:
         """Ask for nothing."""
         return False
+
+
+@pytest.mark.parametrize(
+    ("socket", "command"),
+    [
+        (SOCKET, "docker system dial-stdio"),
+        ("/run/podman/podman.sock", "docker -H 'unix:///run/podman/podman.sock' system dial-stdio"),
+    ],
+)
+async def test_a_relay_is_told_every_socket_but_dockers_own(socket: str, command: str) -> None:
+    """Also the one that the settings name for all VMs: by itself the docker command would open another."""
+    asked: list[str] = []
+
+    def process(served: asyncssh.SSHServerProcess[str]) -> None:
+        asked.append(served.command or "")
+        served.stdout.write(f"{MARK}{Relay.DIAL_STDIO}\n" if len(asked) == 1 else "")
+        served.exit(0)
+
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    server = await asyncssh.listen(
+        "127.0.0.1", 0, server_factory=Welcoming, server_host_keys=[host_key], process_factory=process
+    )
+    settings = FAST.model_copy(update={"engine_socket": socket})
+    somebody = SshTarget("core", server.get_port(), ("127.0.0.1",), socket)
+    link = await open_ssh(somebody, [KEY], settings=settings, gates=gates())
+    sink = Sink()
+    await link.open(sink)
+    await sink.wait_until_ended()
+
+    assert asked[1:] == [command]
+    assert command in asked[0].replace("'\\''", "'")
+    link.close()
+    server.close()
+    await server.wait_closed()
 
 
 async def test_a_confirmed_key_is_taken_beside_the_pin(guest: SimulatedGuest) -> None:

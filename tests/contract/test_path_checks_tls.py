@@ -112,6 +112,19 @@ async def test_the_step_at_which_it_fails(tmp_path: Path, ailment: str, step: Pa
         assert before == TLS_STEPS[: TLS_STEPS.index(step)]
 
 
+async def test_a_secret_of_another_vm_is_told_as_the_link_tells_it(tmp_path: Path) -> None:
+    """The check of a VM whose keys name the secrets of one that comes before it says why its link is down."""
+    async with world(tmp_path, vms=2, is_tls=True) as one:
+        first, second = sorted(one.vms(), key=lambda vm: vm.id)
+        config = one.core.commands.pools.keeper(one.pool_id).config
+        for key in config_keys.TLS_SECRETS:
+            await config.set(second.id, key, first.settings[key])
+        await one.until_problem(second.name, "secret-shared")
+
+        assert failed(await checked(one, second.name)) == [(PathStep.SECRETS, "secret-shared")]
+        assert failed(await checked(one, first.name)) == []
+
+
 @pytest.mark.parametrize("is_tls", [False, True])
 async def test_an_engine_that_lets_in_everybody_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_tls: bool

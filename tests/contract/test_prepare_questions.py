@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.preparing.conversation import Answers
 from roadstead.errors import RoadsteadError
-from roadstead.model import LinkState, config_keys
+from roadstead.model import LinkState, VmId, config_keys
 from tests.contract.world import World, world
 
 
@@ -51,3 +52,16 @@ async def test_a_known_host_key_is_no_question_and_another_one_is(tmp_path: Path
         assert (await preparing.step(vm, Answers(host_key=again.host_key))).question == "sign-in"
         assert await _refused(one, host_key=asked.host_key) == "guest-host-key-differs"
         assert one.vm("vm-1").link.state is LinkState.BROKEN  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("action", ["prepare", "unprepare"])
+async def test_the_operators_sign_in_counts_among_the_guests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """Also one that fails: the guest holds each against our address, whoever made it."""
+    began: list[VmId] = []
+    async with world(tmp_path, vms=1) as one:
+        await one.until(lambda: config_keys.HOST_KEY in one.vm("vm-1").settings, "pinned")
+        monkeypatch.setattr(SignIns, "begins", lambda _, vm: began.append(vm))
+        assert await _refused(one, action=action, password="guess") == "guest-sign-in-failed"
+        assert began == [one.vm("vm-1").id]

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
+from roadstead.act.pools.barred import barring
 from roadstead.act.pools.pools import Pools
 from roadstead.errors import ConflictError, InputError, LinkError, PoolError
 from roadstead.inventory import views
 from roadstead.kit import net, tasks
 from roadstead.kit.gates import Gate
-from roadstead.model import Address, LinkState, PoolId, Snapshot, Vm, VmId, canonical, parse_address
+from roadstead.model import Address, LinkState, PoolId, Snapshot, Vm, VmId, parse_address
 from roadstead.model.firewall import Network, Place, RuleSet, network_of
 from roadstead.peers.links import faults
 from roadstead.peers.links.dialing import dial
@@ -143,11 +144,7 @@ class Firewall:
         return hosts, [told]
 
     def _rules(self, pool: PoolId, vms: list[Vm]) -> Rules:
-        allowed = self._pools.rules(pool)
-        texts = {address for vm in vms for text in vm.addresses if (address := canonical(text))}
-        own = frozenset(one for one in texts if net.is_own(one))
-        barred = self._pools.keeper(pool).host_addresses | own
-        return Rules(allowed.admit, allowed.only, barred, self._settings.addresses)
+        return barring(self._pools.rules(pool), self._pools.keeper(pool), vms, self._settings.addresses)
 
     def _own(self, addresses: list[Address]) -> Iterator[Address]:
         """Yield from which address of ours a guest is called, in each version of IP that it has."""

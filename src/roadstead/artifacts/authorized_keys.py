@@ -13,12 +13,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from roadstead.peers.links.messages import DOCKER_SOCKET
+
 COMMENT = "xscontainer"
 LEAST_BYTES = 16
 """More than this any key has besides its type."""
-SOCKET = "/var/run/docker.sock"
-"""Where Docker's own command looks for the engine."""
-_RELAY = "/usr/bin/docker system dial-stdio"
+_DOCKER = "/usr/bin/docker"
+"""Where distributions put the command."""
 _NO_COMMAND = "/bin/false"
 _OPENSSH = re.compile(r"OpenSSH_(?:for_Windows_)?([0-9]{1,3})\.([0-9]{1,3})")
 _KNOWS_RESTRICT, _KNOWS_LISTEN = (7, 2), (7, 8)
@@ -57,7 +58,7 @@ class Terms:
         """The command that relays to the engine; empty where there is none."""
         if not self.docker:
             return ""
-        target = "" if self.socket == SOCKET else f"-H unix://{self.socket} "
+        target = "" if self.socket == DOCKER_SOCKET else f"-H unix://{self.socket} "
         return f"{f'{self.sudo} -n ' if self.sudo else ''}{self.docker} {target}system dial-stdio"
 
 
@@ -65,7 +66,7 @@ def line(public_key: str, socket: str) -> str:
     """Return the line for ``authorized_keys`` that admits ``public_key`` (``ssh-rsa AAAA…``) to ``socket``, made for no
     guest in particular.
     """
-    return _joined(_forwarding(socket, _RELAY), public_key)
+    return _joined(_forwarding(socket, Terms(socket, _DOCKER).relay), public_key)
 
 
 def made_for(public_key: str, form: Form, terms: Terms) -> str | None:

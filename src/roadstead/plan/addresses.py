@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from roadstead.errors import LinkError
-from roadstead.model import Address, Snapshot, Vm, canonical, parse_address
+from roadstead.model import Address, Snapshot, Vm, canonical, config_keys, parse_address
 
 Network = IPv4Network | IPv6Network
 BROADCAST = IPv4Address("255.255.255.255")
@@ -27,6 +27,12 @@ class Rules:
     barred: frozenset[str] = frozenset()
     """Canonical addresses that are never a guest's: those of the pool's hosts and our own."""
     limit: int = 16
+
+
+def texts_of(vm: Vm) -> tuple[str, ...]:
+    """Return all that is said to be an address of ``vm``, each once: the one that an operator gave comes first."""
+    given = vm.settings.get(config_keys.ADDRESS)
+    return tuple(dict.fromkeys([*([given] if given else []), *vm.addresses]))
 
 
 def candidates(vm: Vm, given: str | None, winner: str | None, rules: Rules) -> tuple[str, ...]:

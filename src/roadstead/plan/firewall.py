@@ -12,7 +12,7 @@ from roadstead.kit.text import brief
 from roadstead.model import LOCAL_POOL, Address, PoolId, Snapshot, Vm, VmId, config_keys, parse_address
 from roadstead.model.firewall import Flow, Network, Place, RuleSet, Server, network_of
 from roadstead.plan.access import SSH_PORT, TLS_PORT, ports_of, wants_tls
-from roadstead.plan.addresses import Rules, refusal
+from roadstead.plan.addresses import Rules, refusal, texts_of
 
 NAMED = 100
 """How many guests a rule set names in its notes."""
@@ -78,9 +78,8 @@ def rule_set(snapshot: Snapshot, wanted: Wanted, known: dict[PoolId, Surrounding
 
 def usable(vm: Vm, rules: Rules) -> tuple[list[Address], list[str]]:
     """Return the addresses of ``vm`` that may be used, and for each of the others why not."""
-    given = vm.settings.get(config_keys.ADDRESS)
     found, refused = [], []
-    for text in dict.fromkeys([*([given] if given else []), *vm.addresses]):
+    for text in texts_of(vm):
         reason, address = refusal(text, rules), parse_address(text)
         if reason is None and address is not None:
             found.append(address)

@@ -110,7 +110,7 @@ async def guest() -> AsyncIterator[SimulatedGuest]:
 @pytest.mark.parametrize("address", [HOST, OWN])
 async def test_hosts_and_we_are_nobodys_guests(road: Road, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """A guest that announces a pool's host, or us, would have us knock there with the pool's key."""
-    monkeypatch.setattr("roadstead.act.guests.ways.is_own", lambda text: text == OWN)
+    monkeypatch.setattr("roadstead.kit.net.is_own", lambda text: text == OWN)
     road.see(address)
 
     error = await road.refused()

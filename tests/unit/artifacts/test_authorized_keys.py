@@ -2,7 +2,8 @@
 
 import pytest
 
-from roadstead.artifacts.authorized_keys import SOCKET, Form, Terms, line, made_for
+from roadstead.artifacts.authorized_keys import Form, Terms, line, made_for
+from roadstead.peers.links.messages import DOCKER_SOCKET as SOCKET
 
 KEY = "ssh-rsa AAAA== somebody"
 DOCKER = "/usr/bin/docker"
@@ -51,6 +52,7 @@ def test_a_line_is_made_for_its_guest(form: Form, terms: Terms, wanted: str | No
     assert made_for(KEY, form, terms) == wanted
 
 
-def test_the_line_for_no_guest_in_particular_is_the_usual_one() -> None:
-    """What `pool key show` prints is what most guests get."""
-    assert line(KEY, SOCKET) == made_for(KEY, Form.RESTRICTED, Terms(SOCKET, DOCKER))
+@pytest.mark.parametrize("socket", [SOCKET, OWN])
+def test_the_line_for_no_guest_in_particular_is_the_usual_one(socket: str) -> None:
+    """What `pool key show` prints is what most guests get, also where the settings name another socket."""
+    assert line(KEY, socket) == made_for(KEY, Form.RESTRICTED, Terms(socket, DOCKER))

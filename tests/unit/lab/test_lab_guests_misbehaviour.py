@@ -274,7 +274,7 @@ async def test_the_question_of_the_link_is_answered(
     """A command tells the reasons apart that streamlocal has one word for."""
     await guest.misbehave(name)
     async with connect(guest) as connection:
-        result = await connection.run(messages.question(SOCKET, SOCKET), encoding=None)
+        result = await connection.run(messages.question(SOCKET), encoding=None)
 
     assert finding == messages.finding(result.stdout, result.stderr)
 
@@ -283,7 +283,7 @@ async def test_a_forced_command_relays_whatever_is_asked(guest: SimulatedGuest) 
     """With a restricted key every command is the relay, so the question reaches the engine."""
     await guest.misbehave("command-forced")
     async with connect(guest) as connection:
-        process = await connection.create_process(messages.question(SOCKET, SOCKET), encoding=None)
+        process = await connection.create_process(messages.question(SOCKET), encoding=None)
         process.stdin.write(b"GET /_ping HTTP/1.1\r\nHost: e\r\n\r\n")
         assert await process.stdout.readline() == b"HTTP/1.1 200 OK\r\n"
 

@@ -140,18 +140,18 @@ async def test_a_shell_answers_the_question(tmp_path: Path, tools: str, shell: s
     link = tmp_path / "link.sock"
     link.symlink_to(path)
     ask = asyncio.to_thread
-    assert await ask(_answer, question(str(path), SOCKET), tools, shell) is Finding.ABSENT
+    assert await ask(_answer, question(str(path)), tools, shell) is Finding.ABSENT
 
     server = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), path)
     for each in (path, link):
-        assert await ask(_answer, question(str(each), SOCKET), tools, shell) is Relay.DIAL_STDIO
+        assert await ask(_answer, question(str(each)), tools, shell) is Relay.DIAL_STDIO
     few = _tools(tmp_path / "few")
-    assert await ask(_answer, question(str(path), SOCKET), few, f"/bin/{shell}") is Finding.NO_RELAY
+    assert await ask(_answer, question(str(path)), few, f"/bin/{shell}") is Finding.NO_RELAY
 
     server.close()
     await server.wait_closed()
     if path.exists():
-        assert await ask(_answer, question(str(path), SOCKET), tools, shell) is Finding.DEAD
+        assert await ask(_answer, question(str(path)), tools, shell) is Finding.DEAD
 
 
 def _tools(folder: Path, **scripts: str) -> str:
@@ -184,7 +184,7 @@ async def test_the_first_relay_that_is_there_is_taken(
     """A docker command that is too old is none, and neither is an nc that knows no Unix sockets."""
     path = tmp_path / "engine.sock"
     server = await asyncio.start_unix_server(lambda _reader, writer: writer.close(), path)
-    found = await asyncio.to_thread(_answer, question(str(path), SOCKET), _tools(tmp_path / "bin", **tools), "/bin/sh")
+    found = await asyncio.to_thread(_answer, question(str(path)), _tools(tmp_path / "bin", **tools), "/bin/sh")
     server.close()
     await server.wait_closed()
 
@@ -199,7 +199,7 @@ def test_what_is_not_listed_is_tried(tmp_path: Path, *, answers: bool, expected:
         once.bind(str(path))
     tools = _tools(tmp_path / "bin", socat=f"exit {int(not answers)}")
 
-    assert _answer(question(str(path), SOCKET), tools, "/bin/sh") is expected
+    assert _answer(question(str(path)), tools, "/bin/sh") is expected
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="nothing is closed to somebody who is root, and only he becomes another")
@@ -207,7 +207,7 @@ def test_a_socket_in_a_closed_folder_is_denied(tmp_path: Path) -> None:
     """It cannot be seen that it is there: that the way is closed is all that can be said."""
     tmp_path.chmod(0o700)
     for path, expected in ((tmp_path / "podman/podman.sock", Finding.DENIED), (Path("/no/such.sock"), Finding.ABSENT)):
-        asked = ["/bin/sh", "-c", question(str(path), SOCKET)]
+        asked = ["/bin/sh", "-c", question(str(path))]
         done = subprocess.run(asked, capture_output=True, check=False, timeout=10, user=65534, cwd="/")
         assert finding(done.stdout, done.stderr) is expected
 
@@ -215,12 +215,12 @@ def test_a_socket_in_a_closed_folder_is_denied(tmp_path: Path) -> None:
 @given(st.text(alphabet="abc'\"$`\\ ;&|\n", max_size=20))
 def test_a_path_is_never_a_command(path: str) -> None:
     """Quoted for two shells, whatever it holds."""
-    for asked in (question("/" + path, SOCKET), sudo_question("/" + path, SOCKET)):
+    for asked in (question("/" + path), sudo_question("/" + path)):
         assert _words(asked.removeprefix("exec ")) == ["sh", "-c", shlex.split(asked)[-1]]
     for relay in Relay:
-        words = _words(relay_command(relay, "/" + path, SOCKET))
+        words = _words(relay_command(relay, "/" + path))
         assert any(word.endswith("/" + path) for word in words), relay
-        assert len(words) == len(_words(relay_command(relay, "/other", SOCKET)))
+        assert len(words) == len(_words(relay_command(relay, "/other")))
 
 
 def _words(command: str) -> list[str]:
@@ -233,15 +233,15 @@ def _words(command: str) -> list[str]:
 
 def test_no_command_has_what_some_shell_minds() -> None:
     """Csh expands exclamation marks even in quotes, and none takes a line's end there."""
-    asked = [question(SOCKET, SOCKET), sudo_question(SOCKET, SOCKET)]
-    for command in [*asked, *(relay_command(relay, "/run/podman/podman.sock", SOCKET) for relay in Relay)]:
+    asked = [question(SOCKET), sudo_question(SOCKET)]
+    for command in [*asked, *(relay_command(relay, "/run/podman/podman.sock") for relay in Relay)]:
         assert not set(command) & set("!\n")
 
 
 def test_the_default_relay_is_the_exact_command() -> None:
     """Lines of authorized_keys and sudoers compare strings."""
-    assert relay_command(Relay.DIAL_STDIO, SOCKET, SOCKET) == "docker system dial-stdio"
-    assert relay_command(Relay.SUDO, SOCKET, SOCKET) == "sudo -n docker system dial-stdio"
+    assert relay_command(Relay.DIAL_STDIO, SOCKET) == "docker system dial-stdio"
+    assert relay_command(Relay.SUDO, SOCKET) == "sudo -n docker system dial-stdio"
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import errno
+import inspect
 from collections.abc import Mapping
 
 import pytest
 
 from roadstead.errors import LinkError
 from roadstead.kit import tasks
-from roadstead.peers.links.faults import CONNECTING, SIGNING_IN, timed_out, verdict
+from roadstead.peers.links import faults, hostkeys, plain, tls_faults
+from roadstead.peers.links.faults import CONNECTING, GREETING, SHAKING_HANDS, SIGNING_IN, timed_out, verdict
 from roadstead.peers.links.race import Race
 
 pytestmark = pytest.mark.looptime
@@ -157,6 +160,32 @@ async def test_what_is_said_of_several_failures(failures: list[LinkError], code:
     """What tells most about the guest: a changed key only when nothing else that answered could be the guest."""
     for order in (failures, failures[::-1]):
         assert verdict([(str(number), error) for number, error in enumerate(order)]).code == code
+
+
+def _raised() -> list[LinkError]:
+    """One error of each code that is made where an attempt may fail, and of each step that may take too long."""
+    codes = set()
+    for module in (faults, tls_faults, hostkeys, plain):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            match node:
+                case ast.Call(func=ast.Name(id="LinkError"), args=[ast.Constant(value=str(code)), *_]):
+                    codes.add(code)
+    # The pin is read before anybody is called.
+    untimed = [LinkError(code) for code in sorted(codes - {"timed-out", "setting-invalid"})]
+    return untimed + [timed_out(step, "a") for step in (CONNECTING, GREETING, SIGNING_IN, SHAKING_HANDS)]
+
+
+@pytest.mark.parametrize("error", _raised(), ids=lambda error: f"{error.code} {error.fields.get('step', '')}".strip())
+async def test_what_is_known_comes_before_what_is_not(error: LinkError) -> None:
+    """Each failure of an address has its rank; a code that has none beats nobody."""
+    unknown = ("b", LinkError("link-lost"))
+    assert verdict([("a", error), unknown]).code == verdict([unknown, ("a", error)]).code == error.code
+
+
+def test_the_failures_of_a_race_are_found() -> None:
+    """Those that documents name are among what is looked at."""
+    found = {error.code for error in _raised()}
+    assert {"key-rejected", "refused", "host-key-changed", "address-of-another", "tls-expired"} <= found
 
 
 async def test_addresses_that_failed_alike_are_named_together() -> None:

@@ -163,7 +163,7 @@ def test_line_restricts_the_key() -> None:
 
     assert line == (
         'restrict,port-forwarding,permitopen="[/run/user/7/docker.sock]:*",permitlisten="localhost:1",'
-        'command="/usr/bin/docker system dial-stdio" ssh-rsa AAAA xscontainer'
+        'command="/usr/bin/docker -H unix:///run/user/7/docker.sock system dial-stdio" ssh-rsa AAAA xscontainer'
     )
 
 

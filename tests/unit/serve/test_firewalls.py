@@ -150,6 +150,22 @@ async def test_a_check_calls_nobody_but_managed_vms(tmp_path: Path, monkeypatch:
     assert any("192.0.2.9" in note for note in found[0]["notes"])
 
 
+async def test_our_own_address_is_no_guests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor when it was set for a VM: rules leave it out, and a check does not call us in the VM's name."""
+    called: list[str] = []
+    monkeypatch.setattr(firewall, "_tried", _noted(called))
+    monkeypatch.setattr("roadstead.kit.net.is_own", lambda address: address == "192.0.2.1")
+    given = {**samples.MANAGED, "roadstead-address": "192.0.2.1"}
+    vm = samples.vm("vm-1", "web-1", addresses=("192.0.2.7",), settings=given)
+    async with world(tmp_path, vm) as api:
+        told = await text(api, dialect="nft", place="router", management=["10.9.0.0/16"])
+        await api.ask("POST", "/firewall/check")
+
+    assert "ip daddr { 192.0.2.7 }" in told
+    assert "192.0.2.1 (it belongs to a host of the pool or to Roadstead)" in told
+    assert {one.split()[0] for one in called} == {"192.0.2.7"}
+
+
 def _noted(called: list[str]) -> Any:
     async def tried(address: str, port: int) -> str:
         await asyncio.sleep(0)

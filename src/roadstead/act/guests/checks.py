@@ -200,7 +200,8 @@ class _Walker:
         vm, keeper = ways.ssh.found(self._vm.id)
         wanted = ways.wanted_tls(vm, keeper)
         self._walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
-        shown = await credentials_of(vm, keeper, is_legacy=wanted.access.is_legacy)
+        vms = ways.ssh.snapshot.vms.values()
+        shown = await credentials_of(vm, keeper, vms, is_legacy=wanted.access.is_legacy)
         legacy = "; certificates of the old pack are taken" if wanted.access.is_legacy else ""
         self._walk.ok(PathStep.SECRETS, f"until {shown.expiry.at:%Y-%m-%d} ({shown.expiry.whose}){legacy}")
         await self._routed(wanted.addresses)

@@ -48,7 +48,7 @@ class GuestWays:
         return Opened(link, expiry=lambda: link.expiry)
 
 
-async def credentials_of(vm: Vm, keeper: PoolKeeper, vms: Collection[Vm] = (), *, is_legacy: bool) -> Credentials:
+async def credentials_of(vm: Vm, keeper: PoolKeeper, vms: Collection[Vm], *, is_legacy: bool) -> Credentials:
     """Read the secrets that the VM's keys name, unless another one of the ``vms`` uses them.
 
     Raises `LinkError` and `PoolError` as `vm_secrets` does.

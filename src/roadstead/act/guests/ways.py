@@ -7,11 +7,11 @@ from roadstead.act.guests.guest import Opened
 from roadstead.act.guests.memory import Memories, Met
 from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.keys.pair import KeyPair
+from roadstead.act.pools.barred import barring
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError
 from roadstead.kit import clocks
-from roadstead.kit.net import is_own
-from roadstead.model import PoolId, Snapshot, Vm, VmId, canonical, config_keys
+from roadstead.model import PoolId, Snapshot, Vm, VmId
 from roadstead.peers.links.hostkeys import Pins, named
 from roadstead.peers.links.keys import PoolKey
 from roadstead.peers.links.ssh import Gates, SshLink, SshTarget, open_ssh
@@ -154,13 +154,9 @@ class SshWays:
 
     def circumstances(self, vm: Vm, keeper: PoolKeeper) -> links.Circumstances:
         """Return what planning a link to ``vm`` needs to know, whatever kind of link it is."""
-        rules = self.rules(vm.pool)
-        given = vm.settings.get(config_keys.ADDRESS)
-        texts = [*vm.addresses, given] if given else vm.addresses
-        own = {address for text in texts if (address := canonical(text)) and is_own(address)}
         return links.Circumstances(
             defaults=self.defaults,
-            rules=Rules(rules.admit, rules.only, frozenset(keeper.host_addresses | own), self.settings.addresses),
+            rules=barring(self.rules(vm.pool), keeper, [vm], self.settings.addresses),
             memory=self.memories.of(vm),
             winner=self.memories.winner(vm.id),
             now=clocks.now(),

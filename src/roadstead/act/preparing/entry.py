@@ -103,7 +103,8 @@ class Guest:
             return ConflictError("guest-host-key-differs", **about, shown=shown, confirmed=error.fields.get("pinned"))
         if error.code == "link-lost" or error.fields.get("step") == visits.WORKING:
             return LinkError("guest-cut-off", **about, step=visits.WORKING)
-        reason = _REASONS[error.code].format_map(error.fields)
+        known = _REASONS.get(error.code)
+        reason = known.format_map(error.fields) if known is not None else error.cause.rstrip(".")
         return LinkError("guest-unreachable", **about, reason=reason)
 
 

@@ -9,7 +9,7 @@ engine. Only then the pool is told, the switch last. Wherever that breaks off, r
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -152,6 +152,11 @@ class SshPreparing:
         )
         return found, question
 
+    def entered(self, place: _Place, found: Found, sign_in: SignIn) -> AbstractAsyncContextManager[Inside]:
+        """Sign in as `Guest.entered`, at once; whoever signs in to this guest next waits until that is polite again."""
+        self._ways.sign_ins.begins(place.vm.id)
+        return place.guest.entered(found, sign_in)
+
     # ---- what the last part needs
 
     async def prove(self, place: _Place, found: Found, decision: Decision, pair: KeyPair) -> SshLink:
@@ -211,7 +216,7 @@ class SshPreparing:
         """Take the line out, then let the pool forget what belongs to it."""
         pair = await place.keeper.keys.pair()
         vm, removed = place.vm, False
-        async with place.guest.entered(found, sign_in) as inside:
+        async with self.entered(place, found, sign_in) as inside:
             for key in filter(None, (pair.public, pair.former)):
                 removed |= await inside.take_out(key)
                 self.closed(vm, key)
@@ -255,7 +260,7 @@ class _Preparing:
         place, vm_id = self.place, self.place.vm.id
         async with AsyncExitStack() as stack:
             with self.audit.of("prepare: look", vm_id):
-                inside = await stack.enter_async_context(place.guest.entered(self.found, self.sign_in))
+                inside = await stack.enter_async_context(self.preparing.entered(place, self.found, self.sign_in))
                 seen = await inside.survey(self.pair.public, [place.socket] if place.socket else [])
             survey = _without_own(seen, self.pair)
             wishes = Wishes(place.socket, place.wanted.access.sudo, frozenset(self.answers.declined))

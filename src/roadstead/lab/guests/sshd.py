@@ -21,7 +21,7 @@ from roadstead.lab.guests.misbehaviour import Layer, of_layer
 from roadstead.lab.guests.releases import Release
 from roadstead.peers.links import messages
 
-SOCKET_PATH = "/var/run/docker.sock"
+_SOCKET = messages.DOCKER_SOCKET
 """The one path that is forwarded; sshd compares strings, so no other spelling of it counts."""
 
 LOGIN_SECONDS = 120
@@ -47,8 +47,8 @@ _DIAL_FAILURES = {
     "engine-down": "connection refused",
 }
 
-_QUESTION = messages.question(SOCKET_PATH, SOCKET_PATH)
-_SUDO_QUESTION = messages.sudo_question(SOCKET_PATH, SOCKET_PATH)
+_QUESTION = messages.question(_SOCKET)
+_SUDO_QUESTION = messages.sudo_question(_SOCKET)
 
 # There is no shell here to run the link's question in: what it would find is told.  Real guests run it.
 _FINDINGS = {
@@ -260,7 +260,7 @@ class _Server(asyncssh.SSHServer):
     ) -> _Forward | tuple[asyncssh.SSHUNIXChannel[bytes], asyncssh.SSHUNIXSession[bytes]]:
         faults = self._guest.faults
         refused = faults & {"streamlocal-forbidden", *_DIAL_FAILURES}
-        if refused or dest_path != SOCKET_PATH:
+        if refused or dest_path != _SOCKET:
             # OpenSSH says the same whatever the reason is.
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
         if "request-unread" in faults and self._connection is not None:
@@ -398,7 +398,7 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
             return "sh: 1: docker: not found", NOT_FOUND
         for fault, reason in _DIAL_FAILURES.items():
             if fault in self._guest.faults:
-                return f"failed to open the raw stream connection: dial unix {SOCKET_PATH}: connect: {reason}", 1
+                return f"failed to open the raw stream connection: dial unix {_SOCKET}: connect: {reason}", 1
         return "", 0
 
     def _finding(self) -> messages.Finding | messages.Relay:

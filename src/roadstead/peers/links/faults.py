@@ -116,5 +116,6 @@ def verdict(failures: Sequence[tuple[str, LinkError]]) -> LinkError:
 
 
 def _rank(error: LinkError) -> int:
-    name = f"{error.code} {error.fields['step']}" if error.code == "timed-out" else error.code
-    return _RANK.index(name) if name in _RANK else -1
+    """What has no rank says least: it never stands before what is known to say something."""
+    name = f"{error.code} {error.fields.get('step')}" if error.code == "timed-out" else error.code
+    return _RANK.index(name) if name in _RANK else len(_RANK)

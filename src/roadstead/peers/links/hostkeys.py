@@ -79,6 +79,7 @@ class HostKeyJudge(asyncssh.SSHClient):
         self._refusals = refusals
         self._witness = witness
         self._connection: asyncssh.SSHClientConnection | None = None
+        self.keys = tuple(keys)
         self._unoffered = list(keys)
         self.shown = ""
         """The key that the server showed (base64 of its blob)."""

@@ -17,6 +17,8 @@ HOST_KEY_ALGORITHMS: dict[str, tuple[str, ...]] = {
     "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
 }
 """Types of host keys in the order in which we want them, and the signatures each may make: never SHA-1."""
+DOCKER_SOCKET = "/var/run/docker.sock"
+"""The socket that the docker command opens by itself; it is told any other one."""
 HTTP = b"HTTP/1."
 """How every answer of an engine begins."""
 NOISE_BYTES = 2**16
@@ -170,14 +172,14 @@ _PYTHON_RELAY = (
 """One line without single quotes and exclamation marks: it passes through every login shell."""
 
 
-def relay_command(relay: Relay, socket: str, default_socket: str) -> str:
+def relay_command(relay: Relay, socket: str) -> str:
     """Return the command that relays a stream to the engine's ``socket``, for whatever login shell there is.
 
-    The docker command for the default socket is exactly what lines in ``authorized_keys`` and sudoers name.
+    The docker command for its own socket is exactly what lines in ``authorized_keys`` and sudoers name.
     """
     path = _quoted(socket)
     docker = "docker system dial-stdio"
-    if socket != default_socket:
+    if socket != DOCKER_SOCKET:
         docker = f"docker -H {_quoted('unix://' + socket)} system dial-stdio"
     return {
         Relay.DIAL_STDIO: docker,
@@ -200,7 +202,7 @@ _IS_THERE = {
 """How a shell finds out whether it has each; ``h`` is defined by `question`."""
 
 
-def question(socket: str, default_socket: str) -> str:
+def question(socket: str) -> str:
     """Return the command that finds out what stands between us and the engine's ``socket``.
 
     One ``sh -c``, whatever the login shell is; csh minds exclamation marks even in quotes, so it has none.
@@ -210,7 +212,7 @@ def question(socket: str, default_socket: str) -> str:
     entered. ``socket`` is quoted, whatever it holds.
     """
     ways = "".join(f'[ "$a" ] || {{ {test} && a={relay}; }}; ' for relay, test in _IS_THERE.items())
-    trials = "".join(f"{relay}) {_trial(relay, socket, default_socket)};; " for relay in _IS_THERE)
+    trials = "".join(f"{relay}) {_trial(relay, socket)};; " for relay in _IS_THERE)
     return _asked(
         f'h() {{ command -v "$1" >/dev/null 2>&1; }}; p={_quoted(socket)}; a=; '
         'r=$(readlink -f "$p" 2>/dev/null || echo "$p"); '
@@ -225,20 +227,20 @@ def question(socket: str, default_socket: str) -> str:
     )
 
 
-def sudo_question(socket: str, default_socket: str) -> str:
+def sudo_question(socket: str) -> str:
     """Return the command that finds out whether the user may run the docker command as root without a password."""
-    wanted = relay_command(Relay.SUDO, socket, default_socket).removeprefix("sudo -n ")
+    wanted = relay_command(Relay.SUDO, socket).removeprefix("sudo -n ")
     return _asked(
         f'a={Finding.NO_SUDO}; if sudo -n -l {wanted} >/dev/null 2>&1; then a={Relay.SUDO}; fi; echo; echo {MARK}"$a"'
     )
 
 
-def _trial(relay: Relay, socket: str, default_socket: str) -> str:
+def _trial(relay: Relay, socket: str) -> str:
     """The command that ends well when somebody listens; it is given no input."""
     if relay is Relay.NC:
         # It does not mind the end of its input, and would wait.
         return f"nc -zU {_quoted(socket)}"
-    return relay_command(relay, socket, default_socket)
+    return relay_command(relay, socket)
 
 
 def _asked(script: str) -> str:

@@ -186,8 +186,6 @@ class Door:
 
     user: str
     socket: str
-    default_socket: str
-    """The one that the docker command opens by itself."""
     sudo: bool = False
     """Whether the user opens it as root, by ``sudo`` and the docker command."""
 
@@ -270,7 +268,7 @@ class Relays:
         return cast("ForwardedStream", session)
 
     async def _dial(self, receiver: Receiver, relay: Relay) -> Stream:
-        command = relay_command(relay, self._door.socket, self._door.default_socket)
+        command = relay_command(relay, self._door.socket)
         try:
             _, session = await self._session(command, lambda: CommandStream(receiver, self._meant))
         except asyncssh.ChannelOpenError as error:
@@ -301,7 +299,7 @@ class Relays:
         """Ask the guest's shell what stands in the way; a forced relay is recognised by the engine's answer."""
         listener = Listener()
         ask = sudo_question if self._door.sudo else question
-        command = ask(self._door.socket, self._door.default_socket)
+        command = ask(self._door.socket)
         try:
             async with asyncio.timeout(QUESTION_SECONDS):
                 channel, _ = await self._session(command, lambda: QuestionSession(listener))
@@ -340,7 +338,7 @@ class Relays:
             Finding.NO_SUDO: "no-sudo",
         }
         door = self._door
-        command = relay_command(Relay.DIAL_STDIO, door.socket, door.default_socket)
+        command = relay_command(Relay.DIAL_STDIO, door.socket)
         return EngineError(codes.get(found, "engine-unreachable"), socket=door.socket, user=door.user, command=command)
 
 

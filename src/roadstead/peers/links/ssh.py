@@ -272,6 +272,19 @@ async def shake_hands(
         raise
 
 
+def handshake_fault(
+    error: Exception, connection: GuestConnection, judge: HostKeyJudge, user: str, address: str
+) -> LinkError:
+    """Return the error for what `shake_hands` raised; who has no keys to offer signs in by password."""
+    if judge.fault is not None:
+        return judge.fault
+    overheard = connection.overheard or Overheard()
+    if isinstance(error, TimeoutError):
+        return faults.timed_out(faults.SIGNING_IN if overheard.banner else faults.GREETING, address)
+    offered = not judge.keys or connection.was_offered(judge.keys)
+    return faults.login_fault(error, overheard, judge.types(), user, offered=offered)
+
+
 async def open_ssh(
     target: SshTarget,
     keys: Sequence[asyncssh.SSHKey],
@@ -356,21 +369,15 @@ class _Caller:
         return self._linked(connection, address, judge)
 
     def _fault(self, error: Exception, judge: HostKeyJudge, connection: GuestConnection, address: str) -> LinkError:
-        overheard = connection.overheard or Overheard()
-        if judge.fault is not None:
-            return judge.fault
-        if isinstance(error, TimeoutError):
-            return faults.timed_out(faults.SIGNING_IN if overheard.banner else faults.GREETING, address)
-        offered = connection.was_offered(self._keys)
-        fault = faults.login_fault(error, overheard, self._types, self._target.user, offered=offered)
-        if fault.code == "key-rejected":
+        fault = handshake_fault(error, connection, judge, self._target.user, address)
+        if fault is not judge.fault and fault.code == "key-rejected":
             shown = {"type": key_type(judge.shown), "shown": fingerprint(judge.shown)}
             fault = self._refusals.keys[judge.shown] = LinkError(fault.code, **fault.fields, **shown)
         return fault
 
     def _linked(self, connection: GuestConnection, address: str, judge: HostKeyJudge) -> SshLink:
         connection.overheard = None
-        door = Door(self._target.user, self._target.socket, self._settings.engine_socket, self._target.sudo)
+        door = Door(self._target.user, self._target.socket, self._target.sudo)
         return SshLink(connection, address, judge, Relays(connection, door), self._settings.keepalive_seconds)
 
     def _options(self, judge: HostKeyJudge, address: str) -> asyncssh.SSHClientConnectionOptions:

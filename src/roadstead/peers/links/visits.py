@@ -16,8 +16,8 @@ from roadstead.errors import InputError, LinkError
 from roadstead.peers.links import faults
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals, named
-from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard
-from roadstead.peers.links.ssh import FIXED, SIGNATURES, GuestConnection, prepared, shake_hands
+from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS
+from roadstead.peers.links.ssh import FIXED, SIGNATURES, GuestConnection, handshake_fault, prepared, shake_hands
 from roadstead.settings.schema import LinkSettings
 
 USER = "root"
@@ -140,10 +140,9 @@ async def entered(door: Door, confirmed: str, sign_in: SignIn, settings: LinkSet
     Raises `LinkError`: those of `look`, ``host-key-changed``, ``host-key-type-gone``, ``key-rejected`` (the password,
     too).
     """
-    visitor = _Visitor(confirmed, sign_in.password)
+    visitor = _Visitor(confirmed, sign_in)
     methods = ["publickey"] if sign_in.key is not None else ["password", "keyboard-interactive"]
     asked = {
-        "client_keys": [sign_in.key] if sign_in.key is not None else None,
         "preferred_auth": methods,
         "password_auth": sign_in.key is None,
         "kbdint_auth": sign_in.key is None,
@@ -165,11 +164,11 @@ class _Onlooker(HostKeyJudge):
 
 
 class _Visitor(HostKeyJudge):
-    """Gives the password once, by whichever of the two ways the host asks: no guess counts twice."""
+    """Offers the key, or gives the password once, by whichever of the two ways the host asks: no guess counts twice."""
 
-    def __init__(self, confirmed: str, password: str | None) -> None:
-        super().__init__(Pins(confirmed=confirmed), Refusals())
-        self._password = password
+    def __init__(self, confirmed: str, sign_in: SignIn) -> None:
+        super().__init__(Pins(confirmed=confirmed), Refusals(), () if sign_in.key is None else (sign_in.key,))
+        self._password = sign_in.password
 
     def password_auth_requested(self) -> str | None:
         """Called by asyncssh."""
@@ -215,7 +214,6 @@ class _Listener(asyncssh.SSHClientSession[bytes]):
 
 async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], settings: LinkSettings) -> GuestConnection:
     sock = await dial(door.address, door.port, faults.SSH, settings.connect_seconds)
-    types = judge.types()
     options = asyncssh.SSHClientConnectionOptions(
         **{
             **FIXED,
@@ -223,8 +221,7 @@ async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], setti
             "host": door.address,
             "port": door.port,
             "username": door.user,
-            "client_keys": None,
-            "server_host_key_algs": [name for kind in types for name in HOST_KEY_ALGORITHMS[kind]],
+            "server_host_key_algs": [name for kind in judge.types() for name in HOST_KEY_ALGORITHMS[kind]],
             "signature_algs": list(_SIGNATURES),
             **asked,
         }
@@ -233,13 +230,7 @@ async def _connect(door: Door, judge: HostKeyJudge, asked: dict[str, Any], setti
     try:
         await shake_hands(connection, signed_in, sock, settings.login_seconds)
     except Exception as error:
-        overheard = connection.overheard or Overheard()
-        if judge.fault is not None:
-            raise judge.fault from error
-        if isinstance(error, TimeoutError):
-            step = faults.SIGNING_IN if overheard.banner else faults.GREETING
-            raise faults.timed_out(step, door.address) from error
-        raise faults.login_fault(error, overheard, types, door.user) from error
+        raise handshake_fault(error, connection, judge, door.user, door.address) from error
     connection.overheard = None
     return connection
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from roadstead.errors import ConflictError, LinkError
 from roadstead.kit.text import brief
-from roadstead.model import LOCAL_POOL, Address, PoolId, Snapshot, Vm, VmId, config_keys, parse_address
+from roadstead.model import LOCAL_POOL, Address, PoolId, Snapshot, Vm, VmId, parse_address
 from roadstead.model.firewall import Flow, Network, Place, RuleSet, Server, network_of
 from roadstead.plan.access import SSH_PORT, TLS_PORT, ports_of, wants_tls
 from roadstead.plan.addresses import Rules, refusal, texts_of

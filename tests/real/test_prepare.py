@@ -82,6 +82,31 @@ async def test_each_form_of_the_line_allows_what_is_said(
         assert (b"uid=" in await link.run("id", 5.0)) is is_shell
 
 
+async def test_a_key_may_do_no_more_after_a_second_time(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """What is not said stays as the line has it; what is said anew, or was nobody's form, is told as replaced."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        first = await one.prepare("raw", form=Form.EXEC_ONLY, sources=("0.0.0.0/0",))
+        again = await one.step("raw")
+        assert again.done == ["its line is as it should be (exec-only from 0.0.0.0/0)"]
+        assert one.text("raw") == f"{first.line}\n"
+        open_one = await one.step("raw", form=Form.UNRESTRICTED)
+        was = "its line was replaced: it was exec-only from 0.0.0.0/0, and is unrestricted from 0.0.0.0/0 now"
+        assert (open_one.done, (await one.step("raw")).line) == ([was], open_one.line)
+        usual = await one.step("raw", form=Form.RESTRICTED, sources=())
+        assert usual.line.startswith("restrict,port-forwarding,permitopen=")
+
+        key = " ".join(usual.line.split()[-3:])
+        one.write("raw", f'from="0.0.0.0/0,::/0",restrict,pty,command="/bin/date" {key}\n')
+        told = await one.step("raw")
+        was = "its line was replaced: it had the options restrict, pty, command, and is exec-only from 0.0.0.0/0, ::/0"
+        assert told.done == [f"{was} now"]
+        assert told.line.startswith('from="0.0.0.0/0,::/0",restrict,command="')
+        one.write("raw", f'from="!192.0.2.1,0.0.0.0/0" {key}\n')
+        assert (await one.refused("raw"))[0] == "guest-line-unclear"
+        assert one.text("raw").startswith('from="!192')
+
+
 async def test_what_others_wrote_stays_and_former_keys_go_when_agreed(tmp_path: Path, real_guests: TakeGuests) -> None:
     """The line goes behind a last one without a newline; another pool's line is offered for removal, and else stays."""
     (guest,) = await real_guests(1)
@@ -227,7 +252,7 @@ async def test_a_rotation_that_waits_is_ended_by_preparing(
     monkeypatch.setattr(keys, "KEY_BITS", 2048)
     (guest,) = await real_guests(1)
     async with raw_guests(tmp_path, {"raw": guest}) as one:
-        await one.prepare("raw")
+        await one.prepare("raw", form=Form.EXEC_ONLY, sources=("0.0.0.0/0",))
         await one.one.until(lambda: one.one.is_live("raw"), "live")
         rotations, old = one.one.core.commands.rotations, one.text("raw")
         await rotations.begin(one.one.pool_id)
@@ -237,6 +262,7 @@ async def test_a_rotation_that_waits_is_ended_by_preparing(
         told = await one.step("raw")
         assert told.done == ["its line was added", "the line of the pool's old key was taken out"]
         assert one.text("raw") == f"{told.line}\n" != old
+        assert told.line.startswith('from="0.0.0.0/0",restrict,command=')
         async with asyncio.timeout(PATIENCE_SECONDS):
             while (await rotations.state(one.one.pool_id)).state != "none":
                 await asyncio.sleep(0.05)

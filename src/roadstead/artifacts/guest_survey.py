@@ -9,6 +9,8 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from roadstead.artifacts.key_lines import EACH_FILE
+from roadstead.artifacts.standing_lines import LONGEST
 from roadstead.model.surveys import EngineSocket, Root, SocketState, Survey
 from roadstead.model.users import is_user
 
@@ -21,6 +23,8 @@ SOCKETS = (
 )
 """Where engines listen, the usual place first; ``$n`` is the user's number."""
 MOST_FORMER = 16
+MOST_LINES = 4
+"""Of one file; the first counts. What is told of all files has to fit into what is read of a command."""
 _PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 _WORD = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
@@ -29,10 +33,13 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 _SOCKET_WORDS = 3
 
 
-def command(public_key: str, sockets: Sequence[str] = ()) -> str:
-    """Return the command, which also looks for a line of ``public_key``, and at ``sockets`` (plain paths) first."""
-    kind, blob = public_key.split()[:2]
-    given = f"ob={shlex.quote(f'{kind} {blob}')}; m={MARK}; own={shlex.quote(' '.join(sockets))};"
+def command(keys: Sequence[str], sockets: Sequence[str] = ()) -> str:
+    """Return the command, which also looks for lines of one or two public ``keys``, and at ``sockets`` (plain paths)
+    first.
+    """
+    blobs = [key.split()[1] for key in keys]
+    own = f"ob={shlex.quote(blobs[0])}; of={shlex.quote(blobs[-1])}; own={shlex.quote(' '.join(sockets))};"
+    given = f"{own} m={MARK};"
     return f"exec sh -c {shlex.quote(' '.join(f'{given} {_SCRIPT}'.splitlines()))}"
 
 
@@ -62,7 +69,7 @@ def read(output: bytes) -> Survey | None:
         enabled=_words(facts, "enabled"),
         lingers=facts["lingers"] == ["yes"],
         forwards={"yes": True, "no": False}.get(_one(facts, "forwards", _WORD)),
-        holds_key=facts["holds-key"] == ["yes"],
+        lines=tuple(dict.fromkeys(facts["line"]))[:MOST_LINES],
         former=tuple(dict.fromkeys(key for key in facts["former"] if _KEY.fullmatch(key)))[:MOST_FORMER],
     )
 
@@ -126,7 +133,17 @@ tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };
 tolower($1) == "allowstreamlocalforwarding" && a == "" {
 a = tolower($2); if (a == "all" || a == "local") a = "yes"; else if (a == "remote") a = "no" };
 END { print a }')";
-for f in .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do [ -r "$f" ] || continue;
-grep -qF -e "$ob" "$f" && say holds-key yes;
-awk 'NF > 2 && $NF == "xscontainer" && index($0, ob) == 0 { print m "former=" $(NF-2), $(NF-1) }' ob="$ob" m="$m" "$f" |
-head -n 16; done; echo""".replace("SOCKETS", " ".join(SOCKETS))
+EACH_FILE [ -r "$x" ] || continue;
+awk -v ob="$ob" -v of="$of" -v m="$m" 'substr($1, 1, 1) == "#" { next };
+index($0, ob) || index($0, of) { if (l++ < MOST_LINES) print m "line=" substr($0, 1, LONGEST); next };
+NF > 2 && $NF == "xscontainer" && k++ < MOST_FORMER { print m "former=" $(NF-2), $(NF-1) }' "$x";
+done; echo"""
+_NAMED = {
+    "SOCKETS": " ".join(SOCKETS),
+    "EACH_FILE": EACH_FILE,
+    "LONGEST": f"{LONGEST}",
+    "MOST_LINES": f"{MOST_LINES}",
+    "MOST_FORMER": f"{MOST_FORMER}",
+}
+for _name, _text in _NAMED.items():
+    _SCRIPT = _SCRIPT.replace(_name, _text)

@@ -144,6 +144,16 @@ if (n && whole) printf "%s", ORS > out; print d, hits, did }"""
 """Reads the file twice; writes the new one to ``out`` and prints by how many bytes it grew, the lines found,
 and whether anything changed."""
 
+EACH_FILE = """\
+u=$(id -un);
+c=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | tr -d '"' |
+awk 'tolower($1) == "authorizedkeysfile" { $1 = ""; print; exit }');
+for x in $c .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do
+case $x in *%h*) x=${x%%[%]h*}$HOME${x#*%h};; esac;
+case $x in *%u*) x=${x%%[%]u*}$u${x#*%u};; esac;
+case $x in none) continue;; esac;"""
+"""How a loop over all files ``x`` begins that may hold the user's keys, in the order in which the server reads them."""
+
 _SCRIPT = f"""\
 look() {{ ls -ldn "$1" | cut -c1-10; ls -ldn "$1" | tr -s " " | cut -d " " -f 3,4; }};
 size() {{ wc -c <"$1"; }};
@@ -167,13 +177,8 @@ case $f in */authorized_keys.d/*) [ -s "$f" ] || rm -f "$f";; esac;
 restorecon "$f" >/dev/null 2>&1; else bad=unwritable; fi;
 else bad=unwritable; fi;
 [ -z "$t" ] || rm -f "$t"; return 0; }};
-LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; parts=.ssh/authorized_keys.d; u=$(id -un); cd;
-c=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | tr -d '"' |
-awk 'tolower($1) == "authorizedkeysfile" {{ $1 = ""; print; exit }}');
-for x in $c .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do
-case $x in *%h*) x=${{x%%[%]h*}}$HOME${{x#*%h}};; esac;
-case $x in *%u*) x=${{x%%[%]u*}}$u${{x#*%u}};; esac;
-case $x in none) continue;; esac;
+LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; parts=.ssh/authorized_keys.d; cd;
+{EACH_FILE}
 case $step-$hits$bad in set-0) first=${{first:-$x}};; set-*) break;; esac;
 edit "$x"; done;
 if [ "$step" = set ] && [ -z "$bad" ] && [ -d "$parts" ] && command -v update-ssh-keys >/dev/null; then

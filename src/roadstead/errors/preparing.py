@@ -68,11 +68,16 @@ PREPARING = {
         "Look at AuthorizedKeysFile in its sshd_config and at the rights of that file, then repeat the command."
         " {left}.",
     ),
+    "guest-line-unclear": Code(
+        409,
+        "The line of the pool's key in {vm} says in a way that cannot be kept where the key may come from.",
+        "Repeat the command with --from, once for each network (`--from any`: from everywhere). {left}.",
+    ),
     "guest-no-relay": Code(
         409,
         "No line of this form leads to the engine of {vm}: {reason}.",
         "Install Docker's command in the guest, or allow `AllowStreamLocalForwarding` in its sshd_config; or choose"
-        " another form of the line. {left}.",
+        " another form of the line (--restricted, --unrestricted). {left}.",
     ),
     "guest-not-tried": Code(
         409,

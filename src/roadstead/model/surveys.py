@@ -83,7 +83,7 @@ class Survey:
     """Whether the user's own services run while nobody is signed in."""
     forwards: bool | None = None
     """Whether the SSH server's settings let sockets be forwarded; None: they cannot be read, or say nothing."""
-    holds_key: bool = False
-    """Whether a line of the pool's key is there."""
+    lines: tuple[str, ...] = ()
+    """The lines in which the pool's key stands, or the one that a rotation replaces, in the server's order."""
     former: tuple[str, ...] = ()
     """Public keys (``type blob``) of other pools."""

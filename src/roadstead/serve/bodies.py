@@ -273,10 +273,27 @@ class GuestAnswers(Body):
     password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = None
     private_key: Annotated[SecretStr, Field(max_length=2**16, description="In OpenSSH's format or PEM.")] | None = None
     passphrase: Annotated[SecretStr, Field(max_length=1024, description="Of the private key.")] | None = None
-    form: Form = Field(default=Form.RESTRICTED, description="How much the line lets the pool's key do.")
-    sources: list[Annotated[str, Field(max_length=64), AfterValidator(_network)]] = Field(
-        default=[], max_length=16, description="Networks that the pool's key may come from; any when none is named."
-    )
+    form: (
+        Annotated[
+            Form,
+            Field(
+                description="How much the line lets the pool's key do; otherwise as much as the line that is there, or"
+                " what `restricted` does."
+            ),
+        ]
+        | None
+    ) = None
+    sources: (
+        Annotated[
+            list[Annotated[str, Field(max_length=64), AfterValidator(_network)]],
+            Field(
+                max_length=16,
+                description="Networks that the pool's key may come from, any when the list is empty; otherwise those"
+                " of the line that is there.",
+            ),
+        ]
+        | None
+    ) = None
     agreed: list[Part | Consent] = Field(default=[], max_length=16, description="Ids of the offers that may be done.")
     declined: list[Part | Consent] = Field(default=[], max_length=16, description="Ids of those that may not.")
     tls: CertificateAnswers = CertificateAnswers()
@@ -292,7 +309,7 @@ class GuestAnswers(Body):
             private_key=_open(self.private_key),
             passphrase=_open(self.passphrase),
             form=self.form,
-            sources=tuple(self.sources),
+            sources=tuple(self.sources) if self.sources is not None else None,
             agreed=tuple(self.agreed),
             declined=tuple(self.declined),
             tls=self.tls.answers(),

@@ -16,6 +16,7 @@ from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Surve
 
 KEY = f"ssh-rsa {'A' * 40}"
 FORMER = f"ssh-rsa {'B' * 40}=="
+OLD = f"ssh-rsa {'C' * 40}"
 
 
 @pytest.mark.parametrize("name", ["sh", "bash"])
@@ -25,13 +26,15 @@ def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
     assert shell is not None
     folder = tmp_path / ".ssh"
     folder.mkdir()
-    (folder / "authorized_keys").write_text(f"restrict {KEY} xscontainer\nno-pty {FORMER} xscontainer\n{KEY} x\n")
+    lines = [f"restrict {KEY} xscontainer", f'from="10.0.0.0/8" {OLD} xscontainer', f"{KEY} x"]
+    others = [f"no-pty {FORMER} xscontainer"] * guest_survey.MOST_FORMER + [f"# {KEY} not this one"]
+    (folder / "authorized_keys").write_text("\n".join([*others, *lines, ""]))
     alive, dead = str(tmp_path / "alive.sock"), str(tmp_path / "dead.sock")
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
         one.bind(alive)
         one.listen()
         other.bind(dead)
-        command = guest_survey.command(KEY, [alive, dead])
+        command = guest_survey.command([KEY, OLD], [alive, dead])
         given = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "SSH_CONNECTION": "10.0.0.9 1 10.0.0.1 22"}
         done = subprocess.run(
             [shell, "-c", command], env=given, cwd=tmp_path, capture_output=True, timeout=30, check=False
@@ -39,7 +42,7 @@ def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
     assert not done.stderr
     survey = guest_survey.read(b"Welcome!\n" + done.stdout)
     assert survey is not None
-    assert (survey.uid, survey.client, survey.holds_key) == (os.getuid(), "10.0.0.9", True)
+    assert (survey.uid, survey.client, survey.lines) == (os.getuid(), "10.0.0.9", tuple(lines))
     states = {each.path: each.state for each in survey.sockets}
     assert (states[alive], states[dead]) == (SocketState.READY, SocketState.DEAD)
     assert survey.former == (FORMER,)

@@ -79,7 +79,7 @@ def test_a_person_is_asked_once_for_all(pool: Canned) -> None:
     assert text.count("prepared") == 4 and SECRET not in text
     for name in ("web1", "web2"):
         assert sent(pool, name) == {
-            "mode": "ssh", "form": "restricted", "sources": [], "user": "ann", "host_key": KEY, "password": SECRET,
+            "mode": "ssh", "user": "ann", "host_key": KEY, "password": SECRET,
         }  # fmt: skip
 
 
@@ -194,6 +194,21 @@ def test_a_script_needs_no_terminal(pool: Canned, tmp_path: Path) -> None:
     assert (said["agreed"], said["declined"]) == (["engine-group"], ["former-key"])
     assert (said["form"], said["sources"]) == ("exec-only", ["10.0.0.0/24"])
     assert pool.asked[0].query == {"q": ["tag:docker"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), {}),
+        (("--restricted", "--from", "any"), {"form": "restricted", "sources": []}),
+        (("--unrestricted", "--from", "::1"), {"form": "unrestricted", "sources": ["::1"]}),
+    ],
+)
+def test_only_what_is_said_of_the_line_is_sent(pool: Canned, words: tuple[str, ...], said: Any) -> None:
+    """The rest stays as it is in the guest."""
+    done = run(pool, "prepare", "web1", *words, "--password-file=-", "--accept-new", stdin=f"{SECRET}\n")
+    assert done.returncode == 0, done.stderr
+    assert {name: sent(pool, "web1")[name] for name in ("form", "sources") if name in sent(pool, "web1")} == said
 
 
 def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:

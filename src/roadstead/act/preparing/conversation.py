@@ -1,6 +1,6 @@
 """What is said while a guest is prepared: the operator's answers so far, and the next question or the result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
@@ -10,6 +10,7 @@ from msgspec import Struct
 from roadstead.artifacts import guest_parts
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
+from roadstead.artifacts.standing_lines import Standing
 from roadstead.model import config_keys
 from roadstead.model.surveys import Part, Root, Survey
 from roadstead.peers.links import visits
@@ -67,7 +68,8 @@ class Answers(Struct, frozen=True, kw_only=True):
     """All that the operator said so far; a repr shows nothing of the sign-in.
 
     ``host_key`` is the key that was confirmed (see `given_keys`), ``agreed`` and ``declined`` are ids of offers,
-    ``sources`` the networks that the pool's key may come from. ``mode`` does not count when preparing is taken back:
+    ``sources`` the networks that the pool's key may come from; of these and of ``form`` None means: those of the line
+    that is there. ``mode`` does not count when preparing is taken back:
     that goes by the VM's own.
     """
 
@@ -78,8 +80,8 @@ class Answers(Struct, frozen=True, kw_only=True):
     password: str | None = None
     private_key: str | None = None
     passphrase: str | None = None
-    form: Form = Form.RESTRICTED
-    sources: tuple[str, ...] = ()
+    form: Form | None = None
+    sources: tuple[str, ...] | None = None
     agreed: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
     tls: TlsAnswers = TlsAnswers()
@@ -96,13 +98,15 @@ class Answers(Struct, frozen=True, kw_only=True):
         """Return how to sign in. Raises `InputError`."""
         return await visits.sign_in(self.password, self.private_key, self.passphrase)
 
-    def leaves_out(self, client: str) -> bool:
-        """Whether ``sources`` shut out this server, which the guest sees as ``client``."""
-        try:
-            address = ip_address(client)
-        except ValueError:
-            return False
-        return bool(self.sources) and not any(address in ip_network(source) for source in self.sources)
+    def line_form(self, standing: Standing | None) -> Form:
+        """Return the form of the line where ``standing`` is: what was said, or what is there."""
+        return self.form or (standing.form if standing is not None else Form.RESTRICTED)
+
+    def line_sources(self, standing: Standing | None) -> tuple[str, ...] | None:
+        """Return where the key may come from (anywhere when that is empty); None: what is there cannot be kept."""
+        if self.sources is not None:
+            return self.sources
+        return standing.sources if standing is not None else ()
 
 
 class Offer(Struct, frozen=True, kw_only=True):
@@ -147,6 +151,15 @@ class GuestPreparation(Struct, frozen=True, kw_only=True):
     last: str = ""
     until: datetime | None = None
     done: list[str] = []
+
+
+def leaves_out(sources: Sequence[str], client: str) -> bool:
+    """Whether ``sources`` shut out this server, which the guest sees as ``client``, as far as they are networks."""
+    try:
+        address, networks = ip_address(client), [ip_network(source) for source in sources]
+    except ValueError:
+        return False
+    return bool(networks) and not any(address in network for network in networks)
 
 
 def offered(decision: Decision, survey: Survey, user: str) -> Iterator[Offer]:

@@ -128,9 +128,9 @@ class Inside:
         self.server = visit.server
         """How its SSH server introduced itself."""
 
-    async def survey(self, public_key: str, sockets: Sequence[str]) -> Survey:
-        """Look at the guest. Raises `ConflictError` ``guest-not-told``."""
-        command = guest_survey.command(public_key, sockets)
+    async def survey(self, keys: Sequence[str], sockets: Sequence[str]) -> Survey:
+        """Look at the guest, where ``keys`` are the pool's. Raises `ConflictError` ``guest-not-told``."""
+        command = guest_survey.command(keys, sockets)
         survey = guest_survey.read(await self._run(Task(command, b"", LOOK_SECONDS)))
         if survey is None:
             raise self.conflict("guest-not-told")

@@ -7,7 +7,6 @@ The order in the guest: look, do what was agreed to, set the line, sign in anew 
 engine. Only then the pool is told, the switch last. Wherever that breaks off, repeating the call finishes it.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -23,10 +22,11 @@ from roadstead.act.keys.keyed import Opening
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
-from roadstead.act.preparing.conversation import Answers, GuestPreparation, Offer, offered
+from roadstead.act.preparing.conversation import Answers, GuestPreparation, Offer, leaves_out, offered
 from roadstead.act.preparing.entry import TAKEN_BACK, Found, Guest, Inside
-from roadstead.artifacts import authorized_keys, guest_parts
+from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
+from roadstead.artifacts.standing_lines import Standing
 from roadstead.errors import ConflictError, LinkError, PeerError, PoolError
 from roadstead.kit.gates import Budget, Gate
 from roadstead.model import Snapshot, Vm, config_keys
@@ -261,8 +261,8 @@ class _Preparing:
         async with AsyncExitStack() as stack:
             with self.audit.of("prepare: look", vm_id):
                 inside = await stack.enter_async_context(self.preparing.entered(place, self.found, self.sign_in))
-                seen = await inside.survey(self.pair.public, [place.socket] if place.socket else [])
-            survey = _without_own(seen, self.pair)
+                keys = [key for key in (self.pair.public, self.pair.former) if key]
+                survey = await inside.survey(keys, [place.socket] if place.socket else [])
             wishes = Wishes(place.socket, place.wanted.access.sudo, frozenset(self.answers.declined))
             decision = preparation.decide(survey, wishes)
             offers = [offer for offer in offered(decision, survey, self.about.user) if offer.id not in self.done]
@@ -295,6 +295,11 @@ class _Entry:
     survey: Survey
     pair: KeyPair
 
+    @property
+    def standing(self) -> Standing | None:
+        """The line of the pool's key that is there."""
+        return standing_lines.first(self.survey.lines, self.pair.public)
+
     async def let_in(
         self, decision: Decision, answers: Answers, found: Found, about: GuestPreparation
     ) -> GuestPreparation:
@@ -311,7 +316,7 @@ class _Entry:
             raise LinkError("prepare-unfinished", vm=about.name, reason=error.cause.rstrip(".")) from error
         finally:
             link.close()
-        said = "its line is as it should be" if self.survey.holds_key else "its line was added"
+        said = standing_lines.told(line, self.standing, self.pair.public)
         checked = _checked(self.place.vm, self.survey)
         return replace(about, state="prepared", line=line, checked=checked, done=[said, *taken])
 
@@ -320,7 +325,7 @@ class _Entry:
         try:
             return await self.preparing.prove(self.place, found, decision, self.pair)
         except PeerError as error:
-            if not self.survey.holds_key:
+            if self.standing is None:
                 await self.inside.take_out(self.pair.public)
                 self.place.guest.left = TAKEN_BACK
             if error.code == "key-rejected":
@@ -342,18 +347,23 @@ class _Entry:
         return taken
 
     def _line(self, decision: Decision, answers: Answers) -> str:
+        """Return the line, which keeps what was not said anew; of a rotation's new key that stands in the old one's."""
+        former = standing_lines.first(self.survey.lines, self.pair.former) if self.pair.former else None
+        standing = self.standing or former
+        sources = answers.line_sources(standing)
+        if sources is None:
+            raise self.inside.conflict("guest-line-unclear")
         terms = Terms(
             socket=decision.socket,
             docker=self.survey.docker,
             sudo=self.survey.sudo if decision.is_sudo else "",
             forwards=self.survey.forwards is not False,
             server=self.inside.server,
-            sources=answers.sources,
+            sources=sources,
         )
-        if answers.leaves_out(self.survey.client):
-            sources = ", ".join(answers.sources)
-            raise self.inside.conflict("guest-source-differs", sources=sources, client=self.survey.client)
-        line = authorized_keys.made_for(self.pair.public, answers.form, terms)
+        if leaves_out(sources, self.survey.client):
+            raise self.inside.conflict("guest-source-differs", sources=", ".join(sources), client=self.survey.client)
+        line = authorized_keys.made_for(self.pair.public, answers.line_form(standing), terms)
         if line is None:
             reason = "it has no docker command" if not self.survey.docker else "its SSH server forwards no sockets"
             raise self.inside.conflict("guest-no-relay", reason=reason)
@@ -363,12 +373,6 @@ class _Entry:
         commands = guest_parts.commands(decision.needed, self.survey) if decision.needed is not None else ()
         shown = "; ".join(commands) or "start or install the engine, and let the user open its socket"
         return self.inside.conflict(decision.obstacle, socket=decision.socket, commands=shown)
-
-
-def _without_own(survey: Survey, pair: KeyPair) -> Survey:
-    """The key that a rotation replaces is no other pool's: it goes without a question."""
-    former = tuple(key for key in survey.former if key.split() != pair.former.split()[:2])
-    return dataclasses.replace(survey, former=former)
 
 
 def _checked(vm: Vm, survey: Survey) -> list[tuple[str, str]]:

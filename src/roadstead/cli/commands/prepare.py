@@ -109,9 +109,21 @@ ExecOnly = Annotated[
 Unrestricted = Annotated[
     bool, typer.Option("--unrestricted", help="The key may do whatever the user may, as it always was.")
 ]
+Restricted = Annotated[
+    bool,
+    typer.Option(
+        "--restricted",
+        help="The key opens the engine's socket and nothing else. [default: as it is in the guest, or this]",
+    ),
+]
 Sources = Annotated[
     list[str] | None,
-    typer.Option("--from", metavar="NET", show_default=False, help="Where the key may come from; repeatable."),
+    typer.Option(
+        "--from",
+        metavar="NET",
+        show_default=False,
+        help="Where the key may come from; repeatable; `any` lifts it. [default: as it is in the guest]",
+    ),
 ]
 RemoveFormerKey = Annotated[
     bool, typer.Option("--remove-former-key", help="Take lines of other pools' keys out without asking.")
@@ -131,6 +143,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     mode: Mode = "ssh",
     exec_only: ExecOnly = False,
     unrestricted: Unrestricted = False,
+    restricted: Restricted = False,
     source: Sources = None,
     remove_former_key: RemoveFormerKey = False,
     generate_certs: GenerateCerts = False,
@@ -169,7 +182,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.cli.commands.preparing_options import Line, TlsOptions
 
     signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
-    line = Line(exec_only, unrestricted, tuple(source or ()), remove_former_key)
+    line = Line(exec_only, unrestricted, restricted, tuple(source or ()), remove_former_key)
     made = (generate_certs, tuple(address or ()), days, with_client_key, storage, eject, add_drive)
     tls = TlsOptions(*made, client_cert, client_key, ca_cert, legacy_certificate)
     wanted = preparing_options.wanted(mode, signing, line, tls, yes=yes)

@@ -9,6 +9,9 @@ from roadstead.cli.commands.preparing_guests import Signing, Wanted
 from roadstead.errors import InputError
 
 SSH = "ssh"
+FORMS = ("exec_only", "unrestricted", "restricted")
+ANYWHERE = "any"
+"""As a network of ``--from``: the key may come from everywhere."""
 FILES = ("client_cert", "client_key", "ca_cert")
 
 
@@ -66,15 +69,18 @@ class Line:
 
     exec_only: bool = False
     unrestricted: bool = False
+    restricted: bool = False
     source: tuple[str, ...] = ()
     remove_former_key: bool = False
 
     def said(self) -> dict[str, Any]:
-        """Return what every VM is told. Raises `InputError`."""
-        if self.exec_only and self.unrestricted:
-            raise InputError("field-invalid", field="--exec-only", reason="it and --unrestricted exclude each other")
-        form = "exec-only" if self.exec_only else "unrestricted" if self.unrestricted else "restricted"
-        told: dict[str, Any] = {"form": form, "sources": list(self.source)}
+        """Return what every VM is told; what is not said stays as it is in the guest. Raises `InputError`."""
+        forms = [_option(name) for name in FORMS if getattr(self, name)]
+        if len(forms) > 1:
+            raise InputError("field-invalid", field=forms[0], reason=f"it and {forms[1]} exclude each other")
+        told: dict[str, Any] = {"form": forms[0].removeprefix("--")} if forms else {}
+        if self.source:
+            told["sources"] = [source for source in self.source if source != ANYWHERE]
         return {**told, "agreed": ["former-key"]} if self.remove_former_key else told
 
 

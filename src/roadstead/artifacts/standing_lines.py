@@ -1,0 +1,105 @@
+"""What a line of the pool's key that stands in a guest already allows: preparing that guest anew keeps it.
+
+A line is read as sshd(8) says (AUTHORIZED_KEYS FILE FORMAT). It is a stranger's word: somebody may have changed it by
+hand. What is not one of our own is taken for the nearest of ours that allows no forwarding which it forbids.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from roadstead.artifacts.authorized_keys import Form
+
+LONGEST = 4096
+"""A line of this many characters was cut: what it allows is not known."""
+_OPTIONS = re.compile(r'((?:"(?:\\"|[^"])*"|[^"\s])+)[ \t]+(\S.*)')
+_OPTION = re.compile(r'([A-Za-z0-9-]{1,32})(?:="((?:\\"|[^"])*)")?(?:,|$)')
+_SOURCE = re.compile(r"[A-Za-z0-9.:/*?_-]{1,64}")
+"""An address, a network or a pattern. One that begins with an exclamation mark could not be handed on."""
+_CLOSED = {"restrict", "no-port-forwarding"}
+_OLD = {"no-port-forwarding", "no-x11-forwarding", "no-agent-forwarding", "no-pty"}
+_OURS = {
+    frozenset(): Form.UNRESTRICTED,
+    frozenset({"restrict", "port-forwarding", "permitopen", "permitlisten", "command"}): Form.RESTRICTED,
+    frozenset({"restrict", "command"}): Form.EXEC_ONLY,
+    frozenset({*_OLD, "command"}): Form.EXEC_ONLY,
+    frozenset({*_OLD, "no-user-rc", "command"}): Form.EXEC_ONLY,
+}
+"""The options of our lines besides ``from``."""
+_COMMANDS = re.compile(r"/bin/false|/.* system dial-stdio")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A line that is there: its ``text``, the ``form`` that it has or is nearest to, where the key may come from
+    (anywhere when that is empty; None: it is said in a way that cannot be kept), and the names of the options in a line
+    that is none of ours.
+    """
+
+    text: str
+    form: Form
+    sources: tuple[str, ...] | None = ()
+    strange: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([self.form, *(["from", ", ".join(self.sources)] if self.sources else [])])
+
+
+def first(lines: Iterable[str], key: str) -> Standing | None:
+    """Return the first of ``lines`` that is one of the public ``key``: it is the one that the server goes by."""
+    return next((found for line in lines if (found := read(line, key)) is not None), None)
+
+
+def read(line: str, key: str) -> Standing | None:
+    """Return what a line allows; None when it is none of the public ``key``."""
+    if len(line) >= LONGEST:
+        return Standing(line, Form.EXEC_ONLY, None)
+    named = key.split()[:2]
+    if line.split()[:2] == named:
+        return Standing(line, Form.UNRESTRICTED)
+    found = _OPTIONS.match(line.strip())
+    if found is None or line.lstrip().startswith("#") or found[2].split()[:2] != named:
+        return None
+    return _read(line, found[1])
+
+
+def told(line: str, standing: Standing | None, key: str) -> str:
+    """Return what setting ``line`` of ``key`` did where ``standing`` was, for people."""
+    if standing is None:
+        return "its line was added"
+    new = read(line, key)
+    is_usual = new is None or (new.form is Form.RESTRICTED and not new.sources)
+    if standing.text == line:
+        return f"its line is as it should be{'' if is_usual else f' ({new})'}"
+    if standing.strange:
+        return f"its line was replaced: it had the options {', '.join(standing.strange)}, and is {new} now"
+    is_same = str(new) == str(standing)
+    return "its line was replaced" if is_same else f"its line was replaced: it was {standing}, and is {new} now"
+
+
+def _read(text: str, options: str) -> Standing:
+    given: dict[str, list[str]] = {}
+    ends = 0
+    for option in _OPTION.finditer(options):
+        ends = option.end() if option.start() == ends else ends
+        given.setdefault(option[1].lower(), []).append(option[2] or "")
+    if ends != len(options):
+        return Standing(text, Form.EXEC_ONLY, None, tuple(given))
+    sources = _sources(given.pop("from", []))
+    form = _OURS.get(frozenset(given))
+    if form is None or not all(map(_COMMANDS.fullmatch, given.get("command", []))):
+        return Standing(text, _nearest(given), sources, tuple(given))
+    return Standing(text, form, sources)
+
+
+def _sources(given: list[str]) -> tuple[str, ...] | None:
+    if not given:
+        return ()
+    sources = tuple(source.strip() for source in given[0].split(","))
+    is_plain = len(given) == 1 and all(map(_SOURCE.fullmatch, sources))
+    return sources if is_plain else None
+
+
+def _nearest(given: Mapping[str, object]) -> Form:
+    is_open = "port-forwarding" in given or not _CLOSED & set(given)
+    return Form.RESTRICTED if is_open else Form.EXEC_ONLY

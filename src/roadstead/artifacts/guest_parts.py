@@ -36,6 +36,12 @@ def commands(part: Part, survey: Survey) -> tuple[str, ...]:
     return _MAKERS[part](survey)
 
 
+def advice(part: Part | None, survey: Survey) -> str:
+    """Return what root is to do for ``part``: the commands, between backticks, or words where none are known."""
+    known = commands(part, survey) if part is not None else ()
+    return f"`{'; '.join(known)}`" if known else "start or install the engine, and let the user open its socket"
+
+
 def family(survey: Survey) -> str:
     """The family of distributions that the guest belongs to; empty where it is none that is known."""
     if any(word in survey.system for word in _RHEL):

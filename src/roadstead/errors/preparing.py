@@ -21,17 +21,17 @@ PREPARING = {
     "guest-engine-denied": Code(
         409,
         "The user {user} of {vm} may not open the engine's socket {socket}.",
-        "As root in the guest: `{commands}`; then repeat the command. {left}.",
+        "As root in the guest: {commands}; then repeat the command. {left}.",
     ),
     "guest-engine-down": Code(
         409,
         "No engine answers in {vm}: there is one, but it does not run.",
-        "As root in the guest: `{commands}`; then repeat the command. {left}.",
+        "As root in the guest: {commands}; then repeat the command. {left}.",
     ),
     "guest-engine-missing": Code(
         409,
         "There is no engine in {vm}.",
-        "As root in the guest: `{commands}`; then repeat the command. {left}.",
+        "As root in the guest: {commands}; then repeat the command. {left}.",
     ),
     "guest-engine-unseen": Code(
         409,
@@ -103,8 +103,8 @@ PREPARING = {
     "guest-unreachable": Code(
         503,
         "{vm} cannot be reached at {address}: {reason}.",
-        "Check that its SSH server runs and that no firewall stands between; then repeat the command."
-        " Nothing was changed.",
+        "Check that its SSH server runs and that no firewall stands between; then repeat the command. A VM that runs"
+        " Windows is prepared with --mode tls. Nothing was changed.",
     ),
     "prepare-declined": Code(
         409,

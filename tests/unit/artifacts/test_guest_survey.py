@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from roadstead.artifacts import guest_parts, guest_survey
+from roadstead.errors import ConflictError
 from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Survey
 
 KEY = f"ssh-rsa {'A' * 40}"
@@ -133,3 +134,17 @@ def test_the_commands_are_those_of_the_distribution(part: Part, guest: Survey, l
     """None where they are not known."""
     found = guest_parts.commands(part, guest)
     assert (found[-1] if found else None) == last
+
+
+@pytest.mark.parametrize(
+    ("guest", "told"),
+    [
+        (survey("debian"), "As root in the guest: `systemctl enable --now docker`; then"),
+        (survey("nixos", init=""), "As root in the guest: start or install the engine, and let the user open its"),
+    ],
+)
+def test_only_a_command_is_shown_as_one(guest: Survey, told: str) -> None:
+    """Words stand without the marks of a command."""
+    commands = guest_parts.advice(Part.ENGINE_START, guest)
+    error = ConflictError("guest-engine-down", vm="raw", commands=commands, left="Nothing was changed")
+    assert error.remedy.startswith(told)

@@ -370,8 +370,7 @@ class _Entry:
         return line
 
     def _obstacle(self, decision: Decision) -> ConflictError:
-        commands = guest_parts.commands(decision.needed, self.survey) if decision.needed is not None else ()
-        shown = "; ".join(commands) or "start or install the engine, and let the user open its socket"
+        shown = guest_parts.advice(decision.needed, self.survey)
         return self.inside.conflict(decision.obstacle, socket=decision.socket, commands=shown)
 
 

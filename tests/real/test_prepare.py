@@ -52,6 +52,8 @@ async def test_a_guest_is_prepared_in_a_conversation(tmp_path: Path, real_guests
         gone = await one.step("raw", action="unprepare")
         assert (gone.state, one.file("raw").read_text()) == ("unprepared", "")
         await one.one.until(lambda: not one.one.vm("raw").enabled and not one.key_of("raw"), "disabled and unpinned")
+        facts = dict((await one.one.core.commands.vms.why(one.one.vm("raw").id)).facts)
+        assert not {"last known host key", "host key shown"} & facts.keys()
         entries = await one.one.core.commands.audit.recent(50)
         assert {"prepare: look", "prepare", "unprepare"} <= {entry.what for entry in entries}
         written = b"".join(path.read_bytes() for path in tmp_path.glob("*.db*"))

@@ -132,7 +132,8 @@ DRIVES = {
     "vm-not-prepared": Code(
         409,
         "{vm} has no config drive, and was not prepared: container management may not work for it.",
-        "`roadstead prepare {vm}` lets the pool's key in; or make it a config drive (`roadstead config-drive create"
+        "`roadstead prepare {vm}` lets the pool's key in (with `--mode tls`, as for Windows, it brings certificates);"
+        " or make it a config drive (`roadstead config-drive create"
         " {vm}`) before it boots for the first time.",
     ),
     "vm-takes-no-drive": Code(

@@ -1,5 +1,6 @@
 """Commands on one VM: enabling, judging its host key, learning why it is not watched."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -85,6 +86,10 @@ class Desk:
 
     def engine(self, vm: VmId) -> EngineClient | None:
         return cast("EngineClient | None", self.engines.get(vm))
+
+    def until(self, vm: VmId) -> str:
+        """Nobody knows when its certificates end."""
+        return ""
 
     def heard(self, vm: VmId) -> datetime | None:
         return records.at(7) if vm in self.engines else None
@@ -312,6 +317,27 @@ async def test_why_tells_what_is_known(desk: Desk) -> None:
     )
     assert HOST_KEY not in facts
     assert desk.tries == [("within 3 s", ONE)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "step"),
+    [
+        ({}, "`roadstead prepare {}` (with `--mode tls` if it runs Windows)"),
+        ({MODE: TLS}, "`roadstead prepare {} --mode tls`"),
+        (records.MANAGED, None),
+    ],
+)
+async def test_why_tells_what_has_a_vm_managed(desk: Desk, settings: dict[str, str], step: str | None) -> None:
+    """As a command, for a VM that nobody manages."""
+    desk.see(settings=settings)
+    facts = dict((await desk.vms.why(ONE)).facts)
+    assert facts.get("next step") == (step and step.format(shlex.quote(desk.store.vms[ONE].name)))
+
+
+@pytest.mark.parametrize("code", ["vm-not-prepared", "guest-unreachable"])
+def test_who_has_windows_is_told_of_its_mode(code: str) -> None:
+    """Its VM was reached over TLS before it was unprepared, and has no SSH server."""
+    assert "--mode tls" in ConflictError(code, vm="win-2").remedy
 
 
 async def test_why_tells_the_key_that_is_shown_now(desk: Desk) -> None:

@@ -1,5 +1,7 @@
 """What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
 
+import shlex
+
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
@@ -256,12 +258,15 @@ class Vms:
         last = "" if views.vm_state(vm) is LinkState.LIVE else "last known "
         shows = not last or (problem is not None and problem.code in pins.HOST_KEY_PROBLEMS)
         is_tls = access.is_tls(vm)
+        is_forgotten = not vm.enabled and config_keys.HOST_KEY not in vm.settings
+        shown = "" if is_tls or is_forgotten else self._ways.shown.get(vm.id)
         heard = self._links.heard(vm.id) or (link.heard if link else None)
         rows: list[tuple[str, object]] = [
             ("pool", vm.pool_name),
             ("host", vm.host_name),
             ("power", vm.power.value),
             ("enabled", "yes" if vm.enabled else "no"),
+            ("next step", _next_step(vm)),
             ("announced addresses", ", ".join(vm.addresses)),
             *((key, tame(value)) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
             ("waiting for", "its address" if waits else ""),
@@ -269,7 +274,7 @@ class Vms:
             (f"{last}address", link.address if link else ""),
             (f"{last}relay", link.relay if link else ""),
             ("host key expected", (self._memories.of(vm).expected or "").strip()),
-            ("host key shown" if shows else "last known host key", "" if is_tls else self._ways.shown.get(vm.id)),
+            ("host key shown" if shows else "last known host key", shown),
             (
                 "legacy certificate",
                 _LEGACY if is_tls and vm.settings.get(config_keys.TLS_LEGACY) == config_keys.ENABLED else "",
@@ -284,6 +289,16 @@ class Vms:
             ),
         ]
         return [(name, str(value)) for name, value in rows if value]
+
+
+def _next_step(vm: Vm) -> str:
+    """What has a VM managed that nobody manages; a Windows engine is known from the last time that it was reached."""
+    if vm.enabled or vm.pool == LOCAL_POOL:
+        return ""
+    command = f"roadstead prepare {shlex.quote(tame(vm.name))}"
+    if access.is_tls(vm) or (vm.engine is not None and vm.engine.kind == "windows"):
+        return f"`{command} --mode tls`"
+    return f"`{command}` (with `--mode tls` if it runs Windows)"
 
 
 def _named(text: str) -> HostKey | None:

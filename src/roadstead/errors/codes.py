@@ -207,6 +207,7 @@ INPUT = {
     ),
     "no-such-host": Code(404, "No host is called {name}.", "`roadstead tree` shows the hosts."),
     "no-such-operation": Code(404, "There is no operation {name}.", "Operations are kept for an hour after their end."),
+    "no-such-match": Code(404, "No VM matches {search}.", "`roadstead vms` lists them all."),
     "no-such-page": Code(404, "There is nothing at {path}.", "The API is described at /api/v1/openapi.json."),
     "no-such-pool": Code(
         404, "No pool is called {name}.", "`roadstead pool list` lists them. Of an id, give at least 4 digits."

@@ -229,6 +229,12 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
         (["prepare", "web1", "--exec-only", "--unrestricted"], "--exec-only"),
         (["prepare", "web1", "--host-key", "web1"], "--host-key"),
         (["prepare", "web1", "web2", "--host-key", FINGERPRINT], "VM=SHA256"),
+        (["prepare", "web1", "--host-key", "web1=SHA256:abc"], "the fingerprint is not whole: 43 characters"),
+        (["prepare", "web1", "--from", "banana"], "--from is not valid: 'banana' is neither a network"),
+        (["prepare", "web1", "--password-file", "/nosuch"], "The file /nosuch cannot be read"),
+        (["prepare", "web1", "--user", "jörg müller"], "--user is not valid: 'jörg müller' is none of letters"),
+        (["unprepare", "web1", "--password-file", "/nosuch"], "The file /nosuch cannot be read"),
+        (["prepare", "web1", "--key-file", "/nosuch"], "The file /nosuch cannot be read"),
         (["prepare", "web1", "--eject"], "--eject is not valid: it belongs to --mode tls"),
         (["prepare", "web1", "--mode=tls", "--user=ann"], "--user is not valid: it belongs to --mode ssh"),
         (["prepare", "web1", "--mode=tls", "--from=10.0.0.0/8"], "--from is not valid"),
@@ -252,6 +258,16 @@ def test_vms_that_a_rotation_waits_for_are_prepared(pool: Canned) -> None:
     done = run(pool, "prepare", "--needs-key=lab", "--password-file=-", "--accept-new", stdin=f"{SECRET}\n")
     assert done.returncode == 0, done.stderr
     assert not pool.bodies("POST", "/vms/web2-uuid/prepare")
+
+
+def test_it_says_when_no_vm_is_meant(pool: Canned) -> None:
+    """By a search it is an error; when nobody waits, all is well."""
+    pool.answers["GET /vms"] = []
+    done = run(pool, "prepare", "-f", "tag:docker")
+    assert (done.returncode, "No VM matches tag:docker." in done.stderr) == (3, True)
+    pool.answers["GET /pools/lab/key/rotation"] = {"state": "none", "vms": []}
+    done = run(pool, "prepare", "--needs-key", "lab")
+    assert (done.returncode, done.stdout) == (0, "No VM waits for the key of lab.\n")
 
 
 def test_unprepare_says_so(pool: Canned) -> None:

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from roadstead.cli import completion, options, session
+from roadstead.cli.display import output
 from roadstead.errors import InputError
+from roadstead.kit.text import terminal_clean
 
 ANSWER_SECONDS = 600.0
 """An engine may be installed meanwhile."""
@@ -188,6 +190,9 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     wanted = preparing_options.wanted(mode, signing, line, tls, yes=yes)
     connected = session.of(ctx).client(ANSWER_SECONDS)
     vms = targets.vms(connected, names, filters, needs_key)
+    if not vms:
+        output.write([terminal_clean(f"No VM waits for the key of {needs_key}.")])
+        return
     if address and len(vms) > 1:
         raise InputError("field-invalid", field="--address", reason=f"it is one VM's, and {len(vms)} are named")
     preparing.work(connected, vms, wanted)
@@ -216,5 +221,6 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     said = {"action": "unprepare", **({"user": user} if user else {})}
     wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ())), yes=yes)
+    wanted.signing.check()
     connected = session.of(ctx).client(ANSWER_SECONDS)
     preparing.work(connected, managing.confirmed(targets.vms(connected, names, filters), "unprepare", yes=yes), wanted)

@@ -94,10 +94,16 @@ def _given_keys(given: Sequence[str], vms: list[Vm]) -> dict[str, dict[str, str]
             keys[vms[0].id] = {"host_key": text}
             continue
         if found is None:
-            raise InputError("field-invalid", field="--host-key", reason=f"{text!r} is not of the form VM=SHA256:…")
+            raise InputError("field-invalid", field="--host-key", reason=_unread(text))
         named = [vm for vm in vms if found[1] in {vm.id, vm.name}]
         if len(named) != 1:
             reason = f"{found[1]!r} names {len(named)} of the VMs that are to be prepared"
             raise InputError("field-invalid", field="--host-key", reason=reason)
         keys[named[0].id] = {"host_key": found[2]}
     return keys
+
+
+def _unread(text: str) -> str:
+    if "=SHA256:" in text:
+        return f"in {text!r} the fingerprint is not whole: 43 characters follow SHA256:"
+    return f"{text!r} is not of the form VM=SHA256:…"

@@ -7,8 +7,10 @@ from typing import Any
 
 from roadstead.cli.api import client
 from roadstead.cli.api.views import GuestPreparation, Vm
-from roadstead.errors import RoadsteadError
+from roadstead.cli.commands import secrets
+from roadstead.errors import InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
+from roadstead.model.users import is_user
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,16 @@ class Signing:
     key_file: Path | None = None
     host_key: tuple[str, ...] = ()
     accept_new: bool = False
+
+    def check(self) -> None:
+        """Judge the user's name and see that the files are there, before anything is asked. Raises `InputError`."""
+        if self.user and not is_user(self.user):
+            reason = f"{self.user!r} is none of letters without accents, digits and any of . _ @ \\ -"
+            raise InputError("field-invalid", field="--user", reason=reason)
+        if self.password_file not in {None, "-"}:
+            secrets.check(Path(str(self.password_file)))
+        if self.key_file is not None:
+            secrets.check(self.key_file)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What is said on the command line about preparing VMs: checked, and put as the API takes it."""
 
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,13 @@ class Line:
             raise InputError("field-invalid", field=forms[0], reason=f"it and {forms[1]} exclude each other")
         told: dict[str, Any] = {"form": forms[0].removeprefix("--")} if forms else {}
         if self.source:
-            told["sources"] = [source for source in self.source if source != ANYWHERE]
+            told["sources"] = [_network(source) for source in self.source if source != ANYWHERE]
         return {**told, "agreed": ["former-key"]} if self.remove_former_key else told
 
 
 def wanted(mode: str, signing: Signing, line: Line | None, tls: TlsOptions, *, yes: bool) -> Wanted:
     """Return what is wanted of every VM. Raises `InputError` for what does not belong to the mode."""
+    signing.check()
     told = tls.said(mode)
     if mode == SSH:
         said = {"mode": mode, **(line.said() if line is not None else {})}
@@ -97,6 +99,15 @@ def wanted(mode: str, signing: Signing, line: Line | None, tls: TlsOptions, *, y
                 reason = "it belongs to --mode ssh: over TLS nobody signs in to the guest"
                 raise InputError("field-invalid", field=option, reason=reason)
     return Wanted({"mode": mode, **told}, yes=yes)
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        reason = f"{text!r} is neither a network (10.0.0.0/24), nor an address, nor {ANYWHERE!r}"
+        raise InputError("field-invalid", field="--from", reason=reason) from None
+    return text
 
 
 def _option(name: str) -> str:

@@ -4,7 +4,9 @@ Never as a word of a command, which every account of the machine can read.
 """
 
 import binascii
+import errno
 import getpass
+import os
 import re
 import sys
 from pathlib import Path
@@ -90,6 +92,18 @@ def _bytes(base64: str) -> bytes:
         return binascii.a2b_base64(base64)
     except binascii.Error:
         return b""
+
+
+def check(path: Path) -> None:
+    """See that a file can be read, without reading it: a pipe is read once. Raises `InputError` ``file-unreadable``."""
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.stat()
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError("file-unreadable", path=path, reason=error.strerror or "it cannot be opened") from error
 
 
 def text_of(path: Path) -> str:

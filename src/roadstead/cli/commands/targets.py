@@ -17,14 +17,17 @@ def vms(
     filters: list[str] | None = None,
     needs_key: str | None = None,
 ) -> list[Vm]:
-    """Return the VMs, each once. Raises `NotFoundError` when a search finds none, `InputError` when none is named."""
+    """Return the VMs, each once; none when nobody waits for a key.
+
+    Raises `NotFoundError` when a search finds none, `InputError` when none is named.
+    """
     if not named and not filters and needs_key is None:
         raise InputError("field-invalid", field="VM", reason="name VMs, or say which with --filter")
     found = {vm.id: vm for vm in names.vms(connected, named or [])}
     if filters:
         matching = connected.get(list[Vm], "/vms", {"q": options.query(filters)})
         if not matching:
-            raise NotFoundError("no-such-vm", name=" ".join(filters))
+            raise NotFoundError("no-such-match", search=" ".join(filters))
         found.update((vm.id, vm) for vm in matching)
     if needs_key is not None:
         told = connected.get(Rotation, f"/pools/{client.part(needs_key)}/key/rotation")

@@ -3,8 +3,9 @@
 import pytest
 
 from roadstead.artifacts import authorized_keys, standing_lines
-from roadstead.artifacts.authorized_keys import SOCKET, Form, Terms
+from roadstead.artifacts.authorized_keys import Form, Terms
 from roadstead.artifacts.standing_lines import LONGEST
+from roadstead.peers.links.messages import DOCKER_SOCKET as SOCKET
 
 KEY = f"ssh-rsa {'A' * 40}"
 OTHER = f"ssh-rsa {'B' * 40}"

@@ -59,7 +59,7 @@ def test_a_user_of_a_directory_is_one_to_every_shell(tmp_path: Path, name: str, 
     (tmp_path / "id").chmod(0o755)
     given = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     told = subprocess.run(
-        [name, "-c", guest_survey.command(KEY)], env=given, capture_output=True, timeout=30, check=True
+        [name, "-c", guest_survey.command([KEY])], env=given, capture_output=True, timeout=30, check=True
     )
     found = guest_survey.read(told.stdout)
     assert found is not None and found.user == user

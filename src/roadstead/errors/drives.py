@@ -74,8 +74,8 @@ DRIVES = {
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
     "provisioning-needs-off": Code(
         409,
-        "{vm} runs and is watched under the host key that it would give up: it makes new ones when it is provisioned"
-        " again.",
+        "{vm} runs under the host key that it would give up, and would be trusted under it at once: it makes new ones"
+        " when it is provisioned again.",
         "Shut it down, repeat the command, then start it.",
     ),
     "provisioning-not-repeated": Code(

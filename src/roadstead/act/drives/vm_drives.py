@@ -172,7 +172,7 @@ class VmDrives:
         with self._audit.of("config-drive create", vm.id):
             wanted = await self._wanted(vm, order)
             disk = await self._drives.create(vm.pool, wanted)
-            forgotten = wanted.provision_again and await self._forgotten(vm)
+        forgotten = wanted.provision_again and await self._forgotten(vm)  # a change of its own in the audit
         applies = drive_templates.applies(wanted.profile, again=wanted.provision_again)
         return MadeDrive(
             vm=vm.id, name=vm.name, disk=disk, profile=wanted.profile, applies=applies, forgotten=forgotten
@@ -240,11 +240,12 @@ class VmDrives:
 
 def _refuse_again(vm: Vm, profile: str) -> None:
     """Refuse a new instance where it would do nothing, or where the VM's present host key would be remembered anew
-    before it is gone. Raises `InputError` and `ConflictError`.
+    before it is gone: whatever runs and is managed is called again at once, whether it was reached before or refused
+    for its key. Raises `InputError` and `ConflictError`.
     """
     if drive_templates.APPLIES[profile] != drive_templates.ONCE:
         raise InputError("provisioning-not-repeated", profile=profile)
-    if views.vm_state(vm) is LinkState.LIVE:
+    if views.vm_state(vm) not in {LinkState.OFF, LinkState.UNMANAGED}:
         raise ConflictError("provisioning-needs-off", vm=vm.name)
 
 

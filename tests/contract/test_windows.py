@@ -143,6 +143,8 @@ async def test_the_legacy_mode_is_chosen_per_vm(tmp_path: Path) -> None:
         assert dict((await vms.why(vm)).facts)["legacy certificate"].startswith("accepted")
         await vms.enable(vm, Reach(legacy_certificate=False))
         await one.until_problem(VM, "tls-untrusted")
+        problem = (await vms.why(vm)).problem
+        assert problem is not None and f"`roadstead prepare {VM} --mode tls`" in problem.remedy
 
 
 async def test_without_secrets_tls_is_not_chosen(tmp_path: Path) -> None:

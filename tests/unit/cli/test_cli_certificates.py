@@ -140,3 +140,13 @@ def test_the_list_tells_what_is_left(canned: Canned) -> None:
     assert "10 days" in rows["a"]
     assert "expired" in rows["b"]
     assert "unknown" in rows["c"]
+
+
+def test_ending_tells_of_an_engine_that_is_cut_off(canned: Canned) -> None:
+    """The script may have run in the meantime."""
+    canned.answers[f"DELETE {PATH}"] = state("none")
+    done = run(canned, "certificates", "cancel", "win-1")
+
+    assert done.returncode == 0
+    assert "cut off now" in done.stdout
+    assert "roadstead prepare win-1 --mode tls" in done.stdout

@@ -26,6 +26,10 @@ KEY_WARNING = (
 )
 WAITS = "In the VM run configure_tls.cmd from the CD (Container TLS) as an administrator."
 
+CUT_OFF = (
+    "An engine on which its script has run already is cut off now: `roadstead prepare {name} --mode tls` makes new ones."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -117,6 +121,7 @@ def cancel(connected: client.Client, name: str) -> None:
     """End what is under way."""
     connected.delete(_path(name))
     output.result(name, "ended; the CD is taken out and destroyed")
+    output.write([CUT_OFF.format(name=terminal_clean(name))])
 
 
 def _made(connected: client.Client, name: str, wanted: Wanted) -> NewCertificates:

@@ -299,6 +299,18 @@ def test_what_is_the_same_over_tls_is_asked_once(pool: Canned) -> None:
     }  # fmt: skip
 
 
+def test_an_interruption_tells_of_the_cds(pool: Canned) -> None:
+    """Of the VM whose engine uses its certificates there is none any more."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = behind_tls("web1", 0)
+    pool.answers["POST /vms/web2-uuid/prepare"] = behind_tls("web2", 10_000)
+    with Terminal(pool, "prepare", "web1", "web2", "--mode", "tls", "--yes") as terminal:
+        terminal.wait_for("web2: not yet: it refuses connections")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+    assert code == 130
+    assert "web2: The CD stays in the drive for up to an hour" in shown and "web1: The CD" not in shown
+
+
 def test_a_yes_takes_out_nobodys_cd(pool: Canned) -> None:
     """That is said by itself; the other VM is done meanwhile."""
     pool.answers["POST /vms/web1-uuid/prepare"] = behind_tls("web1", 0)

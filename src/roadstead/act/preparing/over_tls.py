@@ -335,7 +335,6 @@ class TlsPreparations:
             return ()
 
 
-
 def checked_addresses(given: Sequence[str]) -> tuple[str, ...]:
     """Return the addresses that were said, each once. Raises `InputError`."""
     if len(given) > MOST_ADDRESSES:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
+from roadstead.act.drives.vm_drives import Order
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.functions import Asked
@@ -129,6 +130,15 @@ async def test_a_certificate_that_ends_soon_is_a_warning(tmp_path: Path) -> None
         guest.certificate = authority.server(guest.addresses, dt.timedelta(days=31))
         await _again(one, guest, "")
         await one.until_live(VM)
+
+
+async def test_a_config_drive_is_for_windows(tmp_path: Path) -> None:
+    """By its engine, whatever it is called and the guest tools say."""
+    async with windows(tmp_path) as one:
+        assert (await one.core.commands.drives.default(one.vm(VM), "")).profile == "windows"
+        await one.core.commands.drives.create(one.vm(VM), Order())
+        drive = await one.core.commands.drives.show(one.vm(VM), secrets=False)
+        assert drive.profile == "windows"
 
 
 async def test_the_legacy_mode_is_chosen_per_vm(tmp_path: Path) -> None:

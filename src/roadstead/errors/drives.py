@@ -49,7 +49,7 @@ DRIVES = {
     "drive-templates-full": Code(
         409,
         "The pool has {limit} templates of its own already.",
-        "Remove one that is not needed (`roadstead config-drive template remove NAME`).",
+        "Remove one that is not needed (`roadstead config-drive template remove POOL NAME`).",
     ),
     "editor-failed": Code(
         422,
@@ -64,12 +64,13 @@ DRIVES = {
     "no-such-config-drive": Code(
         404,
         "{vm} has no config drive.",
-        "`roadstead config-drive create VM` makes one.",
+        "`roadstead config-drive create {vm}` makes one.",
     ),
     "no-such-drive-template": Code(
         404,
         "The pool has no template {name} of its own.",
-        "`roadstead config-drive template list` names the templates, `template history NAME` the versions of one.",
+        "`roadstead config-drive template list POOL` names the templates, `template history POOL NAME` the versions of"
+        " one.",
     ),
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
     "provisioning-needs-off": Code(

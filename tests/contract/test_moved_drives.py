@@ -122,6 +122,10 @@ async def test_flatcar_takes_a_rebuilt_drive_at_its_next_boot(tmp_path: Path) ->
         pin, known = one.vm("vm-a").settings[HOST_KEY], instance(me)
         looked = await me.run("rebuild", "vm-a", "--preview")
         assert "which has another pool's key" in looked.out and me.counted() == (1, 1), looked
+        nobody = await me.run("rebuild", "vm-a")
+        assert (nobody.code, nobody.out) == (2, "") and "--yes" in nobody.err
+        bare = await me.run("rebuild", "vm-1", "--yes")
+        assert "`roadstead config-drive create vm-1`" in bare.out + bare.err
         done: Done = await me.run("rebuild", "vm-a", "--yes")
         assert (done.code, "next boot" in done.out) == (0, True), done.err
         assert instance(me) == known

@@ -33,6 +33,8 @@ def work(connected: client.Client, vms: list[Vm], wanted: Wanted) -> None:
     with failures.leaving(lambda: [f"{each.name}: {certifying.cd_stays(each.name)}" for each in guests if each.has_cd]):
         Rounds(connected, Questions(wanted, key), guests).run()
     output.write(preparing_summary.lines(guests))
+    if all(isinstance(guest.error, InputError) for guest in guests):  # nobody was there to answer
+        raise SystemExit(failures.USAGE)
     failures.leave([guest.result is not None for guest in guests])
 
 

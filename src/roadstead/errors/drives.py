@@ -28,7 +28,7 @@ DRIVES = {
     "config-invalid": Code(
         422,
         "With its tokens filled in, the configuration is wrong in line {line}, column {column}: {reason}.",
-        "Correct that line. Nothing was changed.",
+        "Correct what is named. Nothing was changed.",
     ),
     "config-of-another-profile": Code(
         422,

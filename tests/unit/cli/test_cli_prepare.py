@@ -204,7 +204,7 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
     changed = {"state": "asks", "question": "host-key", "host_key": KEY, "remembered": "SHA256:b", "name": "web1"}
     pool.answers["POST /vms/web1-uuid/prepare"] = changed
     done = run(pool, "prepare", "web1", "--password-file=-", "--yes", "--accept-new", stdin=f"{SECRET}\n")
-    assert (done.returncode, "remembered is SHA256:b" in done.stderr) == (1, True)
+    assert (done.returncode, "remembered is SHA256:b" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

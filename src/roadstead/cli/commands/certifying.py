@@ -26,7 +26,7 @@ KEY_WARNING = (
 )
 WAITS = "In the VM run configure_tls.cmd from the CD (Container TLS) as an administrator."
 
-CUT_OFF = "An engine on which its script has run already is cut off now: `roadstead prepare {name} --mode tls` makes new ones."
+CUT_OFF = "An engine on which its script has run is cut off now: `roadstead prepare {name} --mode tls` makes new ones."
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class Rounds:
                     self._failed(guest, error)
 
     def _ask(self, guest: Guest) -> GuestPreparation:
-        """Call for one VM; what is to be known when the command is interrupted is noted here, as nobody hears it then."""
+        """Call for one VM; what an interrupted command must tell is noted here, as nobody hears the answer then."""
         guest.has_cd = "preparation" in guest.answers.get("tls", {})
         told = self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
         guest.has_cd = told.question == "run-script"

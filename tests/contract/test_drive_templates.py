@@ -32,9 +32,16 @@ async def test_a_saved_default_is_what_drives_begin_with(tmp_path: Path) -> None
         assert late.code == 1 and "newest version is 2" in late.err
         assert (await me.run("template", "show", pool, "cloud-config", "--version", "1")).out == OWN
         assert (await me.run("template", "restore", pool, "cloud-config", "1")).code == 0
+        same = await me.run("template", "restore", pool, "cloud-config", "3")
+        assert (same.code, "unchanged" in same.out) == (0, True)
         past = json.loads((await me.run("template", "history", pool, "cloud-config", "--format", "json")).out)
         assert [one["version"] for one in past] == [3, 2, 1, 0]
         assert (await me.run("default", "vm-1")).out == OWN
+        assert "0 (built in)" in (await me.run("template", "history", pool, "cloud-config")).out
+        for version in ("0", "built in", "0 (built in)"):
+            former = await me.run("template", "show", pool, "cloud-config", "--version", version)
+            assert former.out == drive_templates.PROFILES["cloud-config"]
+        assert (await me.run("template", "restore", pool, "cloud-config", "newest")).code == 2
         listed = (await me.run("template", "list", pool)).out
         assert listed.count("built in") == len(drive_templates.PROFILES) - 1
         refused = await me.run("template", "remove", pool, "cloud-config")
@@ -42,7 +49,7 @@ async def test_a_saved_default_is_what_drives_begin_with(tmp_path: Path) -> None
         assert (await me.run("template", "remove", pool, "cloud-config", "--yes")).code == 0
         assert (await me.run("default", "vm-1")).out == drive_templates.PROFILES["cloud-config"]
         gone = await me.run("template", "remove", pool, "cloud-config", "--yes")
-        assert gone.code == 3 and "template list" in gone.err
+        assert gone.code == 3 and "template history POOL NAME" in gone.err
         noted = [entry.what for entry in await me.one.core.commands.audit.recent(20)]
         for verb in ("save", "restore", "remove"):
             assert f"config-drive template {verb}" in noted

@@ -122,6 +122,10 @@ async def test_flatcar_takes_a_rebuilt_drive_at_its_next_boot(tmp_path: Path) ->
         pin, known = one.vm("vm-a").settings[HOST_KEY], instance(me)
         looked = await me.run("rebuild", "vm-a", "--preview")
         assert "which has another pool's key" in looked.out and me.counted() == (1, 1), looked
+        nobody = await me.run("rebuild", "vm-a")
+        assert (nobody.code, nobody.out) == (2, "") and "--yes" in nobody.err
+        bare = await me.run("rebuild", "vm-1", "--yes")
+        assert "`roadstead config-drive create vm-1`" in bare.out + bare.err
         done: Done = await me.run("rebuild", "vm-a", "--yes")
         assert (done.code, "next boot" in done.out) == (0, True), done.err
         assert instance(me) == known
@@ -145,6 +149,10 @@ async def test_cloud_init_needs_to_be_re_provisioned(tmp_path: Path) -> None:
         await one.until_problem("vm-a", "key-of-another-pool")
         assert instance(me) == known
         old = one.vm("vm-a").settings[HOST_KEY]
+        with pytest.raises(ConflictError, match="makes new ones"):
+            await one.core.commands.drives.create(one.vm("vm-a"), Order(provision_again=True))
+        await one.pool.stop_vm("vm-a")
+        await one.until(lambda: not one.vm("vm-a").running, "it is off")
         looked = await me.run("create", "vm-a", "--profile", "cloud-config", "--re-provision", "--preview")
         assert "Re-provisioning" in looked.out and "host key" in looked.out, looked.err
         again = await me.run("rebuild", "vm-a", "--re-provision", "--yes")
@@ -153,6 +161,8 @@ async def test_cloud_init_needs_to_be_re_provisioned(tmp_path: Path) -> None:
         assert fresh != known
         assert fresh in looked.out, "what is shown is what is made"
         await one.until(lambda: HOST_KEY not in one.vm("vm-a").settings, "the pin is gone")
+        noted = [entry.what for entry in await one.core.commands.audit.recent(3)]
+        assert noted[:2] == ["hostkey forget", "config-drive create"]
         await boot(one.pool, "vm-a")
         await one.until(lambda: one.is_live("vm-a"), "it is live by the drive")
         await one.until(lambda: HOST_KEY in one.vm("vm-a").settings, "it is pinned anew")
@@ -161,6 +171,22 @@ async def test_cloud_init_needs_to_be_re_provisioned(tmp_path: Path) -> None:
             await one.core.commands.drives.create(one.vm("vm-a"), Order(provision_again=True))
         await one.core.commands.drives.create(one.vm("vm-a"), Order(profile="cloud-config"))
         assert instance(me) == fresh, "else the next boot would be a first one again"
+
+
+@pytest.mark.limit(60)
+async def test_a_suspicious_host_key_is_not_trusted_by_a_new_drive(tmp_path: Path) -> None:
+    """While a guest runs under a key that is not the remembered one the pin is not forgotten, and no drive is made."""
+    async with world(tmp_path, vms=1, settings=SETTINGS) as one:
+        await one.until(lambda: HOST_KEY in one.vm("vm-1").settings, "it is pinned")
+        pin = one.vm("vm-1").settings[HOST_KEY]
+        await one.pool.new_host_key("vm-1")
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "host-key-changed")
+        with pytest.raises(ConflictError) as caught:
+            await one.core.commands.drives.create(one.vm("vm-1"), Order(provision_again=True))
+        assert caught.value.code == "provisioning-needs-off"
+        assert one.vm("vm-1").settings[HOST_KEY] == pin
+        assert not one.pool.core.database.table("VDI").rows
 
 
 @pytest.mark.limit(60)

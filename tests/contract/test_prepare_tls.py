@@ -131,6 +131,7 @@ async def test_what_is_under_way_ends_with_it(tmp_path: Path) -> None:
         await talk.made()
         told = await talk.undone()
         assert (told.state, talk.there.disks(), talk.there.drive()["empty"]) == ("unprepared", [], True)
+        assert any("has run already" in text for text in told.done)
 
 
 @pytest.mark.parametrize("key", [*TLS_SECRETS[1:], config_keys.MODE])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
+from roadstead.act.drives.vm_drives import Order
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.functions import Asked
@@ -131,6 +132,15 @@ async def test_a_certificate_that_ends_soon_is_a_warning(tmp_path: Path) -> None
         await one.until_live(VM)
 
 
+async def test_a_config_drive_is_for_windows(tmp_path: Path) -> None:
+    """By its engine, whatever it is called and the guest tools say."""
+    async with windows(tmp_path) as one:
+        assert (await one.core.commands.drives.default(one.vm(VM), "")).profile == "windows"
+        await one.core.commands.drives.create(one.vm(VM), Order())
+        drive = await one.core.commands.drives.show(one.vm(VM), secrets=False)
+        assert drive.profile == "windows"
+
+
 async def test_the_legacy_mode_is_chosen_per_vm(tmp_path: Path) -> None:
     """While the server runs; `why` shows it; taking it back ends the link."""
     async with windows(tmp_path) as one:
@@ -143,6 +153,8 @@ async def test_the_legacy_mode_is_chosen_per_vm(tmp_path: Path) -> None:
         assert dict((await vms.why(vm)).facts)["legacy certificate"].startswith("accepted")
         await vms.enable(vm, Reach(legacy_certificate=False))
         await one.until_problem(VM, "tls-untrusted")
+        problem = (await vms.why(vm)).problem
+        assert problem is not None and f"`roadstead prepare {VM} --mode tls`" in problem.remedy
 
 
 async def test_without_secrets_tls_is_not_chosen(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def applies(profile: str, *, again: bool) -> str:
 
 
 def choose(name: str, system: str = "") -> Choice:
-    """Choose the profile of a VM by what its guest tools say that runs in it, or by what it is called."""
+    """Choose the profile of a VM by what is known to run in it, or by what it is called."""
     told = system or name
     for word, profile in _BY_WORD:
         if word in told.lower():

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -79,10 +79,7 @@ def ending(*, debug: bool = False, usage: tuple[type[Exception], ...] = ()) -> I
     except (RoadsteadError, client.Refused) as error:
         raise SystemExit(told(error)) from error
     except KeyboardInterrupt:
-        if sys.stderr.isatty():
-            # What was being asked, and the ^C after it, stand in a line without an end.
-            print(file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
+        interrupted()
     except BrokenPipeError:
         stop_writing()
         raise SystemExit(OK) from None
@@ -96,6 +93,25 @@ def ending(*, debug: bool = False, usage: tuple[type[Exception], ...] = ()) -> I
         print(f"{ERROR}Roadstead made a mistake ({type(error).__name__}).", file=sys.stderr)
         print("Please report it with what `roadstead --debug …` prints.", file=sys.stderr)
         raise SystemExit(FAILED) from error
+
+
+@contextmanager
+def leaving(what_stays: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Let an interruption of the block end the command with what stays behind, which goes on without it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted(what_stays())
+
+
+def interrupted(stays: Sequence[str] = ()) -> NoReturn:
+    """End the command because somebody pressed Ctrl-C, and say on stderr what stays behind."""
+    if sys.stderr.isatty():
+        # What was being asked, and the ^C after it, stand in a line without an end.
+        print(file=sys.stderr)
+    for line in stays:
+        print(terminal_clean(line), file=sys.stderr)
+    raise SystemExit(INTERRUPTED) from None
 
 
 def leave(worked: list[bool]) -> None:

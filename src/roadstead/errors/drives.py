@@ -28,7 +28,7 @@ DRIVES = {
     "config-invalid": Code(
         422,
         "With its tokens filled in, the configuration is wrong in line {line}, column {column}: {reason}.",
-        "Correct that line. Nothing was changed.",
+        "Correct what is named. Nothing was changed.",
     ),
     "config-of-another-profile": Code(
         422,
@@ -49,7 +49,7 @@ DRIVES = {
     "drive-templates-full": Code(
         409,
         "The pool has {limit} templates of its own already.",
-        "Remove one that is not needed (`roadstead config-drive template remove NAME`).",
+        "Remove one that is not needed (`roadstead config-drive template remove POOL NAME`).",
     ),
     "editor-failed": Code(
         422,
@@ -64,18 +64,19 @@ DRIVES = {
     "no-such-config-drive": Code(
         404,
         "{vm} has no config drive.",
-        "`roadstead config-drive create VM` makes one.",
+        "`roadstead config-drive create {vm}` makes one.",
     ),
     "no-such-drive-template": Code(
         404,
         "The pool has no template {name} of its own.",
-        "`roadstead config-drive template list` names the templates, `template history NAME` the versions of one.",
+        "`roadstead config-drive template list POOL` names the templates, `template history POOL NAME` the versions of"
+        " one.",
     ),
     "no-such-storage": Code(404, "The pool has no storage {name}.", "`xe sr-list` on a host of the pool lists them."),
     "provisioning-needs-off": Code(
         409,
-        "{vm} runs and is watched under the host key that it would give up: it makes new ones when it is provisioned"
-        " again.",
+        "{vm} runs under the host key that it would give up, and would be trusted under it at once: it makes new ones"
+        " when it is provisioned again.",
         "Shut it down, repeat the command, then start it.",
     ),
     "provisioning-not-repeated": Code(

@@ -134,8 +134,9 @@ TLS = {
     "tls-untrusted": Code(
         409,
         "The certificate that the VM's engine shows ({addresses}) is not trusted: {reason}.",
-        "It must be signed by the CA in the secret that `xscontainer-tls-ca-cert` of the VM names. If a key usage or"
-        " key identifier is missing, the old pack made it: `roadstead enable {vm} --legacy-certificate on` takes it.",
+        "`roadstead prepare {vm} --mode tls` makes new certificates. One that was made elsewhere must be signed by the"
+        " CA in the secret that `xscontainer-tls-ca-cert` of the VM names. If a key usage or key identifier is missing,"
+        " the old pack made it: `roadstead enable {vm} --legacy-certificate on` takes it.",
     ),
     "tls-wrong-address": Code(
         409,

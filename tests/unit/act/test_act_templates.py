@@ -9,6 +9,7 @@ import pytest
 from roadstead.act.audit import Audit
 from roadstead.act.drives import templates
 from roadstead.act.drives.templates import NewTemplate
+from roadstead.artifacts import user_data
 from roadstead.errors import InputError, NotFoundError
 from roadstead.model import PoolId
 from roadstead.settings.schema import AuditSettings
@@ -47,3 +48,20 @@ async def test_what_no_drive_could_be_made_of_is_not_kept(
     assert all(one.version == 0 for one in await known.listed(POOL))
     with pytest.raises(NotFoundError):
         await known.text(POOL, "web")
+
+
+@pytest.mark.parametrize(("name", "profile"), [("web", "ignition"), ("flatcar", "")])
+async def test_all_faults_are_told_at_once(name: str, profile: str) -> None:
+    """As `validate` tells them: the first one's place as fields, the others' in words, and not without an end."""
+    kept = cast("Any", FakeDatabase())
+    known = templates.Templates(kept.templates, Audit(kept, AuditSettings()))
+    text = TEXT + "b: [\n# %TYPO%\n" if name == "flatcar" else TEXT + "b: [\n"
+    found = [one for one in user_data.findings(text, profile or name) if one.severity == "error"]
+    assert len(found) > 1
+    with pytest.raises(InputError) as caught:
+        await known.save(POOL, name, NewTemplate(text=text, profile=profile))
+    assert caught.value.code == "config-invalid"
+    assert all(one.message in caught.value.cause for one in found)
+    many = TEXT + "".join(f"# %TYPO{number}%\n" for number in range(100))
+    with pytest.raises(InputError, match=r"%TYPO0%.*%TYPO1%.* more, which `roadstead config-drive validate` tells\."):
+        await known.save(POOL, "flatcar", NewTemplate(text=many))

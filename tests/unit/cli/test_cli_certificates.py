@@ -140,3 +140,26 @@ def test_the_list_tells_what_is_left(canned: Canned) -> None:
     assert "10 days" in rows["a"]
     assert "expired" in rows["b"]
     assert "unknown" in rows["c"]
+
+
+def test_ending_tells_of_an_engine_that_is_cut_off(canned: Canned) -> None:
+    """The script may have run in the meantime."""
+    canned.answers[f"DELETE {PATH}"] = state("none")
+    done = run(canned, "certificates", "cancel", "win-1")
+
+    assert done.returncode == 0
+    assert "cut off now" in done.stdout
+    assert "roadstead prepare win-1 --mode tls" in done.stdout
+
+
+def test_an_interruption_tells_of_the_cd(canned: Canned) -> None:
+    """The server goes on, and the key stays where users of the VM can read it."""
+    canned.answers[f"GET {PATH}"] = state("waiting", last="It refuses.", code="tls-untrusted")
+    canned.answers[f"POST {PATH}"] = (202, state("waiting"))
+    with Terminal(canned, "certificates", "make", "win-1", "--yes", columns=200) as terminal:
+        terminal.wait_for("not yet: It refuses.")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+
+    assert code == 130
+    assert "The CD stays in the drive for up to an hour: `roadstead certificates show|cancel win-1`" in shown

@@ -267,9 +267,20 @@ def test_vms_lists_states_counts_and_problems(canned: Canned) -> None:
 
     lines = run(canned, "vms").stdout.splitlines()
 
-    assert lines[0].split() == ["NAME", "STATE", "CONTAINERS", "POOL", "HOST", "ADDRESS", "PROBLEM"]
-    assert re.match(r"vm1   live    3, 2 running  lab   host1  10.0.0.7  -$", lines[1])
-    assert re.match(r"vm2   broken  4, unknown .* refused$", lines[2])
+    assert lines[0].split() == ["NAME", "STATE", "CONTAINERS", "POOL", "HOST", "ADDRESS", "PROBLEM", "ID"]
+    assert re.match(r"vm1   live    3, 2 running  lab   host1  10.0.0.7  -        vm1-uuid$", lines[1])
+    assert re.match(r"vm2   broken  4, unknown .* refused  vm2-uuid$", lines[2])
+
+
+def test_vms_tells_by_which_id_one_can_be_named(canned: Canned) -> None:
+    """As much as names it, all of it with --no-trunc; where there is little room it gives way first."""
+    uuid = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+    canned.answers["GET /vms"] = [vm("vm1", id=uuid)]
+
+    assert run(canned, "vms").stdout.split()[-1] == uuid[:8]
+    assert run(canned, "vms", "--no-trunc").stdout.split()[-1] == uuid
+    with Terminal(canned, "vms", columns=50) as terminal:
+        assert "ID" not in terminal.ended()[1].split()
 
 
 def test_vms_json_and_sort(canned: Canned) -> None:

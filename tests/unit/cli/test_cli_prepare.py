@@ -214,12 +214,12 @@ def test_only_what_is_said_of_the_line_is_sent(pool: Canned, words: tuple[str, .
 def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
     """It is shown, and nothing is sent; a yes is no answer to that, nor is --accept-new for one that changed."""
     done = run(pool, "prepare", "web1", "--password-file=-", "--yes", stdin=f"{SECRET}\n")
-    assert (done.returncode, KEY in done.stderr) == (1, True)
+    assert (done.returncode, KEY in done.stderr) == (2, True)
     assert len(pool.bodies("POST", "/vms/web1-uuid/prepare")) == 1
     changed = {"state": "asks", "question": "host-key", "host_key": KEY, "remembered": "SHA256:b", "name": "web1"}
     pool.answers["POST /vms/web1-uuid/prepare"] = changed
     done = run(pool, "prepare", "web1", "--password-file=-", "--yes", "--accept-new", stdin=f"{SECRET}\n")
-    assert (done.returncode, "remembered is SHA256:b" in done.stderr) == (1, True)
+    assert (done.returncode, "remembered is SHA256:b" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -328,6 +328,27 @@ def test_what_is_the_same_over_tls_is_asked_once(pool: Canned) -> None:
     assert sent(pool, "web2") == {
         "mode": "tls", "agreed": ["cd-eject", "tls-cd"], "tls": {"addresses": ["10.0.0.7"], "preparation": "web2-1"},
     }  # fmt: skip
+
+
+def test_an_answer_that_nobody_gives_is_wrong_usage(pool: Canned) -> None:
+    """Nothing was sent to a guest whose host key nobody confirmed; beside one that is done it is a failure of some."""
+    done = run(pool, "prepare", "web1", "--user", "ann")
+    assert (done.returncode, "--host-key" in done.stdout + done.stderr) == (2, True)
+    pool.answers["POST /vms/web2-uuid/prepare"] = guest("web2", known=True)
+    done = run(pool, "prepare", "web1", "web2", "--user", "ann", "--password-file=-", stdin=f"{SECRET}\n")
+    assert done.returncode == 4
+
+
+def test_an_interruption_tells_of_the_cds(pool: Canned) -> None:
+    """Of the VM whose engine uses its certificates there is none any more."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = behind_tls("web1", 0)
+    pool.answers["POST /vms/web2-uuid/prepare"] = behind_tls("web2", 10_000)
+    with Terminal(pool, "prepare", "web1", "web2", "--mode", "tls", "--yes") as terminal:
+        terminal.wait_for("web2: not yet: it refuses connections")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+    assert code == 130
+    assert "web2: The CD stays in the drive for up to an hour" in shown and "web1: The CD" not in shown
 
 
 def test_a_yes_takes_out_nobodys_cd(pool: Canned) -> None:

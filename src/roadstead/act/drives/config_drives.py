@@ -104,14 +104,16 @@ class ConfigDrives:
         """Return the text to begin with, for a VM or a template; for what is not there, the usual one."""
         return await self._templates.default(pool, (await self.choice(pool, vm)).profile)
 
-    async def choice(self, pool: PoolId, vm: str) -> Choice:
-        """Return the profile for a VM or a template (uuid); for what is not there, the usual one."""
+    async def choice(self, pool: PoolId, vm: str, likely: str = "") -> Choice:
+        """Return the profile for a VM or a template (uuid); for what is not there, the usual one. Where the guest tools
+        say nothing, ``likely`` is the system.
+        """
         disks = self._disks(pool)
         try:
             machine = await disks.machine(vm)
         except NotFoundError:
             return drive_templates.choose("")
-        return drive_templates.choose(machine.name, await disks.system(machine))
+        return drive_templates.choose(machine.name, await disks.system(machine) or likely)
 
     async def has_one(self, pool: PoolId, vm: str) -> bool:
         """Whether a VM is shown a config drive. Raises `PoolError`, and `NotFoundError` ``no-such-vm``."""

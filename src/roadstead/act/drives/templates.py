@@ -7,6 +7,7 @@ version that can be shown and come back to. None is kept of which no drive could
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -14,7 +15,8 @@ from msgspec import Struct
 from roadstead.act import audit
 from roadstead.act.audit import Audit
 from roadstead.artifacts import drive_templates, tokens, user_data
-from roadstead.errors import InputError, NotFoundError
+from roadstead.artifacts.user_data import Finding
+from roadstead.errors import FIELD_CHARACTERS, InputError, NotFoundError
 from roadstead.model import PoolId
 from roadstead.peers.database.drive_templates import DriveTemplates, NewText, StoredTemplate, StoredText
 
@@ -147,12 +149,25 @@ def _checked(name: str, new: NewTemplate) -> str:
         reason = f"a template that is called {name} is for that profile"
         raise InputError("field-invalid", field="profile", reason=reason)
     profile = name if is_default else new.profile or user_data.profile_of(new.text)
-    if is_default and user_data.kind(new.text) != drive_templates.WINDOWS:
-        tokens.refuse_unknown(new.text)  # nobody gives values to what a client begins with
-    for found in user_data.findings(_assigned(new.text), profile):
-        if found.severity == "error":
-            raise InputError("config-invalid", line=found.line, column=found.column, reason=found.message)
+    text = new.text if is_default else _assigned(new.text)  # nobody gives values to what a client begins with
+    faults = [found for found in user_data.findings(text, profile) if found.severity == "error"]
+    if is_default and len(faults) == 1 and user_data.kind(new.text) != drive_templates.WINDOWS:
+        tokens.refuse_unknown(new.text)
+    if faults:
+        raise InputError("config-invalid", line=faults[0].line, column=faults[0].column, reason=_reasons(faults))
     return profile
+
+
+def _reasons(faults: Sequence[Finding]) -> str:
+    """Return what all faults say, the first without its place; of those that an error has no room for the number."""
+    told = faults[0].message
+    for at, each in enumerate(faults[1:], 1):
+        longer = f"{told}; line {each.line}, column {each.column}: {each.message}"
+        rest = f"; and {len(faults) - at} more, which `roadstead config-drive validate` tells"
+        if len(longer) + len(rest) > FIELD_CHARACTERS:
+            return told + rest
+        told = longer
+    return told
 
 
 def _variables(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.inventory import views
 from roadstead.model import LinkState, Vm
 from roadstead.model.config_keys import INSTANCE_MARK, PROFILE_MARK
+from roadstead.plan import access
 
 log = structlog.get_logger()
 _BY_UUID = (
@@ -143,7 +144,7 @@ class VmDrives:
 
     async def default(self, vm: Vm, profile: str) -> Beginning:
         """Return the template to begin with. Raises `PoolError`."""
-        chosen = profile or (await self._drives.choice(vm.pool, vm.id)).profile
+        chosen = profile or (await self._choice(vm)).profile
         return Beginning(profile=chosen, template=await self._templates.default(vm.pool, chosen))
 
     @staticmethod
@@ -172,7 +173,7 @@ class VmDrives:
         with self._audit.of("config-drive create", vm.id):
             wanted = await self._wanted(vm, order)
             disk = await self._drives.create(vm.pool, wanted)
-            forgotten = wanted.provision_again and await self._forgotten(vm)
+        forgotten = wanted.provision_again and await self._forgotten(vm)  # a change of its own in the audit
         applies = drive_templates.applies(wanted.profile, again=wanted.provision_again)
         return MadeDrive(
             vm=vm.id, name=vm.name, disk=disk, profile=wanted.profile, applies=applies, forgotten=forgotten
@@ -222,6 +223,12 @@ class VmDrives:
             return False
         return True
 
+    async def _choice(self, vm: Vm) -> drive_templates.Choice:
+        """Return the profile for a VM: its own engine knows best, then the guest tools."""
+        if vm.engine is not None and vm.engine.kind == drive_templates.WINDOWS:
+            return drive_templates.Choice(drive_templates.WINDOWS, is_known=True)
+        return await self._drives.choice(vm.pool, vm.id, _likely_system(vm))
+
     async def _text(self, vm: Vm, order: Order) -> tuple[str, str]:
         """Return the text that was given or is chosen, and for which profile it is."""
         if order.template and order.named:
@@ -231,20 +238,28 @@ class VmDrives:
             return found.text, order.profile or found.profile
         choice = drive_templates.Choice(order.profile, is_known=True)
         if not order.profile:
-            choice = await self._drives.choice(vm.pool, vm.id)
+            choice = await self._choice(vm)
         template = order.template or await self._templates.default(vm.pool, choice.profile)
         if choice.is_known or user_data.reads(choice.profile, template):
             return template, choice.profile
         return template, user_data.profile_of(template)
 
 
+def _likely_system(vm: Vm) -> str:
+    """Return what runs in a VM by its engine, or by how that is reached; empty when nothing is known."""
+    if vm.engine is not None and vm.engine.os:
+        return vm.engine.os
+    return "Windows" if access.is_tls(vm) else ""
+
+
 def _refuse_again(vm: Vm, profile: str) -> None:
     """Refuse a new instance where it would do nothing, or where the VM's present host key would be remembered anew
-    before it is gone. Raises `InputError` and `ConflictError`.
+    before it is gone: whatever runs and is managed is called again at once, whether it was reached before or refused
+    for its key. Raises `InputError` and `ConflictError`.
     """
     if drive_templates.APPLIES[profile] != drive_templates.ONCE:
         raise InputError("provisioning-not-repeated", profile=profile)
-    if views.vm_state(vm) is LinkState.LIVE:
+    if views.vm_state(vm) not in {LinkState.OFF, LinkState.UNMANAGED}:
         raise ConflictError("provisioning-needs-off", vm=vm.name)
 
 

@@ -225,6 +225,19 @@ class TlsPreparations:
             self._works.pop(vm_id, None)
         return self.state(vm_id)
 
+    def addresses(self, vm: Vm, keeper: PoolKeeper, given: Sequence[str]) -> tuple[str, ...]:
+        """Return for which addresses a certificate is to be; one for others only would be refused for ever.
+
+        Raises `InputError`, `ConflictError` ``tls-address-elsewhere``, and `LinkError` as `TlsTrials.addresses` does.
+        """
+        said = checked_addresses(given)
+        if said and not vm.running:  # where it will be called is not known yet
+            return said
+        called = self._trials.addresses(vm, keeper)
+        if said and not set(said) & set(called):
+            raise ConflictError("tls-address-elsewhere", vm=vm.name, said=", ".join(said), called=", ".join(called))
+        return said or called
+
     # ---- one preparation
 
     def _begun(self, vm_id: VmId, wish: Wish) -> _Work:
@@ -233,7 +246,7 @@ class TlsPreparations:
         keeper = self._keeper(vm)
         self._must_be_free(vm)
         port = tls_access_of(vm).port
-        work = self._works[vm_id] = _Work(vm, self._addresses(vm, wish.addresses))
+        work = self._works[vm_id] = _Work(vm, self.addresses(vm, keeper, wish.addresses))
         assert self._group is not None  # noqa: S101 - commands come after the start
         work.task = tasks.spawn(self._group, self._prepare(work, keeper, wish, port), f"certificates of {vm_id}")
         return work
@@ -320,10 +333,6 @@ class TlsPreparations:
             return self._trials.addresses(vm, keeper)
         except PeerError:
             return ()
-
-    def _addresses(self, vm: Vm, given: Sequence[str]) -> tuple[str, ...]:
-        """The addresses that the certificate is to be for."""
-        return checked_addresses(given) or self._announced(vm) or self._trials.addresses(vm, self._keeper(vm))
 
 
 def checked_addresses(given: Sequence[str]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from roadstead.act.guests.vms import Reach, Vms
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import Answers, Consent, GuestPreparation, Offer
-from roadstead.act.preparing.over_tls import DONE, TlsPreparation, TlsPreparations, Wish, checked_addresses
+from roadstead.act.preparing.over_tls import DONE, TlsPreparation, TlsPreparations, Wish
 from roadstead.act.preparing.tls_disks import Placing, TlsDisks
 from roadstead.act.preparing.tls_trials import TlsTrials
 from roadstead.errors import ConflictError, LinkError, NotFoundError, PoolError
@@ -37,6 +37,7 @@ TODO = (
     " guide says under A Linux guest behind TLS."
 )
 STAYS = "in the guest stay the engine's certificate and key, its daemon.json, and the opened port"
+CUT_OFF = "where its script has run already the engine uses what was on it, and is reached by nobody now"
 LINE_STAYS = "the line of the pool's SSH key may be in the guest, too: repeat the command to take it out"
 
 
@@ -69,7 +70,7 @@ class TlsConversation:
         """End what is under way; return None when nothing was."""
         with suppress(NotFoundError):
             await self._works.cancel(vm.id)
-            done = ["the making of its certificates was ended, and the CD is destroyed"]
+            done = ["the making of its certificates was ended, and the CD is destroyed", CUT_OFF]
             return GuestPreparation(vm=vm.id, name=vm.name, mode=config_keys.TLS, state="unprepared", done=done)
         return None
 
@@ -133,16 +134,10 @@ class TlsConversation:
         return _stands(about, await self._works.make(vm.id, wish))
 
     def _addresses(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> tuple[str, ...]:
-        """Return for which addresses the certificate is to be: one for others only would be refused for ever."""
-        said = checked_addresses(answers.tls.addresses)
-        if not vm.running:  # where it will be called is not known yet
-            if not said:
-                raise ConflictError("tls-address-needed", vm=vm.name)
-            return said
-        called = self._trials.addresses(vm, keeper)
-        if said and not set(said) & set(called):
-            raise ConflictError("tls-address-elsewhere", vm=vm.name, said=", ".join(said), called=", ".join(called))
-        return said or called
+        """Return for which addresses the certificate is to be."""
+        if not vm.running and not answers.tls.addresses:
+            raise ConflictError("tls-address-needed", vm=vm.name)
+        return self._works.addresses(vm, keeper, answers.tls.addresses)
 
 
 async def _lack(vm: Vm, keeper: PoolKeeper, answers: Answers) -> ConflictError | None:

@@ -160,7 +160,7 @@ def show(ctx: typer.Context, name: options.VmName, format: options.Format = "tab
 
 @helping.command(app)
 def cancel(ctx: typer.Context, name: options.VmName) -> None:
-    """End what is under way for a VM: the CD is taken out and destroyed, and nothing else has changed.
+    """End what is under way for a VM: the CD is taken out and destroyed, and the pool is as it was.
 
     Examples:
       roadstead certificates cancel win1

@@ -26,6 +26,8 @@ KEY_WARNING = (
 )
 WAITS = "In the VM run configure_tls.cmd from the CD (Container TLS) as an administrator."
 
+CUT_OFF = "An engine on which its script has run is cut off now: `roadstead prepare {name} --mode tls` makes new ones."
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -86,7 +88,9 @@ def make(connected: client.Client, name: str, wanted: Wanted, *, yes: bool, is_w
     let_in = f"Its script lets connections to the engine in from {terminal_clean(sources)}."
     output.write(["", f"The CD is in the drive; its certificates are valid until {until}.", let_in, WAITS])
     if is_watched:
-        failures.leave([_watched(connected, name)])
+        with failures.leaving(lambda: [cd_stays(name)]):
+            is_used = _watched(connected, name)
+        failures.leave([is_used])
 
 
 def bring(connected: client.Client, name: str, texts: dict[str, str], *, legacy: bool) -> None:
@@ -117,12 +121,14 @@ def cancel(connected: client.Client, name: str) -> None:
     """End what is under way."""
     connected.delete(_path(name))
     output.result(name, "ended; the CD is taken out and destroyed")
+    output.write([CUT_OFF.format(name=terminal_clean(name))])
 
 
 def _made(connected: client.Client, name: str, wanted: Wanted) -> NewCertificates:
     """Ask the server; what only the operator can allow is asked, once each, and then asked for again."""
     try:
-        return connected.post(NewCertificates, _path(name), wanted.body())
+        with failures.leaving(lambda: [cd_stays(name)]):  # the server makes it all the same
+            return connected.post(NewCertificates, _path(name), wanted.body())
     except client.Refused as error:
         question = {
             "cd-drive-full": "Eject it, and put it back afterwards?",
@@ -137,6 +143,11 @@ def _made(connected: client.Client, name: str, wanted: Wanted) -> NewCertificate
         if allowed == wanted:
             raise
     return _made(connected, name, allowed)
+
+
+def cd_stays(name: str) -> str:
+    """Return what is to be known when nobody watches any more."""
+    return f"The CD stays in the drive for up to an hour: `roadstead certificates show|cancel {name}`"
 
 
 def _watched(connected: client.Client, name: str) -> bool:

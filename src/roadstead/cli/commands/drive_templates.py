@@ -9,7 +9,10 @@ from roadstead.cli import helping, options, session
 Name = Annotated[
     str, typer.Argument(metavar="NAME", show_default=False, help="The template; a profile's name is its default.")
 ]
-Version = Annotated[int, typer.Argument(metavar="VERSION", min=0, show_default=False, help="0 is the product's own.")]
+Version = Annotated[
+    str,
+    typer.Argument(metavar="VERSION", show_default=False, help="0 (or `built in`) is the product's own."),
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,7 +39,8 @@ def show(
     pool: options.PoolName,
     name: Name,
     version: Annotated[
-        int | None, typer.Option("--version", min=0, show_default=False, help="A former one; 0 is the product's own.")
+        str | None,
+        typer.Option("--version", show_default=False, help="A former one; 0 (or `built in`) is the product's own."),
     ] = None,
     format: options.Format = "table",
 ) -> None:
@@ -48,7 +52,8 @@ def show(
     """
     from roadstead.cli.commands import templates
 
-    templates.show(session.connect(ctx), pool, name, version, format)
+    wanted = templates.version_of(version) if version is not None else None
+    templates.show(session.connect(ctx), pool, name, wanted, format)
 
 
 @helping.command(app)
@@ -105,7 +110,7 @@ def restore(ctx: typer.Context, pool: options.PoolName, name: Name, version: Ver
     """
     from roadstead.cli.commands import templates
 
-    templates.restore(session.connect(ctx), pool, name, version)
+    templates.restore(session.connect(ctx), pool, name, templates.version_of(version))
 
 
 @helping.command(app)

@@ -22,7 +22,7 @@ _AGAIN = (
 )
 _MOVED = (
     "has a drive with another pool's key, and cloud-init has read it: it reads a drive once for each instance and would"
-    f" pass over this one. Re-provisioning changes that: {_AGAIN}"
+    f" pass over this one. Re-provisioning changes that: {_AGAIN} A VM that is managed must be shut down for it."
 )
 _REPLACED = {"another-pool": ", which has another pool's key", "this-pool": ", which has this pool's key"}
 _APPLIES = {

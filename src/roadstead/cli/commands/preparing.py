@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from roadstead.cli import failures
 from roadstead.cli.api import client
 from roadstead.cli.api.views import GuestPreparation, Vm
-from roadstead.cli.commands import preparing_summary, secrets
+from roadstead.cli.commands import certifying, preparing_summary, secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.commands.preparing_questions import Questions
 from roadstead.cli.display import output
@@ -30,8 +30,11 @@ def work(connected: client.Client, vms: list[Vm], wanted: Wanted) -> None:
     key = secrets.usable_key(wanted.signing.key_file)
     keys = _given_keys(wanted.signing.host_key, vms)
     guests = [Guest(vm, {**wanted.said, **keys.get(vm.id, {})}) for vm in vms]
-    Rounds(connected, Questions(wanted, key), guests).run()
+    with failures.leaving(lambda: [f"{each.name}: {certifying.cd_stays(each.name)}" for each in guests if each.has_cd]):
+        Rounds(connected, Questions(wanted, key), guests).run()
     output.write(preparing_summary.lines(guests))
+    if all(isinstance(guest.error, InputError) for guest in guests):  # nobody was there to answer
+        raise SystemExit(failures.USAGE)
     failures.leave([guest.result is not None for guest in guests])
 
 
@@ -65,7 +68,11 @@ class Rounds:
                     self._failed(guest, error)
 
     def _ask(self, guest: Guest) -> GuestPreparation:
-        return self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
+        """Call for one VM; what an interrupted command must tell is noted here, as nobody hears the answer then."""
+        guest.has_cd = "preparation" in guest.answers.get("tls", {})
+        told = self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
+        guest.has_cd = told.question == "run-script"
+        return told
 
     def _heard(self, guest: Guest, told: GuestPreparation) -> None:
         if told.state in _STATES:

@@ -58,6 +58,8 @@ class Guest:
     waited: str = ""
     """What was told last of the wait for its engine."""
     is_over: bool = False
+    has_cd: bool = False
+    """Whether a CD with a key is in its drive, by the last answer."""
 
     @property
     def name(self) -> str:

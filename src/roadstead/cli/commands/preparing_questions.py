@@ -56,11 +56,15 @@ class Questions:
         new = [guest for guest in guests if not (guest.asked and (guest.asked.remembered or guest.asked.others))]
         doubtful = [guest for guest in guests if guest not in new]
         for group, is_taken in ((new, self.wanted.signing.accept_new), (doubtful, False)):
-            if group and (is_taken or _agreed_to_keys(group)):
-                for guest in group:
+            try:
+                is_right = bool(group) and (is_taken or _agreed_to_keys(group))
+            except InputError as error:
+                _unanswered(group, error)
+                continue
+            for guest in group:
+                if is_right:
                     guest.answers["host_key"] = guest.asked.host_key if guest.asked else ""
-            else:
-                for guest in group:
+                else:
                     guest.give_up(ConflictError("guest-not-tried", vm=guest.vm.name))
 
     def _known_sign_in(self, guest: Guest) -> dict[str, str]:
@@ -98,9 +102,7 @@ class Questions:
         try:
             is_right = self._agrees("Is that right?", [guest.vm.name for guest in guests])
         except InputError as error:
-            for guest in guests:
-                guest.give_up(error)
-            output.result(guests[0].vm.name, str(error), ok=False)
+            _unanswered(guests, error)
             return
         for guest in guests:
             if is_right and guest.asked is not None:
@@ -175,18 +177,22 @@ def _addresses_of(guest: Guest) -> str:
     return terminal_clean(", ".join(guest.asked.addresses if guest.asked else ()))
 
 
+def _unanswered(guests: Sequence[Guest], error: InputError) -> None:
+    """Give VMs up, as nobody is there to answer what they ask."""
+    for guest in guests:
+        guest.give_up(error)
+    output.result(guests[0].vm.name, str(error), ok=False)
+
+
 def _agreed_to_keys(group: Sequence[Guest]) -> bool:
+    """Whether somebody says that these keys are right. Raises `InputError` when nobody can."""
     print("These SSH host keys are shown:", file=sys.stderr)
     for guest in group:
         print(f"  {_key_line(guest)}", file=sys.stderr)
     shown = ", ".join(f"{guest.name}={_fingerprint(guest)}" for guest in group)
     one = "Is this the VM's own" if len(group) == 1 else "Are all of these the VMs' own"
     question = f"{one} (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console tells)?"
-    try:
-        return session.agreed(question, refusal=InputError("guest-host-key-needed", shown=shown))
-    except InputError as error:
-        output.result(group[0].vm.name, str(error), ok=False)
-        return False
+    return session.agreed(question, refusal=InputError("guest-host-key-needed", shown=shown))
 
 
 def _key_line(guest: Guest) -> str:

@@ -7,12 +7,18 @@ from roadstead.cli.api import client
 from roadstead.cli.api.views import MadeDrive, Vm
 from roadstead.cli.commands import drives, managing, names
 from roadstead.cli.display import output
+from roadstead.errors import InputError
 from roadstead.kit.text import terminal_clean
 
 
 def rebuild(connected: client.Client, given: Sequence[str], *, again: bool, preview: bool, yes: bool) -> None:
-    """Make the drives of VMs anew; what fails for one stops none of the others."""
+    """Make the drives of VMs anew; what fails for one stops none of the others. Raises `InputError`
+    ``confirmation-needed`` where each would be asked about and nobody can answer.
+    """
     found = names.vms(connected, given)
+    if not (yes or preview or output.is_asked()):
+        whose = ", ".join(vm.name for vm in found)
+        raise InputError("confirmation-needed", candidates=f"the config drives of {whose}")
 
     def change(vm: Vm) -> str:
         wanted = _wanted(connected, vm, again=again)

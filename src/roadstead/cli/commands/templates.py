@@ -14,6 +14,7 @@ from roadstead.kit.text import terminal_clean
 
 Given = tuple[str, str | None, int | None]
 """File, profile and the version that it was made from, as they stand on the command line."""
+_BUILT_IN = {"0 (built in)", "built in", "built-in"}
 
 
 def show_all(connected: client.Client, pool: str, format: str) -> None:
@@ -57,8 +58,10 @@ def history(connected: client.Client, pool: str, name: str, format: str) -> None
 
 
 def restore(connected: client.Client, pool: str, name: str, version: int) -> None:
-    """Make a former version the newest one."""
-    _say(connected.post(TemplateText, f"{_path(pool, name)}/restore", {"version": version}))
+    """Make a former version the newest one; one with the text of the newest leaves that as it is."""
+    before = connected.get(TemplateText, _path(pool, name))
+    restored = connected.post(TemplateText, f"{_path(pool, name)}/restore", {"version": version})
+    _say(restored, is_new=(restored.version, restored.text) != (before.version, before.text))
 
 
 def remove(connected: client.Client, pool: str, name: str, *, yes: bool) -> None:
@@ -72,8 +75,18 @@ def remove(connected: client.Client, pool: str, name: str, *, yes: bool) -> None
     output.result(name, "removed; the product's own counts again" if is_back else "removed")
 
 
-def _say(saved: TemplateText) -> None:
-    output.result(saved.name, f"is version {saved.version} now ({saved.profile})")
+def version_of(text: str) -> int:
+    """Return the version that is meant: `history` calls the product's own one ``0 (built in)``. Raises `InputError`."""
+    if text.strip().lower() in _BUILT_IN:
+        return 0
+    if not text.isascii() or not text.isdigit():
+        raise InputError("field-invalid", field="VERSION", reason=f"{text!r} is no number that `history` shows")
+    return int(text)
+
+
+def _say(saved: TemplateText, *, is_new: bool = True) -> None:
+    said = f"is version {saved.version} now" if is_new else f"unchanged: version {saved.version} has this text"
+    output.result(saved.name, f"{said} ({saved.profile})")
     if saved.variables:
         names = ", ".join(saved.variables)
         output.write([terminal_clean(f"Drives need values for: {names} (`create --var NAME=VALUE`).")])
@@ -84,7 +97,7 @@ def _table(found: Sequence[Template], *more: table.Column) -> None:
     made = [
         table.Column("NAME", [one.name for one in found], least=10),
         table.Column("PROFILE", [one.profile for one in found]),
-        table.Column("VERSION", [str(one.version) if one.version else "built in" for one in found]),
+        table.Column("VERSION", [str(one.version or "0 (built in)") for one in found]),
         *more,
         table.Column("SAVED", [words.moment(one.saved) if one.saved else "-" for one in found], rank=1),
         table.Column("BY", [one.who or "-" for one in found], rank=1),

@@ -9,6 +9,8 @@ from roadstead.cli.api.views import Found, Vm
 from roadstead.cli.display import output, rows, table
 from roadstead.errors import InputError
 
+ID_DIGITS = 8
+"""The first part of a uuid."""
 _ALIASES = {"pool": "pool_name", "host": "host_name", "vm": "name"}
 _UNSORTABLE = {"containers", "problem", "addresses"}
 
@@ -16,7 +18,7 @@ _UNSORTABLE = {"containers", "problem", "addresses"}
 def write(waiting: client.Waiting, sort: str, *, cut: bool) -> bool:
     """Print the VMs that the server answers with; return whether there were any."""
     found = ordered(waiting.read(list[Vm]), sort)
-    output.write(table.lines(columns(found), output.room() if cut else None))
+    output.write(table.lines(columns(found, cut=cut), output.room() if cut else None))
     return bool(found)
 
 
@@ -34,8 +36,8 @@ def write_found(waiting: client.Waiting) -> None:
         output.write(["Nothing matches."])
 
 
-def columns(vms: Sequence[Vm]) -> list[table.Column]:
-    """Return the columns that show ``vms``."""
+def columns(vms: Sequence[Vm], *, cut: bool = True) -> list[table.Column]:
+    """Return the columns that show ``vms``, with as much of an id as names one, or (not ``cut``) all of it."""
     return [
         table.Column("NAME", [vm.name for vm in vms], least=10),
         table.Column("STATE", [vm.state for vm in vms], paint=output.state_painter()),
@@ -46,6 +48,7 @@ def columns(vms: Sequence[Vm]) -> list[table.Column]:
             "ADDRESS", [vm.address or (vm.addresses[0] if vm.addresses else "-") for vm in vms], least=15, rank=3
         ),
         table.Column("PROBLEM", [vm.problem.code if vm.problem else "-" for vm in vms], least=10, rank=1),
+        table.Column("ID", [vm.id[:ID_DIGITS] if cut else vm.id for vm in vms], least=ID_DIGITS, rank=6),
     ]
 
 

@@ -47,6 +47,14 @@ _TOOLS: dict[str, object] = {
     "other": {"feature-suspend": "1", "feature-shutdown": "1", "feature-reboot": "1"},
     "live": True,
 }
+_WINDOWS_SYSTEM: dict[str, object] = {
+    "os_version": {
+        "name": "Microsoft Windows Server 2022 Standard|C:\\Windows|\\Device\\Harddisk0\\Partition2",
+        "distro": "windows",
+        "major": "10",
+        "minor": "0",
+    }
+}
 
 
 def networks(addresses: Iterable[str]) -> dict[str, str]:
@@ -272,11 +280,14 @@ class Machines:
 
     def announce(self, vm: str, addresses: tuple[str, ...]) -> None:
         """Say what the guest tools of a VM (reference) say: it runs, with these addresses."""
-        metrics = str(self._database.get("VM", vm)["guest_metrics"])
+        record = self._database.get("VM", vm)
+        metrics = str(record["guest_metrics"])
         if metrics not in self._database.table("VM_guest_metrics").rows:
             return
         self._need_cards(vm, len(addresses))
-        told = {**_TOOLS, "networks": networks(addresses), "last_updated": values.now()}
+        machine = self.known.get(str(record["uuid"]))
+        system = _WINDOWS_SYSTEM if machine is not None and machine.kind == WINDOWS else {}
+        told = {**_TOOLS, **system, "networks": networks(addresses), "last_updated": values.now()}
         self._database.update("VM_guest_metrics", metrics, told)
 
     async def close(self) -> None:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.preparing import tls_storing
+from roadstead.act.preparing import tls_disks, tls_removal, tls_storing
 from roadstead.act.preparing.over_tls import DONE, WAITING, Wish
 from roadstead.act.preparing.tls_disks import Placing
 from roadstead.artifacts.certificate_checks import Given
-from roadstead.errors import ConflictError, InputError, LinkError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, LinkError, PoolError, RoadsteadError
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.pool import cds, storage
 from roadstead.lab.pool.mishaps import Mishap
 from roadstead.model import config_keys
 from roadstead.plan import tls_disks as marked
-from tests.contract.tls_yard import SETTINGS, VM, yard
+from tests.contract.tls_yard import SETTINGS, VM, Yard, yard
 from tests.contract.world import World, kept, running
 from tests.contract.world import add as make_known
 
@@ -89,12 +89,7 @@ async def test_a_cd_is_overwritten_before_it_is_destroyed(tmp_path: Path, monkey
         await there.certificates.make(there.id, Wish())
         image = cds.inserted(there.core, there.one.pool.find(VM))
         assert b"PRIVATE KEY" in image.read_bytes()
-        left: list[bytes] = []
-
-        async def keep(uuid: str) -> None:
-            left.append(await asyncio.to_thread(there.core.images.path(uuid).read_bytes))
-
-        monkeypatch.setattr(there.core.images, "remove", keep)
+        left = _kept_contents(there, monkeypatch)
         await there.certificates.cancel(there.id)
 
         assert [set(each) for each in left] == [{0}]
@@ -104,10 +99,7 @@ async def test_a_cd_is_overwritten_before_it_is_destroyed(tmp_path: Path, monkey
 async def test_a_cd_that_is_in_the_drive_comes_back(tmp_path: Path) -> None:
     """It is named when the drive is full, and ejected only on request."""
     async with yard(tmp_path) as there:
-        isos = next(ref for ref, sr in there.database.all("SR") if sr["content_type"] == "iso")
-        theirs = storage.new_disk(there.core, isos, 2048, {"name_label": "tools.iso", "type": "user"})
-        ref = next(vbd for vbd in there.core.vm(there.one.pool.find(VM))["VBDs"])
-        storage.set_medium(there.core, ref, theirs)
+        theirs = _theirs(there)
         with pytest.raises(ConflictError) as caught:
             await there.certificates.make(there.id, Wish())
         assert (caught.value.code, caught.value.fields["disk"]) == ("cd-drive-full", "tools.iso")
@@ -243,12 +235,152 @@ async def test_a_server_that_stops_takes_its_cd_along(tmp_path: Path) -> None:
         sr = next(ref for ref, each in database.all("SR") if each["content_type"] == "user")
         for hours, name in ((-1, marked.NAME), (1, marked.NAME), (-1, "somebody's")):
             until = dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)
-            record = {"name_label": name, "type": "system", "other_config": marked.marks(until, str(hours))}
+            record = {"name_label": name, "type": "system", "other_config": marked.marks(until, until, str(hours), "")}
             storage.new_disk(there.core, sr, 2**21, record)
         async with kept(tmp_path / "second") as state, running(SETTINGS, state) as core:
             await make_known(World(pool, there.one.maker, core, state))
             await core.commands.certificates.sweep()
         assert sorted(there.disks()) == sorted([marked.NAME, "somebody's"])
+
+
+async def test_a_cd_that_a_killed_server_left_in_the_drive_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as its maker no longer says that it lives: out of the drive of the VM, which runs, overwritten and
+    destroyed; what it took the place of comes back.
+    """
+    async with yard(tmp_path) as there:
+        (drive,) = there.core.vm(there.one.pool.find(VM))["VBDs"]
+        there.database.write("VBD", drive, "currently_attached", True)  # as of a VM that was started with it
+        theirs, ours = _theirs(there), await _left_by_a_killed_server(there, monkeypatch)
+        await there.certificates.sweep()
+        assert there.drive()["VDI"] == ours
+
+        monkeypatch.setattr(tls_disks, "HELD", dt.timedelta(seconds=-2))
+        ours = await _left_by_a_killed_server(there, monkeypatch)
+        left = _kept_contents(there, monkeypatch)
+        assert (there.drive()["VDI"], there.drive()["currently_attached"]) == (ours, True)
+        await there.certificates.sweep()
+        assert (there.drive()["VDI"], there.disks(), [set(each) for each in left]) == (theirs, ["tools.iso"], [{0}])
+
+
+async def test_one_left_cd_that_cannot_go_holds_up_no_other(tmp_path: Path) -> None:
+    """It is tried again at the next look."""
+    async with yard(tmp_path) as there:
+        sr = next(ref for ref, each in there.database.all("SR") if each["content_type"] == "user")
+        until = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
+        for token in ("a", "b", "c"):
+            record = {"name_label": marked.NAME, "other_config": marked.marks(until, until, token, "")}
+            storage.new_disk(there.core, sr, 2**21, record)
+        there.core.mishaps.prepare("VDI.destroy", Mishap.REFUSED)
+        await there.certificates.sweep()
+        assert there.disks() == [marked.NAME]
+        await there.certificates.sweep()
+        assert there.disks() == []
+
+
+async def test_a_left_cd_in_the_drive_is_ours_to_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody need let it be ejected; at the end the drive holds what was in it before both."""
+    async with yard(tmp_path) as there:
+        theirs, ours = _theirs(there), await _left_by_a_killed_server(there, monkeypatch)
+        left = _kept_contents(there, monkeypatch)
+        await there.certificates.make(there.id, Wish())
+        assert there.drive()["VDI"] not in {theirs, ours}
+        assert sorted(there.disks()) == sorted(["tools.iso", marked.NAME])
+        assert [set(each) for each in left] == [{0}]
+
+        await there.certificates.cancel(there.id)
+        assert (there.drive()["VDI"], there.disks()) == (theirs, ["tools.iso"])
+
+
+async def test_who_waits_says_so_in_the_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no server takes its CD; nor does its own, when the pool could not be told."""
+    monkeypatch.setattr(tls_disks, "HELD", dt.timedelta(seconds=-2))
+    async with yard(tmp_path) as there:
+        await there.certificates.make(there.id, Wish())
+        await there.certificates.sweep()
+        assert there.disks() == [marked.NAME]
+
+        def held() -> str:
+            (disk,) = (disk for _, disk in there.database.all("VDI"))
+            return str(disk["other_config"].get(marked.HELD_MARK, ""))
+
+        now = dt.datetime.now(dt.UTC)
+        assert dt.datetime.fromisoformat(held()) < now
+        monkeypatch.setattr(tls_disks, "HELD", dt.timedelta(minutes=5))
+        monkeypatch.setattr(tls_disks, "RENEW_AFTER", dt.timedelta(0))
+        await there.one.until(lambda: held() > marked.stamp(now + dt.timedelta(minutes=4)), "it is held anew")
+        await there.certificates.cancel(there.id)
+
+
+async def test_a_cd_that_stays_is_told_and_goes_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cancels hears of it; it is over all the same."""
+    monkeypatch.setattr(tls_disks, "REMOVE_SECONDS", 0.5)
+    monkeypatch.setattr(tls_disks, "HELD", dt.timedelta(seconds=-2))
+    async with yard(tmp_path) as there:
+        await there.certificates.make(there.id, Wish())
+        there.core.mishaps.prepare("VBD.eject", Mishap.REFUSED)
+        with pytest.raises(PoolError) as caught:
+            await there.certificates.cancel(there.id)
+        assert caught.value.code == "cd-left"
+        assert (there.certificates.state(there.id).state, there.disks()) == ("none", [marked.NAME])
+
+        await there.certificates.sweep()
+        assert (there.disks(), there.drive()["empty"]) == ([], True)
+
+
+async def test_a_cd_is_not_destroyed_as_it_is_for_one_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overwriting is tried again; only when it fails for long the CD goes as it is, and that is told."""
+    async with yard(tmp_path) as there:
+        left = _kept_contents(there, monkeypatch)
+        await there.certificates.make(there.id, Wish())
+        there.core.mishaps.prepare("task.create", Mishap.REFUSED)
+        await there.certificates.cancel(there.id)
+        assert ([set(each) for each in left], there.disks()) == ([{0}], [])
+
+        await there.certificates.make(there.id, Wish())
+        monkeypatch.setattr(tls_removal, "OVERWRITE_SECONDS", 0.5)
+        there.core.mishaps.prepare("task.create", Mishap.REFUSED)
+        with pytest.raises(PoolError) as caught:
+            await there.certificates.cancel(there.id)
+        assert (caught.value.code, there.disks()) == ("cd-not-overwritten", [])
+        assert b"PRIVATE KEY" in left[-1]
+
+
+def _theirs(there: Yard) -> str:
+    """Let somebody's CD be in the drive; return its reference."""
+    isos = next(ref for ref, sr in there.database.all("SR") if sr["content_type"] == "iso")
+    theirs = storage.new_disk(there.core, isos, 2048, {"name_label": "tools.iso", "type": "user"})
+    ref = next(vbd for vbd in there.core.vm(there.one.pool.find(VM))["VBDs"])
+    storage.set_medium(there.core, ref, theirs)
+    return theirs
+
+
+async def _left_by_a_killed_server(there: Yard, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Make certificates, and end without a removal; return the reference of the CD, which is in the drive."""
+    await there.certificates.make(there.id, Wish(placing=Placing(eject=True)))
+    task = there.certificates._works[there.id].task  # noqa: SLF001 - the server's end is this
+    assert task is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(tls_disks.Visit, "end", _ended_at_once)
+        task.cancel()
+        await asyncio.wait([task])
+    return there.drive()["VDI"]
+
+
+async def _ended_at_once(_: tls_disks.Visit) -> None:
+    """What a killed server does about its CD."""
+
+
+def _kept_contents(there: Yard, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return what will stand on the disks that are removed from now on."""
+    left: list[bytes] = []
+
+    async def keep(uuid: str) -> None:
+        left.append(await asyncio.to_thread(there.core.images.path(uuid).read_bytes))
+
+    monkeypatch.setattr(there.core.images, "remove", keep)
+    return left
 
 
 async def test_certificates_made_elsewhere_are_stored_once_they_work(tmp_path: Path) -> None:

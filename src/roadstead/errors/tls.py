@@ -18,6 +18,19 @@ TLS = {
         "{vm} is {state}: a CD drive can only be added to a VM that is shut down.",
         "Shut it down, repeat the command, then start it.",
     ),
+    "cd-left": Code(
+        502,
+        "The CD with the private key of {vm} may still be in the pool, and in the VM's drive: {reason}.",
+        "A server that watches the pool takes it out and destroys it within minutes once the pool lets it, and logs why"
+        " while it does not. To do it by hand eject it, then destroy the disk Container TLS (`xe vm-cd-eject`,"
+        " `xe vdi-destroy`).",
+    ),
+    "cd-not-overwritten": Code(
+        502,
+        "The CD with the private key of {vm} was destroyed, but could not be overwritten before.",
+        "The storage may keep its blocks for a while. If others can read these, make new certificates with"
+        " `roadstead certificates make {vm}`.",
+    ),
     "cd-not-inserted": Code(
         502,
         "The CD with the certificates could not be given to {vm}: {reason}.",
@@ -36,7 +49,7 @@ TLS = {
     "certificates-ended": Code(
         409,
         "The making of certificates for {vm} is not under way any more.",
-        "Somebody ended it, or the server was started anew; the CD was destroyed. Repeat the command: if the engine"
+        "Somebody ended it, or the server was started anew; the CD goes by itself. Repeat the command: if the engine"
         " uses certificates that are stored, it finishes with these, and otherwise it makes new ones.",
     ),
     "certificates-not-stored": Code(

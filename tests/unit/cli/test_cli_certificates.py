@@ -61,6 +61,20 @@ def test_the_warning_comes_before_the_question(preparing: Canned) -> None:
     assert preparing.bodies("POST", PATH) == [{"addresses": ["10.0.1.17"]}]
 
 
+def test_what_is_left_of_the_cd_is_told(canned: Canned) -> None:
+    """Of one whose certificates are in use, and of one that is ended: neither is a success."""
+    looks = iter(["none", "done"])
+    canned.answers[f"GET {PATH}"] = lambda _: state(next(looks), last="The CD may still be there.", code="cd-left")
+    canned.answers[f"POST {PATH}"] = (202, state("waiting", until="2028-11-24T00:00:00Z"))
+    canned.answers[f"DELETE {PATH}"] = problem(502, "cd-left", "The CD may still be there.", "Look.")
+    made = run(canned, "certificates", "make", "win-1", "--yes")
+    ended = run(canned, "certificates", "cancel", "win-1")
+    assert (made.returncode, ended.returncode) == (1, 1)
+    assert "they are stored, but: The CD may still be there." in made.stderr
+    assert "The CD may still be there." in ended.stderr
+    assert "is taken out and destroyed" not in ended.stdout
+
+
 def test_the_clients_key_has_a_warning_of_its_own(preparing: Canned) -> None:
     """After a no to that nothing is made."""
     with Terminal(preparing, "certificates", "make", "win-1", "--with-client-key") as terminal:

@@ -8,8 +8,7 @@ goes on without the client that asked for it.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -22,7 +21,7 @@ from roadstead.act.firewall import Firewall
 from roadstead.act.guests.links import Links
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
-from roadstead.act.preparing.tls_disks import Placing, TlsDisks
+from roadstead.act.preparing.tls_disks import Placing, TlsDisks, Visit
 from roadstead.act.preparing.tls_storing import store
 from roadstead.act.preparing.tls_trials import TlsTrials
 from roadstead.artifacts import certificate_checks, certificates, tls_disk
@@ -40,8 +39,10 @@ log = structlog.get_logger()
 MAKING, WAITING, STORING, DONE, FAILED = "making", "waiting", "storing", "done", "failed"
 """What a preparation goes through."""
 MOST_ADDRESSES = 32
-SWEEP_SECONDS = 900.0
+SWEEP_SECONDS = 60.0
 """How often it is looked for CDs that somebody left behind: one call to each pool."""
+SWEEP_LIMIT_SECONDS = 300.0
+"""Limit on one look into one pool."""
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -87,6 +88,9 @@ class _Work:
     state: str = MAKING
     until: datetime | None = None
     error: RoadsteadError | None = None
+    cd: Visit | None = None
+    left: PoolError | None = None
+    """What is left of the CD that went."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the CD is in the drive, or nothing came of it."""
     task: asyncio.Task[None] | None = None
@@ -95,6 +99,10 @@ class _Work:
     @property
     def is_under_way(self) -> bool:
         return self.task is not None and not self.task.done()
+
+    def report(self, error: PoolError) -> None:
+        """Take in what is left of the CD."""
+        self.left = error
 
     def shown(self) -> TlsPreparation:
         return TlsPreparation(
@@ -105,15 +113,15 @@ class _Work:
             sources=list(self.sources),
             until=self.until,
             last=self._said(),
-            code=self.error.code if self.error is not None else "",
+            code=next((error.code for error in (self.left, self.error) if error is not None), ""),
             preparation=self.id,
         )
 
     def _said(self) -> str:
         """While it waits the remedy of an error is always the same: to run the script."""
-        if self.error is None:
-            return ""
-        return str(self.error) if self.state == FAILED else self.error.cause
+        if self.state in {DONE, FAILED}:
+            return " ".join(str(error) for error in (self.left, self.error) if error is not None)
+        return self.error.cause if self.error is not None else ""
 
 
 class TlsPreparations:
@@ -151,11 +159,10 @@ class TlsPreparations:
                 self._group = None
 
     async def sweep(self) -> None:
-        """Destroy CDs in all pools whose maker died, once their time has passed."""
-        for keeper in list(self._pools.keepers.values()):
-            if keeper.record.live:
-                with suppress(PoolError):  # the next look is near
-                    await TlsDisks(Disks(keeper.client)).sweep()
+        """Destroy CDs in all pools that nobody looks after any more."""
+        spared = {work.cd.token for work in self._works.values() if work.cd is not None and work.is_under_way}
+        live = [keeper for keeper in self._pools.keepers.values() if keeper.record.live]
+        await asyncio.gather(*(_sweep(keeper, spared) for keeper in live))
 
     # ---- commands
 
@@ -178,7 +185,7 @@ class TlsPreparations:
             await work.settled.wait()
             if work.error is not None and work.state == FAILED:
                 del self._works[vm_id]
-                raise work.error
+                raise work.left or work.error
         return work.shown()
 
     async def followed(self, vm_id: VmId, preparation: str) -> TlsPreparation | None:
@@ -190,7 +197,7 @@ class TlsPreparations:
             return None
         await work.settled.wait()
         if work.error is not None and work.state == FAILED:
-            raise work.error
+            raise work.left or work.error
         return work.shown()
 
     async def bring(self, vm_id: VmId, given: Given, *, is_legacy: bool) -> TlsPreparation:
@@ -215,7 +222,8 @@ class TlsPreparations:
     async def cancel(self, vm_id: VmId) -> TlsPreparation:
         """End a preparation that is under way; return when the CD is gone.
 
-        Raises `NotFoundError` ``no-certificates-under-way``.
+        Raises `NotFoundError` ``no-certificates-under-way``, and `PoolError` ``cd-left``, ``cd-not-overwritten``: it is
+        ended then, too.
         """
         vm, work = self._vm(vm_id), self._works.get(vm_id)
         if work is None or work.task is None or not work.is_under_way:
@@ -223,6 +231,8 @@ class TlsPreparations:
         with self._audit.of("certificates cancel", vm_id):
             await tasks.stop(work.task)
             self._works.pop(vm_id, None)
+            if work.left is not None:
+                raise work.left
         return self.state(vm_id)
 
     def addresses(self, vm: Vm, keeper: PoolKeeper, given: Sequence[str]) -> tuple[str, ...]:
@@ -272,10 +282,10 @@ class TlsPreparations:
         given = Given(made.client.certificate, made.client.key, made.authority)
         shown = await _credentials(given, is_legacy=False)
         disks = TlsDisks(Disks(keeper.client))
-        async with disks.inserted(vm.id, image, wish.placing, settings.wait_seconds):
-            work.state = WAITING
+        async with disks.inserted(vm.id, image, wish.placing, settings.wait_seconds, work.report) as cd:
+            work.state, work.cd = WAITING, cd
             work.settled.set()
-            await self._wait_until_used(work, keeper, shown)
+            await self._wait_until_used(work, keeper, shown, cd)
             work.state = STORING
             await self._store(keeper, self._vm(vm.id), given)
 
@@ -286,12 +296,13 @@ class TlsPreparations:
             except PoolError as error:
                 raise LinkError("certificates-not-stored", vm=vm.name, reason=error.cause.rstrip(".")) from error
 
-    async def _wait_until_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials) -> None:
+    async def _wait_until_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials, cd: Visit) -> None:
         """Try until the engine is reached with ``shown``. Raises `ConflictError` ``certificates-not-used``."""
         settings = self._settings.certificate
         try:
             async with asyncio.timeout(settings.wait_seconds):
-                while not await self._is_used(work, keeper, shown):  # noqa: ASYNC110 - nothing tells of it
+                while not await self._is_used(work, keeper, shown):
+                    await cd.renew()
                     await asyncio.sleep(settings.try_seconds)
         except TimeoutError as error:
             last = work.error.cause.rstrip(".") if work.error is not None else "it was not reached"
@@ -346,6 +357,14 @@ def checked_addresses(given: Sequence[str]) -> tuple[str, ...]:
             raise InputError("field-invalid", field="addresses", reason=f"{text} is no literal IP address")
         found.append(address)
     return tuple(dict.fromkeys(found))
+
+
+async def _sweep(keeper: PoolKeeper, spared: Collection[str]) -> None:
+    try:
+        async with asyncio.timeout(SWEEP_LIMIT_SECONDS):
+            await TlsDisks(Disks(keeper.client)).sweep(spared)
+    except (PoolError, TimeoutError) as error:  # the next look is near
+        log.warning("pool not searched for left CDs with certificates", pool=keeper.id, problem=repr(error))
 
 
 async def _credentials(given: Given, *, is_legacy: bool) -> Credentials:

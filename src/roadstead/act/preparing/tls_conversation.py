@@ -177,6 +177,6 @@ def _stands(about: GuestPreparation, told: TlsPreparation) -> GuestPreparation:
     """Return how what is under way stands."""
     about = replace(about, addresses=told.addresses, until=told.until, preparation=told.preparation)
     if told.state == DONE:
-        done = ["its engine uses the new certificates, they are stored, and the CD is destroyed"]
+        done = ["its engine uses the new certificates, and they are stored", told.last or "the CD is destroyed"]
         return replace(about, state="prepared", done=done)
     return replace(about, question="run-script", todo=TODO, last=told.last)

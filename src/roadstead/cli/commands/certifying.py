@@ -156,8 +156,9 @@ def _watched(connected: client.Client, name: str) -> bool:
     while True:
         told = connected.get(NewCertificates, _path(name))
         if told.state == "done":
-            output.result(told.name, "uses its new certificates; they are stored, and the CD is destroyed")
-            return True
+            gone = "and the CD is destroyed" if not told.last else f"but: {terminal_clean(told.last)}"
+            output.result(told.name, f"uses its new certificates; they are stored, {gone}", ok=not told.last)
+            return not told.last
         if told.state in {"failed", "none"}:
             output.result(told.name, told.last or "ended by somebody else; the CD is destroyed", ok=False)
             return False

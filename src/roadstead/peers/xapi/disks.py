@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from roadstead.errors import AmbiguousError, NotFoundError, PoolError
-from roadstead.peers.xapi import faults, messages
+from roadstead.peers.xapi import faults, messages, writes
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.messages.disks import (
     Device,
@@ -177,6 +177,10 @@ class Disks:
     async def rename(self, disk: str, name: str) -> None:
         """Give a disk (its reference) another name."""
         await self._call("VDI.set_name_label", disk, name)
+
+    async def mark(self, disk: str, key: str, value: str) -> None:
+        """Let a key in the ``other_config`` of a disk (its reference) be ``value``; it is absent for a moment."""
+        await writes.replace_key(self._call, "VDI", disk, key, value)
 
     async def uuid(self, disk: str) -> str:
         """Return the uuid of a disk (its reference)."""

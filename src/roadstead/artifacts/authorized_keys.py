@@ -24,6 +24,8 @@ _NO_COMMAND = "/bin/false"
 _OPENSSH = re.compile(r"OpenSSH_(?:for_Windows_)?([0-9]{1,3})\.([0-9]{1,3})")
 _KNOWS_RESTRICT, _KNOWS_LISTEN = (7, 2), (7, 8)
 """OpenSSH's first versions with ``restrict`` and with ``permitlisten``, as its release notes say."""
+_SOURCE = re.compile(r"[A-Za-z0-9.:/*?_-]{1,64}")
+"""An address, a network or a pattern, and nothing that could end the option."""
 _OLD = "no-port-forwarding,no-X11-forwarding,no-agent-forwarding,no-pty"
 """What ``restrict`` stands for, in the words that Dropbear knows; OpenSSH before 7.2 knows one more."""
 
@@ -70,7 +72,9 @@ def line(public_key: str, socket: str) -> str:
 
 
 def made_for(public_key: str, form: Form, terms: Terms) -> str | None:
-    """Return the line of ``form`` for one guest; None where no such line leads to the engine."""
+    """Return the line of ``form`` for one guest; None where no such line leads to the engine. Raises ValueError
+    where a source has other characters than a network or pattern: it could bring an option along.
+    """
     if form is Form.UNRESTRICTED:
         return _joined(_from(terms.sources), public_key)
     version = _openssh(terms.server)
@@ -95,8 +99,11 @@ def _closed(version: tuple[int, int]) -> str:
 
 
 def _from(sources: Iterable[str]) -> str:
-    networks = ",".join(sources)
-    return f'from="{networks}"' if networks else ""
+    networks = tuple(sources)
+    for network in networks:
+        if not _SOURCE.fullmatch(network):
+            raise ValueError(f"{network!r} is no source")
+    return f'from="{",".join(networks)}"' if networks else ""
 
 
 def _openssh(server: str) -> tuple[int, int]:

@@ -52,6 +52,14 @@ def test_a_line_is_made_for_its_guest(form: Form, terms: Terms, wanted: str | No
     assert made_for(KEY, form, terms) == wanted
 
 
+@pytest.mark.parametrize("source", ['fe80::1%x",environment="A=b', "10.0.0.0/8,*", "a b", "!10.0.0.1", ""])
+@pytest.mark.parametrize("form", Form)
+def test_a_source_is_a_network_and_no_option(form: Form, source: str) -> None:
+    """Whoever checked it before."""
+    with pytest.raises(ValueError, match="no source"):
+        made_for(KEY, form, Terms(SOCKET, DOCKER, sources=("10.0.0.0/8", source)))
+
+
 @pytest.mark.parametrize("socket", [SOCKET, OWN])
 def test_the_line_for_no_guest_in_particular_is_the_usual_one(socket: str) -> None:
     """What `pool key show` prints is what most guests get, also where the settings name another socket."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
+import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from roadstead.errors import ConflictError
 from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Survey
 
 KEY = f"ssh-rsa {'A' * 40}"
-FORMER = f"ssh-rsa {'B' * 40}=="
+FORMER = f"ssh-rsa {base64.b64encode(struct.pack('>I', 7) + b'ssh-rsa' + bytes(40)).decode()}"
 OLD = f"ssh-rsa {'C' * 40}"
 
 
@@ -77,6 +79,11 @@ HOSTILE = [
     ("root=anything", Root.NONE),
     ("client=10.0.0.1\x1b[2J", ""),
     ("former=ssh-rsa AAAA' xscontainer", ()),
+    ("former=ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDAAAAAA", ()),
+    (f"former=ssh-rsa {'A' * 41}", ()),
+    (f"docker=/{'a' * 256}", ""),
+    (f"sudo=/{'a' * 9000}", ""),
+    (f"socket=ready docker /{'a' * 107}", ()),
     ("socket=ready docker /run/a b", ()),
     ("socket=ready docker /run/$(reboot)", ()),
     ("socket=fine docker /run/a", ()),

@@ -142,7 +142,7 @@ tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };
 tolower($1) == "allowstreamlocalforwarding" && a == "" {
 a = tolower($2); if (a == "all" || a == "local") a = "yes"; else if (a == "remote") a = "no" };
 END { print a }')";
-EACH_FILE [ -r "$x" ] || continue;
+EACH_FILE [ -f "$x" ] && [ -r "$x" ] || continue;
 awk -v ob="$ob" -v of="$of" -v m="$m" 'substr($1, 1, 1) == "#" { next };
 index($0, ob) || index($0, of) { if (l++ < MOST_LINES) print m "line=" substr($0, 1, LONGEST); next };
 NF > 2 && $NF == "xscontainer" && k++ < MOST_FORMER { print m "former=" $(NF-2), $(NF-1) }' "$x";

@@ -32,6 +32,7 @@ def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
     lines = [f"restrict {KEY} xscontainer", f'from="10.0.0.0/8" {OLD} xscontainer', f"{KEY} x"]
     others = [f"no-pty {FORMER} xscontainer"] * guest_survey.MOST_FORMER + [f"# {KEY} not this one"]
     (folder / "authorized_keys").write_text("\n".join([*others, *lines, ""]))
+    os.mkfifo(folder / "authorized_keys2")  # nobody waits for its other end
     alive, dead = str(tmp_path / "alive.sock"), str(tmp_path / "dead.sock")
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
         one.bind(alive)

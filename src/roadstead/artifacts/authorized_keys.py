@@ -2,8 +2,9 @@
 
 ``restrict`` switches everything off, ``permitopen`` then lets OpenSSH forward to exactly this socket (strings are
 compared), ``permitlisten`` keeps the guest from being listened on, and the command answers where forwarding is
-forbidden. Measured on OpenSSH 9.2, 10.0 and 10.6: no shell, no other socket, no TCP. What stays possible with
-forwarding is to listen on Unix sockets at paths where the user may write; the form for commands only closes that, too.
+forbidden. Measured on OpenSSH 9.2, 10.0 and 10.6: no shell, no other socket, no TCP but for root, who may listen on the
+port that ``permitlisten`` has to name: root gets the form for commands only, wherever Docker's command is. What stays
+possible with forwarding is to listen on Unix sockets at paths where the user may write; that form closes it, too.
 """
 
 import base64
@@ -54,6 +55,8 @@ class Terms:
     forwards: bool = True
     server: str = "SSH-2.0-OpenSSH_9.2"
     sources: tuple[str, ...] = ()
+    is_root: bool = False
+    """Whether the key signs in as root, who may listen on the one port that ``permitlisten`` has to name."""
 
     @property
     def relay(self) -> str:
@@ -78,7 +81,8 @@ def made_for(public_key: str, form: Form, terms: Terms) -> str | None:
     if form is Form.UNRESTRICTED:
         return _joined(_from(terms.sources), public_key)
     version = _openssh(terms.server)
-    forwards = form is Form.RESTRICTED and terms.forwards and not terms.sudo and version >= _KNOWS_LISTEN
+    needs_relay = bool(terms.sudo) or version < _KNOWS_LISTEN or (terms.is_root and bool(terms.docker))
+    forwards = form is Form.RESTRICTED and terms.forwards and not needs_relay
     if forwards:
         options = _forwarding(terms.socket, terms.relay or _NO_COMMAND)
     elif terms.relay:

@@ -38,6 +38,8 @@ CASES = [
         Terms(SOCKET, DOCKER, server="SSH-2.0-dropbear_2022.83"),
         f"no-port-forwarding,no-X11-forwarding,no-agent-forwarding,no-pty,{RELAY} {END}",
     ),
+    (Form.RESTRICTED, Terms(SOCKET, DOCKER, is_root=True), f"restrict,{RELAY} {END}"),
+    (Form.RESTRICTED, Terms(SOCKET, is_root=True), f'{OPEN},command="/bin/false" {END}'),
     (Form.EXEC_ONLY, Terms(SOCKET, DOCKER), f"restrict,{RELAY} {END}"),
     (Form.EXEC_ONLY, Terms(SOCKET), None),
     (Form.UNRESTRICTED, Terms(SOCKET), END),

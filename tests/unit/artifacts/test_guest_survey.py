@@ -18,7 +18,7 @@ from roadstead.errors import ConflictError
 from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Survey
 
 KEY = f"ssh-rsa {'A' * 40}"
-FORMER = f"ssh-rsa {base64.b64encode(struct.pack('>I', 7) + b'ssh-rsa' + bytes(40)).decode()}"
+FORMER = f"ssh-rsa {base64.b64encode(struct.pack('>I', 7) + b'ssh-rsa' + b'x' * 40).decode()}"
 OLD = f"ssh-rsa {'C' * 40}"
 
 

@@ -263,8 +263,9 @@ async def test_root_may_listen_at_the_port_that_the_line_names(
     await let_in(generous, line(real_set.public_key, SOCKET))
     assert await opened(generous, real_set, agent_path, "root") == FORWARDING | {"listen on TCP's port 1"}
 
-    await let_in(generous, made_for(real_set.public_key, Form.EXEC_ONLY, GENERAL))
-    assert await opened(generous, real_set, agent_path, "root") == RELAY
+    for form in (Form.EXEC_ONLY, Form.RESTRICTED):
+        await let_in(generous, made_for(real_set.public_key, form, Terms(SOCKET, DOCKER, is_root=True)))
+        assert await opened(generous, real_set, agent_path, "root") == RELAY
 
 
 @pytest.mark.parametrize("form", Form)

@@ -2,8 +2,9 @@
 
 ``restrict`` switches everything off, ``permitopen`` then lets OpenSSH forward to exactly this socket (strings are
 compared), ``permitlisten`` keeps the guest from being listened on, and the command answers where forwarding is
-forbidden. Measured on OpenSSH 9.2, 10.0 and 10.6: no shell, no other socket, no TCP. What stays possible with
-forwarding is to listen on Unix sockets at paths where the user may write; the form for commands only closes that, too.
+forbidden. Measured on OpenSSH 9.2, 10.0 and 10.6: no shell, no other socket, no TCP but for root, who may listen on the
+port that ``permitlisten`` has to name: root gets the form for commands only, wherever Docker's command is. What stays
+possible with forwarding is to listen on Unix sockets at paths where the user may write; that form closes it, too.
 """
 
 import base64
@@ -24,6 +25,8 @@ _NO_COMMAND = "/bin/false"
 _OPENSSH = re.compile(r"OpenSSH_(?:for_Windows_)?([0-9]{1,3})\.([0-9]{1,3})")
 _KNOWS_RESTRICT, _KNOWS_LISTEN = (7, 2), (7, 8)
 """OpenSSH's first versions with ``restrict`` and with ``permitlisten``, as its release notes say."""
+_SOURCE = re.compile(r"[A-Za-z0-9.:/*?_-]{1,64}")
+"""An address, a network or a pattern, and nothing that could end the option."""
 _OLD = "no-port-forwarding,no-X11-forwarding,no-agent-forwarding,no-pty"
 """What ``restrict`` stands for, in the words that Dropbear knows; OpenSSH before 7.2 knows one more."""
 
@@ -52,6 +55,8 @@ class Terms:
     forwards: bool = True
     server: str = "SSH-2.0-OpenSSH_9.2"
     sources: tuple[str, ...] = ()
+    is_root: bool = False
+    """Whether the key signs in as root, who may listen on the one port that ``permitlisten`` has to name."""
 
     @property
     def relay(self) -> str:
@@ -70,11 +75,14 @@ def line(public_key: str, socket: str) -> str:
 
 
 def made_for(public_key: str, form: Form, terms: Terms) -> str | None:
-    """Return the line of ``form`` for one guest; None where no such line leads to the engine."""
+    """Return the line of ``form`` for one guest; None where no such line leads to the engine. Raises ValueError
+    where a source has other characters than a network or pattern: it could bring an option along.
+    """
     if form is Form.UNRESTRICTED:
         return _joined(_from(terms.sources), public_key)
     version = _openssh(terms.server)
-    forwards = form is Form.RESTRICTED and terms.forwards and not terms.sudo and version >= _KNOWS_LISTEN
+    needs_relay = bool(terms.sudo) or version < _KNOWS_LISTEN or (terms.is_root and bool(terms.docker))
+    forwards = form is Form.RESTRICTED and terms.forwards and not needs_relay
     if forwards:
         options = _forwarding(terms.socket, terms.relay or _NO_COMMAND)
     elif terms.relay:
@@ -95,8 +103,11 @@ def _closed(version: tuple[int, int]) -> str:
 
 
 def _from(sources: Iterable[str]) -> str:
-    networks = ",".join(sources)
-    return f'from="{networks}"' if networks else ""
+    networks = tuple(sources)
+    for network in networks:
+        if not _SOURCE.fullmatch(network):
+            raise ValueError(f"{network!r} is no source")
+    return f'from="{",".join(networks)}"' if networks else ""
 
 
 def _openssh(server: str) -> tuple[int, int]:

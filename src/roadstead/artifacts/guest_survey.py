@@ -9,6 +9,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.artifacts.key_lines import EACH_FILE
 from roadstead.artifacts.standing_lines import LONGEST
 from roadstead.model.surveys import EngineSocket, Root, SocketState, Survey
@@ -25,7 +26,9 @@ SOCKETS = (
 MOST_FORMER = 16
 MOST_LINES = 4
 """Of one file; the first counts. What is told of all files has to fit into what is read of a command."""
-_PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
+_PATH = re.compile(r"(?=.{1,256}\Z)(/[A-Za-z0-9._+-]+)+")
+_SOCKET_BYTES = 107
+"""The longest path of a Unix socket (unix(7)), without its last NUL."""
 _WORD = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _KEY = re.compile(r"[a-z0-9@.-]{1,64} [A-Za-z0-9+/]{16,4096}={0,2}")
@@ -70,7 +73,9 @@ def read(output: bytes) -> Survey | None:
         lingers=facts["lingers"] == ["yes"],
         forwards={"yes": True, "no": False}.get(_one(facts, "forwards", _WORD)),
         lines=tuple(dict.fromkeys(facts["line"]))[:MOST_LINES],
-        former=tuple(dict.fromkeys(key for key in facts["former"] if _KEY.fullmatch(key)))[:MOST_FORMER],
+        former=tuple(dict.fromkeys(key for key in facts["former"] if _KEY.fullmatch(key) and is_public_key(key)))[
+            :MOST_FORMER
+        ],
     )
 
 
@@ -90,9 +95,13 @@ def _sockets(facts: Sequence[str]) -> tuple[EngineSocket, ...]:
 
 def _socket(said: str) -> EngineSocket | None:
     words = said.split(" ")
-    if len(words) != _SOCKET_WORDS or words[0] not in set(SocketState) or not _PATH.fullmatch(words[2]):
+    if len(words) != _SOCKET_WORDS or words[0] not in set(SocketState) or not _is_socket(words[2]):
         return None
     return EngineSocket(words[2], SocketState(words[0]), words[1] if _WORD.fullmatch(words[1]) else "")
+
+
+def _is_socket(path: str) -> bool:
+    return len(path) <= _SOCKET_BYTES and _PATH.fullmatch(path) is not None
 
 
 _SCRIPT = """\
@@ -133,7 +142,7 @@ tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };
 tolower($1) == "allowstreamlocalforwarding" && a == "" {
 a = tolower($2); if (a == "all" || a == "local") a = "yes"; else if (a == "remote") a = "no" };
 END { print a }')";
-EACH_FILE [ -r "$x" ] || continue;
+EACH_FILE [ -f "$x" ] && [ -r "$x" ] || continue;
 awk -v ob="$ob" -v of="$of" -v m="$m" 'substr($1, 1, 1) == "#" { next };
 index($0, ob) || index($0, of) { if (l++ < MOST_LINES) print m "line=" substr($0, 1, LONGEST); next };
 NF > 2 && $NF == "xscontainer" && k++ < MOST_FORMER { print m "former=" $(NF-2), $(NF-1) }' "$x";

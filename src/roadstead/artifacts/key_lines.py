@@ -10,7 +10,8 @@ change; a symbolic link is followed, and a file that somebody else changed meanw
 It is POSIX ``sh`` and ``awk`` (busybox has both) in one argument without newlines, backslashes and exclamation marks,
 so that every login shell hands it on as it is. Lines are read as OpenSSH reads them (sshd(8), AUTHORIZED_KEYS FILE
 FORMAT): options up to the first blank outside of double quotes, then the type, then the key. Which files count is
-``AuthorizedKeysFile`` of sshd_config(5), as far as the user may read it, and OpenSSH's default; in
+``AuthorizedKeysFile`` of sshd_config(5), as far as the user may read it and not of a ``Match`` block (which ends with
+its file), and OpenSSH's default. What is no regular file (a FIFO, a link to nothing) is left as it is. In
 ``authorized_keys.d`` Fedora CoreOS keeps files that are read beside it (``ignition``, ``afterburn``), and Flatcar those
 that ``update-ssh-keys`` makes ``authorized_keys`` of, anew each time: where that command is, a line is set in both, in
 a file ``xscontainer`` if no other there has it. A file there that would be left empty is removed, since an empty one
@@ -146,8 +147,9 @@ and whether anything changed."""
 
 EACH_FILE = """\
 u=$(id -un);
-c=$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | tr -d '"' |
-awk 'tolower($1) == "authorizedkeysfile" { $1 = ""; print; exit }');
+c=$(for x in /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config; do echo; cat "$x"; echo; echo .; done 2>/dev/null |
+tr "=" " " | tr -d '"' | awk '$1 == "." { m = 0 }; tolower($1) == "match" { m = 1 };
+m == 0 && tolower($1) == "authorizedkeysfile" { $1 = ""; print; exit }');
 for x in $c .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do
 case $x in *%h*) x=${x%%[%]h*}$HOME${x#*%h};; esac;
 case $x in *%u*) x=${x%%[%]u*}$u${x#*%u};; esac;
@@ -157,6 +159,7 @@ case $x in none) continue;; esac;"""
 _SCRIPT = f"""\
 look() {{ ls -ldn "$1" | cut -c1-10; ls -ldn "$1" | tr -s " " | cut -d " " -f 3,4; }};
 size() {{ wc -c <"$1"; }};
+plain() {{ [ -f "$1" ] && return 0; [ -e "$1" ] || [ -L "$1" ] && return 1; return 0; }};
 edit() {{
 f=$(readlink -f "$1") && [ -f "$f" ] && [ -r "$f" ] || return 0;
 [ -n "$2" ] || grep -qF -e "$ob" "$f" || return 0;
@@ -185,10 +188,10 @@ if [ "$step" = set ] && [ -z "$bad" ] && [ -d "$parts" ] && command -v update-ss
 was=$hits; hits=0;
 for x in "$parts"/*; do [ "$hits$bad" = 0 ] && edit "$x"; done;
 x=$parts/xscontainer;
-if [ "$hits$bad" = 0 ]; then true 2>/dev/null >>"$x" && edit "$x" new || bad=${{bad:-unwritable}};
-[ -s "$x" ] || rm -f "$x"; fi;
+if [ "$hits$bad" = 0 ] && plain "$x"; then true 2>/dev/null >>"$x" && edit "$x" new || bad=${{bad:-unwritable}};
+[ -s "$x" ] || rm -f "$x"; elif [ "$hits$bad" = 0 ]; then bad=unwritable; fi;
 hits=$was; fi;
-if [ "$step-$hits$bad" = set-0 ]; then
+if [ "$step-$hits$bad" = set-0 ] && {{ plain "$first" || {{ bad=unwritable; false; }}; }}; then
 case $first in */*) dir=${{first%/*}}; [ -d "$dir" ] && dir= || mkdir -m 700 "$dir" 2>/dev/null;; esac;
 [ -e "$first" ] || made=$first; true 2>/dev/null >>"$first" && edit "$first" new || bad=${{bad:-unwritable}};
 [ -z "$made" ] || [ -s "$made" ] || rm -f "$made"; [ -z "$dir" ] || rmdir "$dir" 2>/dev/null; fi;

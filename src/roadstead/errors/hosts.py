@@ -63,6 +63,11 @@ HOSTS = {
         "{host} has no Python that could run the plugin.",
         "It needs python3 or python2.7 in its PATH.",
     ),
+    "key-file-costly": Code(
+        422,
+        "The private key's file takes too long to open: its passphrase is hashed too often, or it is no usual key.",
+        "Save it with fewer rounds (`ssh-keygen -p -a 64 -f FILE`), or use another key.",
+    ),
     "key-passphrase-needed": Code(
         422,
         "The private key is protected by a passphrase, and none was given.",

@@ -1,6 +1,5 @@
 """The bodies of requests, checked at the border: a field that is wrong or unknown is named."""
 
-from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
@@ -15,6 +14,7 @@ from roadstead.act.preparing.over_tls import Wish
 from roadstead.act.preparing.tls_disks import Placing
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
+from roadstead.model.addresses import parse_network
 from roadstead.model.surveys import Part
 from roadstead.model.users import USER
 
@@ -166,7 +166,7 @@ Pem = Annotated[SecretStr, Field(min_length=1, max_length=2**17)]
 
 def _network(text: str) -> str:
     """Return a network as OpenSSH's ``from`` and the Windows firewall take it."""
-    return str(ip_network(text, strict=False))
+    return str(parse_network(text, strict=False))
 
 
 class WantedCertificates(Body):

@@ -38,6 +38,8 @@ CASES = [
         Terms(SOCKET, DOCKER, server="SSH-2.0-dropbear_2022.83"),
         f"no-port-forwarding,no-X11-forwarding,no-agent-forwarding,no-pty,{RELAY} {END}",
     ),
+    (Form.RESTRICTED, Terms(SOCKET, DOCKER, is_root=True), f"restrict,{RELAY} {END}"),
+    (Form.RESTRICTED, Terms(SOCKET, is_root=True), f'{OPEN},command="/bin/false" {END}'),
     (Form.EXEC_ONLY, Terms(SOCKET, DOCKER), f"restrict,{RELAY} {END}"),
     (Form.EXEC_ONLY, Terms(SOCKET), None),
     (Form.UNRESTRICTED, Terms(SOCKET), END),
@@ -50,6 +52,14 @@ CASES = [
 def test_a_line_is_made_for_its_guest(form: Form, terms: Terms, wanted: str | None) -> None:
     """As little as leads to the engine there; None where nothing of this form does."""
     assert made_for(KEY, form, terms) == wanted
+
+
+@pytest.mark.parametrize("source", ['fe80::1%x",environment="A=b', "10.0.0.0/8,*", "a b", "!10.0.0.1", ""])
+@pytest.mark.parametrize("form", Form)
+def test_a_source_is_a_network_and_no_option(form: Form, source: str) -> None:
+    """Whoever checked it before."""
+    with pytest.raises(ValueError, match="no source"):
+        made_for(KEY, form, Terms(SOCKET, DOCKER, sources=("10.0.0.0/8", source)))
 
 
 @pytest.mark.parametrize("socket", [SOCKET, OWN])

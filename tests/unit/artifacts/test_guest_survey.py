@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
+import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from roadstead.errors import ConflictError
 from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Survey
 
 KEY = f"ssh-rsa {'A' * 40}"
-FORMER = f"ssh-rsa {'B' * 40}=="
+FORMER = f"ssh-rsa {base64.b64encode(struct.pack('>I', 7) + b'ssh-rsa' + b'x' * 40).decode()}"
 OLD = f"ssh-rsa {'C' * 40}"
 
 
@@ -30,6 +32,7 @@ def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
     lines = [f"restrict {KEY} xscontainer", f'from="10.0.0.0/8" {OLD} xscontainer', f"{KEY} x"]
     others = [f"no-pty {FORMER} xscontainer"] * guest_survey.MOST_FORMER + [f"# {KEY} not this one"]
     (folder / "authorized_keys").write_text("\n".join([*others, *lines, ""]))
+    os.mkfifo(folder / "authorized_keys2")  # nobody waits for its other end
     alive, dead = str(tmp_path / "alive.sock"), str(tmp_path / "dead.sock")
     with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as other:
         one.bind(alive)
@@ -77,6 +80,11 @@ HOSTILE = [
     ("root=anything", Root.NONE),
     ("client=10.0.0.1\x1b[2J", ""),
     ("former=ssh-rsa AAAA' xscontainer", ()),
+    ("former=ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQDAAAAAA", ()),
+    (f"former=ssh-rsa {'A' * 41}", ()),
+    (f"docker=/{'a' * 256}", ""),
+    (f"sudo=/{'a' * 9000}", ""),
+    (f"socket=ready docker /{'a' * 107}", ()),
     ("socket=ready docker /run/a b", ()),
     ("socket=ready docker /run/$(reboot)", ()),
     ("socket=fine docker /run/a", ()),

@@ -25,6 +25,8 @@ class Home:
         self.file.parent.mkdir(mode=0o700)
         self._shell = shell
         self._path = path
+        self.config = "/etc/ssh"
+        """The folder in which the server's configuration is looked for."""
 
     def write(self, text: str, mode: int = 0o600) -> None:
         """Let the file hold this."""
@@ -53,7 +55,7 @@ class Home:
 
     def _do(self, command: str) -> Answer:
         done = subprocess.run(
-            [*self._shell, "-c", command],
+            [*self._shell, "-c", command.replace("/etc/ssh", self.config)],
             env={"HOME": str(self.folder), "PATH": self._path},
             cwd="/",
             check=False,
@@ -309,6 +311,49 @@ def test_file_and_folder_are_made_for_the_user_alone(home: Home) -> None:
     assert home.set(LINE) is Answer.DONE
     assert home.read() == f"{LINE}\n"
     assert (home.file.parent.stat().st_mode & 0o777, home.file.stat().st_mode & 0o777) == (0o700, 0o600)
+
+
+def test_what_is_no_regular_file_is_left_alone(home: Home) -> None:
+    """A link to nothing stays one, and nobody waits for the other end of a FIFO."""
+    home.file.symlink_to(home.folder / "gone" / "keys")
+    assert home.set(LINE) is Answer.UNWRITABLE
+    assert home.file.is_symlink()
+    home.file.unlink()
+    os.mkfifo(home.file)
+    assert home.set(LINE) is Answer.UNWRITABLE
+    assert home.run(Step.ADD) is Answer.ABSENT
+    assert home.file.is_fifo()
+
+
+def test_a_fifo_in_flatcars_folder_is_left_alone(home: Home) -> None:
+    """As elsewhere."""
+    guest = Flatcar(home)
+    home.write("")
+    os.mkfifo(guest.folder / "xscontainer")
+    assert home.set(LINE) is Answer.UNWRITABLE
+    assert (guest.folder / "xscontainer").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("part", "config", "wanted"),
+    [
+        ("", "Match User ann\nAuthorizedKeysFile .ssh/anns\n", ".ssh/authorized_keys"),
+        ("", 'PasswordAuthentication no\nAuthorizedKeysFile="%h/.ssh/own"\nMatch all\n', ".ssh/own"),
+        ("match user x\nAuthorizedKeysFile no\n", "AuthorizedKeysFile .ssh/own", ".ssh/own"),
+        ("AuthorizedKeysFile .ssh/first", "AuthorizedKeysFile .ssh/own", ".ssh/first"),
+    ],
+)
+def test_the_servers_own_file_is_taken_but_not_that_of_a_match(
+    home: Home, tmp_path: Path, part: str, config: str, wanted: str
+) -> None:
+    """A block of ``Match`` may be about other users; it ends with its file."""
+    folder = tmp_path / "ssh"
+    (folder / "sshd_config.d").mkdir(parents=True)
+    (folder / "sshd_config").write_text(config)
+    (folder / "sshd_config.d/a.conf").write_text(part)
+    home.config = str(folder)
+    assert home.set(LINE) is Answer.DONE
+    assert (home.folder / wanted).read_text() == f"{LINE}\n"
 
 
 @pytest.mark.parametrize(

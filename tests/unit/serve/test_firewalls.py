@@ -89,6 +89,7 @@ async def test_without_networks_the_hosts_stand_in(tmp_path: Path) -> None:
         ({"dialect": "windows", "place": "router"}, "firewall-place-unsupported"),
         ({"management": ["10.0.0.1/8"]}, "network-invalid"),
         ({"guests": ["web1"]}, "network-invalid"),
+        ({"guests": ["fe80::1%x; y"]}, "network-invalid"),
         ({"dns": ["10.0.0.53; drop"]}, "field-invalid"),
         ({"pool": "Rack 1", "vm": "web-1"}, "field-invalid"),
         ({"vm": "nobody"}, "no-such-vm"),

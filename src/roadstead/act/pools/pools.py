@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from ipaddress import ip_network
 from typing import Any
 
 from msgspec import structs
@@ -24,6 +23,7 @@ from roadstead.kit.batches import Batches
 from roadstead.kit.text import pem_certificates
 from roadstead.kit.turns import Turns
 from roadstead.model import Gone, Pool, PoolId, VmId
+from roadstead.model.addresses import parse_network
 from roadstead.peers.database.client import Database, StoredPool
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress, Trust, Verifier
@@ -331,7 +331,7 @@ def networks(name: str, texts: Sequence[str] | None) -> tuple[str, ...]:
     found = []
     for text in texts or ():
         try:
-            found.append(str(ip_network(text.strip())))
+            found.append(str(parse_network(text.strip())))
         except ValueError as error:
             raise InputError("network-invalid", field=name, value=text) from error
     return tuple(dict.fromkeys(found))
@@ -355,7 +355,7 @@ def _rules(stored: StoredPool) -> Rules:
 
 
 def _parsed(texts: Sequence[str]) -> tuple[Network, ...]:
-    return tuple(ip_network(text) for text in texts)
+    return tuple(parse_network(text) for text in texts)
 
 
 def _address(stored: StoredPool) -> PoolAddress:

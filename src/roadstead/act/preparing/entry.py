@@ -138,8 +138,12 @@ class Inside:
 
     async def put(self, line: str, public_key: str) -> None:
         """Make ``line`` the one line of ``public_key``. Raises `ConflictError`; then nothing was changed."""
+        try:
+            command = key_lines.setting(line, public_key)
+        except ValueError as error:
+            raise self.conflict("guest-no-relay", reason="its line would be one that no shell hands on") from error
         left, self._guest.left = self._guest.left, LINE_LEFT
-        answer = await self._changed(key_lines.setting(line, public_key))
+        answer = await self._changed(command)
         if answer is not Answer.DONE:
             self._guest.left = left
             raise self.conflict(_KEYS.get(answer, "guest-not-told"))

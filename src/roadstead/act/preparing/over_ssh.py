@@ -360,6 +360,7 @@ class _Entry:
             forwards=self.survey.forwards is not False,
             server=self.inside.server,
             sources=sources,
+            is_root=not self.survey.uid,
         )
         if leaves_out(sources, self.survey.client):
             raise self.inside.conflict("guest-source-differs", sources=", ".join(sources), client=self.survey.client)

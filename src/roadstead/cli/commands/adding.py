@@ -6,7 +6,6 @@ The server tries what it is given before it accepts it, so a wrong password or a
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from roadstead.cli.commands import secrets
 from roadstead.cli.display import output, words
 from roadstead.errors import InputError, PoolError
 from roadstead.kit.text import fingerprint_digits, fingerprint_shown, pem_certificates, terminal_clean
+from roadstead.model.addresses import parse_network
 
 DEFAULT_USER = "root"
 CHANGEABLE = "--url, --user, --password-file, --fingerprint, --ca-file, --admit, --only, --drop or --publish"
@@ -149,7 +149,7 @@ def _check(trust: Trust, guests: Shown) -> None:
     for option, given in (("--admit", guests.admit), ("--only", guests.only)):
         for network in given:
             try:
-                ip_network(network.strip())
+                parse_network(network.strip())
             except ValueError as error:
                 raise InputError("network-invalid", field=option, value=network) from error
 

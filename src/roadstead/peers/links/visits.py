@@ -13,7 +13,7 @@ from typing import Any
 import asyncssh
 
 from roadstead.errors import InputError, LinkError
-from roadstead.peers.links import faults
+from roadstead.peers.links import faults, key_files
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals, named
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS
@@ -59,30 +59,13 @@ class Task:
 async def sign_in(password: str | None, private_key: str | None, passphrase: str | None) -> SignIn:
     """Return how to sign in with what an operator gave: a password, or the text of a private key's file.
 
-    Raises `InputError`: ``field-invalid`` where it is not one of the two, and as `read_key` does.
+    Raises `InputError`: ``field-invalid`` where it is not one of the two, and as `key_files.read_key` does.
     """
     if (password is None) == (private_key is None):
         raise InputError("field-invalid", field="password", reason="give either a password or a private key")
     if private_key is None:
         return SignIn(password=password)
-    return SignIn(key=await read_key(private_key, passphrase))
-
-
-async def read_key(pem: str, passphrase: str | None) -> asyncssh.SSHKey:
-    """Return the private key that a file holds.
-
-    Raises `InputError` ``key-passphrase-wrong``, ``key-passphrase-needed`` or ``field-invalid``.
-    """
-    closed = "key-passphrase-needed" if passphrase is None else "key-passphrase-wrong"
-    try:
-        return await asyncio.to_thread(asyncssh.import_private_key, pem, passphrase)
-    except asyncssh.KeyEncryptionError as error:
-        raise InputError(closed) from error
-    except (asyncssh.KeyImportError, ValueError) as error:
-        # What the library says of it might quote it.
-        if "passphrase" in str(error).lower():
-            raise InputError(closed) from None
-        raise InputError("field-invalid", field="private_key", reason="it is no private key") from None
+    return SignIn(key=await key_files.read_key(private_key, passphrase))
 
 
 async def look(door: Door, settings: LinkSettings) -> str:

@@ -1,7 +1,6 @@
 """Firewall rules as files for operators, and the check of what passes from this server."""
 
 from collections.abc import Sequence
-from ipaddress import ip_network
 
 from starlette.responses import Response
 
@@ -9,6 +8,7 @@ from roadstead.artifacts import firewall as dialects
 from roadstead.errors import InputError
 from roadstead.inventory import names
 from roadstead.model import PoolId, VmId, parse_address
+from roadstead.model.addresses import parse_network
 from roadstead.model.firewall import Network, Place, Server
 from roadstead.plan.firewall import Wanted
 from roadstead.serve import answers
@@ -65,7 +65,7 @@ def _networks(field: str, texts: Sequence[str]) -> tuple[Network, ...]:
     found = []
     for text in texts:
         try:
-            found.append(ip_network(text.strip()))
+            found.append(parse_network(text.strip()))
         except ValueError as error:
             raise InputError("network-invalid", field=field, value=text) from error
     return tuple(found)

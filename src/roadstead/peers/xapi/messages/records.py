@@ -7,11 +7,12 @@ all objects (the pool's watcher): the functions here take what they refer to as 
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from roadstead.kit import text
 from roadstead.model import Host, HostId, Pool, PoolId, PowerState, Vm, VmId
+from roadstead.model.addresses import parse_network
 from roadstead.model.config_keys import PUBLISHED_KEYS, TLS_SECRETS, VM_KEYS
 from roadstead.peers.xapi.messages.fields import TEXT_BYTES, Digest
 
@@ -93,7 +94,7 @@ def management_networks(pif: XapiObject) -> list[IPv4Network | IPv6Network]:
 
 def _network(text: str) -> IPv4Network | IPv6Network | None:
     try:
-        return ip_network(text, strict=False)
+        return parse_network(text, strict=False)
     except ValueError:
         return None
 

@@ -1,0 +1,127 @@
+"""An operator's private key file is read whatever it is, and never costs more than it may."""
+
+import asyncio
+import base64
+import signal
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import asyncssh
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from roadstead.errors import InputError
+from roadstead.peers.links import key_files
+
+KEY = asyncssh.generate_private_key("ssh-ed25519")
+SECRET = "opensesame"
+FEW_ROUNDS = 50
+
+
+def with_rounds(rounds: int) -> str:
+    """A file whose passphrase takes so many rounds of bcrypt, as its header says (PROTOCOL.key of OpenSSH)."""
+    pem = KEY.export_private_key("openssh", passphrase=SECRET, rounds=FEW_ROUNDS).decode()
+    raw = base64.b64decode("".join(pem.strip().splitlines()[1:-1]))
+    start = raw.index(b"bcrypt") + len(b"bcrypt")
+    at = start + 4 + struct.unpack(">I", raw[start : start + 4])[0] - 4
+    changed = base64.encodebytes(raw[:at] + struct.pack(">I", rounds) + raw[at + 4 :]).decode()
+    return f"-----BEGIN OPENSSH PRIVATE KEY-----\n{changed}-----END OPENSSH PRIVATE KEY-----\n"
+
+
+def with_iterations() -> str:
+    """One in PKCS#8, whose passphrase takes 2^31 - 1 iterations of PBKDF2."""
+    pem = KEY.export_private_key("pkcs8-pem", passphrase=SECRET).decode()
+    raw = base64.b64decode("".join(pem.strip().splitlines()[1:-1]))
+    count = asyncssh.asn1.der_encode(2048)
+    assert raw.count(count) == 1
+    der: Any = asyncssh.asn1.der_decode(raw)
+    (scheme, ((kdf, (salt, _, *prf)), cipher)), data = der
+    changed = ((scheme, ((kdf, (salt, 2**31 - 1, *prf)), cipher)), data)
+    body = base64.encodebytes(asyncssh.asn1.der_encode(changed)).decode()
+    return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}-----END ENCRYPTED PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("make", [lambda: with_rounds(2**31 - 1), with_iterations], ids=["bcrypt", "pbkdf2"])
+async def test_a_file_that_would_take_for_ever_is_given_up(
+    make: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a bounded time of a processor."""
+    monkeypatch.setattr(key_files, "SECONDS", 2)
+    with pytest.raises(InputError) as caught:
+        await key_files.read_key(make(), "guess")
+    assert caught.value.code == "key-file-costly"
+
+
+async def test_who_gives_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stops does not wait for the file."""
+    started: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
+    start = asyncio.create_subprocess_exec
+
+    async def watched(*words: str, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*words, **options)
+        started.put_nowait(process)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", watched)
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(key_files.read_key(with_rounds(2**31 - 1), "guess"))
+        process = await started.get()
+        reading.cancel()
+    assert await process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("format_name", ["openssh", "pkcs8-pem", "pkcs1-pem"])
+async def test_the_usual_files_are_read(format_name: str) -> None:
+    """In each format that people have, open or not."""
+    key = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
+    for passphrase in (None, SECRET):
+        pem = key.export_private_key(format_name, passphrase=passphrase, rounds=FEW_ROUNDS).decode()
+        assert (await key_files.read_key(pem, passphrase)).public_data == key.public_data
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "code"), [(None, "key-passphrase-needed"), ("wrong", "key-passphrase-wrong"), (SECRET, "")]
+)
+async def test_a_passphrase_is_asked_for(passphrase: str | None, code: str) -> None:
+    """Wrong and missing ones have their words."""
+    pem = with_rounds(FEW_ROUNDS)
+    if not code:
+        assert (await key_files.read_key(pem, passphrase)).public_data == KEY.public_data
+        return
+    with pytest.raises(InputError) as caught:
+        await key_files.read_key(pem, passphrase)
+    assert caught.value.code == code
+
+
+async def test_other_keys_are_refused_by_name() -> None:
+    """What cannot sign in here, and what would take the server's whole time to sign with."""
+    old = asyncssh.generate_private_key("ssh-dss").export_private_key("pkcs1-pem").decode()
+    for pem, reason in ((old, "type"), ("opensesame", "no private key"), (_nested(), "no private key")):
+        with pytest.raises(InputError) as caught:
+            await key_files.read_key(pem, None)
+        assert caught.value.code == "field-invalid"
+        assert reason in str(caught.value)
+        assert "opensesame" not in str(caught.value)
+
+
+async def test_long_keys_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their length is judged in the process; a short one stands for them here."""
+    monkeypatch.setattr(key_files, "LONGEST_RSA", 1024)
+    assert "RSA" in key_files.opened(_pem(rsa.generate_private_key(65537, 2048)), None)["fault"]
+
+
+def _pem(key: rsa.RSAPrivateKey) -> str:
+    kind = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode()
+
+
+def _nested() -> str:
+    """PEM of thousands of sequences, one within the other."""
+    body = b""
+    for _ in range(5000):
+        length = len(body)
+        head = bytes([length]) if length < 128 else bytes([0x82, length >> 8, length & 255])
+        body = b"\x30" + head + body
+    return f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(body).decode()}-----END PRIVATE KEY-----\n"

@@ -36,5 +36,5 @@ def _process(fields: Mapping[str, str]) -> dict[str, Value]:
     process: dict[str, Value] = dict(fields)
     for name in NEEDED:
         found = next((fields[title] for title in (name, *_OTHERWISE[name]) if fields.get(title)), "")
-        process[name] = found if found.strip() else NONE
+        process[name] = found if legacy_xml.cleaned(found).strip() else NONE
     return process

@@ -60,6 +60,13 @@ def test_other_engines_have_other_columns() -> None:
     assert xencenter.processes(inspected.docker_top([], [])) == []
 
 
+def test_what_no_client_can_bear_is_a_dash() -> None:
+    """A column that would be empty without it, for instance."""
+    assert xencenter.processes(inspected.docker_top(["PID", "TIME", "CMD"], [["\uffff", "\x01", "sh"]])) == [
+        ("-", "sh", "-")
+    ]
+
+
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=5), st.lists(st.lists(st.text(max_size=8)), max_size=4))
 def test_any_table_of_processes_can_be_read(titles: list[str], rows: list[list[str]]) -> None:
     """A process for each row, none without the three columns."""

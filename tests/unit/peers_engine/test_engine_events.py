@@ -100,6 +100,13 @@ def test_times_are_nanoseconds() -> None:
     assert event.time_nano == 7_000_000_001
 
 
+@pytest.mark.parametrize("said", [{"timeNano": 10**400}, {"timeNano": 2**63}, {"time": 10**300}, {"timeNano": -1}])
+def test_a_time_beyond_every_clock_is_none(said: dict[str, int]) -> None:
+    """An event is read for its container; its time may be anything."""
+    assert (event := _event(status="start", id=ID, **said)) is not None
+    assert event.time_nano == 0
+
+
 EVENTS = st.lists(
     st.dictionaries(st.text(alphabet='{}[]"\\ab\n', max_size=5), st.text(max_size=8), min_size=1), max_size=6
 )

@@ -30,6 +30,8 @@ ACTIONS = (
 """What changes a container, in Docker's words. All else (``top``, ``exec…``, ``attach``) is caused by asking."""
 _SAME = {"remove": "destroy", "died": "die"}
 _KNOWN = frozenset(ACTIONS)
+LATEST_NANO = 2**63
+"""Engines keep times in 64 bits, with a sign."""
 _ID = re.compile(r"[0-9a-f]{12,64}")
 _DECODER = json.JSONDecoder()
 _BETWEEN = b" \t\r\n\x1e"
@@ -95,7 +97,8 @@ def _normalised(wire: Wire) -> EngineEvent | None:
     engine_id = (wire.actor.id if wire.actor else "") or wire.id or ""
     if action not in _KNOWN or not _ID.fullmatch(engine_id):
         return None
-    return EngineEvent(action, engine_id, wire.nano or wire.seconds * 10**9)
+    at = wire.nano or wire.seconds * 10**9
+    return EngineEvent(action, engine_id, at if 0 < at < LATEST_NANO else 0)
 
 
 class Splitter:

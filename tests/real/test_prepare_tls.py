@@ -61,7 +61,7 @@ async def test_a_real_engine_is_prepared_from_the_command_line(real_guest: RealG
     async with _pool(tmp_path, real_guest) as one, commanding(one.core, tmp_path) as ask:
         certificates, vm = one.core.commands.certificates, one.vm("real").id
         code, _, told = await ask("prepare", "real", "--mode", "tls")
-        assert (code, "needs a yes before it touches real" in told) == (1, True), told
+        assert (code, "needs a yes before it touches real" in told) == (2, True), told
 
         async def type_it() -> tuple[int, str, str]:
             return await ask("prepare", "real", "--mode", "tls", "--yes")

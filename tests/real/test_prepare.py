@@ -285,24 +285,25 @@ async def test_on_flatcar_the_line_stays_when_its_tool_makes_the_file_anew(
     """And does not come back after it was taken out."""
     (guest,) = await real_guests(1)
     async with raw_guests(tmp_path, {"raw": guest}) as one:
-        tools = guest.machine.root / "run/fake"
+        tools = guest.machine.root / "run/flatcar"
         tools.mkdir(exist_ok=True)
         (tools / "update-ssh-keys").write_text(FLATCARS_TOOL)
         (tools / "update-ssh-keys").chmod(0o755)
-        await guest.start_sshd("SetEnv PATH=/run/fake:/usr/local/bin:/usr/bin:/bin")
+        await guest.start_sshd("SetEnv PATH=/run/flatcar:/usr/local/bin:/usr/bin:/bin")
         folder = "/run/home/core/.ssh/authorized_keys.d"
         own, chown = OTHERS.splitlines()[1], "chown -R core: /run/home/core/.ssh"
         await one.run("raw", f"mkdir -p {folder}; echo '{own}' >{folder}/me; {chown}")
-        await one.run("raw", "/run/fake/update-ssh-keys")
+        await one.run("raw", "/run/flatcar/update-ssh-keys")
         told = await one.prepare("raw")
-        await one.run("raw", "/run/fake/update-ssh-keys")
+        await one.run("raw", "/run/flatcar/update-ssh-keys")
         assert one.text("raw").splitlines()[1:] == [own, told.line]
         one.one.core.links.reconnect(one.one.vm("raw").id)
         await one.one.until(lambda: one.one.is_live("raw"), "live")
 
         gone = await one.step("raw", action="unprepare")
-        await one.run("raw", "/run/fake/update-ssh-keys")
+        await one.run("raw", "/run/flatcar/update-ssh-keys")
         assert (gone.state, one.text("raw").splitlines()[1:]) == ("unprepared", [own])
+        await one.run("raw", f"rm -r /run/flatcar {folder}")
 
 
 class Sudo:

@@ -286,6 +286,7 @@ async def test_a_client_that_reads_the_events_knows_the_truth(lively: SimulatedG
             told.add(str(event["id"]))
             if event["status"] == "end-of-test":
                 break
+        events.close()
         async with http.get("/v1.41/containers/json?all=1") as response:
             listed = {entry["Id"]: (entry["Names"][0][1:], entry["State"]) for entry in await response.json()}
     server.close()

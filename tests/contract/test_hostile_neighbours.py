@@ -21,7 +21,7 @@ from roadstead.lab.guests.fleet import DistantGuest
 from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import EngineSettings
-from tests.contract.world import QUICK, World, add, kept, lab, running
+from tests.contract.world import CALM, World, add, kept, lab, running
 
 pytestmark = [pytest.mark.alone, pytest.mark.limit(60)]
 
@@ -35,7 +35,7 @@ TRIES = 8
 """A machine that has other things to do makes some tries slow, with and without an attack; what holds us up, all."""
 CALM_SECONDS, ATTACK_SECONDS = 0.4, 1.0
 PAUSE_SECONDS = 0.002
-SETTINGS = QUICK.model_copy(update={"engine": EngineSettings(relist_seconds=1.0)})
+SETTINGS = CALM.model_copy(update={"engine": EngineSettings(relist_seconds=1.0)})
 """The bounds of earnest, with short waits: whoever attacks may do so again and again."""
 MEMORY_BYTES = 8 * SETTINGS.engine.answer_bytes
 """What one guest may make us take: an answer as it comes (a buffer that grows), the same whole, what is read of it, and

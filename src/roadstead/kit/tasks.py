@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from roadstead.errors import ConflictError
+
 T = TypeVar("T")
 
 
@@ -31,3 +33,25 @@ async def unbroken(work: Coroutine[Any, Any, T], name: str, *, seconds: float) -
             await asyncio.wait((task,), timeout=seconds)
             task.cancel()
         raise
+
+
+class Owner:
+    """Owns tasks that commands start and do not wait for: they go on until it is cancelled."""
+
+    def __init__(self) -> None:
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Own them until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
+
+    def must_run(self) -> asyncio.TaskGroup:
+        """Return the group in which tasks can be started. Raises `ConflictError` ``shutting-down`` where none can."""
+        if self._group is None:
+            raise ConflictError("shutting-down")
+        return self._group

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from roadstead.act.audit import Audit
+from roadstead.act.guests.known import known
 from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.guests.tls_ways import GuestWays, credentials_of
 from roadstead.act.guests.walks import Walk
 from roadstead.act.guests.ways import UnixWays
-from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError, RoadsteadError
+from roadstead.errors import ConflictError, EngineError, LinkError, RoadsteadError
 from roadstead.kit import tasks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link, Receiver, Stream
@@ -93,33 +94,25 @@ class Checks:
         self._snapshot = snapshot
         self._means = means
         self._audit = audit
-        self._group: asyncio.TaskGroup | None = None
+        self._owner = tasks.Owner()
         self._running = 0
 
     async def run(self) -> None:
         """Own the checks' tasks until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self._group = None
+        await self._owner.run()
 
     def start(self, vm_id: VmId) -> Check:
         """Begin to check the path to a VM; never waits.
 
         Raises `NotFoundError` ``no-such-vm``, `ConflictError` ``too-many-checks`` or ``shutting-down``.
         """
-        vm = self._snapshot.vms.get(vm_id)
-        if vm is None:
-            raise NotFoundError("no-such-vm", name=vm_id)
-        if self._group is None:
-            raise ConflictError("shutting-down")
+        vm = known(self._snapshot, vm_id)
+        group = self._owner.must_run()
         if self._running >= PARALLEL:
             raise ConflictError("too-many-checks", limit=PARALLEL)
         check = Check()
         self._running += 1
-        task = tasks.spawn(self._group, self._checked(vm, check), f"check {vm_id}")
+        task = tasks.spawn(group, self._checked(vm, check), f"check {vm_id}")
         task.add_done_callback(self._ended)
         check.runs_as(task)
         return check

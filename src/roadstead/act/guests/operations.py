@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from roadstead.act.audit import CANCELLED, Audit
-from roadstead.errors import ConflictError, InputError, NotFoundError, RoadsteadError
+from roadstead.errors import InputError, NotFoundError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import ACTIONS, ContainerId, Operation, Result, VmId, split_container_id
@@ -52,16 +52,11 @@ class Operations:
         self._gate = Gate(PARALLEL_TARGETS)
         self._guests: WeakValueDictionary[VmId, Gate] = WeakValueDictionary()
         """One gate for each guest that is being asked something, shared by all operations."""
-        self._group: asyncio.TaskGroup | None = None
+        self._owner = tasks.Owner()
 
     async def run(self) -> None:
         """Own the operations' tasks until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self._group = None
+        await self._owner.run()
 
     def start(self, action: str, targets: Sequence[str], by: str) -> Operation:
         """Begin ``action`` on all ``targets`` (container ids) and return the operation; never waits.
@@ -69,8 +64,7 @@ class Operations:
         Raises `InputError` ``action-unknown``, ``field-invalid`` (no or too many targets) or `NotFoundError`
         ``no-such-container``; then nothing was begun.
         """
-        if self._group is None:
-            raise ConflictError("shutting-down")
+        group = self._owner.must_run()
         try:
             chosen = self._checked(action, targets)
         except RoadsteadError as error:
@@ -83,7 +77,7 @@ class Operations:
         )
         self._operations[operation.id] = operation
         self._ended[operation.id] = asyncio.Event()
-        task = tasks.spawn(self._group, self._run(operation.id), f"operation {operation.id}")
+        task = tasks.spawn(group, self._run(operation.id), f"operation {operation.id}")
         # One that is cancelled before its first step never runs, but ends all the same.
         task.add_done_callback(partial(self._finish, operation.id))
         self._tasks[operation.id] = task

@@ -5,11 +5,12 @@ import shlex
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
+from roadstead.act.guests.known import known
 from roadstead.act.guests.links import Links
 from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.ways import SshWays
 from roadstead.act.pools.pools import Pools
-from roadstead.errors import ConflictError, LinkError, NotFoundError, tame
+from roadstead.errors import ConflictError, LinkError, tame
 from roadstead.inventory import views
 from roadstead.model import (
     LOCAL_POOL,
@@ -95,7 +96,7 @@ class Vms:
         """
         reach = reach or Reach()
         with self._audit.of("enable", vm):
-            self._check_reach(self._vm(vm), reach)
+            self._check_reach(known(self._snapshot, vm), reach)
             if reach.legacy_certificate is not None:
                 # Not removed: a key that vanished counts as there for a while.
                 value = config_keys.ENABLED if reach.legacy_certificate else config_keys.DISABLED
@@ -112,7 +113,7 @@ class Vms:
 
     def host_keys(self, vm_id: VmId) -> HostKeys:
         """Return the remembered and the shown host key."""
-        vm = self._vm(vm_id)
+        vm = known(self._snapshot, vm_id)
         memory = self._memories.of(vm)
         pinned = pins.pool_pin(vm, memory) or memory.last
         shown = self._ways.shown.get(vm_id, "")
@@ -136,7 +137,7 @@ class Vms:
         Raises `ConflictError` ``nothing-to-confirm``, or ``host-key-moved`` when the VM shows another key by now.
         """
         with self._audit.of("hostkey confirm", vm_id):
-            vm = self._vm(vm_id)
+            vm = known(self._snapshot, vm_id)
             problem = views.vm_problem(vm)
             code = problem.code if problem is not None else ""
             if code == _CLAIMED:
@@ -154,7 +155,7 @@ class Vms:
         Raises `InputError` ``field-invalid``, and `ConflictError` ``vm-not-in-a-pool`` or ``host-key-unused``.
         """
         with self._audit.of("hostkey confirm", vm_id):
-            vm, given = self._vm(vm_id), given_keys.read(text)
+            vm, given = known(self._snapshot, vm_id), given_keys.read(text)
             if vm.pool == LOCAL_POOL:
                 raise ConflictError("vm-not-in-a-pool", vm=vm.name)
             if access.is_tls(vm):
@@ -173,7 +174,7 @@ class Vms:
         consent to whatever is shown then: a first contact has its own protections.
         """
         with self._audit.of("hostkey forget", vm_id):
-            pin = self._vm(vm_id).settings.get(config_keys.HOST_KEY)
+            pin = known(self._snapshot, vm_id).settings.get(config_keys.HOST_KEY)
             await self._write(vm_id, config_keys.HOST_KEY, None)
             await self._memories.forget_pin(vm_id, pin)
         self._links.reconnect(vm_id)
@@ -184,9 +185,9 @@ class Vms:
         """Tell how a VM stands; one that is not live is tried first, as soon as is polite. A try that takes longer than
         a person likes to wait is told as being under way.
         """
-        self._vm(vm_id)
+        known(self._snapshot, vm_id)
         came_out = await self._links.tried(vm_id, TRY_SECONDS)
-        vm = self._vm(vm_id)
+        vm = known(self._snapshot, vm_id)
         facts = [*self._facts(vm), *([] if came_out else [("a new try", "is under way; ask again in a moment")])]
         return Why(vm=vm_id, name=vm.name, state=views.vm_state(vm), problem=views.vm_problem(vm), facts=facts)
 
@@ -207,7 +208,7 @@ class Vms:
 
     def engine(self, vm_id: VmId) -> EngineClient:
         """Return the engine of a VM that is live. Raises `ConflictError` or `LinkError` when it is not."""
-        vm, engine = self._vm(vm_id), self._links.engine(vm_id)
+        vm, engine = known(self._snapshot, vm_id), self._links.engine(vm_id)
         if engine is not None:
             return engine
         if not vm.enabled:
@@ -217,12 +218,6 @@ class Vms:
         raise LinkError("vm-not-live", vm=vm.name)
 
     # ---- pieces
-
-    def _vm(self, vm_id: VmId) -> Vm:
-        vm = self._snapshot.vms.get(vm_id)
-        if vm is None:
-            raise NotFoundError("no-such-vm", name=vm_id)
-        return vm
 
     def _shows(self, vm: Vm, given: given_keys.GivenKey) -> bool:
         """Whether ``vm`` is connected under this key now: then nothing is left to be said about its next contact."""
@@ -245,7 +240,7 @@ class Vms:
         return shown
 
     async def _write(self, vm_id: VmId, key: str, value: str | None) -> None:
-        vm = self._vm(vm_id)
+        vm = known(self._snapshot, vm_id)
         if vm.pool == LOCAL_POOL:
             raise ConflictError("vm-not-in-a-pool", vm=vm.name)
         await self._pools.keeper(vm.pool).config.set(vm_id, key, value)

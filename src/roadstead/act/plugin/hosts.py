@@ -15,7 +15,7 @@ from roadstead.errors import ConflictError, LinkError, NotFoundError, PoolError,
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
 from roadstead.model import Host, PoolId, parse_address
-from roadstead.peers.links import visits
+from roadstead.peers.links import faults, visits
 from roadstead.peers.links.visits import Door, SignIn
 from roadstead.peers.xapi.messages import host_record
 from roadstead.settings.schema import LinkSettings
@@ -170,16 +170,6 @@ def _door(host: Host, port: int) -> Door:
     return Door(str(address), port)
 
 
-_REASONS = {
-    "refused": "it refuses connections to port {port}",
-    "timed-out": "it did not answer in time while {step}",
-    "unreachable": "{reason}",
-    "ssh-refuses-us": "it closed the connection before it introduced itself",
-    "ssh-failed": "{reason}",
-    "link-lost": "the connection was lost before the work was done",
-}
-
-
 def _fault(error: LinkError, host: Host, confirmed: str) -> RoadsteadError:
     """Return what went wrong on the way to a host, in words about hosts: those of links are about VMs."""
     if error.code == "key-rejected":
@@ -187,8 +177,6 @@ def _fault(error: LinkError, host: Host, confirmed: str) -> RoadsteadError:
     if error.code in {"host-key-changed", "host-key-type-gone"}:
         shown = error.fields.get("shown", "of another type")
         return ConflictError("host-key-differs", host=host.name, shown=shown, confirmed=confirmed)
-    known = _REASONS.get(error.code)
-    reason = known.format_map(error.fields) if known else error.cause.removesuffix(".")
     is_there = error.code in {"ssh-refuses-us", "ssh-failed", "link-lost"}
     code = "host-ssh-failed" if is_there else "host-unreachable"
-    return LinkError(code, host=host.name, address=host.address, reason=reason)
+    return LinkError(code, host=host.name, address=host.address, reason=faults.reason(error))

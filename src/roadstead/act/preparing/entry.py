@@ -12,7 +12,7 @@ from roadstead.artifacts import guest_survey, key_lines
 from roadstead.artifacts.key_lines import Answer, Step
 from roadstead.errors import ConflictError, LinkError
 from roadstead.model.surveys import Root, Survey
-from roadstead.peers.links import messages, visits
+from roadstead.peers.links import faults, messages, visits
 from roadstead.peers.links.given_keys import GivenKey
 from roadstead.peers.links.hostkeys import named
 from roadstead.peers.links.race import Race
@@ -103,18 +103,7 @@ class Guest:
             return ConflictError("guest-host-key-differs", **about, shown=shown, confirmed=error.fields.get("pinned"))
         if error.code == "link-lost" or error.fields.get("step") == visits.WORKING:
             return LinkError("guest-cut-off", **about, step=visits.WORKING)
-        known = _REASONS.get(error.code)
-        reason = known.format_map(error.fields) if known is not None else error.cause.rstrip(".")
-        return LinkError("guest-unreachable", **about, reason=reason)
-
-
-_REASONS = {
-    "refused": "it refuses connections to port {port}",
-    "timed-out": "it did not answer in time while {step}",
-    "unreachable": "{reason}",
-    "ssh-refuses-us": "it closed the connection before it introduced itself",
-    "ssh-failed": "{reason}",
-}
+        return LinkError("guest-unreachable", **about, reason=faults.reason(error))
 
 
 class Inside:

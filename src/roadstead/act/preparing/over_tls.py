@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from roadstead.act.audit import Audit
 from roadstead.act.firewall import Firewall
+from roadstead.act.guests.known import known
 from roadstead.act.guests.links import Links
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
@@ -171,7 +172,7 @@ class TlsPreparations:
         work = self._works.get(vm_id)
         if work is not None:
             return work.shown()
-        vm = self._vm(vm_id)
+        vm = known(self._snapshot, vm_id)
         return TlsPreparation(vm=vm.id, name=vm.name, state="none", addresses=list(self._announced(vm)))
 
     async def make(self, vm_id: VmId, wish: Wish) -> TlsPreparation:
@@ -205,7 +206,7 @@ class TlsPreparations:
 
         Raises `InputError` ``certificate-unfit`` and `LinkError`; nothing was changed then.
         """
-        vm = self._vm(vm_id)
+        vm = known(self._snapshot, vm_id)
         keeper = self._keeper(vm)
         with self._audit.of("certificates import", vm_id):
             self._must_be_free(vm)
@@ -225,7 +226,7 @@ class TlsPreparations:
         Raises `NotFoundError` ``no-certificates-under-way``, and `PoolError` ``cd-left``, ``cd-not-overwritten``: it is
         ended then, too.
         """
-        vm, work = self._vm(vm_id), self._works.get(vm_id)
+        vm, work = known(self._snapshot, vm_id), self._works.get(vm_id)
         if work is None or work.task is None or not work.is_under_way:
             raise NotFoundError("no-certificates-under-way", vm=vm.name)
         with self._audit.of("certificates cancel", vm_id):
@@ -252,7 +253,7 @@ class TlsPreparations:
 
     def _begun(self, vm_id: VmId, wish: Wish) -> _Work:
         """Start a preparation, which goes on when whoever asked for it no longer waits."""
-        vm = self._vm(vm_id)
+        vm = known(self._snapshot, vm_id)
         keeper = self._keeper(vm)
         self._must_be_free(vm)
         port = tls_access_of(vm).port
@@ -287,7 +288,7 @@ class TlsPreparations:
             work.settled.set()
             await self._wait_until_used(work, keeper, shown, cd)
             work.state = STORING
-            await self._store(keeper, self._vm(vm.id), given)
+            await self._store(keeper, known(self._snapshot, vm.id), given)
 
     async def _store(self, keeper: PoolKeeper, vm: Vm, given: Given) -> None:
         with self._audit.of("certificates store", vm.id):
@@ -311,7 +312,7 @@ class TlsPreparations:
 
     async def _is_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials) -> bool:
         try:
-            await self._trials.tried(self._vm(work.vm.id), keeper, shown)
+            await self._trials.tried(known(self._snapshot, work.vm.id), keeper, shown)
         except PeerError as error:
             work.error = error
             return False
@@ -323,12 +324,6 @@ class TlsPreparations:
         work = self._works.get(vm.id)
         if work is not None and work.is_under_way:
             raise ConflictError("certificates-busy", vm=vm.name)
-
-    def _vm(self, vm_id: VmId) -> Vm:
-        vm = self._snapshot.vms.get(vm_id)
-        if vm is None:
-            raise NotFoundError("no-such-vm", name=vm_id)
-        return vm
 
     def _keeper(self, vm: Vm) -> PoolKeeper:
         if vm.pool == LOCAL_POOL:

@@ -4,12 +4,13 @@ It is a conversation without a memory: each call carries all answers so far and 
 came of it. So any client can lead it, whatever the mode; what is asked differs (`over_ssh`, `tls_conversation`).
 """
 
+from roadstead.act.guests.known import known
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
 from roadstead.act.preparing.conversation import Answers, GuestPreparation
 from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.act.preparing.tls_conversation import TlsConversation
-from roadstead.errors import ConflictError, NotFoundError, PoolError
+from roadstead.errors import ConflictError, PoolError
 from roadstead.model import LOCAL_POOL, Snapshot, Vm, VmId, config_keys
 from roadstead.plan.access import is_tls
 
@@ -27,9 +28,7 @@ class Preparing:
 
     async def step(self, vm_id: VmId, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
-        vm = self._snapshot.vms.get(vm_id)
-        if vm is None:
-            raise NotFoundError("no-such-vm", name=vm_id)
+        vm = known(self._snapshot, vm_id)
         if vm.pool == LOCAL_POOL:
             raise ConflictError("vm-not-in-a-pool", vm=vm.name)
         keeper = self._reachable(vm)

@@ -32,7 +32,7 @@ TITLES = {
     Consent.EJECT: "take out the CD that is in its drive ({disk}), and put it back afterwards",
     Consent.ADD_DRIVE: "give it a CD drive, as it has none and is shut down",
 }
-TODO = (
+BY_HAND = (
     "Run configure_tls.cmd from the CD (Container TLS) as an administrator; in a guest with Linux do what the operator"
     " guide says under A Linux guest behind TLS."
 )
@@ -179,4 +179,4 @@ def _stands(about: GuestPreparation, told: TlsPreparation) -> GuestPreparation:
     if told.state == DONE:
         done = ["its engine uses the new certificates, and they are stored", told.last or "the CD is destroyed"]
         return replace(about, state="prepared", done=done)
-    return replace(about, question="run-script", todo=TODO, last=told.last)
+    return replace(about, question="run-script", todo=BY_HAND, last=told.last)

@@ -54,6 +54,23 @@ host key may be the right one, so it goes before what another answer's wrong key
 is the guest's, so what is wrong with it goes before what another machine shows."""
 
 
+_REASONS = {
+    "refused": "it refuses connections to port {port}",
+    "timed-out": "it did not answer in time while {step}",
+    "unreachable": "{reason}",
+    "ssh-refuses-us": "it closed the connection before it introduced itself",
+    "ssh-failed": "{reason}",
+    "link-lost": "the connection was lost before the work was done",
+}
+"""Failures in words about any far end, a VM or a host."""
+
+
+def reason(error: LinkError) -> str:
+    """Return why a far end could not be worked with, as the part of a sentence that says "…: it refuses…"."""
+    said = _REASONS.get(error.code)
+    return said.format_map(error.fields) if said is not None else error.cause.rstrip(".")
+
+
 def dial_fault(error: OSError, address: str, port: int, server: Server) -> LinkError:
     """Return the error for an address where ``server`` could not be connected to."""
     if isinstance(error, TimeoutError):

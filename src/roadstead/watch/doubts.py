@@ -9,7 +9,8 @@ Some states pass without a word: who kills a container while it waits for its ne
 Docker tells nobody. Such a container is read again now and then.
 
 Podman tells of a health check before it keeps what that found, and tells the health with it only in newer releases
-(its issue 19237). So a container is read once more a moment after such an event.
+(its issue 19237). So a container is read once more a moment after such an event. After a rename, too: nothing of what
+was read contradicts that event, so an answer that lags behind it would stand until something else happens.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ FIRST_SECONDS, LAST_SECONDS = 0.001, 0.2
 GROWTH = 1.5
 LIMIT_SECONDS = 2.0
 """After this time the list is believed after all."""
-ECHOED = "health_status"
+ECHOED = frozenset({"health_status", "rename"})
 ECHO_SECONDS = 0.5
 """How long after such an event a container is read once more."""
 PASSING = frozenset({"restarting", "removing"})
@@ -68,7 +69,7 @@ class Doubts:
         noted = set()
         for event in events:
             self._passing.pop(event.engine_id, None)
-            if event.action == ECHOED:
+            if event.action in ECHOED:
                 self._echoes[event.engine_id] = now + ECHO_SECONDS
             states = NOT_AFTER.get(event.action)
             if states:

@@ -138,9 +138,10 @@ def test_events_say_when_to_read_again() -> None:
     assert doubts.seconds(now) < 1
 
 
-def test_who_had_a_health_check_is_read_once_more() -> None:
+@pytest.mark.parametrize("action", ["health_status", "rename"])
+def test_who_had_a_health_check_or_another_name_is_read_once_more(action: str) -> None:
     """Not only at once, as an engine may keep what the check found after it told of it; that is then the end."""
-    doubts = noted("health_status")
+    doubts = noted(action)
 
     assert doubts.settle(ID, container("running"), 0.1)
     assert (doubts.due(0.1), doubts.seconds(0.0)) == ([], ECHO_SECONDS)

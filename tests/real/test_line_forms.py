@@ -45,6 +45,14 @@ async def _opens(opening: Awaitable[tuple[asyncssh.SSHReader[bytes], asyncssh.SS
     return True
 
 
+def _write(process: asyncssh.SSHClientProcess[bytes], data: bytes, *, is_all: bool = False) -> None:
+    """Send this to a command, which may have ended before it reads anything."""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(data)
+        if is_all:
+            process.stdin.write_eof()
+
+
 async def _engine(connection: asyncssh.SSHClientConnection, _: RealGuest) -> bool:
     reader, writer = await connection.open_unix_connection(SOCKET)
     writer.write(PING)
@@ -56,7 +64,7 @@ async def _engine(connection: asyncssh.SSHClientConnection, _: RealGuest) -> boo
 async def _relay(connection: asyncssh.SSHClientConnection, _: RealGuest) -> bool:
     """Whatever command is asked for, the engine answers."""
     async with connection.create_process("id", encoding=None) as process:
-        process.stdin.write(PING)
+        _write(process, PING)
         return b"200 OK" in await process.stdout.readline()
 
 
@@ -103,9 +111,7 @@ async def _shell(connection: asyncssh.SSHClientConnection, _: RealGuest) -> bool
 async def _said(connection: asyncssh.SSHClientConnection, command: str | None) -> bytes:
     """What comes of a command, or of a shell that is told to say who it is."""
     async with connection.create_process(command, encoding=None) as process:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(b"id\n")
-            process.stdin.write_eof()
+        _write(process, b"id\n", is_all=True)
         said: bytes = await process.stdout.read()
     return said
 
@@ -113,8 +119,7 @@ async def _said(connection: asyncssh.SSHClientConnection, command: str | None) -
 async def _files(connection: asyncssh.SSHClientConnection, _: RealGuest) -> bool:
     """SFTP answers its first packet with its version; what comes behind it makes SFTP end, and an engine answer."""
     async with connection.create_process(subsystem="sftp", encoding=None) as process:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(SFTP_INIT + b"\r\n\r\n\n")
+        _write(process, SFTP_INIT + b"\r\n\r\n\n")
         answer: bytes = await process.stdout.read()
     return answer.startswith(SFTP_VERSION, 4)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import asyncssh
 
+from tests.vm_story.steps import StoryError
+
 CONNECT_SECONDS, COMMAND_SECONDS = 60.0, 120.0
 PENALTY_SECONDS, RETRY_SECONDS = 180.0, 3.0
 """OpenSSH keeps away for a while whoever failed to sign in; how long at most, and how often we ask again."""
@@ -34,14 +36,16 @@ class _Guesser(asyncssh.SSHClient):
 
 
 def typed(address: str, user: str, key: str, command: str) -> str:
-    """Return what a command prints in the VM, for who has the private ``key``."""
+    """Return what a command prints in the VM, for who has the private ``key``. Raises `StoryError`."""
     return asyncio.run(_typed(address, user, key, command))
 
 
 async def _typed(address: str, user: str, key: str, command: str) -> str:
     options: dict[str, Any] = {**ALONE, "client_keys": [asyncssh.import_private_key(key)], "password": None}
     async with asyncssh.connect(address, username=user, **options) as connection:
-        done = await connection.run(command, check=True, timeout=COMMAND_SECONDS)
+        done = await connection.run(command, timeout=COMMAND_SECONDS)
+    if done.exit_status != 0:
+        raise StoryError(f"{command}: {done.stderr!r}")
     return str(done.stdout)
 
 

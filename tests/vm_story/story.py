@@ -37,6 +37,13 @@ NOBODY = 65534
 PASSWORDS = ("", "core", "debian", "password")
 SHOW_KEYS = "sudo find / -xdev -name authorized_keys -exec cat {} +"
 SHOW_OPEN = "sudo getent shadow | awk -F: '$2 !~ /^[!*]/ { print $1 }'"
+SHOW_CGROUP = (
+    "cd $(find /sys/fs/cgroup -type d -name '*%s*' -print -quit) && cat pids.current memory.current"
+    " && awk '$1 == \"inactive_file\" { print $2 }' memory.stat && nproc"
+)
+"""As cgroup v2 has it (Documentation/admin-guide/cgroup-v2.rst): processes, bytes, bytes that can be taken back, CPUs."""
+MEMORY_SHIFT = 256 << 10
+"""How far the memory of a container that does nothing moves between two looks, at most, in bytes."""
 SHOW_DRIVE = "sudo grep -c '^hostname: \"%s\"' $(readlink -f /dev/disk/by-label/config-2)"
 
 
@@ -135,12 +142,29 @@ class Story:
             self._pool.typed(verb, CONTAINER, "--yes")
             self._until(partial(self._container, state), f"a container that is {state}", LIVE_SECONDS)
         self._steps.add("`roadstead pause` and `unpause`")
+        self._is_measured(address)
         self._is_provisioned(address)
         remembered = fingerprints_in(self._pool.typed("hostkey", "show", NAME))
         on_console = self._steps.until(self._fingerprints, "host keys on the console", DONE_SECONDS, self._machine.seen)
         _hold(len(remembered) == 1 and remembered <= on_console, f"{remembered} is not among {on_console}")
         self._pool.typed("why", NAME, "--deep")
         self._steps.add("its remembered host key is the one on its console; `roadstead why --deep` is content")
+
+    def _is_measured(self, address: str) -> None:
+        """What the container takes is what the kernel counts, under cgroup v2."""
+        row = self._pool.row("ps") or {}
+        command = SHOW_CGROUP % row["id"]
+        counted = inside.typed(address, self._user, self._pool.key(), command).split()
+        processes, memory, files, cpus = (int(count) for count in counted)
+        (told,) = json.loads(self._pool.typed("stats", f"{NAME}/{CONTAINER}", "--format", "json"))
+        usage = told["usage"]
+        _equal("processes and CPUs", (usage["processes"], usage["cpus"]), (processes, cpus))
+        shift = abs(usage["memory_bytes"] - (memory - files))
+        _hold(shift <= MEMORY_SHIFT, f"memory: {usage['memory_bytes']}, not {memory - files}")
+        _hold(0 <= usage["cpu_percent"] < 100 * cpus, f"CPU: {usage['cpu_percent']} %")
+        self._steps.add(
+            f"`roadstead stats`: {processes} process and {memory - files >> 10} KiB, as cgroup v2 counts them"
+        )
 
     def _is_provisioned(self, address: str) -> None:
         """Name and account are those of the drive, cloud-init is content with it."""

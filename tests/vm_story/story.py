@@ -153,7 +153,7 @@ class Story:
     def _is_measured(self, address: str) -> None:
         """What the container takes is what the kernel counts, under cgroup v2."""
         row = self._pool.row("ps") or {}
-        command = SHOW_CGROUP % row["id"]
+        command = SHOW_CGROUP % row["id"].rpartition("/")[2]
         counted = inside.typed(address, self._user, self._pool.key(), command).split()
         processes, memory, files, cpus = (int(count) for count in counted)
         (told,) = json.loads(self._pool.typed("stats", f"{NAME}/{CONTAINER}", "--format", "json"))

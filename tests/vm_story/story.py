@@ -41,7 +41,7 @@ SHOW_CGROUP = (
     "cd $(find /sys/fs/cgroup -type d -name '*%s*' -print -quit) && cat pids.current memory.current"
     " && awk '$1 == \"inactive_file\" { print $2 }' memory.stat && nproc"
 )
-"""As cgroup v2 has it (Documentation/admin-guide/cgroup-v2.rst): processes, bytes, bytes that can be taken back, CPUs."""
+"""As cgroup v2 has it (kernel: admin-guide/cgroup-v2.rst): processes, bytes, bytes that can be taken back, CPUs."""
 MEMORY_SHIFT = 256 << 10
 """How far the memory of a container that does nothing moves between two looks, at most, in bytes."""
 SHOW_DRIVE = "sudo grep -c '^hostname: \"%s\"' $(readlink -f /dev/disk/by-label/config-2)"

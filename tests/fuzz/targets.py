@@ -15,7 +15,17 @@ from typing import Any
 
 import msgspec
 
-from roadstead.artifacts import certificate_checks, complaints, config_drive, drive_templates, inspected, published
+from roadstead.artifacts import (
+    authorized_keys,
+    certificate_checks,
+    complaints,
+    config_drive,
+    drive_templates,
+    guest_survey,
+    inspected,
+    published,
+    standing_lines,
+)
 from roadstead.cli.display import cells
 from roadstead.errors import RoadsteadError
 from roadstead.kit import clocks, text
@@ -44,6 +54,7 @@ PUBLISHED_BYTES = 2**16
 GUEST = config_drive.Guest("5a1f7f0e-0000-4000-8000-000000000001", "web1", "ssh-rsa AAAAB3NzaC1yc2E= x", "2")
 AUTHORITY = Authority("fuzz", 7, Form.HISTORIC)
 OURS = AUTHORITY.client()
+_SURVEYED = "".join(f"{guest_survey.MARK}{said}\n" for said in ("user=core", "uid=1000")).encode()
 GROWTH = 400
 """How many bytes of memory a byte of an answer may become: a port of 2 letters is a record."""
 
@@ -248,6 +259,17 @@ def shell(data: bytes) -> None:
     assert not answer or answer.startswith(messages.HTTP)
 
 
+def survey(data: bytes) -> None:
+    """What the look at a guest tells, and the lines of keys that stand there: only one without options is open."""
+    found = guest_survey.read(_SURVEYED + data)
+    for line in (*(found.lines if found is not None else ()), data.decode("utf-8", "replace")):
+        standing = standing_lines.read(line, GUEST.pool_key)
+        if standing is not None:
+            is_bare = line.split()[:2] == GUEST.pool_key.split()[:2] or line.lstrip().lower().startswith("from=")
+            assert is_bare or standing.form is not authorized_keys.Form.UNRESTRICTED
+            assert standing_lines.told("x", standing, GUEST.pool_key)
+
+
 def networks(data: bytes) -> None:
     """What guest tools announce: only literal addresses are dialled, whatever stands there."""
     try:
@@ -351,6 +373,13 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
         "certificate": tuple(map(ssl.PEM_cert_to_DER_cert, shown)) + tuple(map(str.encode, shown)),
         "private_key": (ssl.PEM_cert_to_DER_cert(OURS.key.replace("PRIVATE KEY", "CERTIFICATE")), OURS.key.encode()),
         "shell": (b"\x10Welcome\nroadstead-relay:denied\n\x00", b"\x10noise HTTP/1.1 200 OK\x00connect: refused"),
+        "survey": (
+            *(
+                f"{line} {GUEST.pool_key}".encode()
+                for line in ('restrict,command="a \\" b"', 'from="10.0.0.0/8"', '\\"' * 9)
+            ),
+            *(f"{guest_survey.MARK}{said}".encode() for said in ("line=x", "socket=ready docker /a", "former=x y")),
+        ),
         "networks": (b'{"0/ip":"10.0.0.7","0/ipv4/0":"10.0.0.7","0/ipv6/0":"fe80::1","x":"y"}', b"10.0.0.7\n::"),
         "met": tuple(bytes([place, 1]) + said for place, saids in enumerate(answers) for said in saids),
         "drive": (config_drive.image(config_drive.prepare("#cloud-config", GUEST)),),
@@ -368,7 +397,7 @@ _PORTS = [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"
 _MORE = {"Image": "nginx", "Created": 1700000000, "Health": {"Status": "healthy"}}
 _RUN = (
     *(http, listed, events, introduced, refused, top, sampled, inspection, dates),
-    *(banner, host_key, certificate, private_key, shell, networks, drive, configuration, terminal, met),
+    *(banner, host_key, certificate, private_key, shell, survey, networks, drive, configuration, terminal, met),
 )
 TARGETS: dict[str, Target] = {run.__name__: Target(guarded(run), _seeds()[run.__name__]) for run in _RUN}
 """By name."""

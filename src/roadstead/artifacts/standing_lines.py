@@ -12,8 +12,13 @@ from roadstead.artifacts.authorized_keys import Form
 
 LONGEST = 4096
 """A line of this many characters was cut: what it allows is not known."""
-_OPTIONS = re.compile(r'((?:"(?:\\"|[^"])*"|[^"\s])+)[ \t]+(\S.*)')
-_OPTION = re.compile(r'([A-Za-z0-9-]{1,32})(?:="((?:\\"|[^"])*)")?(?:,|$)')
+_QUOTED = r'"(?:\\"|[^"])*+"'
+_OPTIONS = re.compile(rf'((?:\\"|{_QUOTED}|[^" \t])++)[ \t]+(\S.*)')
+"""As sshd's ``auth2-pubkeyfile.c`` finds their end: an escaped quotation mark neither begins nor ends anything. Nothing
+is read in two ways, else a line of such marks would take for ever.
+"""
+_NAME = re.compile(r"[A-Za-z0-9-]{1,32}")
+_OPTION = re.compile(rf"({_NAME.pattern})(?:=({_QUOTED}))?(?:,|$)")
 _SOURCE = re.compile(r"[A-Za-z0-9.:/*?_-]{1,64}")
 """An address, a network or a pattern. One that begins with an exclamation mark could not be handed on."""
 _CLOSED = {"restrict", "no-port-forwarding"}
@@ -80,11 +85,12 @@ def told(line: str, standing: Standing | None, key: str) -> str:
 def _read(text: str, options: str) -> Standing:
     given: dict[str, list[str]] = {}
     ends = 0
-    for option in _OPTION.finditer(options):
-        ends = option.end() if option.start() == ends else ends
-        given.setdefault(option[1].lower(), []).append(option[2] or "")
+    while option := _OPTION.match(options, ends):
+        ends = option.end()
+        given.setdefault(option[1].lower(), []).append((option[2] or "")[1:-1])
     if ends != len(options):
-        return Standing(text, Form.EXEC_ONLY, None, tuple(given))
+        unclear = _NAME.match(options, ends)
+        return Standing(text, Form.EXEC_ONLY, None, (*given, unclear[0] if unclear else "?"))
     sources = _sources(given.pop("from", []))
     form = _OURS.get(frozenset(given))
     if form is None or not all(map(_COMMANDS.fullmatch, given.get("command", []))):

@@ -44,6 +44,17 @@ def test_others_lines_are_taken_for_the_nearest(options: str, form: Form, source
     assert (found.form, found.sources) == (form, sources)
 
 
+@pytest.mark.limit(5)
+@pytest.mark.parametrize(
+    "options", ['\\"' * 1800, '"' + '\\"' * 1800, 'a="' * 1200, 'a="\\"' * 700, "a=" + '"\\"",' * 700]
+)
+@pytest.mark.parametrize("rest", ["", " ", f" {OTHER}", f" {KEY}", KEY.removeprefix("ssh-rsa ")])
+def test_no_line_takes_long(options: str, rest: str) -> None:
+    """However its quotation marks could be read; one that is ours is never unrestricted."""
+    found = standing_lines.read(f"{options}{rest}", KEY)
+    assert found is None or found.form is not Form.UNRESTRICTED
+
+
 @pytest.mark.parametrize("line", [f"# {KEY}", f"restrict {OTHER} {KEY}", f"{OTHER} of {KEY}", "restrict", ""])
 def test_what_is_no_line_of_the_key_is_none(line: str) -> None:
     """Where the key stands in a remark."""

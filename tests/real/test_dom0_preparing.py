@@ -90,6 +90,12 @@ def _signed_in(person: Terminal) -> int:
     return 0
 
 
+def _undone(person: Terminal) -> int:
+    person.reads("disable the VM? [y/N] ")
+    person.types("y")
+    return _signed_in(person)
+
+
 @pytest.mark.parametrize("is_old", [True, False], ids=["Python 2.7", "Python 3"])
 async def test_a_guest_is_prepared_from_a_control_domain(
     tmp_path: Path, real_guests: TakeGuests, *, is_old: bool
@@ -115,6 +121,13 @@ async def test_a_guest_is_prepared_from_a_control_domain(
         pool = one.one.one.core.store.pools[host.pool]
         who = f"root in the control domain of {host.name} ({pool.name}, {pool.id})"
         assert {(who, "prepare: look", "failed"), (who, "prepare", "done")} <= await one.audited()
+        forms = ("--exec-only", "--from", "0.0.0.0/0")
+        assert "it was restricted, and is exec-only" in await one.at_terminal(_signed_in, "-u", "core", *forms)
+        assert one.one.text("raw").startswith('from="0.0.0.0/0",restrict,command=')
+        assert "is unprepared: its line was taken out." in await one.at_terminal(_undone, "-u", "core", "--undo")
+        assert one.one.text("raw") == ""
+        assert (who, "unprepare", "done") in await one.audited()
+        await one.one.one.until(lambda: not one.one.one.vm("raw").enabled, "disabled")
         written = b"".join(path.read_bytes() for path in tmp_path.glob("*.db*"))
         assert written and PASSWORD.encode() not in written
 

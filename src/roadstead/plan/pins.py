@@ -56,8 +56,8 @@ class Memory:
     pool_known: bool = False
     is_anothers: bool = False
     """Whether the pin that the pool holds of a VM that was never met is the last one of another VM."""
-    forgotten: str | None = None
-    """The pool's pin that the operator had forgotten: the pool may show it for a moment still."""
+    forgotten: frozenset[str] = frozenset()
+    """The keys that the operator had forgotten: the pool may show them as its pin for a moment still."""
     expected: str | None = None
     """The key (``<type> <fingerprint>``, the type may be empty) that the operator said the VM must show."""
     consent: str | None = None
@@ -87,7 +87,7 @@ def pin_before(vm: Vm, memory: Memory, snapshot: Snapshot) -> Pin:
 def pool_pin(vm: Vm, memory: Memory) -> str | None:
     """Return the pin that the pool holds of ``vm``; None without any, and for one that the operator had forgotten."""
     key = vm.settings.get(config_keys.HOST_KEY)
-    return key if key and key != memory.forgotten else None
+    return key if key and key not in memory.forgotten else None
 
 
 def amends(vm: Vm, memory: Memory, *, signed_in: bool) -> Amends:

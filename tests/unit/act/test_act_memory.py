@@ -214,10 +214,22 @@ async def test_a_forgotten_pin_makes_the_next_contact_a_first_one(database: Fake
         await memories.forget_pin(VmId("vm-2"), None)
         await memories.forget_pin(VmId("nobody"), None)
         await asyncio.sleep(1)
-        assert memories.of(records.vm()) == Memory(forgotten=KEY)
+        assert memories.of(records.vm()) == Memory(forgotten=frozenset({KEY}))
         assert _kept(database) == {}
         memories.met(ONE, Met(records.POOL, OTHER))
         assert memories.of(records.vm()) == Memory(last=OTHER)
+
+
+async def test_what_is_on_its_way_is_forgotten_too(database: FakeDatabase) -> None:
+    """A pin that the database is just being told, and the pool may be, without showing it yet."""
+    memories = _memories(database)
+    memories.met(ONE, Met(records.POOL, KEY))
+    async with asyncio.TaskGroup() as group:
+        tasks.spawn(group, memories.flush(), "flush")
+        await asyncio.sleep(0)
+        await memories.forget_pin(ONE, None)
+    assert _kept(database) == {}
+    assert memories.of(records.vm()) == Memory(forgotten=frozenset({KEY}))
 
 
 async def test_a_pin_is_known_for_anothers(database: FakeDatabase) -> None:

@@ -7,14 +7,20 @@ from typing import Self, cast
 
 import pytest
 
+from roadstead.act.audit import Audit
+from roadstead.act.guests.links import Links
 from roadstead.act.guests.memory import Memories, Met
 from roadstead.act.guests.pinning import RETRY_SECONDS, PinWriter
+from roadstead.act.guests.vms import Vms
+from roadstead.act.guests.ways import SshWays
 from roadstead.act.pools.pool import PoolKeeper
+from roadstead.act.pools.pools import Pools
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
 from roadstead.model import Gone, LinkState, Pool, PoolId, Seen, VmId
 from roadstead.peers.database.client import Database
+from roadstead.settings.schema import AuditSettings
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
 
@@ -88,6 +94,15 @@ class Desk:
             await tasks.stop(task)
 
 
+class Doors:
+    """What the commands ask of pools, links and ways; whoever is to be called anew is not."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.keeper = lambda _: desk
+        self.reconnect = self.try_now = lambda _: None
+        self.shown: dict[VmId, str] = {}
+
+
 async def test_a_first_contact_is_written() -> None:
     """Once, and what comes back from the pool is no reason to write it again."""
     desk = Desk()
@@ -99,6 +114,29 @@ async def test_a_first_contact_is_written() -> None:
         assert desk.pins == [(ONE, KEY)]
         assert desk.store.vms[ONE].settings[records.HOST_KEY] == KEY
         assert desk.reconnected == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, WRITE_SECONDS / 2, WRITE_SECONDS * 1.5], ids=["before", "amid", "after"])
+async def test_what_is_forgotten_is_not_written_afterwards(seconds: float) -> None:
+    """Wherever the writing of a first contact's pin is when the operator has it forgotten."""
+    desk = Desk()
+    audit = Audit(cast("Database", FakeDatabase()), AuditSettings())
+    doors = cast("Pools", Doors(desk)), cast("Links", Doors(desk)), cast("SshWays", Doors(desk))
+    vms = Vms(desk.store, *doors, desk.memories, audit)
+    async with desk.working(), asyncio.TaskGroup() as group:
+        desk.see(state=None)
+        if seconds:
+            desk.sign_in()
+            await asyncio.sleep(seconds)
+        forgetting = tasks.spawn(group, vms.forget_host_key(ONE), "forget")
+        if not seconds:  # it was reached just before it is called anew
+            await asyncio.sleep(WRITE_SECONDS / 2)
+            desk.sign_in()
+        await forgetting
+        await asyncio.sleep(100)
+        assert desk.pins[-1] == (ONE, None)
+        assert records.HOST_KEY not in desk.store.vms[ONE].settings
+        assert desk.memories.of(desk.store.vms[ONE]).last is None
 
 
 async def test_a_sign_in_under_the_pinned_key_writes_nothing() -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from types import SimpleNamespace
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import asyncssh
 import pytest
@@ -181,3 +181,23 @@ async def test_a_sign_in_is_polite_after_the_last_one_whatever_that_was_for(monk
     later = gap + 3600
     assert at == pytest.approx([0, gap, later + gap, later + gap, later + 2 * gap])
     assert road.sign_ins.ago(vm) == float("inf")
+
+
+async def test_a_sign_in_that_was_overtaken_teaches_nothing(road: Road, guest: SimulatedGuest) -> None:
+    """The host key is forgotten while it is under way: the link that saw it is closed, and its key is not kept."""
+    road.see(HERE, port=guest.port)
+    sign_in = SshWays._sign_in  # noqa: SLF001 - the moment between the sign-in and what it teaches
+    links: list[SshLink] = []
+
+    async def overtaken(ways: SshWays, *given: Any) -> SshLink:
+        links.append(await sign_in(ways, *given))
+        await road.memories.forget_pin(records.VM, None)
+        return links[0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SshWays, "_sign_in", overtaken)
+        assert (await road.refused()).code == "link-lost"
+    assert not links[0].is_open
+    assert (road.met, road.memories.of(road.store.vms[records.VM]).last) == ([], None)
+    await road.reach()
+    assert road.met == [records.VM]

@@ -50,7 +50,7 @@ def test_it_asks_what_has_to_be_asked(here: Preparer) -> None:
         assert "engine: docker" in person.text
         assert "im" not in person.text.split("Password of ann: ")[1].split("Signing")[0]
     first, *_, last = here.asked
-    assert first == {"mode": "ssh", "user": "ann"}
+    assert first == {"mode": "ssh", "user": "ann", "agreed": []}
     assert last == {
         "mode": "ssh",
         "user": "ann",
@@ -174,6 +174,44 @@ def test_certificates_are_made_anew_only_when_that_is_said(here: Preparer) -> No
     assert (here.asked[-1]["tls"], here.asked[-1]["agreed"]) == ({"renew": True}, ["cd-add-drive"])
 
 
+def test_what_the_key_may_do_is_said(here: Preparer) -> None:
+    """The form of its line, where it may come from, and that other pools' lines go; what is not said stays unsaid."""
+    here.tell(DONE)
+    for words, answers in (
+        (("--exec-only", "--from", "10.0.0.0/24", "--from", "fd00::/8"), {"form": "exec-only"}),
+        (("--unrestricted",), {"form": "unrestricted"}),
+        (("--restricted", "--from", "any"), {"form": "restricted", "sources": []}),
+        (("--remove-former-key",), {"agreed": ["former-key"]}),
+    ):
+        assert here.run(*words)[0] == 0
+        said = here.asked[-1]
+        assert said == {
+            "mode": "ssh",
+            "agreed": [],
+            **answers,
+            **({"sources": said["sources"]} if len(words) > 3 else {}),
+        }
+    assert here.asked[0]["sources"] == ["10.0.0.0/24", "fd00::/8"]
+
+
+def test_it_is_taken_back_when_that_is_agreed_to(here: Preparer) -> None:
+    """However the VM was prepared; a no, or nobody to ask, asks nothing of Roadstead."""
+    here.tell(SIGN_IN, {"state": "unprepared", "address": "10.0.0.9", "done": ["its line was taken out"]})
+    code, printed, told = here.run("--undo")
+    assert (code, printed, here.asked) == (1, "", []) and "--yes" in told
+    with here.terminal("--undo", "-u", "ann") as person:
+        person.reads("disable the VM? [y/N] ")
+        person.types("n")
+        assert person.ends() == 1 and here.asked == []
+    given = ("--undo", "--yes", "-u", "ann", "--password-file", "-")
+    code, printed, _ = here.run(*given, typed=b"secret\n")
+    assert (code, printed) == (0, "web1 at 10.0.0.9 is unprepared: its line was taken out.\n")
+    assert here.asked == [
+        {"action": "unprepare", "user": "ann", "agreed": []},
+        {"action": "unprepare", "user": "ann", "agreed": [], "password": "secret"},
+    ]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -191,6 +229,12 @@ def test_certificates_are_made_anew_only_when_that_is_said(here: Preparer) -> No
         ("--mode", "none"),
         ("--key-file", "x", "--password-file", "y"),
         ("--password", "secret"),
+        ("--exec-only", "--unrestricted"),
+        ("--mode", "tls", "--restricted"),
+        ("--mode", "tls", "--from", "10.0.0.0/24"),
+        ("--undo", "--exec-only"),
+        ("--undo", "--from", "any"),
+        ("--undo", "--mode", "tls", "--generate-certs"),
     ],
 )
 def test_options_that_make_no_sense(here: Preparer, words: tuple[str, ...]) -> None:

@@ -125,7 +125,7 @@ def test_a_confirmed_key_is_taken_beside_what_was_known(pin: str | None, memory:
 
 def test_a_forgotten_pin_is_a_first_contact() -> None:
     """Also while the pool shows it for a moment still; another one that somebody set there counts."""
-    memory = Memory(pool_known=True, forgotten=KEY)
+    memory = Memory(pool_known=True, forgotten=frozenset({KEY}))
     assert pins.pin_before(_vm(pin=KEY), memory, _store()) == FIRST_CONTACT
     assert pins.pin_before(_vm(), memory, _store()) == FIRST_CONTACT
     assert pins.pin_before(_vm(pin=OTHER), memory, _store()) == Pin(Standing.PINNED, OTHER)
@@ -220,7 +220,7 @@ def test_a_vm_with_a_pin_may_use_what_others_announce_too(pin: str | None, memor
     [
         pytest.param(None, Memory(pool_known=True), id="no-pin"),
         pytest.param(KEY, Memory(pool_known=True), id="copied-pin"),
-        pytest.param(OTHER, Memory(pool_known=True, forgotten=OTHER), id="forgotten-pin"),
+        pytest.param(OTHER, Memory(pool_known=True, forgotten=frozenset({OTHER})), id="forgotten-pin"),
     ],
 )
 def test_a_vm_without_a_pin_leaves_out_what_others_announce(pin: str | None, memory: Memory) -> None:

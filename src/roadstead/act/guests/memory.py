@@ -14,6 +14,7 @@ from datetime import timedelta
 from roadstead.act.guests.outages import LoggedOutage
 from roadstead.act.keys.keyed import KeyedVms, Opening
 from roadstead.kit.batches import Batches
+from roadstead.kit.turns import Turns
 from roadstead.model import PoolId, Vm, VmId, config_keys
 from roadstead.peers.database.client import Database
 from roadstead.plan.pins import Memory
@@ -56,7 +57,10 @@ class Memories:
         self._keeping = asyncio.Lock()
         self._consents: dict[VmId, str] = {}
         self._accepted: set[VmId] = set()
-        self._forgotten: dict[VmId, str] = {}
+        self._forgotten: dict[VmId, frozenset[str]] = {}
+        self._contacts: dict[VmId, int] = {}
+        self.turns: Turns[VmId] = Turns()
+        """Whoever makes a pool hold a VM's pin, or none, and whoever has it forgotten, does so one after the other."""
         self._winners: dict[VmId, str] = {}
         self._adopted: set[PoolId] = set()
         self._unwritten: dict[VmId, Met] = {}
@@ -79,13 +83,7 @@ class Memories:
 
     async def flush(self) -> None:
         """Write what is to be kept now. Raises `PeerError` ``state-unusable``; nothing is forgotten then."""
-        batch = dict(self._unwritten)
-        pins: defaultdict[PoolId, dict[VmId, str]] = defaultdict(dict)
-        for vm, met in batch.items():
-            pins[met.pool][vm] = met.host_key
-        for pool in pins:
-            await self._database.remember_pins(pool, pins[pool])
-        self._unwritten = {vm: met for vm, met in self._unwritten.items() if batch.get(vm) is not met}
+        await self._write_pins()
         await self._forget_settled()
         await self.keyed.flush()
 
@@ -100,7 +98,7 @@ class Memories:
             last=last.host_key if last else None,
             pool_known=vm.pool in self._adopted,
             is_anothers=last is None and self._is_remembered(vm.settings.get(config_keys.HOST_KEY)),
-            forgotten=self._forgotten.get(vm.id),
+            forgotten=self._forgotten.get(vm.id, frozenset()),
             expected=expected.key if expected else None,
             consent=self._consents.get(vm.id),
             address_accepted=vm.id in self._accepted,
@@ -125,7 +123,7 @@ class Memories:
 
     def let_go(self, vm: VmId) -> None:
         """``vm`` is gone: what holds for its next contact ends. Its pin stays for now, for copies may carry it."""
-        for held in (self._consents, self._forgotten, self._winners):
+        for held in (self._consents, self._forgotten, self._winners, self._contacts):
             held.pop(vm, None)
         self._accepted.discard(vm)
 
@@ -160,6 +158,12 @@ class Memories:
                 self._expected.pop(vm, None)
                 self._unwritten.pop(vm, None)
 
+    def contact(self, vm: VmId) -> int:
+        """Which contact with ``vm`` a sign-in belongs to that begins now: whatever changes what ``vm`` must show makes
+        the next one another.
+        """
+        return self._contacts.get(vm, 0)
+
     def met(self, vm: VmId, met: Met) -> None:
         """``vm`` was reached: that settles whatever was open about its host key."""
         self._settle(vm)
@@ -173,13 +177,19 @@ class Memories:
             self.keep_soon()
 
     async def forget_pin(self, vm: VmId, pin: str | None) -> None:
-        """The next contact with ``vm`` is a first contact, also while its pool still shows ``pin``."""
-        self._settle(vm)
-        if pin:
-            self._forgotten[vm] = pin
-        self._unwritten.pop(vm, None)
-        if self._last.pop(vm, None) is not None:
-            await self._database.forget_pin(vm)
+        """The next contact with ``vm`` is a first contact, also while its pool still shows ``pin``, or the key that we
+        remembered, which may have been on its way there. Raises `PeerError` ``state-unusable``.
+        """
+        async with self._keeping:  # else a batch that is being written would bring it back
+            self._settle(vm)
+            self._contacts[vm] = self.contact(vm) + 1
+            self._unwritten.pop(vm, None)
+            last = self._last.pop(vm, None)
+            known = frozenset(filter(None, (pin, last.host_key if last else None)))
+            if known:
+                self._forgotten[vm] = known
+            if last is not None:
+                await self._database.forget_pin(vm)
 
     async def expect(self, pool: PoolId, vm: VmId, key: str, blob: str | None) -> None:
         """The operator says that ``vm`` must show ``key`` (``<type> <fingerprint>``, the type may be empty) from the
@@ -191,6 +201,7 @@ class Memories:
             await self._database.expect_key(pool, vm, key)
             self._settle(vm)
             self._settled.discard(vm)
+            self._contacts[vm] = self.contact(vm) + 1
             self._expected[vm] = Expected(pool, key)
         if blob is not None:
             self._keep(vm, Met(pool, blob))
@@ -216,6 +227,16 @@ class Memories:
 
     def _is_remembered(self, key: str | None) -> bool:
         return bool(key) and any(met.host_key == key for met in self._last.values())
+
+    async def _write_pins(self) -> None:
+        async with self._keeping:
+            batch = dict(self._unwritten)
+            pins: defaultdict[PoolId, dict[VmId, str]] = defaultdict(dict)
+            for vm, met in batch.items():
+                pins[met.pool][vm] = met.host_key
+            for pool in pins:
+                await self._database.remember_pins(pool, pins[pool])
+            self._unwritten = {vm: met for vm, met in self._unwritten.items() if batch.get(vm) is not met}
 
     async def _forget_settled(self) -> None:
         async with self._keeping:

@@ -83,6 +83,11 @@ class PinWriter:
                 raise
 
     async def _write(self, vm_id: VmId) -> None:
+        async with self._memories.turns.of(vm_id):
+            await self._write_at_turn(vm_id)
+        self._signed_in.discard(vm_id)
+
+    async def _write_at_turn(self, vm_id: VmId) -> None:
         vm = self._snapshot.vms.get(vm_id)
         keeper = self._keepers.get(vm.pool) if vm is not None else None
         if vm is not None and keeper is not None:
@@ -93,7 +98,6 @@ class PinWriter:
                     raise PoolError("pool-unreachable", pool=vm.pool_name)
                 await keeper.config.set(vm_id, config_keys.HOST_KEY, memory.last)
                 self._written[vm_id] = memory.last
-        self._signed_in.discard(vm_id)
 
 
 def _pace() -> Backoff:

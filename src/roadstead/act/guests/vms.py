@@ -162,9 +162,10 @@ class Vms:
                 raise ConflictError("host-key-unused", vm=vm.name)
             if self._shows(vm, given):
                 return self.host_keys(vm_id)
-            if given.blob is not None:
-                await self._write(vm_id, config_keys.HOST_KEY, given.blob)
-            await self._memories.expect(vm.pool, vm_id, given.named, given.blob)
+            async with self._memories.turns.of(vm_id):
+                if given.blob is not None:
+                    await self._write(vm_id, config_keys.HOST_KEY, given.blob)
+                await self._memories.expect(vm.pool, vm_id, given.named, given.blob)
         self._links.reconnect(vm_id)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)
@@ -174,9 +175,10 @@ class Vms:
         consent to whatever is shown then: a first contact has its own protections.
         """
         with self._audit.of("hostkey forget", vm_id):
-            pin = known(self._snapshot, vm_id).settings.get(config_keys.HOST_KEY)
-            await self._write(vm_id, config_keys.HOST_KEY, None)
-            await self._memories.forget_pin(vm_id, pin)
+            async with self._memories.turns.of(vm_id):  # a pin that is being written is forgotten, too
+                pin = known(self._snapshot, vm_id).settings.get(config_keys.HOST_KEY)
+                await self._write(vm_id, config_keys.HOST_KEY, None)
+                await self._memories.forget_pin(vm_id, pin)
         self._links.reconnect(vm_id)
         self._links.try_now(vm_id)
         return self.host_keys(vm_id)

@@ -45,7 +45,7 @@ class SshWays:
     async def open(self, vm_id: VmId) -> Opened:
         """Connect ``vm_id``, whose turn it is. Raises `LinkError` or `PoolError` with the reason."""
         vm, keeper = self.found(vm_id)
-        wanted = self.wanted(vm, keeper)
+        wanted, contact = self.wanted(vm, keeper), self.memories.contact(vm_id)
         pair = await keeper.keys.pair()
         try:
             link = await self.call(vm, wanted, pair)
@@ -54,6 +54,9 @@ class SshWays:
                 keeper.keys.forget()
             self._note(vm_id, error.__cause__)
             raise
+        if contact != self.memories.contact(vm_id):  # it was held to what no longer counts, and teaches nothing
+            link.close()
+            raise LinkError("link-lost", vm=vm_id)
         self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
         self.memories.met(vm_id, Met(vm.pool, link.host_key, link.opened_with, pair.refused(link.opened_with)))

@@ -30,6 +30,11 @@ def prepare_vm(  # noqa: PLR0913, PLR0917 - one parameter for each option
         ),
     ] = None,
     mode: prepare.Mode = "ssh",
+    exec_only: prepare.ExecOnly = False,
+    unrestricted: prepare.Unrestricted = False,
+    restricted: prepare.Restricted = False,
+    source: prepare.Sources = None,
+    remove_former_key: prepare.RemoveFormerKey = False,
     generate_certs: prepare.GenerateCerts = False,
     client_cert: prepare.ClientCert = None,
     client_key: prepare.ClientKey = None,
@@ -54,23 +59,16 @@ def prepare_vm(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     from roadstead.cli.commands import preparing, preparing_options, targets
     from roadstead.cli.commands.preparing_guests import Signing
-    from roadstead.cli.commands.preparing_options import TlsOptions
+    from roadstead.cli.commands.preparing_options import Line, TlsOptions
 
     if mode == "tls" and user:
         print("-u is not used: over TLS nobody signs in to the guest.", file=sys.stderr)
         user = None
-    tls = TlsOptions(
-        generate_certs=generate_certs,
-        address=tuple(address or ()),
-        eject=eject,
-        add_drive=add_drive,
-        client_cert=client_cert,
-        client_key=client_key,
-        ca_cert=ca_cert,
-        legacy_certificate=legacy_certificate,
-    )
+    made = (generate_certs, tuple(address or ()), None, False, "", eject, add_drive)
+    tls = TlsOptions(*made, client_cert, client_key, ca_cert, legacy_certificate)
     signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
-    wanted = preparing_options.wanted(mode, signing, None, tls, yes=yes)
+    line = Line(exec_only, unrestricted, restricted, tuple(source or ()), remove_former_key)
+    wanted = preparing_options.wanted(mode, signing, line, tls, yes=yes)
     connected = session.Session(server).client(prepare.ANSWER_SECONDS)
     preparing.work(connected, targets.vms(connected, [vm]), wanted)
 

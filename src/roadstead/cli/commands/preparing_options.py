@@ -85,15 +85,15 @@ class Line:
         return {**told, "agreed": ["former-key"]} if self.remove_former_key else told
 
 
-def wanted(mode: str, signing: Signing, line: Line | None, tls: TlsOptions, *, yes: bool) -> Wanted:
+def wanted(mode: str, signing: Signing, line: Line, tls: TlsOptions, *, yes: bool) -> Wanted:
     """Return what is wanted of every VM. Raises `InputError` for what does not belong to the mode."""
     signing.check()
     told = tls.said(mode)
     if mode == SSH:
-        said = {"mode": mode, **(line.said() if line is not None else {})}
+        said = {"mode": mode, **line.said()}
         return Wanted({**said, **({"user": signing.user} if signing.user else {})}, signing, yes)
     for record in (signing, line):
-        for name in record.__dataclass_fields__ if record is not None else ():
+        for name in record.__dataclass_fields__:
             if getattr(record, name):
                 option = "--from" if name == "source" else _option(name)
                 reason = "it belongs to --mode ssh: over TLS nobody signs in to the guest"

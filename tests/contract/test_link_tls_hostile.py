@@ -18,6 +18,7 @@ from tests.contract.links_contract import FAST, Sink, call_tls, engine_client, g
 
 HERE = "127.0.0.1"
 OURS = Authority("ours")
+TLS_FLOODS = ("tls-tickets", "tls-key-updates", "tls-key-requests", "tls-empty-records", "tls-hello-requests")
 SOON = FAST.model_copy(update={"login_seconds": 0.3})
 
 
@@ -38,7 +39,7 @@ async def serving(says: bytes) -> AsyncIterator[TlsTarget]:
     server.close()
 
 
-@pytest.mark.parametrize("trait", ["tls-tickets", "tls-key-updates", "tls-key-requests"])
+@pytest.mark.parametrize("trait", TLS_FLOODS)
 async def test_who_says_no_data_at_length_is_cut_off(trait: str) -> None:
     """Under a name of its own, after a bounded number of bytes; well-behaved again it is taken back."""
     async with lone_guest("win", authority=OURS) as guest:

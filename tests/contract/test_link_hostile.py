@@ -217,3 +217,22 @@ async def test_what_comes_before_the_sign_in_has_its_bound(monkeypatch: pytest.M
         error = await refused(call(talker, KEY))
 
     assert (error.code, error.fields["reason"]) == ("ssh-failed", "it says too much before the sign-in")
+
+
+@pytest.mark.parametrize("traits", [(), ("streamlocal-forbidden",)], ids=["forwarded", "relayed"])
+async def test_a_stream_that_is_not_read_holds_half_a_megabyte_at_most(
+    guest: SimulatedGuest, traits: tuple[str, ...]
+) -> None:
+    """That is what its guest may send beforehand, whichever way it was opened."""
+    await guest.misbehave(*traits)
+    link = await call(guest, KEY)
+    stream = await link.open(Sink())
+    (connection,) = guest._connections  # noqa: SLF001 - the server's end, which knows what it was allowed
+    assert isinstance(connection, asyncssh.SSHServerConnection)
+    windows = [channel._send_window for channel in connection._channels.values()]  # noqa: SLF001 - the same
+
+    assert windows
+    assert max(windows) <= 2**19
+    stream.abort()
+    link.close()
+    await link.wait_closed()

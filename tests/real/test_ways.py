@@ -16,6 +16,7 @@ from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.lab.guests.real import RealGuest
 from roadstead.peers.links.keys import load_pool_key
 from roadstead.peers.links.messages import Relay
+from roadstead.peers.links.relays import KnownRelay
 from roadstead.peers.links.ssh import SshLink, SshTarget, open_ssh
 from tests.contract.links_contract import (
     CHECKS,
@@ -37,6 +38,8 @@ pytestmark = pytest.mark.real
 NO_FORWARDING = "AllowStreamLocalForwarding no"
 TOOLS = {Relay.DIAL_STDIO: "docker", Relay.SOCAT: "socat", Relay.NC: "nc", Relay.PYTHON: "python3", Relay.NCAT: "ncat"}
 """The commands of the relays, in the order in which they are tried."""
+SESSION = b"Starting session:"
+"""How OpenSSH's log says so, once it is verbose."""
 SHELLS = ("/bin/sh", "/bin/bash", "/usr/bin/fish", "/bin/csh")
 NOISE = {
     "/bin/bash": (".bashrc", "echo welcome; echo to this guest >&2\n"),
@@ -128,6 +131,38 @@ async def test_each_relay_keeps_the_contract_of_links(
             assert link.relay == relay
             await check(Reached(real_guest, link, client))
             client.close()
+
+
+async def _sessions(guest: RealGuest, key: asyncssh.SSHKey, known: KnownRelay) -> tuple[str, int]:
+    """Count the containers over a link that begins with what is known; return its relay, and how many sessions the
+    server's log has of it.
+    """
+    log = guest.folder / "sshd.log"
+    before = log.read_bytes().count(SESSION)
+    async with linked(target(guest), key) as link:
+        link.begin_with(known)
+        assert await _count(link) == CONTAINERS
+        return link.relay, log.read_bytes().count(SESSION) - before
+
+
+async def test_a_relay_is_asked_for_once(real_guest: RealGuest, key: asyncssh.SSHKey) -> None:
+    """The next link's only session is the relay itself. One that was removed in between is replaced on the same link,
+    and whoever reads does not notice.
+    """
+    _needs(real_guest, "docker", "python3")
+    await real_guest.start_sshd(NO_FORWARDING, "LogLevel VERBOSE")
+    known = KnownRelay()
+    assert await _sessions(real_guest, key, known) == (Relay.DIAL_STDIO, 2)
+    assert await _sessions(real_guest, key, known) == (Relay.DIAL_STDIO, 1)
+    await real_guest.hide("docker", "socat", "nc")
+    assert await _sessions(real_guest, key, known) == (Relay.PYTHON, 3)
+    assert await _sessions(real_guest, key, known) == (Relay.PYTHON, 1)
+    await real_guest.uncover()
+    assert await _sessions(real_guest, key, known) == (Relay.PYTHON, 1)
+    await real_guest.start_sshd("DisableForwarding no", "ForceCommand /bin/false")
+    async with linked(target(real_guest), key) as link:
+        link.begin_with(known)
+        assert (await _count(link), link.relay, known.relay) == (CONTAINERS, "streamlocal", None)
 
 
 @pytest.mark.parametrize("relay", TOOLS)

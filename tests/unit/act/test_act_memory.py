@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
-from roadstead.act.guests.memory import RETRY_SECONDS, Memories, Met
+from roadstead.act.guests.memory import RETRY_SECONDS, Memories, Met, Under
 from roadstead.errors import PeerError
 from roadstead.kit import tasks
 from roadstead.model import PoolId, VmId
 from roadstead.peers.database.client import Database, KeyedVm, Pin
+from roadstead.peers.links.messages import Relay
+from roadstead.plan.access import Access
 from roadstead.plan.pins import Memory
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase, stored_pool
@@ -269,6 +272,41 @@ async def test_the_last_winner_is_remembered(database: FakeDatabase) -> None:
     memories.note_winner(ONE, "192.0.2.1")
     memories.note_winner(ONE, "192.0.2.2")
     assert memories.winner(ONE) == "192.0.2.2"
+
+
+ACCESS = Access(user="core", port=22, socket="/var/run/docker.sock", address=None)
+UNDER = Under(ACCESS, host_key=KEY, pool_key="SHA256:one")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(UNDER, host_key=OTHER),
+        replace(UNDER, pool_key="SHA256:two"),
+        *(
+            replace(UNDER, access=replace(ACCESS, **change))
+            for change in ({"user": "root"}, {"port": 2222}, {"socket": "/run/podman/podman.sock"}, {"sudo": True})
+        ),
+    ],
+    ids=["host key", "key of ours", "user", "port", "socket", "sudo"],
+)
+async def test_a_relay_is_remembered_for_what_it_was_found_under(database: FakeDatabase, other: Under) -> None:
+    """Anything else may leave another one, and what was known before is not believed later either."""
+    memories = _memories(database)
+    memories.relay(ONE, UNDER).relay = Relay.SOCAT
+    assert memories.relay(ONE, replace(UNDER)).relay is Relay.SOCAT
+    assert memories.relay(VmId("another"), UNDER).relay is None
+    assert memories.relay(ONE, other).relay is None
+    assert memories.relay(ONE, UNDER).relay is None
+
+
+async def test_a_relay_is_forgotten_with_its_vm_or_its_way(database: FakeDatabase) -> None:
+    """When the VM is gone, and when it is reached over TLS."""
+    memories = _memories(database)
+    for forget in (memories.let_go, memories.forget_relay):
+        memories.relay(ONE, UNDER).relay = Relay.SOCAT
+        forget(ONE)
+        assert memories.relay(ONE, UNDER).relay is None
 
 
 # ---- what a VM must show

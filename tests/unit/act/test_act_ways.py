@@ -19,14 +19,16 @@ from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError
 from roadstead.inventory.store import Store
-from roadstead.kit.gates import Gate
+from roadstead.kit.gates import Budget, Gate
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
-from roadstead.model import Gone, Seen, VmId
+from roadstead.model import Gone, Seen, VmId, config_keys
 from roadstead.peers.database.client import Database
+from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.messages import question
 from roadstead.peers.links.ssh import Gates, SshLink, SshTarget
 from roadstead.plan.addresses import Rules
-from roadstead.settings.schema import LinkSettings
+from roadstead.settings.schema import EngineSettings, LinkSettings
 from tests.unit.fakes import records
 from tests.unit.fakes.databases import FakeDatabase
 
@@ -76,9 +78,10 @@ class Road:
             self.met.append,
         )
 
-    def see(self, *addresses: str, port: int = 22) -> None:
+    def see(self, *addresses: str, port: int = 22, sudo: str = "") -> None:
         """The pool tells of a VM with these addresses."""
         settings = records.MANAGED | {"roadstead-ssh-port": str(port), "xscontainer-username": "core"}
+        settings["roadstead-sudo"] = sudo
         self.store.apply(Seen(records.vm(settings=settings, addresses=addresses)))
 
     async def reach(self) -> str:
@@ -86,6 +89,15 @@ class Road:
         opened = await self.ways.open(records.VM)
         opened.way.close()
         return opened.way.address
+
+    async def relay(self) -> str:
+        """Connect the VM, greet its engine and hang up; return how its streams were opened."""
+        way = (await self.ways.open(records.VM)).way
+        client = EngineClient(way, records.VM, EngineSettings(), Budget(2**28, 2**23))
+        await client.ping()
+        client.close()
+        way.close()
+        return way.relay
 
     async def refused(self) -> LinkError:
         """The error with which the VM cannot be connected."""
@@ -136,6 +148,27 @@ async def test_the_address_that_won_is_tried_first(road: Road, guest: SimulatedG
     assert (first, before) == (HERE, 1)
     assert (again, called.qsize()) == (HERE, 1)
     assert road.met == [records.VM, records.VM]
+
+
+async def test_the_relay_that_was_heard_is_begun_with(
+    road: Road, guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next link does not ask for it again, unless the VM's settings say something else by then."""
+    asked: list[str] = []
+
+    def note(socket: str) -> str:
+        asked.append(socket)
+        return question(socket)
+
+    monkeypatch.setattr("roadstead.peers.links.relays.question", note)
+    await guest.misbehave("streamlocal-forbidden")
+    road.see(HERE, port=guest.port)
+    found = [await road.relay(), await road.relay()]
+    assert (found, len(asked)) == (["dial-stdio"] * 2, 1)
+    road.see(HERE, port=guest.port, sudo=config_keys.ENABLED)
+    assert await road.relay() == "sudo"
+    road.see(HERE, port=guest.port)
+    assert (await road.relay(), len(asked)) == ("dial-stdio", 2)
 
 
 async def test_a_refused_pool_key_is_read_again(road: Road, guest: SimulatedGuest) -> None:

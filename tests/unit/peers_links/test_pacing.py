@@ -123,3 +123,39 @@ async def test_what_is_left_of_one_that_ended_is_dropped(monkeypatch: pytest.Mon
     await asyncio.sleep(1)
 
     assert guest.heard == b"x" * PIECE
+
+
+async def test_one_that_owes_is_heard_in_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that it takes little at once; once it owes nothing the larger ones come back."""
+    guest = Guest(monkeypatch, pacing.SLICE_SECONDS)
+    await guest.babble(1)
+    await asyncio.sleep(60)
+    before = len(guest.heard)
+    guest.say(b"x" * PIECE)
+    owing = len(guest.heard) - before
+    await asyncio.sleep(60)
+    before = len(guest.heard)
+    guest.say(b"x" * PIECE)
+
+    assert (owing, len(guest.heard) - before) == (pacing.OWING_BYTES, PIECE)
+
+
+async def test_what_ends_a_guest_ends_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing more of it is handed on, also where there was time left."""
+    guest = Guest(monkeypatch, 0.0)
+    monkeypatch.setattr(guest, "turns", _Ending(guest))
+    guest.say(b"x" * 8 * PIECE)
+
+    assert guest.heard == b"x" * PIECE
+
+
+class _Ending(list[float]):
+    """Has its guest end with the first piece."""
+
+    def __init__(self, guest: Guest) -> None:
+        super().__init__()
+        self._guest = guest
+
+    def append(self, at: float) -> None:
+        super().append(at)
+        self._guest.transport.is_ended = True

@@ -1,5 +1,5 @@
-"""What we remember of VMs beside the pool: last pins and which VMs a pool key opens (kept in the database), consents
-and last winners (kept here).
+"""What we remember of VMs beside the pool: last pins and which VMs a pool key opens (kept in the database), consents,
+last winners and relays (kept here).
 
 All reading is from memory, so that planning never waits; what is to be kept is written in batches, because a fleet that
 is met for the first time would otherwise wait for thousands of single writes.
@@ -17,6 +17,8 @@ from roadstead.kit.batches import Batches
 from roadstead.kit.turns import Turns
 from roadstead.model import PoolId, Vm, VmId, config_keys
 from roadstead.peers.database.client import Database
+from roadstead.peers.links.relays import KnownRelay
+from roadstead.plan.access import Access
 from roadstead.plan.pins import Memory
 
 BATCH_SECONDS = 0.25
@@ -43,8 +45,19 @@ class Expected:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """What decides which relay a guest has for us: who signs in with which key of ours (its fingerprint), to which host
+    key (base64 blob) at which port, and for what.
+    """
+
+    access: Access
+    host_key: str
+    pool_key: str
+
+
 class Memories:
-    """Last pins, keyed VMs, consents and winners of all VMs."""
+    """Last pins, keyed VMs, consents, winners and relays of all VMs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,6 +75,7 @@ class Memories:
         self.turns: Turns[VmId] = Turns()
         """Whoever makes a pool hold a VM's pin, or none, and whoever has it forgotten, does so one after the other."""
         self._winners: dict[VmId, str] = {}
+        self._relays: dict[VmId, tuple[Under, KnownRelay]] = {}
         self._adopted: set[PoolId] = set()
         self._unwritten: dict[VmId, Met] = {}
         outage = LoggedOutage("keep the pins of VMs")
@@ -123,7 +137,7 @@ class Memories:
 
     def let_go(self, vm: VmId) -> None:
         """``vm`` is gone: what holds for its next contact ends. Its pin stays for now, for copies may carry it."""
-        for held in (self._consents, self._forgotten, self._winners, self._contacts):
+        for held in (self._consents, self._forgotten, self._winners, self._relays, self._contacts):
             held.pop(vm, None)
         self._accepted.discard(vm)
 
@@ -224,6 +238,19 @@ class Memories:
     def note_winner(self, vm: VmId, address: str) -> None:
         """``vm`` was reached under ``address``."""
         self._winners[vm] = address
+
+    def relay(self, vm: VmId, under: Under) -> KnownRelay:
+        """What is known of the relay of ``vm``, for its links to read and keep up to date; what was found ``under``
+        anything else is forgotten.
+        """
+        known = self._relays.get(vm)
+        if known is None or known[0] != under:
+            known = self._relays[vm] = under, KnownRelay()
+        return known[1]
+
+    def forget_relay(self, vm: VmId) -> None:
+        """``vm`` is reached in another way now."""
+        self._relays.pop(vm, None)
 
     def _is_remembered(self, key: str | None) -> bool:
         return bool(key) and any(met.host_key == key for met in self._last.values())

@@ -45,6 +45,7 @@ class GuestWays:
         shown = await credentials_of(vm, keeper, vms, is_legacy=wanted.access.is_legacy)
         link = await self.call_tls(wanted, shown)
         self.ssh.memories.note_winner(vm.id, link.address)
+        self.ssh.memories.forget_relay(vm.id)
         return Opened(link, expiry=lambda: link.expiry)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from roadstead.act.guests.guest import Opened
-from roadstead.act.guests.memory import Memories, Met
+from roadstead.act.guests.memory import Memories, Met, Under
 from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.barred import barring
@@ -60,6 +60,7 @@ class SshWays:
         self.shown[vm_id] = named(link.host_key)
         self.memories.note_winner(vm_id, link.address)
         self.memories.met(vm_id, Met(vm.pool, link.host_key, link.opened_with, pair.refused(link.opened_with)))
+        link.begin_with(self.memories.relay(vm_id, Under(wanted.access, link.host_key, link.opened_with)))
         self.signed_in(vm_id)
         return Opened(link, link.fingerprint)
 

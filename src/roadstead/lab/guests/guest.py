@@ -19,7 +19,7 @@ from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
 from roadstead.lab.guests.releases import TODAY, Release
-from roadstead.lab.guests.tls_floods import FLOODS, KeyLog
+from roadstead.lab.guests.tls_floods import FLOODS, OLD_FLOOD, KeyLog
 
 LISTEN_BACKLOG = 128
 ELSEWHERE = "192.0.2.1"
@@ -298,8 +298,8 @@ class SimulatedGuest:
         if self._authority is None:
             return None
         secure = tlsd.context(self.trusted or self._authority.certificate, self._shown(self._authority))
-        secure.maximum_version = self.newest_tls
-        self._key_log = KeyLog(secure) if self.faults & FLOODS.keys() else None
+        secure.maximum_version = ssl.TLSVersion.TLSv1_2 if OLD_FLOOD in self.faults else self.newest_tls
+        self._key_log = KeyLog(secure) if self.faults & {OLD_FLOOD, *FLOODS} else None
         return secure
 
     def _shown(self, authority: Authority) -> Pair:

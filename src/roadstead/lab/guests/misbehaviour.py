@@ -64,6 +64,7 @@ MISBEHAVIOURS: dict[str, Trait] = {
     "tls-key-updates": Trait(Layer.TLS, "takes new keys again and again, without end, instead of an answer"),
     "tls-key-requests": Trait(Layer.TLS, "does so, asks us for new keys each time, and hears nothing of them"),
     "tls-empty-records": Trait(Layer.TLS, "sends records with nothing in them without end, instead of an answer"),
+    "tls-hello-requests": Trait(Layer.TLS, "speaks TLS 1.2, asks us to begin anew without end and hears nothing of it"),
     "half-open": Trait(Layer.LINK, "keeps its connections and hears nothing on them, as one that hangs does"),
     "link-babbles": Trait(Layer.LINK, "fills its connections with messages that are to be ignored"),
     "request-unread": Trait(Layer.CHANNEL, "opens streams to the engine and reads no request from them"),

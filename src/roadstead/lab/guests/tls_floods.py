@@ -1,11 +1,13 @@
-"""What an engine may say over TLS without saying any data: messages of TLS 1.3 that OpenSSL's own API has no call for.
+"""What an engine may say over TLS without saying any data: messages that OpenSSL's own API has no call for.
 
 They are sealed here with the keys of a real handshake, which OpenSSL tells in the format of NSS key logs. Key schedule,
-records and messages are those of RFC 8446 (sections 4.6, 5.2, 7.1 to 7.3).
+records and messages are those of RFC 8446 (sections 4.6, 5.2, 7.1 to 7.3) and, for TLS 1.2, of RFC 5246 (5, 6.2.3.3,
+6.3, 7.4.1.1), RFC 5288 (3) and RFC 7905 (2).
 """
 
 from __future__ import annotations
 
+import hmac
 import os
 import ssl
 import struct
@@ -18,12 +20,13 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 HANDSHAKE, DATA = 22, 23
 """Types of content."""
-NEW_TICKET, KEY_UPDATE = 4, 24
+HELLO_REQUEST, NEW_TICKET, KEY_UPDATE = 0, 4, 24
 """Types of handshake messages."""
-SERVER_SECRET = "SERVER_TRAFFIC_SECRET_0"  # noqa: S105 - a label in a key log
+SERVER_SECRET, MASTER_SECRET = "SERVER_TRAFFIC_SECRET_0", "CLIENT_RANDOM"
 RANDOM = slice(11, 43)
-"""Where the client's random number stands in its first record: after the heads of record and message, and a version."""
+"""Where each side's random number stands in its first record: after the heads of record and message, and a version."""
 TAG_BYTES = 16
+REQUESTS_AT_ONCE = 500
 TICKETS_IN_A_RECORD = 250
 UPDATES_AT_ONCE = 20_000
 UPDATES_IN_A_TURN = 500
@@ -40,10 +43,12 @@ class KeyLog:
         context.num_tickets = 0  # so that the first record after the handshake is ours
 
     def secret(self, random: bytes) -> bytes:
-        """The secret from which an engine's keys come, in the connection whose client said ``random``."""
+        """The secret from which an engine's keys come, in the connection whose client said ``random``: its own with
+        TLS 1.3, the master secret with TLS 1.2.
+        """
         for line in os.pread(self._file, os.fstat(self._file).st_size, 0).decode("ascii").splitlines():
             label, _, rest = line.partition(" ")
-            if label == SERVER_SECRET and rest.startswith(random.hex()):
+            if label in {SERVER_SECRET, MASTER_SECRET} and rest.startswith(random.hex()):
                 return bytes.fromhex(rest.split()[1])
         raise KeyError(random)
 
@@ -83,6 +88,41 @@ class Sealer:
         return HKDFExpand(self._hash, length, info).derive(self._secret)
 
 
+class OldSealer:
+    """An engine's side of a connection of TLS 1.2 that has sent nothing after its handshake."""
+
+    def __init__(self, secret: bytes, cipher: str, randoms: bytes) -> None:
+        """``randoms`` are what server and client said, in this order."""
+        is_chacha = "CHACHA20" in cipher
+        key_bytes, iv_bytes = 16 if "AES128" in cipher else 32, 12 if is_chacha else 4
+        digest = "sha384" if cipher.endswith("SHA384") else "sha256"
+        keys = _expanded(secret, b"key expansion" + randoms, 2 * (key_bytes + iv_bytes), digest)
+        key, self._iv = keys[key_bytes : 2 * key_bytes], keys[-iv_bytes:]
+        self._cipher = ChaCha20Poly1305(key) if is_chacha else AESGCM(key)
+        self._count = 1
+        """How many records it sent under these keys: the end of its handshake."""
+
+    def seal(self, kind: int, content: bytes) -> bytes:
+        """A record that holds this."""
+        count, self._count = struct.pack(">Q", self._count), self._count + 1
+        bound = count + struct.pack(">BHH", kind, 0x0303, len(content))
+        if len(self._iv) == 4:  # noqa: PLR2004 - AES-GCM's: the rest of the nonce goes along
+            sealed = count + self._cipher.encrypt(self._iv + count, content, bound)
+        else:
+            nonce = int.from_bytes(self._iv, "big") ^ int.from_bytes(count, "big")
+            sealed = self._cipher.encrypt(nonce.to_bytes(12, "big"), content, bound)
+        return struct.pack(">BHH", kind, 0x0303, len(sealed)) + sealed
+
+
+def _expanded(secret: bytes, seed: bytes, length: int, digest: str) -> bytes:
+    """The pseudorandom function of TLS 1.2."""
+    found, link = b"", seed
+    while len(found) < length:
+        link = hmac.digest(secret, link, digest)
+        found += hmac.digest(secret, link + seed, digest)
+    return found[:length]
+
+
 def _message(kind: int, body: bytes) -> bytes:
     return bytes([kind]) + len(body).to_bytes(3, "big") + body
 
@@ -109,10 +149,18 @@ def _empty(sealer: Sealer) -> Iterator[bytes]:
         yield sealer.seal(DATA, b"")
 
 
+def hello_requests(sealer: OldSealer) -> Iterator[bytes]:
+    """Wishes to begin anew, without end."""
+    while True:
+        yield b"".join(sealer.seal(HANDSHAKE, _message(HELLO_REQUEST, b"")) for _ in range(REQUESTS_AT_ONCE))
+
+
+OLD_FLOOD = "tls-hello-requests"
+"""The misbehaviour that does so."""
 FLOODS: dict[str, Callable[[Sealer], Iterator[bytes]]] = {
     "tls-tickets": _tickets,
     "tls-key-updates": lambda sealer: _updates(sealer, asks=False),
     "tls-key-requests": lambda sealer: _updates(sealer, asks=True),
     "tls-empty-records": _empty,
 }
-"""What is said, by the misbehaviour that does so: without end."""
+"""What is said with TLS 1.3, by the misbehaviour that does so: without end."""

@@ -16,12 +16,14 @@ from typing import Protocol
 from roadstead.lab.guests.certificates import Pair
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.sshd import Abortable
-from roadstead.lab.guests.tls_floods import FLOODS, RANDOM, KeyLog, Sealer
+from roadstead.lab.guests.tls_floods import FLOODS, OLD_FLOOD, RANDOM, KeyLog, OldSealer, Sealer, hello_requests
 
 PORT = 2376
 RECORD_BYTES = 2**14
 _DEAF = frozenset({"half-open", "handshake-never-ends"})
 """Misbehaviours of one that hears nothing."""
+_UNHEARD = frozenset({"tls-key-requests", OLD_FLOOD})
+"""Floods that ask for answers and hear none."""
 DRIP_SECONDS = 0.01
 FLOOD_BYTES = 2**21
 """How much of a flood waits to be sent."""
@@ -68,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._key_log = key_log
         self._random = b""
         """What the client said first, which names the connection in the log of keys."""
+        self._answer = b""
+        """The same of ours."""
         self._drops = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = secure.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -149,6 +153,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self._outgoing.pending:
             return
         data = self._outgoing.read()
+        self._answer = self._answer or data[RANDOM]
         if "tls-half-handshake" in self._guest.faults:
             self._transport.write(data[: len(data) // 2])
             self._transport.pause_reading()
@@ -168,13 +173,17 @@ class Connection(asyncio.Protocol):
 
     def _may_flood(self) -> None:
         """Begin the flood that this engine answers with, if it does."""
-        for name in self._guest.faults & FLOODS.keys():
+        for name in self._guest.faults & {OLD_FLOOD, *FLOODS}:
             cipher = self._tls.cipher()
             if self._key_log is None or self._transport is None or cipher is None:
                 return
-            if name == "tls-key-requests":
+            if name in _UNHEARD:
                 self._transport.pause_reading()
-            self._flood(FLOODS[name](Sealer(self._key_log.secret(self._random), cipher[0])))
+            secret = self._key_log.secret(self._random)
+            if name == OLD_FLOOD:
+                self._flood(hello_requests(OldSealer(secret, cipher[0], self._answer + self._random)))
+            else:
+                self._flood(FLOODS[name](Sealer(secret, cipher[0])))
 
     def _flood(self, records: Iterator[bytes]) -> None:
         if self._transport is None or self._transport.is_closing():

@@ -27,6 +27,10 @@ smaller than what announces them, as no engine sends them. A long body in the sm
 """
 PLAIN = "identity"
 """The one content coding that is taken: what is compressed small may be of any size."""
+UNRELAYED = "no-relay"
+"""What a stream ends with when the command that stands in for it ended unheard: asked once more, the link may know
+another.
+"""
 NOTHING = 204
 NOT_MODIFIED = 304
 FINAL = 200
@@ -277,8 +281,9 @@ class Channel:
         return channel
 
     async def ask(self, data: bytes, limits: Limits, budget: Budget, skip: int = 0) -> Answer | None:
-        """Send the request ``data`` and wait for its answer; None when the engine had closed the stream before. Of
-        several requests in ``data`` the first ``skip`` answers are passed over.
+        """Send the request ``data`` and wait for its answer; None when it did not reach the engine, and another stream
+        may: the engine had closed this one before, or what relays it turned out not to be there (any more). Of several
+        requests in ``data`` the first ``skip`` answers are passed over.
 
         Raises `EngineError` and `LinkError`; afterwards the channel has ended.
         """
@@ -288,10 +293,10 @@ class Channel:
             self._stream.write(data)
             await self._wait(exchange, limits, budget)
             answer = exchange.answer()
-        except PeerError:
+        except PeerError as error:
             was_closed = exchange.error is not None and not exchange.received
             self.abort()
-            if reused and was_closed and self._link.is_open:
+            if was_closed and self._link.is_open and (reused or error.code == UNRELAYED):
                 return None
             raise
         except BaseException:
@@ -394,12 +399,17 @@ class Http:
                 self._begin_idling()
 
     async def _on_kept(self, data: bytes, limits: Limits, skip: int) -> Answer:
+        """Read on the kept channel, else on a new one; what is read may be asked for again."""
         if self._kept is not None and not self._kept.ended:
             answer = await self._kept.ask(data, limits, self._budget, skip)
             if answer is not None:
                 return answer
-        self._kept = await self._opened()
-        return await self._first(self._kept, data, limits, skip)
+        for _ in range(2):
+            self._kept = await self._opened()
+            answer = await self._kept.ask(data, limits, self._budget, skip)
+            if answer is not None:
+                return answer
+        raise EngineError(UNRELAYED)
 
     def _begin_idling(self) -> None:
         """Give the kept channel up when nobody uses it for as long as the link says."""
@@ -416,7 +426,10 @@ class Http:
         channel = await self._opened()
         try:
             limits = self._limits(seconds, self._quick.body_bytes)
-            return await self._first(channel, request(method, path), limits)
+            answer = await channel.ask(request(method, path), limits, self._budget)
+            if answer is None:
+                raise EngineError(UNRELAYED)
+            return answer
         finally:
             channel.abort()
 
@@ -428,12 +441,6 @@ class Http:
 
     async def _opened(self) -> Channel:
         return await Channel.opened(self._link, self._settings.answer_seconds)
-
-    async def _first(self, channel: Channel, data: bytes, limits: Limits, skip: int = 0) -> Answer:
-        answer = await channel.ask(data, limits, self._budget, skip)
-        if answer is None:
-            raise EngineError("engine-down")
-        return answer
 
     def _limits(self, seconds: float, body_bytes: int) -> Limits:
         return Limits(self._settings.header_bytes, body_bytes, seconds, self._settings.stall_seconds)

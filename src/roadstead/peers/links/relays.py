@@ -1,7 +1,8 @@
 """How one stream to the engine is opened over an SSH connection: forwarding to its socket, or a command in its stead.
 
 Forwarding (``direct-streamlocal@openssh.com``) needs no shell, no session and no program in the guest; where it is
-forbidden, ``docker system dial-stdio`` or another relay does the same. Which one works is found out once for each link.
+forbidden, ``docker system dial-stdio`` or another relay does the same. Which one works is found out once: a new link to
+the same guest begins with the relay that the last one was heard through (`KnownRelay`), and asks only when that fails.
 A user who may not open the socket may be allowed to run the docker command as root: then forwarding is not tried.
 """
 
@@ -116,9 +117,10 @@ class ForwardedStream(SessionStream, asyncssh.SSHUNIXSession[bytes]):
 class CommandStream(SessionStream, asyncssh.SSHClientSession[bytes]):
     """A command that relays. What a shell prints before the engine's first answer is left out."""
 
-    def __init__(self, receiver: Receiver, meant: Callable[[Finding], PeerError]) -> None:
+    def __init__(self, receiver: Receiver, relays: "Relays", relay: Relay) -> None:
         super().__init__(receiver)
-        self._meant = meant
+        self._relays = relays
+        self._relay = relay
         self._quiet = Quiet()
         self._errors = b""
         self._given_up = False
@@ -128,22 +130,32 @@ class CommandStream(SessionStream, asyncssh.SSHClientSession[bytes]):
         if datatype is not None:
             self._errors = (self._errors + data)[:COMPLAINT_BYTES]
             return
+        was_heard = self._quiet.heard
         answer = self._quiet.feed(data)
         if self._quiet.too_much:
+            self._relays.failed(self._relay, is_sure=True)
             self._end(EngineError("engine-answer-invalid", reason="it is not HTTP"))
             self.abort()
-        elif answer:
+            return
+        if not was_heard and self._quiet.heard:
+            self._relays.heard(self._relay)
+        if answer:
             super().data_received(answer, None)
 
     def abort(self) -> None:
         """See `Stream`."""
+        if self._receiver is not None and not self._quiet.heard:
+            self._relays.failed(self._relay, is_sure=False)
         self._given_up = True
         super().abort()
 
     def _end(self, error: Exception | None) -> None:
         """A command that ended before the engine said anything did not relay; its complaint says why."""
         if error is None and not self._quiet.heard and not self._given_up:
-            error = self._meant(complaint(self._errors) or Finding.NO_RELAY)
+            found = complaint(self._errors)
+            if found is None:
+                self._relays.failed(self._relay, is_sure=True)
+            error = self._relays.meant(found or Finding.NO_RELAY)
         super()._end(error)
 
 
@@ -190,12 +202,25 @@ class Door:
     """Whether the user opens it as root, by ``sudo`` and the docker command."""
 
 
+@dataclass(slots=True)
+class KnownRelay:
+    """What links to one guest, one after the other, know of its relay: the one through which its engine was heard last;
+    None where none is needed, or none is known any more.
+    """
+
+    relay: Relay | None = None
+
+
 class Relays:
     """Opens streams to the engine's socket over one connection, by whichever way works there."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, door: Door) -> None:
         self._connection = connection
         self._door = door
+        self.known = KnownRelay()
+        """Shared with earlier and later links, where there are such."""
+        self._is_heard = False
+        """Whether the engine was heard through a relay over this connection."""
         self._choosing = asyncio.Lock()
         self._relay: Relay | None = None
         self.chosen = ""
@@ -216,7 +241,24 @@ class Relays:
                 return await self.open(receiver)
             return await self._choose(receiver)
 
+    def heard(self, relay: Relay) -> None:
+        """The engine answered through ``relay``: the next link may begin with it."""
+        self._is_heard = True
+        self.known.relay = relay
+
+    def failed(self, relay: Relay, *, is_sure: bool) -> None:
+        """``relay`` ended, or was given up, without the engine being heard, and did not say why: the next stream asks
+        anew. Where it is not ``is_sure`` whose fault that is, one that has worked over this connection is kept.
+        """
+        if relay is self._relay and (is_sure or not self._is_heard):
+            self._relay, self.chosen, self.known.relay = None, "", None
+
     async def _choose(self, receiver: Receiver) -> Stream:
+        if self.known.relay is not None:
+            try:
+                return self._took(self.known.relay, await self._dial(receiver, self.known.relay))
+            except EngineError:
+                self.known.relay = None
         if self._door.sudo:
             return await self._stand_in(receiver)
         try:
@@ -232,9 +274,11 @@ class Relays:
         if found is Finding.FORCED:
             found = Relay.DIAL_STDIO
         if not isinstance(found, Relay):
-            raise self._meant(found)
-        stream = await self._dial_after_question(receiver, found)
-        self._relay, self.chosen = found, found.value
+            raise self.meant(found)
+        return self._took(found, await self._dial_after_question(receiver, found))
+
+    def _took(self, relay: Relay, stream: Stream) -> Stream:
+        self._relay, self.chosen = relay, relay.value
         return stream
 
     async def _dial_after_question(self, receiver: Receiver, relay: Relay) -> Stream:
@@ -256,7 +300,7 @@ class Relays:
             # Forwarding has worked before: a refusal now means that nobody listens.
             if isinstance(found, Relay) or found in {Finding.FORCED, Finding.NO_RELAY, Finding.UNKNOWN}:
                 raise EngineError("engine-down") from error
-            raise self._meant(found) from error
+            raise self.meant(found) from error
 
     async def _forward(self, receiver: Receiver) -> Stream:
         channel = self._connection.create_unix_channel(window=WINDOW_BYTES, max_pktsize=PACKET_BYTES)
@@ -270,7 +314,7 @@ class Relays:
     async def _dial(self, receiver: Receiver, relay: Relay) -> Stream:
         command = relay_command(relay, self._door.socket)
         try:
-            _, session = await self._session(command, lambda: CommandStream(receiver, self._meant))
+            _, session = await self._session(command, lambda: CommandStream(receiver, self, relay))
         except asyncssh.ChannelOpenError as error:
             raise EngineError("too-few-sessions", relay=relay.value) from error
         return cast("CommandStream", session)
@@ -329,7 +373,8 @@ class Relays:
             max_pktsize=PACKET_BYTES,
         )
 
-    def _meant(self, found: Finding) -> PeerError:
+    def meant(self, found: Finding) -> PeerError:
+        """Return the error for what stands in the way."""
         codes = {
             Finding.ABSENT: "no-engine-socket",
             Finding.DENIED: "engine-socket-denied",

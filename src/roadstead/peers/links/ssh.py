@@ -29,7 +29,7 @@ from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.pacing import Pace
 from roadstead.peers.links.race import Race
-from roadstead.peers.links.relays import Door, FloodError, Relays, lost
+from roadstead.peers.links.relays import Door, FloodError, KnownRelay, Relays, lost
 from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.settings.schema import LinkSettings
 
@@ -209,6 +209,13 @@ class SshLink:
     def relay(self) -> str:
         """How streams are opened; empty until the first one was."""
         return self._relays.chosen
+
+    def begin_with(self, known: KnownRelay) -> None:
+        """Begin with the relay that an earlier link found, and keep there what this one finds; before the first stream.
+
+        Only of the same guest, the same user, key and socket: those decide what may stand in for forwarding.
+        """
+        self._relays.known = known
 
     @property
     def heard(self) -> datetime:

@@ -89,7 +89,7 @@ class TlsStream:
         try:
             self._wire.write(data)
         except ssl.SSLError as error:
-            self._end(_stream_fault(error))
+            self._end(tls_faults.stream_fault(error))
             return
         self._send()
 
@@ -142,7 +142,7 @@ class TlsStream:
         except BlockingIOError:
             return
         except OSError as error:
-            self._end(_stream_fault(error))
+            self._end(tls_faults.stream_fault(error))
             return
         if data:
             self._pace.take(data, _Turns(self))
@@ -161,7 +161,7 @@ class TlsStream:
         except ssl.SSLWantReadError:
             pass
         except OSError as error:
-            self._end(_stream_fault(error))
+            self._end(tls_faults.stream_fault(error))
         if self.is_ended:
             return
         if self._barren > BARREN_BYTES:
@@ -217,7 +217,7 @@ class TlsStream:
     def _hang_up(self, error: OSError) -> None:
         """The far end did so. It may have said why: that is still to be read."""
         self._read()
-        self._end(_stream_fault(error))
+        self._end(tls_faults.stream_fault(error))
 
     def _end(self, error: LinkError | None) -> None:
         receiver, self._receiver = self._receiver, None
@@ -426,9 +426,3 @@ def _keep_alive(sock: socket.socket, settings: LinkSettings) -> None:
 
 def _keep_alive_seconds(settings: LinkSettings) -> int:
     return max(1, round(settings.keepalive_seconds))
-
-
-def _stream_fault(error: OSError) -> LinkError:
-    fault = tls_faults.rejection(error) or LinkError("link-lost")
-    fault.__cause__ = error
-    return fault

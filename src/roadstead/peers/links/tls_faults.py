@@ -25,6 +25,10 @@ REJECTIONS = {
     "TLSV1_ALERT_DECRYPT_ERROR": "it cannot verify it",
 }
 """The alerts that are about our certificate."""
+FLOODS = frozenset({"RECORD_TOO_SMALL", "TOO_MANY_WARN_ALERTS", "TOO_MANY_KEY_UPDATES"})
+"""What OpenSSL gives up on by itself, before our own bounds do: 32 records without content, or 5 warnings, in a row
+(``MAX_EMPTY_RECORDS`` and ``MAX_WARN_ALERT_COUNT`` in its ``ssl/record``); older ones also 32 changes of keys.
+"""
 
 
 def handshake_fault(error: OSError, address: str, port: int) -> LinkError:
@@ -41,6 +45,14 @@ def rejection(error: OSError) -> LinkError | None:
     """Return the error for an alert that is about our certificate; None for anything else."""
     name = error.reason if isinstance(error, ssl.SSLError) else None
     return LinkError("tls-client-rejected", reason=REJECTIONS[name]) if name in REJECTIONS else None
+
+
+def stream_fault(error: OSError) -> LinkError:
+    """Return the error for a connection that broke after its handshake."""
+    name = error.reason if isinstance(error, ssl.SSLError) else None
+    fault = LinkError("tls-floods") if name in FLOODS else rejection(error) or LinkError("link-lost")
+    fault.__cause__ = error
+    return fault
 
 
 def _verification_fault(error: ssl.SSLCertVerificationError, address: str) -> LinkError:

@@ -152,9 +152,10 @@ class VmDrives:
         """Tell what is wrong with a template, without a VM. Slow for a long one: call it in a thread."""
         if len(template.encode("utf-8", "replace")) > config_drive.TEXT_BYTES:
             raise InputError("config-too-large", limit=config_drive.TEXT_BYTES)
+        profile = profile or user_data.profile_of(template)
         found = user_data.findings(template, profile)
         return Checked(
-            profile=profile or user_data.profile_of(template),
+            profile=profile,
             ok=all(one.severity != "error" for one in found),
             faults=tuple(_fault(one) for one in found),
         )

@@ -36,7 +36,7 @@ _TYPES = {
 }
 
 
-_NEWEST = next(reversed(VERSIONS))
+NEWEST = next(reversed(VERSIONS))
 
 
 class Found(NamedTuple):
@@ -59,7 +59,7 @@ def judge(document: Document) -> list[Found]:
     found: dict[Path, Found] = {}
     for one in reversed(VERSIONS):
         for error in by_version[one]:
-            if (error.rule not in _TOLD or one == _NEWEST) and error.path not in found:
+            if (error.rule not in _TOLD or one == NEWEST) and error.path not in found:
                 found[error.path] = _found(error, [name for name in VERSIONS if _refuses(by_version[name], error)])
     return sorted(found.values(), key=lambda each: document.place(each.path))[:MOST]
 

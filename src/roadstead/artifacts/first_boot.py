@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from roadstead.artifacts import cloud_config, cloud_forms, drive_masking, user_data
+from roadstead.artifacts import cloud_config, cloud_forms, cloud_schema, drive_masking, user_data
 from roadstead.artifacts.drive_templates import FLATCAR, IGNITION, WINDOWS
 from roadstead.errors import InputError
 
@@ -71,7 +71,7 @@ def _by_cloud_config(said: dict[str, Any], profile: str) -> Iterator[str]:
             yield words.format(_many(count, _WORDS[name]))
     below = said.get("coreos")
     yield from _units(_list(below if isinstance(below, dict) else {}, "units"))
-    if rest := sorted(said.keys() - _TOLD):
+    if profile != FLATCAR and (rest := sorted((said.keys() - _TOLD) & cloud_schema.known(cloud_schema.NEWEST))):
         yield f"applies {_names(rest)}"
 
 

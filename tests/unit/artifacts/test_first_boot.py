@@ -47,6 +47,7 @@ users: [default, {name: ann, passwd: hunter2, ssh_authorized_keys: [a, b]}]
 write_files: [{path: /etc/secret, content: hunter2}]
 runcmd: [[login, --password=hunter2]]
 packages: [a, b]
+packagse: [c]
 """
     told = first_boot.told(text, "cloud-config", "web1", 0)
     assert told == (

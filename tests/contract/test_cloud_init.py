@@ -14,6 +14,8 @@ from roadstead.artifacts import cloud_config, config_drive, drive_templates, iso
 from roadstead.artifacts.config_drive import Guest
 from roadstead.plan import config_drives as plan
 from roadstead.settings.schema import Settings
+from tests.contract.cloud_inits import RELEASES
+from tests.contract.cloud_inits import run as run_in
 
 CLOUD_INIT = Path(__file__).parents[2] / ".venv" / "cloud-init" / "usr" / "lib" / "python3" / "dist-packages"
 PYTHON = "/usr/bin/python3"
@@ -94,6 +96,24 @@ def test_it_finds_everything_on_a_drive_made_from_a_template(tmp_path: Path, pro
     assert found["metadata"]["public_keys"] == {"xscontainer": GUEST.pool_key}
     assert found["userdata"]["hostname"] == "web1"
     assert found["userdata"]["ssh_authorized_keys"] == ["ssh-rsa AAAAB3NzaC1yc2E= xscontainer"]
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
+@pytest.mark.parametrize("profile", CLOUD_CONFIGS)
+def test_every_release_finds_it(tmp_path: Path, profile: str, release: Path) -> None:
+    """By its own reader and schema, which differ."""
+    if not release.is_dir():
+        pytest.skip("./scripts/setup could not fetch this cloud-init")
+    drive = config_drive.prepare(drive_templates.PROFILES[profile], GUEST)
+    for path, text in config_drive.files(drive).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    told = run_in(release, READER, tmp_path)
+
+    assert told.returncode == 0, told.stderr
+    found: dict[str, Any] = json.loads(told.stdout.splitlines()[-1])
+    assert (found["metadata"]["instance-id"], found["userdata"]["hostname"]) == (GUEST.uuid, "web1")
+    assert found["metadata"]["public_keys"] == {"xscontainer": GUEST.pool_key}
 
 
 def test_it_finds_further_keys_beside_those_of_the_text(tmp_path: Path) -> None:

@@ -127,6 +127,11 @@ def ssh_keys_of(files: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(line for name, line in named if name != KEY_NAME and isinstance(line, str))
 
 
+def keys_brought(drive: Drive) -> int:
+    """Return how many keys the metadata of a drive brings, the pool's among them."""
+    return len(drive.ssh_keys) + (tokens.POOL_KEY in tokens.used(drive.template))
+
+
 def pool_keys_in(files: Mapping[str, str]) -> frozenset[str]:
     """Return the middle parts (base64) of the keys of pools, ours or others, that a drive lets in."""
     try:

@@ -6,8 +6,9 @@ What a drive must not have is an error, and no drive is made; what a guest passe
 import re
 from typing import Any, NamedTuple
 
-from roadstead.artifacts import cloud_config, ignition, tokens
+from roadstead.artifacts import cloud_config, cloud_forms, cloud_schema, ignition, tokens
 from roadstead.artifacts.drive_templates import CLOUD_CONFIG, COREOS, FLATCAR, IGNITION, WINDOWS
+from roadstead.artifacts.yaml_values import Document, TooMany
 from roadstead.errors import InputError
 
 SCRIPT = "script"
@@ -88,7 +89,33 @@ def judge(text: str, profile: str) -> Judged:
         case "windows" if not _RUN_BY_CLOUDBASE.match(text):
             reason = "cloudbase-init runs this only when its very first characters are #ps1_sysnative, #ps1 or rem cmd"
             return Judged([], [ignition.Fault(1, 1, reason)])
+        case "script" if profile != WINDOWS:
+            return _forms(text, profile)
     return Judged([], [])
+
+
+def _forms(text: str, profile: str) -> Judged:
+    """Judge each part of a text that is no plain cloud-config."""
+    faults: list[ignition.Fault] = []
+    warnings: list[ignition.Fault] = []
+    keys: frozenset[str] = frozenset()
+    parts = cloud_forms.parts(text)
+    for part in parts:
+        named = f"{part.label}: " if part.label else ""
+        if part.is_dropped:
+            warnings.append(ignition.Fault(part.line, 1, f"{named}cloud-init {part.does}"))
+        elif profile in {FLATCAR, COREOS} and not part.is_flatcars:
+            warnings.append(ignition.Fault(part.line, 1, f"{named}Flatcar reads nothing that begins with {part.form}"))
+        elif part.form == cloud_forms.JINJA:
+            warnings.append(ignition.Fault(part.line, 1, f"{named}the guest fills it in, so it is not checked here"))
+        elif part.form == "#cloud-config":
+            judged = _cloud_config(part.text, profile)
+            faults += [fault._replace(line=fault.line + part.line - 1) for fault in judged.faults]
+            warnings += [fault._replace(line=fault.line + part.line - 1) for fault in judged.warnings]
+            keys |= judged.keys
+    if profile == CLOUD_CONFIG and all(part.is_dropped for part in parts):
+        return Judged(warnings or [ignition.Fault(1, 1, "it has no part that cloud-init reads")], [])
+    return Judged(faults, warnings, keys)
 
 
 def findings(template: str, profile: str) -> list[Finding]:
@@ -123,7 +150,30 @@ def _cloud_config(text: str, profile: str) -> Judged:
         place = ignition.Fault(int(error.fields["line"]), int(error.fields["column"]), error.fields["reason"])
         return Judged([place], [])
     warnings = [ignition.Fault(line, 1, reason) for line, reason in _passed_over(text, said, profile)]
-    return Judged([], warnings, cloud_config.keys(said))
+    faults: list[ignition.Fault] = []
+    if profile in {CLOUD_CONFIG, ""} and said:
+        faults, minded = _by_schema(text)
+        warnings += minded
+    if not profile:  # whoever asks so does not say which guest reads it
+        faults, warnings = [], faults + warnings
+    return Judged(faults, warnings, cloud_config.keys(said))
+
+
+def _by_schema(text: str) -> tuple[list[ignition.Fault], list[ignition.Fault]]:
+    """Return what cloud-init refuses in a cloud-config, and what it drops or finds fault with."""
+    try:
+        document = Document(text)
+    except TooMany:
+        return [], [ignition.Fault(1, 1, "it says so much that it is not held to cloud-init's schema")]
+    faults = [ignition.Fault(*each[:3]) for each in document.faults if not each.is_dropped]
+    warnings = [ignition.Fault(*each[:3]) for each in document.faults if each.is_dropped]
+    modes = set(_bare_modes(text))
+    for one in cloud_schema.judge(document):
+        place = document.place(one.path)
+        if one.path == ("coreos",) or (one.path[-1] == "permissions" and place[0] in modes):
+            continue  # it is told by itself
+        (faults if one.is_fault else warnings).append(ignition.Fault(*place, one.reason))
+    return faults, warnings
 
 
 def _passed_over(text: str, said: dict[str, Any], profile: str) -> list[tuple[int, str]]:

@@ -3,7 +3,7 @@
 `ConfigDrives` makes and reads them; here is what stands between it and a person. Nobody is shown a secret unasked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 
 import structlog
@@ -13,7 +13,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.drives.config_drives import ConfigDrives, Prepared, Wanted
 from roadstead.act.drives.templates import Templates
 from roadstead.act.guests.vms import Vms
-from roadstead.artifacts import config_drive, drive_masking, drive_templates, tokens, user_data
+from roadstead.artifacts import config_drive, drive_masking, drive_templates, first_boot, tokens, user_data
 from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.artifacts.user_data import Finding
 from roadstead.errors import ConflictError, InputError, RoadsteadError
@@ -57,9 +57,10 @@ class Beginning(Struct, frozen=True, kw_only=True):
 
 
 class DriveFile(Struct, frozen=True, kw_only=True):
-    """A file on a drive."""
+    """A file on a drive; ``size`` is in bytes."""
 
     path: str
+    size: int
     text: str
 
 
@@ -69,7 +70,7 @@ class Preview(Struct, frozen=True, kw_only=True):
     ``opens`` tells whether the pool's key signs in, as far as can be told; ``replaces`` is the disk of the former one,
     ``replaced_key`` whose key that lets in: ``this-pool``, ``another-pool``, ``none``, or empty if it cannot be read.
     ``applies`` tells when the guest reads the drive: ``each-boot``, ``first-boot``, ``once`` for each instance, or
-    ``next-boot``, as a new instance.
+    ``next-boot``, as a new instance; ``does`` what it does with it, in words, a line for each.
     """
 
     vm: str
@@ -80,6 +81,7 @@ class Preview(Struct, frozen=True, kw_only=True):
     replaced_key: str = ""
     applies: str
     opens: bool
+    does: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[DriveFile, ...]
 
@@ -152,9 +154,10 @@ class VmDrives:
         """Tell what is wrong with a template, without a VM. Slow for a long one: call it in a thread."""
         if len(template.encode("utf-8", "replace")) > config_drive.TEXT_BYTES:
             raise InputError("config-too-large", limit=config_drive.TEXT_BYTES)
+        profile = profile or user_data.profile_of(template)
         found = user_data.findings(template, profile)
         return Checked(
-            profile=profile or user_data.profile_of(template),
+            profile=profile,
             ok=all(one.severity != "error" for one in found),
             faults=tuple(_fault(one) for one in found),
         )
@@ -193,7 +196,7 @@ class VmDrives:
             profile=_known_profile(read.disk.marks.get(PROFILE_MARK, "")),
             key=await self._drives.whose(vm.pool, read.files),
             ssh_keys=config_drive.ssh_keys_of(read.files),
-            files=_files(read.files, secrets=secrets),
+            files=_files(read.files, config_drive.READ_BY_GUESTS, secrets=secrets),
         )
 
     async def _wanted(self, vm: Vm, order: Order) -> Wanted:
@@ -274,17 +277,18 @@ def _preview(vm: Vm, wanted: Wanted, prepared: Prepared, replaced_key: str) -> P
         replaced_key=replaced_key,
         applies=drive_templates.applies(wanted.profile, again=wanted.provision_again),
         opens=drive.opens,
+        does=first_boot.told(drive.user_data, wanted.profile, drive.guest.hostname, config_drive.keys_brought(drive)),
         warnings=(*drive.warnings, *_kept_instance(wanted, prepared)),
-        files=_files(config_drive.files(drive), secrets=False),
+        files=_files(config_drive.files(drive), config_drive.FILES, secrets=False),
     )
 
 
-def _files(files: Mapping[str, str], *, secrets: bool) -> tuple[DriveFile, ...]:
-    """Return the files that guests read."""
+def _files(files: Mapping[str, str], paths: Collection[str], *, secrets: bool) -> tuple[DriveFile, ...]:
+    """Return those of the files of a drive that are at ``paths``."""
     return tuple(
-        DriveFile(path=path, text=text if secrets else drive_masking.masked(text))
+        DriveFile(path=path, size=len(text.encode()), text=text if secrets else drive_masking.masked(text))
         for path, text in files.items()
-        if path in config_drive.READ_BY_GUESTS
+        if path in paths
     )
 
 

@@ -430,6 +430,7 @@ class DriveFile(Struct, frozen=True, kw_only=True):
     """A file on a config drive."""
 
     path: str = ""
+    size: int = 0
     text: str = ""
 
 
@@ -468,6 +469,7 @@ class DrivePreview(Struct, frozen=True, kw_only=True):
     replaced_key: str = ""
     applies: str = ""
     opens: bool = False
+    does: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     files: tuple[DriveFile, ...] = ()
 

@@ -32,6 +32,7 @@ _APPLIES = {
     "next-boot": "reads it at its next boot, as a new instance",
 }
 """What is said of `DrivePreview.applies`."""
+_TEMPLATE = "user_data.template"
 Wanted = dict[str, Any]
 Format = str
 
@@ -200,6 +201,7 @@ def told(found: DrivePreview) -> list[str]:
     if found.replaces:
         lines.append(f"It takes the place of the drive {found.replaces}{_REPLACED.get(found.replaced_key, '')}.")
     lines.append(f"The guest: {_APPLIES.get(found.applies, found.applies)}.")
+    lines += [f"  It {one}." for one in found.does]
     if found.applies == "next-boot":
         lines.append(f"Re-provisioning: {_AGAIN}")
     return [terminal_clean(line) for line in lines]
@@ -207,7 +209,11 @@ def told(found: DrivePreview) -> list[str]:
 
 def _files(files: Sequence[DriveFile]) -> Iterator[str]:
     for file in files:
-        yield from ("", f"--- {file.path}")
+        size = f" ({file.size} bytes)" if file.size else ""
+        yield from ("", f"--- {file.path}{size}")
+        if file.path.endswith(_TEMPLATE):
+            yield "(the text before its tokens were filled in, for people to edit)"
+            continue
         yield from file.text.rstrip("\n").split("\n")
 
 

@@ -19,6 +19,7 @@ from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Check
+from roadstead.act.guests.logs import Logs
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import HostKey, HostKeys, Reach, Why
@@ -46,7 +47,7 @@ from roadstead.serve.app import build
 from roadstead.serve.borders import Token
 from roadstead.serve.calls import Services
 from roadstead.serve.server import Listen, Listening, serve_api
-from roadstead.settings.schema import AuditSettings, LinkSettings, ServerSettings
+from roadstead.settings.schema import AuditSettings, LinkSettings, LogSettings, ServerSettings, Settings
 from tests.unit.fakes.databases import FakeDatabase
 from tests.unit.fakes.xapi import FakeXapi, small_pool
 from tests.unit.inventory_views import samples
@@ -371,6 +372,7 @@ class World:
             certificates,
             self.operations,
             Usages(vms, self.operations, 0.0),
+            Logs(vms, self.operations, Settings(logs=LogSettings(readers=2))),
             calls,
             self.access,
             self.hosts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import tracemalloc
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,8 @@ from roadstead.peers.engine.bodies import WAITING_BYTES
 from roadstead.peers.engine.messages.frames import PIECE_BYTES, Frames
 from roadstead.peers.engine.messages.logs import LogReader, read_terminal
 from tests.unit.peers_engine.logged import ID, MULTIPLEXED, PATH, begun, engine, frame, read
-from tests.unit.peers_engine.scripted import End, Lost, answer, pieces
+from tests.unit.peers_engine.pretender import Pretender
+from tests.unit.peers_engine.scripted import End, Lost, Piece, answer, pieces
 
 HEAD = f"HTTP/1.1 200 OK\r\n{MULTIPLEXED}\r\n".encode()
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -176,7 +178,7 @@ def test_an_inspection_that_does_not_tell(said: bytes) -> None:
     assert caught.value.code == "engine-answer-invalid"
 
 
-def _script(made, said):  # type: ignore[no-untyped-def]
+def _script(made: Pretender, said: Sequence[Piece]) -> Callable[[int, bytes], Sequence[Piece]]:
     """``said`` in answer to the question for logs, everything else as the engine says it."""
     usual = made.link.script
     return lambda number, data: said if b"/logs" in data else usual(number, data)

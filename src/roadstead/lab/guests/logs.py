@@ -1,6 +1,6 @@
 """What the containers of a simulated engine write, and how each engine release sends it.
 
-After moby's ``write_log_stream.go`` (``daemon/server/httputils``) and Podman's ``pkg/api/handlers/compat/containers_logs.go``.
+After moby's ``daemon/server/httputils/write_log_stream.go`` and Podman's ``compat/containers_logs.go``.
 """
 
 from __future__ import annotations

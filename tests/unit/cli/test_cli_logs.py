@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.unit.cli.canned import Canned, Raw, Stream, Terminal, problem, run, r
 
 MATCH = {"id": "vm1-uuid/ab", "name": "web", "vm_name": "vm1"}
 LOGS = "GET /containers/vm1-uuid/ab/logs"
-WRITTEN = (
+WRITTEN: tuple[dict[str, Any], ...] = (
     {"stream": "stdout", "text": "one\ttab\x1b[1;31m red\x1b[0m"},
     {"stream": "stderr", "text": "\x1b]0;owned\x07\x1b[2J\u202egpj \r50 %"},
     {"stream": "stdout", "text": "long ", "partial": True},
@@ -17,7 +18,7 @@ WRITTEN = (
 )
 
 
-def lines(*entries: dict[str, object]) -> Raw:
+def lines(*entries: dict[str, Any]) -> Raw:
     """What the server says."""
     return Raw(b"".join(json.dumps(entry).encode() + b"\n" for entry in entries))
 
@@ -99,7 +100,7 @@ def test_json_is_passed_on(logged: Canned) -> None:
 def test_a_break_is_told(canned: Canned) -> None:
     """After what came, with the exit code of a failure."""
     canned.answers["GET /containers/match"] = [MATCH]
-    ended = {"stream": "problem", "text": "The connection was lost.\nAgain.", "code": "link-lost"}
+    ended: dict[str, Any] = {"stream": "problem", "text": "The connection was lost.\nAgain.", "code": "link-lost"}
     canned.answers[LOGS] = lines({"stream": "stdout", "text": "x"}, ended)
     done = run(canned, "logs", "web")
 
@@ -112,6 +113,8 @@ def test_a_refusal_is_told(logged: Canned) -> None:
     logged.answers[LOGS] = problem(502, "logs-unreadable", "The engine cannot read them.", "Look elsewhere.")
     done = run(logged, "logs", "web")
     assert (done.returncode, done.stderr) == (1, "Error: The engine cannot read them.\nLook elsewhere.\n")
+    logged.answers[LOGS] = problem(422, "field-invalid", "since is not valid: no.", fields={"field": "since"})
+    assert run(logged, "logs", "web", "--since", "x").stderr.startswith("Error: --since is not valid: no.")
     logged.answers["GET /containers/match"] = [MATCH, {**MATCH, "name": "db"}]
     done = run(logged, "logs", "*")
     assert done.returncode == 2

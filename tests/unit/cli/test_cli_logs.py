@@ -1,6 +1,7 @@
 """`roadstead logs`: what a container wrote, on a terminal, in a pipe and in a file."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,18 @@ def test_following_ends_with_ctrl_c(canned: Canned) -> None:
     assert (code, shown.strip()) == (0, "")
 
 
+class Beating(Stream):
+    """One line, then heartbeats for as long as somebody reads."""
+
+    def get(self) -> str | None:
+        if self.opened.acquire(blocking=False):
+            return '{"stream":"stdout","text":"first"}\n'
+        time.sleep(0.02)
+        return "\n"
+
+
 def test_following_ends_with_its_reader(canned: Canned) -> None:
-    """`head` has seen enough: the next heartbeat ends it, although the container writes no more."""
-    stream = Stream()
-    canned.answers |= {"GET /containers/match": [MATCH], LOGS: stream}
-    for text in ('{"stream":"stdout","text":"first"}\n', *["\n"] * 50):
-        stream.put(text)
+    """`head` has seen enough: a heartbeat ends it, although the container writes no more."""
+    canned.answers |= {"GET /containers/match": [MATCH], LOGS: Beating()}
     done = run_shell(canned, "roadstead logs web --follow | head -n 1")
     assert (done.stdout, done.stderr) == ("first\n", "")
-    stream.put(None)

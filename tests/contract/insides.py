@@ -12,6 +12,7 @@ from typing import Protocol
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.containers import CATALOGUE, Container
 from roadstead.lab.guests.guest import SimulatedGuest
+from roadstead.lab.guests.logs import STDERR
 from roadstead.lab.guests.real import RealGuest
 from roadstead.lab.guests.real.workload import BASE_IMAGE, IDLE
 
@@ -29,6 +30,7 @@ PROBE = (
 )
 # With less runc itself sometimes does not come to start.
 MEMORY = ("--memory", "16m", "--memory-swap", "16m")
+SPEAKING = ("sh", "-c", "echo one; echo two >&2; trap 'exit 0' TERM; while :; do sleep 5 & wait $!; done")
 HUNGRY = ("sh", "-c", "while [ ! -f /tmp/now ]; do busybox sleep 0.1; done; exec busybox tail /dev/zero")
 
 
@@ -52,6 +54,11 @@ class Inside(Protocol):
 
     async def run(self, name: str, *, probed: bool = False, hungry: bool = False) -> None:
         """Create and start a container."""
+
+    async def speak(self, name: str, *, tty: bool = False, driver: str = "") -> None:
+        """Start a container that says "one" and, to its stderr, "two", and then goes on; with a terminal of its own, or
+        with another log driver, when so told.
+        """
 
     async def rename(self, old: str, new: str) -> None:
         """Give a container another name."""
@@ -128,6 +135,12 @@ class SimulatedInside:
 
     async def run(self, name: str, *, probed: bool = False, hungry: bool = False) -> None:
         self.engine.start(self.engine.create(name, PROBED_IMAGE if probed else IMAGE))
+
+    async def speak(self, name: str, *, tty: bool = False, driver: str = "") -> None:
+        made = self.engine.create(name, IMAGE._replace(tty=tty, log_driver=driver or IMAGE.log_driver))
+        self.engine.start(made)
+        self.engine.logs.write(made, self.engine.now(), "one\n")
+        self.engine.logs.write(made, self.engine.now(), "two\n", STDERR)
 
     async def rename(self, old: str, new: str) -> None:
         self.engine.rename(self._found(old), new)
@@ -235,6 +248,10 @@ class RealInside:
     async def run(self, name: str, *, probed: bool = False, hungry: bool = False) -> None:
         options = (*(PROBE if probed else ()), *(MEMORY if hungry else ()))
         await self._run(name, *options, BASE_IMAGE, *(HUNGRY if hungry else IDLE))
+
+    async def speak(self, name: str, *, tty: bool = False, driver: str = "") -> None:
+        options = (*(("--tty",) if tty else ()), *(("--log-driver", driver) if driver else ()))
+        await self._run(name, *options, BASE_IMAGE, *SPEAKING)
 
     async def rename(self, old: str, new: str) -> None:
         await self.guest.docker("rename", old, new)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,9 @@ from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 from roadstead.lab.guests.profiles import PROFILES
 from roadstead.lab.guests.simulated import lone_guest
+from roadstead.model import LogEntry, LogWish
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.logs import LogStream
 from roadstead.peers.engine.messages import statistics
 from roadstead.peers.engine.messages.events import EngineEvent, Flood
 from roadstead.peers.links.unix import open_unix
@@ -90,6 +93,46 @@ async def test_every_engine_tells_statistics(tmp_path: Path, profile: str) -> No
         with pytest.raises(EngineError) as caught:
             await client.sample(stopped.engine_id)
         assert caught.value.code == "container-not-running"
+
+
+@pytest.mark.parametrize("tty", [False, True])
+@pytest.mark.parametrize("profile", SPOKEN)
+async def test_every_engine_tells_its_logs(tmp_path: Path, profile: str, *, tty: bool) -> None:
+    """In its own form, with times and without, to the end and beyond; those that it cannot read with its reason."""
+    async with _engine(tmp_path, profile) as (guest, client):
+        engine = guest.engine
+        await client.hello()
+        image = engine.profile.catalogue[0]._replace(tty=tty)
+        box = engine.create("box", image)
+        engine.start(box)
+        for number, text in enumerate(("one\n", "x" * 20_000 + "\n", "three\n")):
+            engine.logs.write(box, (number + 1) * 10**9, text, 1 + number % 2)
+        told = await client.logs(box.id, LogWish(timestamps=True, tail=10))
+        stream = await client.logs(box.id, LogWish(follow=True, since=datetime.fromtimestamp(3, UTC)))
+        engine.logs.write(box, 4 * 10**9, "four\n")
+        engine.end(box, 0)
+        found = await _read(told)
+        names = ["stdout", "stdout" if tty else "stderr", "stdout"]
+        assert list(dict.fromkeys((each.stream, each.time[17:19]) for each in found if each.time)) == [
+            (name, f"0{number}") for number, name in enumerate(names, 1)
+        ]
+        assert "".join(each.text for each in found if each.text.startswith("x")) == "x" * 20_000 or tty
+        assert [each.text for each in await _read(stream)] == ["three", "four"]
+        mute = engine.create("mute", image._replace(log_driver="none"))
+        with pytest.raises(EngineError) as caught:
+            await client.logs(mute.id, LogWish())
+        assert caught.value.code == "logs-unreadable"
+        assert "log" in caught.value.fields["reason"]
+
+
+async def _read(stream: LogStream) -> list[LogEntry]:
+    found: list[LogEntry] = []
+    async with asyncio.timeout(5):
+        while not stream.is_ended:
+            await stream.wait()
+            found += stream.take()
+    stream.close()
+    return found
 
 
 async def _until(events: AsyncIterator[EngineEvent | Flood], action: str) -> AsyncIterator[EngineEvent]:

@@ -6,16 +6,27 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from roadstead.act.guests.logs import Reading
 from roadstead.act.guests.vms import Reach
 from roadstead.errors import EngineError, NotFoundError
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.real import RealGuest
-from roadstead.model import Container, ContainerId, LinkState, Operation, Result, container_id
+from roadstead.model import (
+    Container,
+    ContainerId,
+    LinkState,
+    LogEntry,
+    LogWish,
+    Operation,
+    Result,
+    container_id,
+)
 from roadstead.model.config_keys import ENABLED, ENGINE_SOCKET, MONITOR, SUDO
 from roadstead.plan.pins import HOST_KEY
 from roadstead.settings.schema import LinkSettings, Settings
@@ -26,6 +37,7 @@ from tests.real.guests import CONTAINERS, RealSet
 VM = "vm-1"
 BOX = "box"
 KILLED = 137
+A_DAY = timedelta(days=1)
 IMPATIENT = CALM.model_copy(update={"engine": CALM.engine.model_copy(update={"answer_seconds": 2.0})})
 
 
@@ -485,6 +497,55 @@ async def test_usage_tells_what_a_container_takes(scene: Scene) -> None:
     await scene.inside.do("kill", BOX)
     (ended,) = await usages.of([await scene.until_shown(BOX, "exited")])
     assert (ended.ok, ended.code, ended.usage) == (False, "container-not-running", None)
+
+
+@pytest.mark.parametrize("tty", [False, True], ids=["frames", "terminal"])
+async def test_logs_tell_what_a_container_wrote(scene: Scene, *, tty: bool) -> None:
+    """Each stream by itself, with times, the last lines only; followed to the container's end."""
+    await scene.inside.speak(BOX, tty=tty)
+    found = await scene.until_shown(BOX, "running")
+    logs = scene.world.core.commands.logs
+    second = "stdout" if tty else "stderr"
+
+    reading = await logs.open(found, LogWish(follow=True, timestamps=True))
+    followed = await _entries(reading, 2)
+    assert sorted((each.text, each.stream) for each in followed) == [("one", "stdout"), ("two", second)]
+    assert all(abs(datetime.fromisoformat(each.time) - datetime.now(UTC)) < A_DAY for each in followed)
+    for wish, texts in (
+        (LogWish(), {"one", "two"}),
+        (LogWish(streams=("stdout",)), {"one", "two"} if tty else {"one"}),
+        (LogWish(streams=("stderr",)), set() if tty else {"two"}),
+        (LogWish(since=datetime.now(UTC) + A_DAY), set()),
+    ):
+        whole = await logs.open(found, wish)
+        assert {each.text for each in await _entries(whole)} == texts, wish
+    assert len(await _entries(await logs.open(found, LogWish(tail=1)))) == 1
+    await scene.inside.do("kill", BOX)
+    assert await _entries(reading) == []
+    assert logs.readers == 0
+
+
+async def test_logs_that_cannot_be_read_are_told(scene: Scene) -> None:
+    """Of a driver that keeps none, with the engine's reason; the VM itself has no problem."""
+    await scene.inside.speak(BOX, driver="none")
+    found = await scene.until_shown(BOX, "running")
+    with pytest.raises(EngineError) as caught:
+        await scene.world.core.commands.logs.open(found, LogWish())
+    assert caught.value.code == "logs-unreadable"
+    assert "read" in caught.value.fields["reason"]
+    assert scene.world.problem(VM) == ""
+
+
+async def _entries(reading: Reading, enough: int | None = None) -> list[LogEntry]:
+    """Read on until there are so many, or to the end; then close."""
+    found: list[LogEntry] = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not reading.is_ended and (enough is None or len(found) < enough):
+            await reading.wait()
+            found += reading.take()
+    if enough is None:
+        reading.close()
+    return found
 
 
 def _health(scene: Scene) -> str:

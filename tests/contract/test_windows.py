@@ -20,7 +20,7 @@ from roadstead.lab.guests import keys
 from roadstead.lab.guests.certificates import Authority, Form
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.profiles import WINDOWS_PROFILE
-from roadstead.model import Container, config_keys
+from roadstead.model import Container, LogWish, config_keys
 from tests.contract.world import World, world
 from tests.unit.fakes.odd_certificates import of_version
 
@@ -105,6 +105,26 @@ async def test_statistics_are_in_our_units(tmp_path: Path) -> None:
         assert each.usage is not None
         assert each.usage.cpu_percent == pytest.approx(1.0, rel=0.05)
         assert (each.usage.cpus, each.usage.disk_read_bytes) == (2, 49152)
+
+
+async def test_logs_are_read_over_tls(tmp_path: Path) -> None:
+    """The ends of their lines are Windows' own; a container that writes without end holds nobody up."""
+    async with windows(tmp_path) as one:
+        box, engine = _running(one, "process"), one.guest(VM).engine
+        inner = engine.containers[box.engine_id]
+        engine.logs.write(inner, engine.now(), "C:\\> dir\n")
+        reading = await one.core.commands.logs.open(box, LogWish(follow=True))
+        await reading.wait()
+        assert [entry.text for entry in reading.take()][-1] == "C:\\> dir"
+        for _ in range(500):
+            engine.logs.write(inner, engine.now(), ("y" * 100 + "\n") * 20)
+        found = 0
+        while found < 10_000:
+            await reading.wait()
+            entries = reading.take()
+            assert len(entries) < 200
+            found += len(entries)
+        reading.close()
 
 
 async def test_why_tells_how_it_is_reached(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import msgspec
 
 from roadstead.errors import PeerError
 from roadstead.inventory.store import Store
-from roadstead.model import Fact, Seen
+from roadstead.model import Fact, LogWish, Seen
+from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import EngineSettings
 from roadstead.watch.guest import GuestWatcher
 from tests.unit.fakes import records
@@ -18,7 +19,7 @@ from tests.unit.peers_engine.pretender import Pretender, entry
 from tests.unit.peers_engine.scripted import End, Piece, answer, chunked
 
 FIRST = entry(0)["Id"]
-_ABOUT_FIRST = (f"/containers/{FIRST}/top", f"/containers/{FIRST}/stats")
+_ABOUT_FIRST = (f"/containers/{FIRST}/top", f"/containers/{FIRST}/stats", f"/containers/{FIRST}/logs")
 PATHS = ("/_ping", "/version", "/info", "/containers/json", "/events", *_ABOUT_FIRST, "/nothing")
 SETTINGS = EngineSettings(answer_bytes=2**18, answer_seconds=2.0, containers=100, kept_bytes=2**20)
 
@@ -64,13 +65,29 @@ async def _meet(engine: Hostile) -> None:
     inventory = Inventory()
     client = engine.client(SETTINGS)
     await _ours(GuestWatcher(client, records.vm().id, inventory, SETTINGS).run())
-    for asking in (client.top(FIRST), client.sample(FIRST), client.inspect(FIRST), client.act("stop", FIRST)):
+    for asking in (
+        client.top(FIRST),
+        client.sample(FIRST),
+        client.inspect(FIRST),
+        _logs(client),
+        client.act("stop", FIRST),
+    ):
         await _ours(asking)
     client.close()
     for vm in inventory.store.vms:
         found = list(inventory.store.containers_of(vm).values())
         assert len(found) <= SETTINGS.containers
         msgspec.json.encode(found)
+
+
+async def _logs(client: EngineClient) -> None:
+    stream = await client.logs(FIRST, LogWish())
+    try:
+        while not stream.is_ended:
+            await stream.wait()
+            stream.take()
+    finally:
+        stream.close()
 
 
 async def _ours(asking: Awaitable[object]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,16 +27,20 @@ from roadstead.artifacts import (
     published,
     standing_lines,
 )
-from roadstead.cli.display import cells
+from roadstead.cli.api import views
+from roadstead.cli.display import cells, logs
 from roadstead.errors import RoadsteadError
 from roadstead.kit import clocks, text
 from roadstead.lab.guests.certificates import Authority, Form
-from roadstead.model import Container, VmId, weight
+from roadstead.model import Container, LogEntry, VmId, weight
 from roadstead.model.addresses import canonical, parse_address
 from roadstead.peers.engine.http import Reader
+from roadstead.peers.engine.logs import TAKEN_BYTES
 from roadstead.peers.engine.messages import containers, processes, statistics, versions
 from roadstead.peers.engine.messages.events import ACTIONS, Splitter, read_event
+from roadstead.peers.engine.messages.frames import PIECE_BYTES
 from roadstead.peers.engine.messages.guarded import check_object, tolerant
+from roadstead.peers.engine.messages.logs import LogReader
 from roadstead.peers.links import credentials, messages
 from roadstead.peers.links.hostkeys import Pins
 from roadstead.peers.xapi.messages import records
@@ -43,6 +48,7 @@ from roadstead.plan.addresses import Rules, refusal
 from roadstead.settings.schema import EngineSettings
 from tests.fuzz.engines import met
 from tests.unit.artifacts import xencenter
+from tests.unit.peers_engine.logged import frame
 from tests.unit.peers_engine.recorded import ENGINES, recorded, wire
 from tests.unit.peers_engine.sampled import LINUX, WINDOWS
 
@@ -176,6 +182,28 @@ def sampled(data: bytes) -> None:
         used = statistics.usage(found[0], found[1])
         assert msgspec.json.decode(msgspec.json.encode(used), type=type(used)) == used
         assert all(value is None or value >= 0 for value in msgspec.structs.astuple(used)[1:])
+
+
+def logged(data: bytes) -> None:
+    """Logs, with frames and without, with times and without, as `LogStream` reads them: no entry is longer than what is
+    kept of a line, and none commands a terminal.
+    """
+    for is_framed in (True, False):
+        reader = LogReader(is_framed=is_framed, is_stamped=bool(len(data) % 2))
+        with suppress(RoadsteadError):
+            for piece in _pieces(data):
+                for start in range(0, len(piece), TAKEN_BYTES):
+                    for entry in reader.feed(piece[start : start + TAKEN_BYTES]):
+                        _show_entry(entry)
+            for entry in reader.end():
+                _show_entry(entry)
+
+
+def _show_entry(entry: LogEntry) -> None:
+    assert len(entry.text) <= PIECE_BYTES + TAKEN_BYTES
+    assert msgspec.json.decode(msgspec.json.encode(entry), type=LogEntry) == entry
+    shown = logs.as_text(views.LogEntry(entry.stream, entry.text, entry.time), b"")
+    assert all(character.isprintable() or character == "\t" for character in shown.removesuffix("\n"))
 
 
 def inspection(data: bytes) -> None:
@@ -366,6 +394,7 @@ def _seeds() -> dict[str, tuple[bytes, ...]]:
         "refused": tuple(body for said in known for _, body in said.refusals),
         "top": tuple(said.top for said in known),
         "sampled": tuple(_written([json.dumps(said) for said in (LINUX, WINDOWS)])),
+        "logged": (b"\x03" + _LOG, b"\x11" + _LOG + _STAMPED, b"\x02plain\r\n" + _STAMPED[8:]),
         "inspection": tuple(map(str.encode, [*lists, *bodies])),
         "dates": (b"Mon, 23 Nov 2026 08:27:21 GMT", b"2026-11-23T08:27:21.123456789Z", b"Up 3 hours (healthy)"),
         "banner": (b"\x10SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n" + framed, b"\x10Exceeded MaxStartups\r\n"),
@@ -392,11 +421,13 @@ def _written(texts: list[str]) -> list[bytes]:
     return [text.encode() for text in texts]
 
 
+_LOG = frame(1, b"one\n") + frame(2, "zw\u00f6lf".encode()) + frame(1, b"\x1b[31mthree\x1b[0m\r\n")
+_STAMPED = frame(1, b"2026-11-27T12:00:00.123456789+01:00 four\n") + frame(3, b"no more")
 _YAML = b"#cloud-config\na: &a {b: [1, 0o7, 1:2:3, ~]}\n%HINEXISTS%c: *a%HIN%\n%ENDHINEXISTS%d: {<<: *a, e: |\n x\n}\n"
 _PORTS = [{"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"}]
 _MORE = {"Image": "nginx", "Created": 1700000000, "Health": {"Status": "healthy"}}
 _RUN = (
-    *(http, listed, events, introduced, refused, top, sampled, inspection, dates),
+    *(http, listed, events, introduced, refused, top, sampled, logged, inspection, dates),
     *(banner, host_key, certificate, private_key, shell, survey, networks, drive, configuration, terminal, met),
 )
 TARGETS: dict[str, Target] = {run.__name__: Target(guarded(run), _seeds()[run.__name__]) for run in _RUN}

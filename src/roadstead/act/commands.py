@@ -8,6 +8,7 @@ from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks
+from roadstead.act.guests.logs import Logs
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
@@ -33,6 +34,7 @@ class Commands:
     expiries: Expiries
     operations: Operations
     usages: Usages
+    logs: Logs
     plugin: PluginCalls
     plugin_access: PluginAccess
     plugin_hosts: PluginHosts

@@ -16,6 +16,7 @@ from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks, Means
 from roadstead.act.guests.guest import Opened, Services
 from roadstead.act.guests.links import Links
+from roadstead.act.guests.logs import Logs
 from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.pinning import PinWriter
@@ -130,6 +131,7 @@ class Core:
             expiries,
             operations,
             Usages(vms, operations),
+            Logs(vms, operations, settings),
             calls,
             access,
             hosts,
@@ -186,6 +188,7 @@ class Core:
             "inventory": self.store.statistics(),
             "pools": self.commands.pools.statistics(),
             "links": self.links.statistics(),
+            "logs": {"readers": self.commands.logs.readers},
             "outputs": {"writes": sum(keeper.outputs.writes for keeper in self.commands.pools.keepers.values())},
         }
 

@@ -30,6 +30,8 @@ _TYPED = {
     "place": "--place",
     "private_key": "--key-file",
     "publish": "--publish",
+    "since": "--since",
+    "until": "--until",
 }
 """Fields of the API that are typed under another name."""
 _SHOWN_CANDIDATES, _SHOWN_SUGGESTIONS = 20, 3

@@ -13,6 +13,7 @@ from roadstead.cli.commands import (
     config_drives,
     firewall,
     hostkeys,
+    logs,
     looking,
     pools,
     prepare,
@@ -71,7 +72,8 @@ def main(
     ctx.obj = session.Session(server, token_file)
 
 
-helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.inspect, stats.stats, looking.events)
+helping.add(app, options.SEEING, ps.ps, vms.vms, vms.tree, vms.search, looking.inspect, stats.stats, logs.logs)
+helping.add(app, options.SEEING, looking.events)
 helping.add(app, options.DOING, actions.start, actions.stop, actions.restart, actions.pause, actions.unpause)
 helping.add(app, options.VMS, prepare.prepare, prepare.unprepare, vms.enable, vms.disable, vms.why)
 app.add_typer(hostkeys.app, name="hostkey", rich_help_panel=options.VMS)

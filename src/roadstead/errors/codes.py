@@ -59,6 +59,22 @@ REACHING_AN_ENGINE = {
         "The engine speaks API {version}, which is too {direction} for this version of Roadstead.",
         "Use an engine with an API between {oldest} and {newest}.",
     ),
+    "logs-cut": Code(
+        409,
+        "The reading of these logs was ended: {reason}.",
+        "Ask again for less (`--tail`, `--since`), or raise the limits in the settings (`logs`).",
+    ),
+    "logs-unreadable": Code(
+        502,
+        "The engine cannot read the logs of this container: {reason}.",
+        "With some log drivers (`none`, say) an engine writes logs only, or none: look where the driver sends them, or "
+        "make the container anew with another, as with `docker run --log-driver json-file`.",
+    ),
+    "logs-until-unsupported": Code(
+        409,
+        "The engine speaks API {version}, which knows no end of logs; that came with 1.35 (Docker 17.12).",
+        "Ask without `--until`; `--since` and `--tail` work.",
+    ),
     "pause-unsupported": Code(
         409,
         "{container} runs with process isolation, and Windows cannot {action} such a container; the engine was not"
@@ -321,6 +337,9 @@ RUNNING = {
     ),
     "state-unusable": Code(500, "The state folder {path} cannot be used: {reason}.", "Choose another with --state."),
     "too-many-checks": Code(503, "{limit} checks are under way already.", "Wait for one to end, then try again."),
+    "too-many-log-readers": Code(
+        503, "{limit} readers of logs of {vm} are open already.", "Close one, then try again."
+    ),
     "too-many-readers": Code(503, "{limit} streams of changes are open already.", "Close one, then try again."),
 }
 

@@ -16,6 +16,7 @@ from roadstead.model.ids import (
     container_id,
     split_container_id,
 )
+from roadstead.model.logs import STREAMS, LogEntry, LogStreamName, LogWish
 from roadstead.model.operations import ACTIONS, Operation, Result
 from roadstead.model.path import PathStep, StepFinding
 from roadstead.model.records import (
@@ -43,6 +44,7 @@ __all__ = [
     "HEALTHS",
     "LOCAL_HOST",
     "LOCAL_POOL",
+    "STREAMS",
     "Address",
     "AuditEntry",
     "Container",
@@ -55,6 +57,9 @@ __all__ = [
     "Link",
     "LinkState",
     "Listed",
+    "LogEntry",
+    "LogStreamName",
+    "LogWish",
     "Operation",
     "PathStep",
     "Pool",

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -15,8 +15,10 @@ from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 
 VERSION: Final = version("roadstead")
-PERMISSIONS: Final = ("view", "inspect-secrets", "control", "administer")
-"""What a route may ask for: to read, to read what may hold secrets, to act on containers, to change pools and VMs."""
+PERMISSIONS: Final = ("view", "inspect-secrets", "logs", "control", "administer")
+"""What a route may ask for: to read, to read what may hold secrets, to read what containers write, to act on
+containers, to change pools and VMs.
+"""
 CALLER: Final = "roadstead.caller"
 """Where a request's scope holds its `Caller`."""
 
@@ -41,22 +43,22 @@ class Caller:
 
 
 class Readers:
-    """The open streams of changes, so that a stopping server can end them at once."""
+    """The open streams, so that a stopping server can end them at once; those of changes are counted."""
 
     def __init__(self) -> None:
         self.stopping = False
         self._limits: set[asyncio.Timeout] = set()
         self.count = 0
 
-    async def wait(self, feed: Feed, since: int, seconds: float) -> None:
-        """Wait until there is a change after ``since``, until ``seconds`` have passed, or until the server stops."""
+    async def wait(self, news: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Wait for ``news``, until ``seconds`` have passed, or until the server stops."""
         if self.stopping:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds) as limit:
                 self._limits.add(limit)
                 try:
-                    await feed.wait(since)
+                    await news()
                 finally:
                     self._limits.discard(limit)
 

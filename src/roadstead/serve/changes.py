@@ -6,6 +6,7 @@ stays in the feed's ring, not in a queue of its own, so it costs nothing until i
 """
 
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 
 from msgspec import json
 
@@ -48,7 +49,7 @@ async def stream(feed: Feed, readers: Readers, since: int | None, kinds: frozens
         while not readers.stopping:
             part, position = _news(feed, position, kinds)
             if not part:
-                await readers.wait(feed, position, HEARTBEAT_SECONDS)
+                await readers.wait(partial(feed.wait, position), HEARTBEAT_SECONDS)
                 part = _HEARTBEAT if feed.number == position and not readers.stopping else b""
             if part:
                 yield part

@@ -19,7 +19,7 @@ from roadstead.act.preparing.over_tls import TlsPreparation
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
 from roadstead.inventory.views import PoolBranch, VmView
-from roadstead.model import Container, Host, Operation, StepFinding, UsageResult
+from roadstead.model import Container, Host, LogEntry, Operation, StepFinding, UsageResult
 from roadstead.serve import shapes
 from roadstead.serve.answers import LINES
 from roadstead.serve.handlers import (
@@ -129,6 +129,7 @@ TABLE: tuple[Route, ...] = (
     Route("GET", "/containers/stats", "view", operations.show_usage, list[UsageResult]),
     Route("GET", "/containers/{vm}/{engine_id}", "view", inventory.show_container, Container),
     Route("GET", "/containers/{vm}/{engine_id}/inspect", "inspect-secrets", operations.inspect_container),
+    Route("GET", "/containers/{vm}/{engine_id}/logs", "logs", operations.read_logs, LogEntry, media_type=LINES),
     Route("GET", "/tree", "view", inventory.show_tree, list[PoolBranch]),
     Route("GET", "/search", "view", inventory.search_everything, shapes.Found),
     Route("GET", "/changes", "view", stream.follow_changes, shapes.ShownChange, media_type=EVENTS),

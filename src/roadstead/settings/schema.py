@@ -137,6 +137,18 @@ class EngineSettings(Section):
     )
 
 
+class LogSettings(Section):
+    """Reading the logs of containers."""
+
+    readers: int = Field(
+        default=3, ge=1, description="How many may read logs of one VM at once: each takes a channel to its engine."
+    )
+    seconds: float = Field(
+        default=86400.0, gt=0, description="How long one of them may read, also of what is followed."
+    )
+    bytes: int = Field(default=2**30, ge=2**16, description="How much an engine may send to one of them.")
+
+
 class CertificateSettings(Section):
     """Certificates that are made for engines behind TLS."""
 
@@ -224,6 +236,7 @@ class Settings(BaseSettings):
     pool: PoolSettings = PoolSettings()
     link: LinkSettings = LinkSettings()
     engine: EngineSettings = EngineSettings()
+    logs: LogSettings = LogSettings()
     certificate: CertificateSettings = CertificateSettings()
     publish: PublishSettings = PublishSettings()
     alert: AlertSettings = AlertSettings()

@@ -13,8 +13,8 @@ from roadstead.errors import CODES, InputError
 from tests.unit.cli.canned import Canned, container, problem, run
 
 COMMANDS = [
-    ["ps"], ["vms"], ["tree"], ["search", "x"], ["inspect", "x"], ["stats", "x"], ["events"], ["stop", "x"],
-    ["enable", "x"], ["why", "x"], ["hostkey", "show", "x"], ["pool", "list"], ["pool", "test", "x"],
+    ["ps"], ["vms"], ["tree"], ["search", "x"], ["inspect", "x"], ["stats", "x"], ["logs", "x"], ["events"],
+    ["stop", "x"], ["enable", "x"], ["why", "x"], ["hostkey", "show", "x"], ["pool", "list"], ["pool", "test", "x"],
     ["pool", "key", "show", "x"], ["pool", "remove", "x"],
 ]  # fmt: skip
 
@@ -40,6 +40,7 @@ def test_no_server_is_code_5_for_every_command(words: list[str]) -> None:
             ["stop", "web1/x", " "],
             ["inspect", ""],
             ["stats", ""],
+            ["logs", ""],
             ["enable", ""],
             ["hostkey", "show", ""],
         ],

@@ -7,7 +7,7 @@ from docs import generate
 
 PAGE = Path(generate.__file__).parent / "engines.md"
 FOLDER = Path(__file__).parents[1] / "peers_engine"
-TESTS = (FOLDER / "test_engine_differences.py", FOLDER / "test_engine_statistics.py")
+TESTS = tuple(FOLDER / f"test_engine_{part}.py" for part in ("differences", "statistics", "logs"))
 
 
 def test_every_difference_has_its_test() -> None:

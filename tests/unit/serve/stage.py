@@ -19,6 +19,7 @@ from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Check
+from roadstead.act.guests.logs import Logs
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import HostKey, HostKeys, Reach, Why
@@ -38,7 +39,7 @@ from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundErro
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
-from roadstead.model import ContainerId, Fact, LinkState, Pool, PoolId, Seen, Usage, Vm, VmId
+from roadstead.model import ContainerId, Fact, LinkState, LogWish, Pool, PoolId, Seen, Usage, Vm, VmId
 from roadstead.peers.database.client import StoredPool
 from roadstead.peers.engine.messages.statistics import Sample
 from roadstead.plan.addresses import Rules
@@ -46,8 +47,9 @@ from roadstead.serve.app import build
 from roadstead.serve.borders import Token
 from roadstead.serve.calls import Services
 from roadstead.serve.server import Listen, Listening, serve_api
-from roadstead.settings.schema import AuditSettings, LinkSettings, ServerSettings
+from roadstead.settings.schema import AuditSettings, LinkSettings, LogSettings, ServerSettings, Settings
 from tests.unit.fakes.databases import FakeDatabase
+from tests.unit.fakes.logs import FakeLogs
 from tests.unit.fakes.xapi import FakeXapi, small_pool
 from tests.unit.inventory_views import samples
 
@@ -200,6 +202,8 @@ class Vms:
     acted: list[tuple[str, str]] = field(default_factory=list)
     stuck: asyncio.Event | None = None
     sampled: int = 0
+    logs: FakeLogs | None = None
+    wishes: list[LogWish] = field(default_factory=list)
     inspected: bytes = b'{"Id":"1","Env":["A=1"]}'
     broken: Exception | None = None
 
@@ -310,6 +314,14 @@ class Engine:
             raise EngineError("engine-refused", reason="no")
         self.vms.acted.append((action, engine_id[:4]))
 
+    async def logs(self, engine_id: str, wish: LogWish) -> FakeLogs:
+        """What the test writes into `Vms.logs`."""
+        await asyncio.sleep(0)
+        if self.vms.logs is None:
+            raise EngineError("logs-unreadable", reason="the driver is none")
+        self.vms.wishes.append(wish)
+        return self.vms.logs
+
     async def sample(self, engine_id: str) -> Sample:
         """Each sample is a second later, half of which the container used."""
         await asyncio.sleep(0)
@@ -371,6 +383,7 @@ class World:
             certificates,
             self.operations,
             Usages(vms, self.operations, 0.0),
+            Logs(vms, self.operations, Settings(logs=LogSettings(readers=2))),
             calls,
             self.access,
             self.hosts,

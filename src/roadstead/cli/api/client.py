@@ -103,14 +103,14 @@ class Waiting:
     """A request that is on its way; whoever sent it may do something useful before reading the answer."""
 
     def __init__(self, server: Server, exchange: wire.Exchange) -> None:
-        self._server = server
+        self.server = server
         self._exchange = exchange
 
     def raw(self) -> bytes:
         """Return the answer's body as it came. Raises `Refused`, `ServerError`."""
-        with _Mapped(self._server), closing(self._exchange):
+        with _Mapped(self.server), closing(self._exchange):
             status, body = self._exchange.status(), self._exchange.body()
-        return _accepted(status, body, self._server)
+        return _accepted(status, body, self.server)
 
     def read(self, shape: type[T]) -> T:
         """Return the answer decoded into ``shape``. Raises `Refused`, `ServerError`."""
@@ -119,7 +119,7 @@ class Waiting:
         try:
             return msgspec.json.decode(self.raw(), type=shape)
         except msgspec.DecodeError as error:
-            raise ServerError("server-answer-invalid", address=self._server) from error
+            raise ServerError("server-answer-invalid", address=self.server) from error
 
     def records(self, shape: type[T]) -> Iterator[T]:
         """Yield what the lines of an answer hold, each decoded into ``shape`` when it comes: one at least.
@@ -133,15 +133,15 @@ class Waiting:
             try:
                 yield msgspec.json.decode(line, type=shape)
             except msgspec.DecodeError as error:
-                raise ServerError("server-answer-invalid", address=self._server) from error
+                raise ServerError("server-answer-invalid", address=self.server) from error
         if line is None:
-            raise ServerError("server-answer-invalid", address=self._server)
+            raise ServerError("server-answer-invalid", address=self.server)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of an answer that has no end, until the server ends it after all."""
-        with _Mapped(self._server), closing(self._exchange):
+        with _Mapped(self.server), closing(self._exchange):
             if (status := self._exchange.status()) != OK:
-                _accepted(status, self._exchange.body(), self._server)
+                _accepted(status, self._exchange.body(), self.server)
             yield from self._exchange.lines(EVENT_BYTES)
 
 

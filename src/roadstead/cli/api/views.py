@@ -362,6 +362,15 @@ class UsageResult(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
 
 
+class LogEntry(Struct, frozen=True):
+    """A line that a container wrote, or a part of a long one; or why there are no more."""
+
+    stream: str = ""
+    text: str = ""
+    time: str = ""
+    partial: bool = False
+
+
 class Match(Struct, frozen=True):
     """A container that a name stands for."""
 

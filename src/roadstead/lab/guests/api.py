@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from roadstead.lab.guests import events, measures, profiles, queries, records
+from roadstead.lab.guests import events, logs, measures, profiles, queries, records
 from roadstead.lab.guests.containers import RUNNING_STATES, Container
 from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import Header, Reply
@@ -395,6 +395,39 @@ def _stats(call: Call, container: Container) -> None:
         answer()
 
 
+def _logs(call: Call, container: Container) -> None:
+    engine, reply, query = call.engine, call.reply, call.query
+    if not logs.streams(query):
+        raise Refusal(HTTPStatus.BAD_REQUEST, "Bad parameters: you must choose at least one stream")
+    if container.image.log_driver == "none":
+        raise _no_logs(call, container)
+
+    def deliver(message: logs.Message) -> None:
+        if message.stream in logs.streams(query):
+            stamp = records.stamp(message.time_ns) if call.is_set("timestamps") else ""
+            for piece in logs.rendered(message, engine.profile, container, stamp):
+                reply.write(piece)
+
+    is_followed = call.is_set("follow") and container.is_running
+    written = engine.logs.of(container)
+    since_ns, until_ns = (queries.moment(query.get(name, "")) for name in ("since", "until"))
+    leave = engine.logs.follow(container, logs.Follower(deliver, reply.end)) if is_followed else lambda: None
+    reply.open(call.headers(logs.content_type(engine.profile, call.api, container)), leave)
+    for message in logs.chosen(written, query, since_ns, until_ns):
+        deliver(message)
+    if not is_followed:
+        reply.end()
+
+
+def _no_logs(call: Call, container: Container) -> Refusal:
+    if not call.engine.profile.podman:
+        return Refusal(HTTPStatus.NOT_IMPLEMENTED, "configured logging driver does not support reading")
+    cause = "this container is not logging output"
+    reason = f"this container is using the 'none' log driver, cannot read logs: {cause}"
+    message = f"failed to obtain logs for Container '{container.id}': {reason}"
+    return Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, message, cause)
+
+
 _GENERAL: dict[tuple[str, str], Callable[[Call], None]] = {
     ("GET", "/_ping"): _ping,
     ("GET", "/version"): _version,
@@ -407,6 +440,7 @@ _ON_CONTAINER: dict[tuple[str, str], Answer] = {
     ("GET", "json"): _inspect,
     ("GET", "top"): _top,
     ("GET", "stats"): _stats,
+    ("GET", "logs"): _logs,
     ("POST", "start"): _start,
     ("POST", "stop"): _stop,
     ("POST", "restart"): _restart,

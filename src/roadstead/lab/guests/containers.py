@@ -30,6 +30,9 @@ class Image(NamedTuple):
     has_health: bool = False
     isolation: str = ""
     """On Windows, ``process`` or ``hyperv``."""
+    tty: bool = False
+    """Whether its containers have a terminal of their own."""
+    log_driver: str = "json-file"
 
 
 class Port(NamedTuple):

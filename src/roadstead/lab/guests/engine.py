@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 
-from roadstead.lab.guests import containers, events, profiles
+from roadstead.lab.guests import containers, events, logs, profiles
 from roadstead.lab.guests.containers import Container
 
 OBEY_SECONDS = 0.01
@@ -41,6 +41,7 @@ class Engine:
         self.profile = profile
         self.chance = chance
         self.log = events.EventLog(history_bound)
+        self.logs = logs.Logs()
         self.containers: dict[str, Container] = {}
         self.clock = clock
         self.network_id = containers.make_id(chance)
@@ -127,6 +128,7 @@ class Engine:
             self._signal(container, signal.SIGKILL)
             self.end(container, KILLED_EXIT_CODE)
         del self.containers[container.id]
+        self.logs.removed(container)
         exit_code: tuple[tuple[str, str], ...] = ()
         if self.profile.podman and not self.profile.exit_code_everywhere:
             exit_code = (("containerExitCode", str(container.exit_code)),)
@@ -137,6 +139,7 @@ class Engine:
         container.state = "exited"
         container.finished_ns = self.now()
         container.exit_code = exit_code
+        self.logs.ended(container)
         if container.health:
             container.health = "unhealthy"
         if self.profile.podman:

@@ -222,6 +222,7 @@ def _host_config(engine: Engine, container: Container) -> Record:
             f"{port.private}/{port.protocol}": [{"HostIp": "", "HostPort": str(port.public)}]
             for port in container.ports
         },
+        "LogConfig": {"Type": container.image.log_driver, "Config": {}},
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
         "AutoRemove": False,
         "Privileged": False,
@@ -235,7 +236,7 @@ def _config(engine: Engine, container: Container) -> Record:
         "Hostname": container.id[:12],
         "User": "",
         "ExposedPorts": {f"{number}/{protocol}": {} for number, protocol in container.image.ports},
-        "Tty": False,
+        "Tty": container.image.tty,
         "OpenStdin": False,
         "Env": [] if engine.profile.is_windows else ["PATH=/usr/local/bin:/usr/bin:/bin"],
         "Cmd": list(container.image.command),

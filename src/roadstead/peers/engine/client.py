@@ -13,16 +13,21 @@ from roadstead.errors import EngineError
 from roadstead.kit import clocks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link
-from roadstead.model import Container, Engine, VmId, weight
+from roadstead.model import Container, Engine, LogWish, VmId, weight
+from roadstead.peers.engine.bodies import BodyStream
 from roadstead.peers.engine.events import EventStream
 from roadstead.peers.engine.http import FINAL, NOT_MODIFIED, NOTHING, Answer, Http, request
 from roadstead.peers.engine.isolation import Isolations
-from roadstead.peers.engine.messages import containers, processes, statistics, versions
+from roadstead.peers.engine.logs import LogStream
+from roadstead.peers.engine.messages import containers, logs, processes, statistics, versions
 from roadstead.peers.engine.messages.events import ACTIONS
 from roadstead.peers.engine.messages.guarded import check_object, invalid
+from roadstead.peers.engine.messages.logs import LogReader
 from roadstead.settings.schema import EngineSettings
 
 NOT_FOUND = 404
+FAULT = 500
+"""From this status on the engine says that it is not the request that is wrong."""
 RUNNING = frozenset({"running", "paused"})
 """States in which a container has processes."""
 SETTLING_SECONDS = 0.1
@@ -181,6 +186,21 @@ class EngineClient:
         if answer.status not in {FINAL, NOTHING, NOT_MODIFIED}:
             raise versions.refusal(answer.status, answer.body)
 
+    async def logs(self, engine_id: str, wish: LogWish) -> LogStream:
+        """Begin to read the logs of a container, on a channel of its own; whoever asked closes it.
+
+        Raises, besides, ``logs-unreadable`` with the engine's reason (of a log driver that only writes, say), and
+        ``logs-until-unsupported`` where the engine would not heed ``until`` and would send everything.
+        """
+        if wish.until is not None and self._spoken < logs.UNTIL_SINCE:
+            raise EngineError("logs-until-unsupported", version=self._version[2:])
+        body = BodyStream(self._link, self._settings)
+        try:
+            return LogStream(body, await self._log_reader(body, engine_id, wish))
+        except BaseException:
+            body.close()
+            raise
+
     @asynccontextmanager
     async def events(self, since: float | None) -> AsyncIterator[EventStream]:
         """Open the stream of container events from ``since`` (the engine's clock, `Hello.date`) on.
@@ -199,10 +219,29 @@ class EngineClient:
         """End the kept channel; the link stays."""
         self._http.close()
 
+    @property
+    def _spoken(self) -> versions.Version:
+        return versions.parsed_version(self._version[2:]) or (0, 0)
+
+    async def _log_reader(self, body: BodyStream, engine_id: str, wish: LogWish) -> LogReader:
+        """Ask for logs, and return what reads them: in frames, where the answer or the inspection says so."""
+        path = f"{self._version}/containers/{_part(engine_id)}/logs?{logs.query(wish)}"
+        try:
+            with self._doubting():
+                headers = await body.open(request("GET", path))
+        except EngineError as error:
+            if error.code == "engine-refused" and int(error.fields["status"]) >= FAULT:
+                raise logs.unreadable(error.fields["reason"]) from error
+            raise
+        is_framed = headers.get("content-type", "").startswith(logs.FRAMED)
+        if not is_framed:
+            is_framed = not logs.read_terminal(await self.inspect(engine_id), self._settings.json_depth)
+        return LogReader(is_framed=is_framed, is_stamped=wish.timestamps)
+
     def _events_path(self, since: float | None) -> str:
         filters = {"type": ["container"]}
         # Health checks cause three exec events each time; Docker can leave them out, Podman refuses words it lacks.
-        if not self._podman and (versions.parsed_version(self._version[2:]) or (0, 0)) >= EVENT_FILTER_SINCE:
+        if not self._podman and self._spoken >= EVENT_FILTER_SINCE:
             filters["event"] = list(ACTIONS)
         start = f"since={since:.0f}&" if since is not None else ""
         return f"{self._version}/events?{start}filters={_filters(**filters)}"

@@ -67,7 +67,8 @@ def request(method: str, path: str) -> bytes:
 class Reader:
     """Reads one answer: its head into `status` and `headers`, its body piece by piece to ``take``.
 
-    Answers to requests that were sent before it are passed over, ``skip`` of them, as long as they are small. The
+    Answers to requests that were sent before it are passed over, ``skip`` of them, as long as they are small. Chunks
+    may be small without end only where ``has_crumbs`` says so: then their reader bounds what comes, frames and all. The
     callbacks named ``on_…`` are httptools'. They only note what is wrong; `feed` says it.
     """
 
@@ -75,6 +76,7 @@ class Reader:
         "_barren",
         "_bound",
         "_framing",
+        "_has_crumbs",
         "_parser",
         "_skip",
         "_skipped",
@@ -86,7 +88,10 @@ class Reader:
         "status",
     )
 
-    def __init__(self, header_bytes: int, take: Callable[[bytes], None], skip: int = 0) -> None:
+    def __init__(
+        self, header_bytes: int, take: Callable[[bytes], None], skip: int = 0, *, has_crumbs: bool = False
+    ) -> None:
+        self._has_crumbs = has_crumbs
         self._parser = httptools.HttpResponseParser(self)
         self._take = take
         self._bound = header_bytes
@@ -117,7 +122,7 @@ class Reader:
             raise invalid("it is not HTTP") from error
         if self._barren > self._bound and not self.complete:
             raise invalid("its headers are too large")
-        if self._framing > FRAMES * self._bound:
+        if self._framing > FRAMES * self._bound and not self._has_crumbs:
             raise invalid("it comes in too small pieces")
         if self.fault:
             raise invalid(self.fault)

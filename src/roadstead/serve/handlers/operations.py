@@ -1,4 +1,6 @@
-"""Asking engines: operations, everything an engine knows of a container, and what containers take of their guests."""
+"""Asking engines: operations, everything an engine knows of a container, what containers take of their guests and what
+they write.
+"""
 
 from typing import Annotated
 
@@ -6,13 +8,22 @@ from fastapi import Query
 from starlette.responses import Response
 
 from roadstead.inventory import names
-from roadstead.serve import answers
+from roadstead.kit import clocks, moments
+from roadstead.model import STREAMS, LogStreamName, LogWish
+from roadstead.serve import answers, logs
 from roadstead.serve.bodies import NewOperation
 from roadstead.serve.calls import Call
 from roadstead.serve.handlers.inventory import existing
 from roadstead.serve.handlers.parameters import EnginePart, Names, OperationName, VmPart
 
 Wait = Annotated[float, Query(ge=0, le=30, description="Seconds to wait for the end of the operation.")]
+
+LogStream = Annotated[LogStreamName | None, Query(description="Only this stream; without one both.")]
+Tail = Annotated[int | None, Query(ge=0, le=10**9, description="Only the last lines, so many; without it all.")]
+Since = Annotated[str | None, Query(description="Only from then on: a time (RFC 3339), or how long ago (`90s`, `2h`).")]
+Until = Annotated[str | None, Query(description="Only up to then, written the same.")]
+Stamped = Annotated[bool, Query(description="With the time of each entry.")]
+Follow = Annotated[bool, Query(description="Go on with what the container writes, until it ends.")]
 
 
 async def inspect_container(call: Call, vm: VmPart, engine_id: EnginePart) -> Response:
@@ -27,6 +38,35 @@ async def show_usage(call: Call, name: Names) -> Response:
     """
     told = await call.commands.usages.of(names.find_containers(call.store, name))
     return answers.pieces(answers.listed(told), call.store.number)
+
+
+async def read_logs(  # noqa: PLR0913 - one for each part of the query
+    call: Call,
+    vm: VmPart,
+    engine_id: EnginePart,
+    stream: LogStream = None,
+    tail: Tail = None,
+    since: Since = None,
+    until: Until = None,
+    *,
+    timestamps: Stamped = False,
+    follow: Follow = False,
+) -> Response:
+    """Read what a container has written, an entry on each line: a line of its, or part of a long one. They are written
+    as they come, and a reader that is slow makes the engine wait. What is followed has an empty line after 15 s of
+    silence. When the reading ends before the logs do, the last entry is a `problem` that tells why.
+    """
+    now = clocks.now()
+    wish = LogWish(
+        streams=(stream,) if stream is not None else STREAMS,
+        tail=tail,
+        since=moments.read("since", since, now),
+        until=moments.read("until", until, now),
+        timestamps=timestamps,
+        follow=follow,
+    )
+    reading = await call.commands.logs.open(existing(call, vm, engine_id), wish)
+    return logs.LogAnswer(reading, call.services.readers)
 
 
 def start_operation(call: Call, body: NewOperation) -> Response:

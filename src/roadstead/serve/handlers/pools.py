@@ -1,6 +1,7 @@
 """Pools: which there are, and how they are reached."""
 
 import asyncio
+from functools import partial
 
 from starlette.responses import Response
 
@@ -107,5 +108,5 @@ async def _listed(call: Call, pool: Pool) -> shapes.PoolView:
         known = call.store.pools.get(pool.id, pool)
         if known.live or known.problem is not None:
             break
-        await readers.wait(feed, feed.number, left)
+        await readers.wait(partial(feed.wait, feed.number), left)
     return _shown(call, call.store.pools.get(pool.id, pool))

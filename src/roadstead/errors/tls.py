@@ -46,6 +46,11 @@ TLS = {
         "Certificates for {vm} are under way already.",
         "Look at them with `roadstead certificates show {vm}`, or end that with `roadstead certificates cancel {vm}`.",
     ),
+    "certificates-end-unknown": Code(
+        409,
+        "Until when the certificates of {vm} are good is not known ({problem}), so they are not renewed.",
+        "`roadstead why {vm}` tells what is wrong; `roadstead certificates renew {vm}` makes new ones in any case.",
+    ),
     "certificates-ended": Code(
         409,
         "The making of certificates for {vm} is not under way any more.",
@@ -137,6 +142,12 @@ TLS = {
         "The TLS handshake with the VM's engine failed ({addresses}): {reason}.",
         "Check that an engine with `tlsverify` listens at port {port}, and that it speaks TLS 1.2 or 1.3 with"
         " authenticated ciphers (ECDHE with AES-GCM or ChaCha20).",
+    ),
+    "tls-not-used": Code(
+        409,
+        "The engine of {vm} is not reached over TLS, so there are no certificates to renew.",
+        "Nothing was changed. `roadstead certificates` lists the VMs that have some; `roadstead prepare {vm} --mode"
+        " tls` gives this one its first, and has it reached so from then on.",
     ),
     "tls-secrets-missing": Code(
         409,

@@ -215,10 +215,10 @@ class TlsPreparations:
                 told = "; ".join(f"{fault.field.replace('_', '-')}: {fault.reason}" for fault in found)
                 raise InputError("certificate-unfit", faults=told)
             shown = await _credentials(given, is_legacy=is_legacy)
-            until = await self._trials.tried(vm, keeper, shown)
+            proof = await self._trials.tried(vm, keeper, shown)
             await store(keeper, vm, given, is_legacy=is_legacy)
         self._links.try_now(vm_id)
-        return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(self._announced(vm)), until=until)
+        return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(proof.addresses), until=proof.until)
 
     async def cancel(self, vm_id: VmId) -> TlsPreparation:
         """End a preparation that is under way; return when the CD is gone.

@@ -7,7 +7,6 @@ import typer
 
 from roadstead.cli import completion, options, session
 from roadstead.cli.display import output
-from roadstead.errors import InputError
 from roadstead.kit.text import terminal_clean
 
 ANSWER_SECONDS = 600.0
@@ -124,7 +123,8 @@ Sources = Annotated[
         "--from",
         metavar="NET",
         show_default=False,
-        help="Where the key may come from; repeatable; `any` lifts it. [default: as it is in the guest]",
+        help="Where the key may come from; repeatable; `any` lifts it. [default: as it is in the guest] TLS: from "
+        "where the VM's firewall lets connections in. [default: the pool's management networks]",
     ),
 ]
 RemoveFormerKey = Annotated[
@@ -184,8 +184,9 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.cli.commands.preparing_options import Line, TlsOptions
 
     signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
-    line = Line(exec_only, unrestricted, restricted, tuple(source or ()), remove_former_key)
-    made = (generate_certs, tuple(address or ()), days, with_client_key, storage, eject, add_drive)
+    key_from, engine_from = (tuple(source or ()), ()) if mode == "ssh" else ((), tuple(source or ()))
+    line = Line(exec_only, unrestricted, restricted, key_from, remove_former_key)
+    made = (generate_certs, tuple(address or ()), engine_from, days, with_client_key, storage, eject, add_drive)
     tls = TlsOptions(*made, client_cert, client_key, ca_cert, legacy_certificate)
     wanted = preparing_options.wanted(mode, signing, line, tls, yes=yes)
     connected = session.of(ctx).client(ANSWER_SECONDS)
@@ -193,8 +194,6 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if not vms:
         output.write([terminal_clean(f"No VM waits for the key of {needs_key}.")])
         return
-    if address and len(vms) > 1:
-        raise InputError("field-invalid", field="--address", reason=f"it is one VM's, and {len(vms)} are named")
     preparing.work(connected, vms, wanted)
 
 

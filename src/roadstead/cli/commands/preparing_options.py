@@ -22,6 +22,7 @@ class TlsOptions:
 
     generate_certs: bool = False
     address: tuple[str, ...] = ()
+    source: tuple[str, ...] = ()
     days: int | None = None
     with_client_key: bool = False
     storage: str = ""
@@ -45,8 +46,8 @@ class TlsOptions:
         if self.legacy_certificate:
             raise InputError("field-invalid", field="--legacy-certificate", reason="it belongs to --client-cert")
         agreed = [id for id, is_said in (("cd-eject", self.eject), ("cd-add-drive", self.add_drive)) if is_said]
-        told = {"addresses": list(self.address), "days": self.days, "storage": self.storage}
-        told |= {"with_client_key": self.with_client_key}
+        told: dict[str, Any] = {"addresses": list(self.address), "sources": [_network(each) for each in self.source]}
+        told |= {"days": self.days, "storage": self.storage, "with_client_key": self.with_client_key}
         is_new = self.generate_certs or self.days is not None or self.with_client_key
         wanted = {name: value for name, value in {**told, "renew": is_new}.items() if value}
         return {"tls": wanted, **({"agreed": agreed} if agreed else {})}
@@ -81,7 +82,7 @@ class Line:
             raise InputError("field-invalid", field=forms[0], reason=f"it and {forms[1]} exclude each other")
         told: dict[str, Any] = {"form": forms[0].removeprefix("--")} if forms else {}
         if self.source:
-            told["sources"] = [_network(source) for source in self.source if source != ANYWHERE]
+            told["sources"] = [_network(source, ANYWHERE) for source in self.source if source != ANYWHERE]
         return {**told, "agreed": ["former-key"]} if self.remove_former_key else told
 
 
@@ -95,20 +96,20 @@ def wanted(mode: str, signing: Signing, line: Line, tls: TlsOptions, *, yes: boo
     for record in (signing, line):
         for name in record.__dataclass_fields__:
             if getattr(record, name):
-                option = "--from" if name == "source" else _option(name)
                 reason = "it belongs to --mode ssh: over TLS nobody signs in to the guest"
-                raise InputError("field-invalid", field=option, reason=reason)
+                raise InputError("field-invalid", field=_option(name), reason=reason)
     return Wanted({"mode": mode, **told}, yes=yes)
 
 
-def _network(text: str) -> str:
+def _network(text: str, other: str = "") -> str:
+    """Return ``text`` if it is a network. Raises `InputError`, which names the ``other`` word that is taken as well."""
     try:
         ip_network(text, strict=False)
     except ValueError:
-        reason = f"{text!r} is neither a network (10.0.0.0/24), nor an address, nor {ANYWHERE!r}"
+        reason = f"{text!r} is neither a network (10.0.0.0/24) nor an address" + (f", nor {other!r}" if other else "")
         raise InputError("field-invalid", field="--from", reason=reason) from None
     return text
 
 
 def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return "--from" if name == "source" else f"--{name.replace('_', '-')}"

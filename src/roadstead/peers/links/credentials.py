@@ -13,6 +13,7 @@ import os
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -109,6 +110,17 @@ def expiry_of(certificate: bytes, address: str) -> Expiry:
         return Expiry(certificates.read_der(certificate).not_valid_after_utc, THEIR_CERTIFICATE)
     except certificates.UnreadableError as error:
         raise LinkError("tls-untrusted", addresses=address, reason="it cannot be read") from error
+
+
+def addresses_in(certificate: bytes) -> tuple[str, ...]:
+    """Return the IP addresses that a certificate (DER) is for; none where that cannot be read."""
+    try:
+        shown = certificates.asked(lambda: certificates.read_der(certificate).extensions)
+        names = shown.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (certificates.UnreadableError, x509.ExtensionNotFound):
+        return ()
+    found = names.get_values_for_type(x509.IPAddress)
+    return tuple(str(each) for each in found if isinstance(each, (IPv4Address, IPv6Address)))
 
 
 def _certificates(pem: bytes, key: str) -> list[x509.Certificate]:

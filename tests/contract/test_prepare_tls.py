@@ -230,7 +230,7 @@ async def test_certificates_of_others_are_taken_once_they_work(tmp_path: Path) -
         codes = [await talk.refused(given=given), await talk.refused(given=given._replace(ca_cert=other.certificate))]
         await guest.secure_engine(ours.certificate, ours.server(["192.0.2.1"]))
         codes.append(await talk.refused(given=given))
-        assert codes == ["tls-untrusted", "certificate-unfit", "tls-wrong-address"]
+        assert codes == ["tls-untrusted", "certificate-not-signed", "tls-wrong-address"]
         assert talk.config() == before
         await guest.secure_engine(ours.certificate, ours.server(guest.addresses))
         assert (await talk.step(given=given)).state == "prepared"

@@ -59,6 +59,9 @@ def test_make_is_the_conversation_of_preparing(yard: Canned) -> None:
     said = sent(yard, "win1")
     assert (said["action"], said["mode"], said["tls"]["renew"]) == ("prepare", "tls", True)
     assert said["tls"]["sources"] == ["10.9.0.0/16"]
+    yard.answers["POST /vms/win1-uuid/prepare"] = behind_tls("win1", 0)
+    done = run(yard, "prepare", "win1", "--mode=tls", "--from=10.9.0.0/16", "--yes")
+    assert (done.returncode, sent(yard, "win1")["tls"]["sources"]) == (0, ["10.9.0.0/16"])
 
 
 def test_who_does_not_wait_is_told_of_the_cd(yard: Canned) -> None:

@@ -118,8 +118,10 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.cli.commands import preparing, renewing, targets
     from roadstead.cli.commands.preparing_options import TlsOptions
 
-    made = (tuple(address or ()), tuple(source or ()), days, with_client_key, storage, eject, add_drive)
-    wanted = renewing.wanted(TlsOptions(True, *made), "prepare", yes=yes, is_watched=not no_wait)
+    made = (tuple(address or ()), days, with_client_key, storage, eject, add_drive)
+    wanted = renewing.wanted(
+        TlsOptions(True, *made, source=tuple(source or ())), "prepare", yes=yes, is_watched=not no_wait
+    )
     connected = session.of(ctx).client(ANSWER_SECONDS)
     preparing.work(connected, targets.vms(connected, names), wanted)
 
@@ -153,8 +155,10 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.cli.commands import preparing, renewing
     from roadstead.cli.commands.preparing_options import TlsOptions
 
-    made = (tuple(address or ()), tuple(source or ()), days, with_client_key, storage, eject)
-    wanted = renewing.wanted(TlsOptions(False, *made), "renew", yes=yes, is_watched=not no_wait)
+    made = (tuple(address or ()), days, with_client_key, storage, eject)
+    wanted = renewing.wanted(
+        TlsOptions(False, *made, source=tuple(source or ())), "renew", yes=yes, is_watched=not no_wait
+    )
     connected = session.of(ctx).client(ANSWER_SECONDS)
     vms, refused = renewing.chosen(connected, names, filters, expiring)
     if vms:

@@ -184,9 +184,8 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.cli.commands.preparing_options import Line, TlsOptions
 
     signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
-    key_from, engine_from = (tuple(source or ()), ()) if mode == "ssh" else ((), tuple(source or ()))
-    line = Line(exec_only, unrestricted, restricted, key_from, remove_former_key)
-    made = (generate_certs, tuple(address or ()), engine_from, days, with_client_key, storage, eject, add_drive)
+    line = Line(exec_only, unrestricted, restricted, tuple(source or ()), remove_former_key)
+    made = (generate_certs, tuple(address or ()), days, with_client_key, storage, eject, add_drive)
     tls = TlsOptions(*made, client_cert, client_key, ca_cert, legacy_certificate)
     wanted = preparing_options.wanted(mode, signing, line, tls, yes=yes)
     connected = session.of(ctx).client(ANSWER_SECONDS)

@@ -1,6 +1,6 @@
 """What is said on the command line about preparing VMs: checked, and put as the API takes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ class TlsOptions:
 
     generate_certs: bool = False
     address: tuple[str, ...] = ()
-    source: tuple[str, ...] = ()
     days: int | None = None
     with_client_key: bool = False
     storage: str = ""
@@ -32,6 +31,7 @@ class TlsOptions:
     client_key: Path | None = None
     ca_cert: Path | None = None
     legacy_certificate: bool = False
+    source: tuple[str, ...] = ()
 
     def said(self, mode: str) -> dict[str, Any]:
         """Return what every VM is told. Raises `InputError` for what does not go together, naming the option."""
@@ -89,6 +89,8 @@ class Line:
 def wanted(mode: str, signing: Signing, line: Line, tls: TlsOptions, *, yes: bool) -> Wanted:
     """Return what is wanted of every VM. Raises `InputError` for what does not belong to the mode."""
     signing.check()
+    if mode != SSH:  # what may come from these networks is the mode's matter
+        line, tls = replace(line, source=()), replace(tls, source=(*tls.source, *line.source))
     told = tls.said(mode)
     if mode == SSH:
         said = {"mode": mode, **line.said()}

@@ -9,7 +9,7 @@ from roadstead.cli.api import client
 from roadstead.cli.api.views import CertificatesOf, Vm
 from roadstead.cli.commands import preparing_options, targets
 from roadstead.cli.commands.preparing_guests import Signing, Wanted
-from roadstead.cli.commands.preparing_options import TlsOptions
+from roadstead.cli.commands.preparing_options import Line, TlsOptions
 from roadstead.cli.display import output
 from roadstead.errors import ConflictError, InputError
 from roadstead.kit.text import terminal_clean
@@ -19,7 +19,7 @@ SHOWN_NAMES = 5
 
 def wanted(said: TlsOptions, action: str, *, yes: bool = False, is_watched: bool = True) -> Wanted:
     """Return what is wanted of every VM. Raises `InputError` for what does not go together."""
-    made = preparing_options.wanted("tls", Signing(), None, said, yes=yes)
+    made = preparing_options.wanted("tls", Signing(), Line(), said, yes=yes)
     return replace(made, said={**made.said, "action": action}, is_watched=is_watched)
 
 

@@ -394,7 +394,7 @@ async def test_certificates_made_elsewhere_are_stored_once_they_work(tmp_path: P
             await there.certificates.bring(there.id, given, is_legacy=False)
         with pytest.raises(InputError) as unfit:
             await there.certificates.bring(there.id, given._replace(ca_cert=other.certificate), is_legacy=False)
-        assert (untrusted.value.code, unfit.value.code) == ("tls-untrusted", "certificate-unfit")
+        assert (untrusted.value.code, unfit.value.code) == ("tls-untrusted", "certificate-not-signed")
         assert "none of the CA certificates signed it" in unfit.value.fields["faults"]
         assert there.named() == before
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadstead.act.preparing.conversation import Answers
+from roadstead.act.preparing.conversation import Action, Answers
 from roadstead.model import config_keys
 from tests.contract import lab_xe
 from tests.contract.plugged import opened
@@ -53,7 +53,7 @@ async def test_certificates_are_made_from_a_control_domain(tmp_path: Path) -> No
     """Who stops waiting joins again; when the script was run the VM is managed, and the CD is gone."""
     async with dom0(tmp_path) as host:
         there, one = host.there, host.there.one
-        await one.core.commands.preparing.step(there.id, Answers(action="unprepare"))
+        await one.core.commands.preparing.step(there.id, Answers(action=Action.UNPREPARE))
         await one.until(lambda: config_keys.MODE not in one.vm(VM).settings, "nothing is known of it")
         address = one.vm(VM).addresses[0]
 

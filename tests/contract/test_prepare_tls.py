@@ -11,7 +11,7 @@ import pytest
 
 from roadstead.act.pools.config import PoolConfig
 from roadstead.act.preparing import tls_storing
-from roadstead.act.preparing.conversation import Answers, Consent, GuestPreparation, TlsAnswers
+from roadstead.act.preparing.conversation import Action, Answers, Consent, GuestPreparation, TlsAnswers
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import PoolError, RoadsteadError
 from roadstead.lab.guests.certificates import Authority
@@ -31,20 +31,32 @@ class Talk:
     def __init__(self, there: Yard) -> None:
         self.there = there
 
-    async def step(self, agreed: tuple[str, ...] = (), declined: tuple[str, ...] = (), **said: Any) -> GuestPreparation:
+    async def step(
+        self,
+        agreed: tuple[str, ...] = (),
+        declined: tuple[str, ...] = (),
+        action: Action = Action.PREPARE,
+        **said: Any,
+    ) -> GuestPreparation:
         """One call, with all that was said so far."""
-        answers = Answers(mode="tls", agreed=agreed, declined=declined, tls=TlsAnswers(**said))
+        answers = Answers(action=action, mode="tls", agreed=agreed, declined=declined, tls=TlsAnswers(**said))
         return await self.there.one.core.commands.preparing.step(self.there.id, answers)
 
-    async def refused(self, agreed: tuple[str, ...] = (), declined: tuple[str, ...] = (), **said: Any) -> str:
+    async def refused(
+        self,
+        agreed: tuple[str, ...] = (),
+        declined: tuple[str, ...] = (),
+        action: Action = Action.PREPARE,
+        **said: Any,
+    ) -> str:
         """The code with which a call ends."""
         with pytest.raises(RoadsteadError) as caught:
-            await self.step(agreed, declined, **said)
+            await self.step(agreed, declined, action, **said)
         return caught.value.code
 
     async def undone(self) -> GuestPreparation:
         """Take back what is there."""
-        answers = Answers(action="unprepare")
+        answers = Answers(action=Action.UNPREPARE)
         return await self.there.one.core.commands.preparing.step(self.there.id, answers)
 
     async def made(self, agreed: tuple[str, ...] = AGREED) -> GuestPreparation:
@@ -141,7 +153,7 @@ async def test_taking_it_back_finishes_on_the_next_try(
     """Wherever the pool was lost."""
     async with yard(tmp_path) as there:
         talk, named = Talk(there), there.named()
-        _lose(monkeypatch, key)
+        lose(monkeypatch, key)
         with pytest.raises(RoadsteadError) as caught:
             await talk.undone()
         assert caught.value.code == "prepare-unfinished"
@@ -218,7 +230,7 @@ async def test_certificates_of_others_are_taken_once_they_work(tmp_path: Path) -
         codes = [await talk.refused(given=given), await talk.refused(given=given._replace(ca_cert=other.certificate))]
         await guest.secure_engine(ours.certificate, ours.server(["192.0.2.1"]))
         codes.append(await talk.refused(given=given))
-        assert codes == ["tls-untrusted", "certificate-unfit", "tls-wrong-address"]
+        assert codes == ["tls-untrusted", "certificate-not-signed", "tls-wrong-address"]
         assert talk.config() == before
         await guest.secure_engine(ours.certificate, ours.server(guest.addresses))
         assert (await talk.step(given=given)).state == "prepared"
@@ -245,7 +257,7 @@ async def test_a_cut_at_the_end_is_finished_without_the_script(
     """The certificates are stored, so the next run finds them in use."""
     async with raw(tmp_path) as talk:
         asked = await talk.made()
-        _lose(monkeypatch, key)
+        lose(monkeypatch, key)
         await talk.there.one.pool.run_cd(VM)
         await talk.there.until("failed")
         assert await talk.refused(preparation=asked.preparation) == "prepare-unfinished"
@@ -274,7 +286,7 @@ async def test_what_the_pool_did_not_keep_is_told_and_made_anew(
         assert (await talk.prepared(await talk.made())).state == "prepared"
 
 
-def _lose(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+def lose(monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     """Let the pool be lost whenever this key is to be written."""
     write = PoolConfig.set
 

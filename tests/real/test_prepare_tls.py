@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -109,3 +110,48 @@ async def test_certificates_of_the_operators_own_ca(real_guest: RealGuest, tmp_p
         code, printed, told = await ask(*words, f"--ca-cert={tmp_path}/ca.pem")
         assert (code, printed.splitlines()[1].split()[:2]) == (0, ["real", "prepared"]), told
         await one.until(lambda: one.is_live("real"), "live")
+
+
+async def test_a_real_engine_is_renewed_with_one_command(real_guest: RealGuest, tmp_path: Path) -> None:
+    """One's own certificate is good for 90 days: what ends within 60 is not there. Then all are made anew for as long,
+    and a VM that is not behind TLS is explained meanwhile.
+    """
+    ours = Authority("ours")
+    client = ours.client(dt.timedelta(days=90))
+    for name, text in {"cert": client.certificate, "key": client.key, "ca": ours.certificate}.items():
+        (tmp_path / f"{name}.pem").write_text(text)
+    files = [f"--client-cert={tmp_path}/cert.pem", f"--client-key={tmp_path}/key.pem", f"--ca-cert={tmp_path}/ca.pem"]
+    await real_guest.secure_engine(ours.certificate, ours.server(real_guest.addresses))
+    async with _pool(tmp_path, real_guest) as one, commanding(one.core, tmp_path) as ask:
+        code, printed, told = await ask("certificates", "import", "real", *files)
+        assert (code, printed.splitlines()[1].split()[:2]) == (0, ["real", "prepared"]), told
+        await one.until(lambda: one.is_live("real"), "live")
+        (before,) = await one.core.commands.expiries.all()
+        code, printed, told = await ask("certificates", "renew", "--expiring", "60", "--yes")
+        assert (code, "No certificates end within 60 days" in printed) == (0, True), told
+
+        await one.pool.make_vm(NewVm("plain", addresses=("127.90.0.9",), user="core", enabled=False))
+        await one.until(lambda: any(vm.name == "plain" for vm in one.vms()), "the VM is seen")
+        named = dict(one.vm("real").settings)
+
+        async def type_it() -> tuple[int, str, str]:
+            return await ask("certificates", "renew", "real", "plain", "--yes")
+
+        async with asyncio.TaskGroup() as group:
+            typed = tasks.spawn(group, type_it(), "command line")
+            state = one.core.commands.certificates.state
+            await _until(lambda: state(one.vm("real").id).state == "waiting" or typed.done())
+            await _run_script(one, real_guest)
+        code, printed, told = typed.result()
+        assert (code, "The engine of plain is not reached over TLS" in told) == (4, True), told
+        rows = {line.split()[0]: line for line in printed.splitlines()}
+        assert rows["real"].split()[1] == "prepared" and "failed: tls-not-used" in rows["plain"]
+        await one.until(lambda: one.is_live("real"), "live")
+        await one.until(
+            lambda: not {named[key] for key in config_keys.TLS_SECRETS} & set(one.vm("real").settings.values()), "new"
+        )
+        (after,) = await one.core.commands.expiries.all()
+        assert before.until is not None and after.until is not None and after.until != before.until
+        assert round((after.until - dt.datetime.now(dt.UTC)) / dt.timedelta(days=1)) == 90
+        again, printed, told = await ask("certificates", "renew", "real", "--expiring", "60", "--yes")
+        assert (again, "Left alone, as good for longer than 60 days: real" in told) == (0, True), told

@@ -2,6 +2,12 @@
 
 from roadstead.errors.row import Code
 
+
+def _unfit(remedy: str) -> Code:
+    """Return the row of a fault of certificates that were made elsewhere."""
+    return Code(422, "The certificates cannot be used: {faults}.", f"Nothing was changed. {remedy}")
+
+
 TLS = {
     "cd-drive-full": Code(
         409,
@@ -36,15 +42,38 @@ TLS = {
         "The CD with the certificates could not be given to {vm}: {reason}.",
         "Nothing was changed. Look at the storage and the VM in the pool, then try again.",
     ),
-    "certificate-unfit": Code(
-        422,
-        "The certificates cannot be used: {faults}.",
-        "Nothing was changed. Make what is named anew, then repeat the command.",
+    "certificate-expired": _unfit("Make it anew, and see that the clock of this server is right."),
+    "certificate-not-for-clients": _unfit(
+        "Name a certificate that was made for a client: extended key usage clientAuth, and key usage digitalSignature."
     ),
+    "certificate-not-of-a-ca": _unfit(
+        "Name the certificate of the CA itself: basic constraints CA:true, critical, and key usage keyCertSign."
+    ),
+    "certificate-not-signed": _unfit(
+        "Name the CA that signed the client's certificate; where others stand between the two, they follow the client's"
+        " certificate in its file."
+    ),
+    "certificate-not-yet-valid": _unfit(
+        "Wait until it is, or make it anew; see that the clock of this server is right."
+    ),
+    "certificate-too-weak": _unfit("Make it anew with SHA-256 and, if its key is RSA, with 2048 bits or more."),
+    "certificate-unfit": _unfit(
+        "Several things are wrong ({codes}). Make what is named anew, then repeat the command."
+    ),
+    "certificate-unreadable": _unfit("Name a file with certificates in PEM (BEGIN CERTIFICATE)."),
+    "certificate-usage-missing": _unfit(
+        "Make it anew with these extensions. If the old pack made it, repeat the command with --legacy-certificate."
+    ),
+    "certificate-with-key": _unfit("Name a file that holds certificates alone; the key goes into --client-key."),
     "certificates-busy": Code(
         409,
         "Certificates for {vm} are under way already.",
         "Look at them with `roadstead certificates show {vm}`, or end that with `roadstead certificates cancel {vm}`.",
+    ),
+    "certificates-end-unknown": Code(
+        409,
+        "Until when the certificates of {vm} are good is not known ({problem}), so they are not renewed.",
+        "`roadstead why {vm}` tells what is wrong; `roadstead certificates renew {vm}` makes new ones in any case.",
     ),
     "certificates-ended": Code(
         409,
@@ -64,6 +93,9 @@ TLS = {
         "The CD was taken out again and destroyed, and what was stored before is as it was. Repeat the command, then"
         " run configure_tls.cmd from the CD in the VM, as an administrator.",
     ),
+    "client-key-differs": _unfit("Name the key for which the client's certificate was made."),
+    "client-key-encrypted": _unfit("Take the passphrase off with `openssl pkey -in KEY -out PLAIN`; guard that file."),
+    "client-key-unreadable": _unfit("Name a file with one private key in PEM (BEGIN PRIVATE KEY)."),
     "no-certificates-under-way": Code(
         404,
         "No certificates for {vm} are under way.",
@@ -137,6 +169,12 @@ TLS = {
         "The TLS handshake with the VM's engine failed ({addresses}): {reason}.",
         "Check that an engine with `tlsverify` listens at port {port}, and that it speaks TLS 1.2 or 1.3 with"
         " authenticated ciphers (ECDHE with AES-GCM or ChaCha20).",
+    ),
+    "tls-not-used": Code(
+        409,
+        "The engine of {vm} is not reached over TLS, so there are no certificates to renew.",
+        "Nothing was changed. `roadstead certificates` lists the VMs that have some; `roadstead prepare {vm} --mode"
+        " tls` gives this one its first, and has it reached so from then on.",
     ),
     "tls-secrets-missing": Code(
         409,

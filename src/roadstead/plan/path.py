@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from roadstead.errors import RoadsteadError
 from roadstead.model import PathStep, config_keys
-from roadstead.peers.links.credentials import THEIR_CERTIFICATE
+from roadstead.peers.links.credentials import Whose
 
 Path = tuple[PathStep, ...]
 _TO_THE_PORT = (PathStep.ROUTE, PathStep.PORT, PathStep.HANDSHAKE)
@@ -75,7 +75,7 @@ def implied(path: Path, passed: int, failed: int) -> Path:
 def _told(error: RoadsteadError) -> PathStep | None:
     if error.code == "setting-invalid" and error.fields.get("key") == config_keys.HOST_KEY:
         return _HOST_KEY
-    if error.code == "tls-expired" and error.fields.get("whose") == THEIR_CERTIFICATE:
+    if error.code == "tls-expired" and error.fields.get("whose") == Whose.ENGINE:
         return _CERTIFICATE
     return _TELLING.get(error.code)
 

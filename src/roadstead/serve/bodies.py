@@ -9,9 +9,7 @@ from roadstead.act.drives.vm_drives import Order
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.hosts import Visit
 from roadstead.act.pools.trials import PoolChange
-from roadstead.act.preparing.conversation import Answers, Consent, TlsAnswers
-from roadstead.act.preparing.over_tls import Wish
-from roadstead.act.preparing.tls_disks import Placing
+from roadstead.act.preparing.conversation import Action, Answers, Consent, TlsAnswers
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.model.addresses import parse_network
@@ -169,44 +167,6 @@ def _network(text: str) -> str:
     return str(parse_network(text, strict=False))
 
 
-class WantedCertificates(Body):
-    """What certificates are to be made for a VM."""
-
-    addresses: Annotated[
-        list[Annotated[str, Field(max_length=64)]],
-        Field(max_length=32, description="IP addresses of the engine; none: those that the VM announces."),
-    ] = []
-    sources: list[Annotated[str, Field(max_length=64), AfterValidator(_network)]] = Field(
-        default=[],
-        max_length=32,
-        description="Networks from which the VM's firewall lets connections in; none: those of the pool's management.",
-    )
-    days: (
-        Annotated[int, Field(ge=1, le=730, description="How long they are valid; none: as the settings say.")] | None
-    ) = None
-    with_client_key: bool = Field(
-        default=False, description="Put the client's key on the CD, too: whoever reads the CD controls the engine."
-    )
-    storage: Annotated[str, Field(max_length=64, description="Uuid of the storage; empty: the pool's default.")] = ""
-
-
-class NewCertificates(WantedCertificates):
-    """What certificates are to be made for a VM, and what may be done to it for that."""
-
-    eject: bool = Field(default=False, description="Take out a CD that is in the drive, and put it back afterwards.")
-    add_drive: bool = Field(default=False, description="Give a VM without a CD drive one, while it is shut down.")
-
-    def wish(self) -> Wish:
-        """Return what is asked."""
-        return Wish(
-            addresses=self.addresses,
-            sources=self.sources,
-            days=self.days,
-            with_client_key=self.with_client_key,
-            placing=Placing(self.storage, self.eject, self.add_drive),
-        )
-
-
 class GivenCertificates(Body):
     """Certificates that were made elsewhere, as PEM; the engine has its own already."""
 
@@ -220,9 +180,25 @@ class GivenCertificates(Body):
         return Given(*(each.get_secret_value() for each in (self.client_cert, self.client_key, self.ca_cert)))
 
 
-class CertificateAnswers(WantedCertificates):
+class CertificateAnswers(Body):
     """What was said so far besides where the mode is `tls`. Of a key nothing is kept but what the pool stores."""
 
+    addresses: Annotated[
+        list[Annotated[str, Field(max_length=64)]],
+        Field(max_length=32, description="IP addresses of the engine that were confirmed, or said."),
+    ] = []
+    sources: list[Annotated[str, Field(max_length=64), AfterValidator(_network)]] = Field(
+        default=[],
+        max_length=32,
+        description="Networks from which the VM's firewall lets connections in; none: those of the pool's management.",
+    )
+    days: (
+        Annotated[int, Field(ge=1, le=730, description="How long they are valid; none: as the settings say.")] | None
+    ) = None
+    with_client_key: bool = Field(
+        default=False, description="Put the client's key on the CD, too: whoever reads the CD controls the engine."
+    )
+    storage: Annotated[str, Field(max_length=64, description="Uuid of the storage; empty: the pool's default.")] = ""
     renew: bool = Field(
         default=False, description="Make certificates although the engine is reached with those that the VM has."
     )
@@ -235,6 +211,7 @@ class CertificateAnswers(WantedCertificates):
         """Return the answers."""
         return TlsAnswers(
             addresses=tuple(self.addresses),
+            sources=tuple(self.sources),
             days=self.days,
             with_client_key=self.with_client_key,
             storage=self.storage,
@@ -248,7 +225,12 @@ class CertificateAnswers(WantedCertificates):
 class GuestAnswers(Body):
     """All that the operator said so far about preparing a guest. The sign-in is used for this call and kept nowhere."""
 
-    action: Literal["prepare", "unprepare"] = "prepare"
+    action: Annotated[
+        Action,
+        Field(
+            description="`renew`: certificates of a VM that is reached over TLS, anew; what is not said is as it was."
+        ),
+    ] = Action.PREPARE
     mode: Literal["ssh", "tls"] = "ssh"
     user: (
         Annotated[

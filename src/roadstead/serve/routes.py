@@ -116,8 +116,6 @@ TABLE: tuple[Route, ...] = (
     Route("DELETE", "/vms/{vm}/hostkey", "administer", vms.forget_host_key, HostKeys),
     Route("GET", "/certificates", "view", certificates.list_certificates, list[VmCertificates]),
     Route("GET", "/vms/{vm}/certificates", "view", certificates.show_certificates, TlsPreparation),
-    Route("POST", "/vms/{vm}/certificates", "administer", certificates.make_certificates, TlsPreparation, 202),
-    Route("POST", "/vms/{vm}/certificates/import", "administer", certificates.import_certificates, TlsPreparation),
     Route("DELETE", "/vms/{vm}/certificates", "administer", certificates.cancel_certificates, TlsPreparation),
     Route("GET", "/vms/{vm}/config-drive", "inspect-secrets", config_drives.show_config_drive, VmDrive),
     Route("POST", "/vms/{vm}/config-drive", "administer", config_drives.create_config_drive, MadeDrive, 201),

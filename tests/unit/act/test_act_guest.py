@@ -15,7 +15,7 @@ from roadstead.errors import EngineError, LinkError, PeerError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.lab.guests.containers import CATALOGUE
 from roadstead.model import LinkState
-from roadstead.peers.links.credentials import Expiry
+from roadstead.peers.links.credentials import Expiry, Whose
 from roadstead.settings.schema import EngineSettings, Settings
 from tests.unit.fakes import records
 from tests.unit.fakes.roads import SIGN_IN_SECONDS, Road, World
@@ -455,13 +455,13 @@ async def test_certificates_that_end_soon_are_warned_of(days: int, word: str) ->
     """From the first listing on, and while the link stands; the guest is live all the time."""
     road, world = Road(), World()
     end = clocks.now() + timedelta(days=days)
-    road.expiry = Expiry(end, "the engine")
+    road.expiry = Expiry(end, Whose.ENGINE)
     async with _kept(road, world) as guest:
         await asyncio.sleep(SOON)
         assert world.words()[-1] == word
         guest.listen(end - timedelta(days=20))
         assert world.words()[-1] == "live tls-expires-soon"
-        road.expiry = Expiry(end + timedelta(days=700), "the engine")
+        road.expiry = Expiry(end + timedelta(days=700), Whose.ENGINE)
         guest.listen(end - timedelta(days=20))
         assert world.words()[-1] == "live"
 

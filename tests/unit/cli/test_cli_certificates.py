@@ -1,4 +1,4 @@
-"""Certificates on the command line: warnings before questions, questions before anything is done, keys from files."""
+"""Certificates on the command line: the conversation of preparing leads to new ones; listed, shown, ended."""
 
 from __future__ import annotations
 
@@ -8,134 +8,159 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.canned import Asked, Canned, Terminal, problem, run
+from tests.unit.cli.canned import Canned, problem, run, vm
+from tests.unit.cli.test_cli_prepare import behind_tls, sent
 
 PATH = "/vms/win-1/certificates"
-FULL = problem(409, "cd-drive-full", "There is a CD (tools.iso) in the CD drive of win-1.", "Eject it.")
+SSH = problem(409, "tls-not-used", "The engine of web-1 is not reached over TLS.", "Prepare it.")
 
 
 def state(name: str, **more: Any) -> dict[str, Any]:
     """How new certificates stand, as the API shows it."""
-    told = {
-        "vm": "v",
-        "name": "win-1",
-        "state": name,
-        "addresses": ["10.0.1.17"],
-        "until": None,
-        "last": "",
-        "code": "",
-    }
+    told = {"vm": "v", "name": "win-1", "state": name, "addresses": ["10.0.1.17"], "until": None, "last": ""}
     return told | more
 
 
+def ends(**days: int | None) -> list[dict[str, Any]]:
+    """The list of VMs behind TLS, each with the days that its certificates are good; None: that is not known."""
+    now = datetime.now(UTC) + timedelta(hours=1)
+    return [
+        {"vm": f"{name}-uuid", "name": name, "pool_name": "p", "state": "live", "whose": "w",
+         "until": (now + timedelta(days=left)).isoformat() if left is not None else None,
+         "problem": "pool-timed-out" if left is None else ""}
+        for name, left in days.items()
+    ]  # fmt: skip
+
+
 @pytest.fixture
-def preparing(canned: Canned) -> Canned:
-    """A server at which a VM uses its new certificates at the second look after they were made."""
-    looks = iter(["none", "waiting", "done"])
-
-    def look(_: Asked) -> dict[str, Any]:
-        found = next(looks)
-        waits = {"last": "The VM shows others.", "code": "tls-untrusted"} if found == "waiting" else {}
-        return state(found, **waits)
-
-    canned.answers[f"GET {PATH}"] = look
-    canned.answers[f"POST {PATH}"] = (202, state("waiting", until="2028-11-24T00:00:00Z"))
+def yard(canned: Canned) -> Canned:
+    """Three VMs behind TLS and one that is not."""
+    names = ("win1", "win2", "win3", "web1")
+    canned.answers["GET /vms"] = [vm(name) for name in names]
+    for name in names:
+        canned.answers[f"GET /vms/{name}"] = vm(name)
+        canned.answers[f"POST /vms/{name}-uuid/prepare"] = behind_tls(name, 0)
+    canned.answers["POST /vms/web1-uuid/prepare"] = SSH
+    canned.answers["GET /certificates"] = ends(win1=10, win2=100, win3=None)
     return canned
 
 
-def test_the_warning_comes_before_the_question(preparing: Canned) -> None:
-    """The addresses, too; and it is watched until the VM uses them."""
-    with Terminal(preparing, "certificates", "make", "win-1") as terminal:
-        asked = terminal.wait_for("[y/N] ")
-        assert "10.0.1.17 and 127.0.0.1" in asked
-        assert "any user of the VM can read it" in asked
-        assert not preparing.bodies("POST", PATH)
-        terminal.type("y\n")
-        code, shown = terminal.ended()
-
-    assert code == 0
-    assert "until 2028-11-24" in shown
-    assert "configure_tls.cmd" in shown
-    assert "not yet: The VM shows others." in shown
-    assert "the CD is destroyed" in shown
-    assert preparing.bodies("POST", PATH) == [{"addresses": ["10.0.1.17"]}]
+def _asked(canned: Canned) -> set[str]:
+    """The VMs for which something was done."""
+    return {name for name in ("win1", "win2", "win3", "web1") if canned.bodies("POST", f"/vms/{name}-uuid/prepare")}
 
 
-def test_what_is_left_of_the_cd_is_told(canned: Canned) -> None:
-    """Of one whose certificates are in use, and of one that is ended: neither is a success."""
-    looks = iter(["none", "done"])
-    canned.answers[f"GET {PATH}"] = lambda _: state(next(looks), last="The CD may still be there.", code="cd-left")
-    canned.answers[f"POST {PATH}"] = (202, state("waiting", until="2028-11-24T00:00:00Z"))
-    canned.answers[f"DELETE {PATH}"] = problem(502, "cd-left", "The CD may still be there.", "Look.")
-    made = run(canned, "certificates", "make", "win-1", "--yes")
-    ended = run(canned, "certificates", "cancel", "win-1")
-    assert (made.returncode, ended.returncode) == (1, 1)
-    assert "they are stored, but: The CD may still be there." in made.stderr
-    assert "The CD may still be there." in ended.stderr
-    assert "is taken out and destroyed" not in ended.stdout
+def test_make_is_the_conversation_of_preparing(yard: Canned) -> None:
+    """With the warning also where nobody is asked; certificates that work are made anew all the same."""
+    done = run(yard, "certificates", "make", "win1", "--from", "10.9.0.0/16", "--yes")
+
+    assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["win1", "prepared"])
+    assert "any user of the VM can read the CD" in done.stderr
+    said = sent(yard, "win1")
+    assert (said["action"], said["mode"], said["tls"]["renew"]) == ("prepare", "tls", True)
+    assert said["tls"]["sources"] == ["10.9.0.0/16"]
+    yard.answers["POST /vms/win1-uuid/prepare"] = behind_tls("win1", 0)
+    done = run(yard, "prepare", "win1", "--mode=tls", "--from=10.9.0.0/16", "--yes")
+    assert (done.returncode, sent(yard, "win1")["tls"]["sources"]) == (0, ["10.9.0.0/16"])
 
 
-def test_the_clients_key_has_a_warning_of_its_own(preparing: Canned) -> None:
-    """After a no to that nothing is made."""
-    with Terminal(preparing, "certificates", "make", "win-1", "--with-client-key") as terminal:
-        terminal.wait_for("[y/N] ")
-        terminal.type("y\n")
-        terminal.wait_for("controls the engine")
-        terminal.wait_for("[y/N] ")
-        terminal.type("n\n")
-        code, _ = terminal.ended()
+def test_who_does_not_wait_is_told_of_the_cd(yard: Canned) -> None:
+    """And what is to be done in the VM."""
+    yard.answers["POST /vms/win1-uuid/prepare"] = behind_tls("win1", 10_000)
+    done = run(yard, "certificates", "make", "win1", "--yes", "--no-wait", COLUMNS="200")
 
-    assert code == 1
-    assert not preparing.bodies("POST", PATH)
+    assert (done.returncode, "CD in the drive" in done.stdout) == (0, True)
+    assert "Run it." in done.stderr
+    assert "`roadstead certificates show|cancel win1`" in done.stderr
+    assert "preparation" not in sent(yard, "win1")["tls"]
 
 
-def test_a_full_drive_is_asked_about(preparing: Canned) -> None:
-    """The CD is named; after a yes the same is asked for with the leave to eject it."""
-    answers = iter([FULL, (202, state("waiting"))])
-    preparing.answers[f"POST {PATH}"] = lambda _: next(answers)
-    with Terminal(preparing, "certificates", "make", "win-1", "--no-wait") as terminal:
-        terminal.wait_for("[y/N] ")
-        terminal.type("y\n")
-        assert "tools.iso" in terminal.wait_for("back afterwards? [y/N] ")
-        terminal.type("y\n")
-        code, _ = terminal.ended()
+def test_several_are_renewed_and_one_that_fails_stops_no_other(yard: Canned) -> None:
+    """Each is told of while it goes on; one that is not behind TLS is explained; some that failed are exit code 4."""
+    done = run(yard, "certificates", "renew", "win*", "web1", "--yes")
 
-    assert code == 0
-    assert [body.get("eject", False) for body in preparing.bodies("POST", PATH)] == [False, True]
-
-
-def test_nobody_there_to_answer_is_an_error(preparing: Canned) -> None:
-    """With `--yes` too when the drive is full: that is another question."""
-    assert run(preparing, "certificates", "make", "win-1").returncode != 0
-    assert not preparing.bodies("POST", PATH)
+    assert done.returncode == 4
+    assert {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()} == {
+        "VM": "RESULT", "win1": "prepared", "win2": "prepared", "win3": "prepared", "web1": "failed:",
+    }  # fmt: skip
+    assert "web1: The engine of web-1 is not reached over TLS. Prepare it." in done.stderr
+    assert "win2: prepared: it uses them" in done.stderr
+    said = sent(yard, "win1")
+    assert (said["action"], said["tls"]) == ("renew", {"addresses": ["10.0.0.7"], "preparation": "win1-1"})
 
 
-def test_yes_does_not_eject(preparing: Canned) -> None:
-    """That needs `--eject`."""
-    preparing.answers[f"POST {PATH}"] = FULL
-    done = run(preparing, "certificates", "make", "win-1", "--yes")
+def test_only_those_that_end_soon_are_renewed(yard: Canned) -> None:
+    """Of all VMs, or of those that are meant; once more there is nothing left to do."""
+    yard.answers["GET /certificates"] = ends(win1=10, win2=100)
+    done = run(yard, "certificates", "renew", "--expiring", "30", "--yes")
+    assert (done.returncode, _asked(yard)) == (0, {"win1"})
+    yard.answers["GET /certificates"] = ends(win1=729, win2=100)
+    again = run(yard, "certificates", "renew", "win*", "web1", "--expiring", "30", "--yes")
+    assert (again.returncode, again.stdout) == (0, "No certificates end within 30 days; nothing was changed.\n")
+    assert "Left alone, as not reached over TLS: win3, web1" in again.stderr
+    assert "Left alone, as good for longer than 30 days: win1, win2" in again.stderr
+    assert _asked(yard) == {"win1"}
 
-    assert done.returncode != 0
-    assert "tools.iso" in done.stderr
-    assert len(preparing.bodies("POST", PATH)) == 1
+
+def test_what_is_not_known_to_end_is_told_and_fails(yard: Canned) -> None:
+    """It may be good for long, and may have ended; nothing is done to it."""
+    done = run(yard, "certificates", "renew", "--expiring", "30", "--yes")
+
+    assert (done.returncode, _asked(yard)) == (4, {"win1"})
+    assert "certificates of win3 are good is not known (pool-timed-out)" in done.stderr
+    assert "failed: certificates-end-unknown" in done.stdout
 
 
-def test_files_are_read_and_their_faults_named(canned: Canned, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "VM is not valid: name VMs, or say which with --filter or --expiring"),
+        (["win*", "--address", "10.0.0.7"], "--address is not valid: it is one VM's"),
+        (["win1", "--from", "any"], "--from is not valid: 'any' is neither a network"),
+        (["--expiring", "-1"], "must be at least 0"),
+    ],
+)
+def test_what_cannot_be_meant_is_wrong_usage(yard: Canned, words: list[str], told: str) -> None:
+    """By the name of the option; nothing is asked of any VM."""
+    done = run(yard, "certificates", "renew", *words, "--yes")
+
+    assert (done.returncode, told in done.stderr, _asked(yard)) == (2, True, set()), done.stderr
+
+
+def test_files_are_read_and_their_faults_named(yard: Canned, tmp_path: Path) -> None:
     """By the option; what is no text is not sent."""
-    canned.answers[f"POST {PATH}/import"] = state("done", until="2027-01-02T00:00:00Z")
+    done = {"mode": "tls", "state": "prepared", "until": "2027-01-02T00:00:00Z", "done": ["they are stored"]}
+    yard.answers["POST /vms/win1-uuid/prepare"] = done
     names = {"--client-cert": "cert.pem", "--client-key": "key.pem", "--ca-cert": "ca.pem"}
     for name in names.values():
         (tmp_path / name).write_text(name)
     words = [word for option, name in names.items() for word in (option, str(tmp_path / name))]
-    done = run(canned, "certificates", "import", "win-1", *words)
+    taken = run(yard, "certificates", "import", "win1", *words)
     (tmp_path / "ca.pem").write_bytes(b"\x30\x82\xff")
-    failed = run(canned, "certificates", "import", "win-1", *words)
+    failed = run(yard, "certificates", "import", "win1", *words)
 
-    assert (done.returncode, "2027-01-02" in done.stdout) == (0, True)
-    body = {"client_cert": "cert.pem", "client_key": "key.pem", "ca_cert": "ca.pem", "legacy_certificate": False}
-    assert canned.bodies("POST", f"{PATH}/import") == [body]
-    assert failed.returncode != 0
+    assert (taken.returncode, "2027-01-02" in taken.stdout) == (0, True)
+    given = {"client_cert": "cert.pem", "client_key": "key.pem", "ca_cert": "ca.pem"}
+    assert yard.bodies("POST", "/vms/win1-uuid/prepare") == [
+        {"mode": "tls", "action": "prepare", "tls": {"given": given}}
+    ]
+    assert failed.returncode == 2
     assert "--ca-cert" in failed.stderr
+
+
+def test_what_is_left_of_the_cd_is_told(canned: Canned) -> None:
+    """Of one that is ended; that is no success."""
+    canned.answers[f"DELETE {PATH}"] = problem(502, "cd-left", "The CD may still be there.", "Look.")
+    ended = run(canned, "certificates", "cancel", "win-1")
+    assert (ended.returncode, "The CD may still be there." in ended.stderr) == (1, True)
+    assert "is taken out and destroyed" not in ended.stdout
+
+
+def test_how_it_stands_is_shown(canned: Canned) -> None:
+    """With the networks that are let in."""
+    canned.answers[f"GET {PATH}"] = state("waiting", sources=["10.9.0.0/16"], last="It refuses.")
+    shown = run(canned, "certificates", "show", "win-1").stdout
+    assert all(text in shown for text in ("waiting", "10.0.1.17", "10.9.0.0/16", "It refuses."))
 
 
 def test_the_list_tells_what_is_left(canned: Canned) -> None:
@@ -164,16 +189,3 @@ def test_ending_tells_of_an_engine_that_is_cut_off(canned: Canned) -> None:
     assert done.returncode == 0
     assert "cut off now" in done.stdout
     assert "roadstead prepare win-1 --mode tls" in done.stdout
-
-
-def test_an_interruption_tells_of_the_cd(canned: Canned) -> None:
-    """The server goes on, and the key stays where users of the VM can read it."""
-    canned.answers[f"GET {PATH}"] = state("waiting", last="It refuses.", code="tls-untrusted")
-    canned.answers[f"POST {PATH}"] = (202, state("waiting"))
-    with Terminal(canned, "certificates", "make", "win-1", "--yes", columns=200) as terminal:
-        terminal.wait_for("not yet: It refuses.")
-        terminal.interrupt()
-        code, shown = terminal.ended()
-
-    assert code == 130
-    assert "The CD stays in the drive for up to an hour: `roadstead certificates show|cancel win-1`" in shown

@@ -237,7 +237,7 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
         (["prepare", "web1", "--key-file", "/nosuch"], "The file /nosuch cannot be read"),
         (["prepare", "web1", "--eject"], "--eject is not valid: it belongs to --mode tls"),
         (["prepare", "web1", "--mode=tls", "--user=ann"], "--user is not valid: it belongs to --mode ssh"),
-        (["prepare", "web1", "--mode=tls", "--from=10.0.0.0/8"], "--from is not valid"),
+        (["prepare", "web1", "--mode=tls", "--from=any"], "--from is not valid: 'any' is neither a network"),
         (["prepare", "web1", "web2", "--mode=tls", "--address=10.0.0.7"], "--address is not valid: it is one VM's"),
         (["prepare", "web1", "--mode=tls", "--client-key=x.pem"], "--client-cert is not valid: it is needed with"),
         (["prepare", "web1", "--mode=tls", "--legacy-certificate"], "--legacy-certificate"),

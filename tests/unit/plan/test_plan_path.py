@@ -4,7 +4,7 @@ import pytest
 
 from roadstead.errors import ConflictError, EngineError, LinkError, RoadsteadError
 from roadstead.model import PathStep, config_keys
-from roadstead.peers.links.credentials import OUR_CERTIFICATE, THEIR_CERTIFICATE
+from roadstead.peers.links.credentials import Whose
 from roadstead.plan.path import SSH, TLS, UNIX, Path, failing, implied
 
 
@@ -39,12 +39,12 @@ def _passed(path: Path, last: PathStep | None) -> int:
         ),
         pytest.param(TLS, PathStep.ADDRESS, LinkError("secret-missing"), PathStep.SECRETS, id="no-secret"),
         pytest.param(
-            TLS, PathStep.ADDRESS, LinkError("tls-expired", whose=OUR_CERTIFICATE), PathStep.SECRETS, id="ours-expired"
+            TLS, PathStep.ADDRESS, LinkError("tls-expired", whose=Whose.OURS), PathStep.SECRETS, id="ours-expired"
         ),
         pytest.param(
             TLS,
             PathStep.PORT,
-            LinkError("tls-expired", whose=THEIR_CERTIFICATE),
+            LinkError("tls-expired", whose=Whose.ENGINE),
             PathStep.CERTIFICATE,
             id="theirs-expired",
         ),

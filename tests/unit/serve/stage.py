@@ -31,10 +31,9 @@ from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.trials import PoolChange, Probe, Step
 from roadstead.act.preparing.conversation import Answers, GuestPreparation
-from roadstead.act.preparing.over_tls import TlsPreparation, Wish
+from roadstead.act.preparing.over_tls import TlsPreparation
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
-from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
@@ -268,30 +267,17 @@ class Certificates:
     """Stands in for `act.tls_prepare.TlsPreparations` and `act.tls_expiry.Expiries`."""
 
     world: "World"
-    wishes: list[Wish] = field(default_factory=list)
-    given: list[tuple[Given, bool]] = field(default_factory=list)
+    is_under_way: bool = False
 
     def state(self, vm: VmId) -> TlsPreparation:
-        name, state = self.world.store.vms[vm].name, "waiting" if self.wishes else "none"
+        name, state = self.world.store.vms[vm].name, "waiting" if self.is_under_way else "none"
         return TlsPreparation(vm=vm, name=name, state=state, addresses=["10.0.0.1"])
-
-    async def make(self, vm: VmId, wish: Wish) -> TlsPreparation:
-        await asyncio.sleep(0)
-        if not wish.placing.eject:
-            raise ConflictError("cd-drive-full", vm="web-1", disk="tools.iso")
-        self.wishes.append(wish)
-        return self.state(vm)
-
-    async def bring(self, vm: VmId, given: Given, *, is_legacy: bool) -> TlsPreparation:
-        await asyncio.sleep(0)
-        self.given.append((given, is_legacy))
-        return replace(self.state(vm), state="done")
 
     async def cancel(self, vm: VmId) -> TlsPreparation:
         await asyncio.sleep(0)
-        if not self.wishes:
+        if not self.is_under_way:
             raise NotFoundError("no-certificates-under-way", vm="web-1")
-        self.wishes.clear()
+        self.is_under_way = False
         return self.state(vm)
 
     async def all(self) -> list[VmCertificates]:

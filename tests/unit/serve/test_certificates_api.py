@@ -1,54 +1,61 @@
-"""Certificates through the API: what is asked for reaches the command, and no key comes back."""
+"""Certificates through the API: what is asked for reaches the conversation, and no key comes back."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from roadstead.act.preparing.tls_disks import Placing
+from roadstead.act.preparing.conversation import Action, TlsAnswers
 from roadstead.artifacts.certificate_checks import Given
 from tests.unit.serve import stage
 
 PEM = {"client_cert": "cert", "client_key": "key", "ca_cert": "ca"}
+PREPARE = "/vms/web-1/prepare"
 
 
-async def test_certificates_are_made_and_ended(tmp_path: Path) -> None:
-    """A drive that is full is told, and emptied on request."""
+async def test_what_is_under_way_is_shown_and_ended(tmp_path: Path) -> None:
+    """When nothing is, that is told."""
     async with stage.running(tmp_path) as api:
-        refused = await api.refused("POST", "/vms/web-1/certificates", 409, "cd-drive-full", json={})
-        wanted = {"addresses": ["10.0.0.9"], "days": 90, "eject": True, "storage": "sr", "with_client_key": True}
-        made = await api.ask("POST", "/vms/web-1/certificates", status=202, json=wanted)
+        api.world.certificates.is_under_way = True
         shown = await api.get("/vms/web-1/certificates")
-        (wish,) = api.world.certificates.wishes
-        await api.ask("DELETE", "/vms/web-1/certificates")
+        ended = await api.ask("DELETE", "/vms/web-1/certificates")
         await api.refused("DELETE", "/vms/web-1/certificates", 404, "no-certificates-under-way")
 
-    assert refused["fields"]["disk"] == "tools.iso"
-    assert (made["state"], shown["state"]) == ("waiting", "waiting")
-    assert (list(wish.addresses), wish.days, wish.with_client_key) == (["10.0.0.9"], 90, True)
-    assert wish.placing == Placing("sr", eject=True)
+    assert (shown["state"], ended["state"]) == ("waiting", "none")
+
+
+async def test_what_is_wanted_is_handed_on(tmp_path: Path) -> None:
+    """All of it: for which addresses, from which networks, how long."""
+    said = {"addresses": ["10.0.0.9"], "sources": ["10.9.0.1/16"], "days": 90, "storage": "sr", "with_client_key": True}
+    async with stage.running(tmp_path) as api:
+        await api.ask("POST", PREPARE, json={"action": "renew", "mode": "tls", "tls": said})
+        (told,) = api.world.preparing.told
+
+    assert told.action is Action.RENEW
+    assert told.tls == TlsAnswers(
+        addresses=("10.0.0.9",), sources=("10.9.0.0/16",), days=90, storage="sr", with_client_key=True
+    )
 
 
 async def test_days_are_bounded(tmp_path: Path) -> None:
     """Two years are the most."""
     async with stage.running(tmp_path) as api:
-        problem = await api.refused("POST", "/vms/web-1/certificates", 422, "field-invalid", json={"days": 731})
+        problem = await api.refused("POST", PREPARE, 422, "field-invalid", json={"tls": {"days": 731}})
 
     assert "days" in str(problem["fields"])
 
 
 async def test_certificates_of_others_are_handed_on(tmp_path: Path) -> None:
-    """As they were given; a key that is missing is named and none is shown."""
+    """As they were given; one that is missing is named and none is shown."""
     async with stage.running(tmp_path) as api:
-        path = "/vms/web-1/certificates/import"
-        problem = await api.refused("POST", path, 422, "field-invalid", json={"client_key": "s3cret", "ca_cert": "x"})
-        done = await api.ask("POST", path, json={**PEM, "legacy_certificate": True})
-        ((given, is_legacy),) = api.world.certificates.given
+        lacking = {"tls": {"given": {"client_key": "s3cret", "ca_cert": "x"}}}
+        problem = await api.refused("POST", PREPARE, 422, "field-invalid", json=lacking)
+        done = await api.ask("POST", PREPARE, json={"tls": {"given": {**PEM, "legacy_certificate": True}}})
+        (told,) = api.world.preparing.told
 
     assert "client_cert" in str(problem["fields"])
     assert "s3cret" not in str(problem)
-    assert (done["state"], is_legacy) == ("done", True)
-    assert given == Given("cert", "key", "ca")
-    assert "key" not in str(done)
+    assert (told.tls.given, told.tls.legacy_certificate) == (Given("cert", "key", "ca"), True)
+    assert "key" not in str(done).replace("host_key", "")
 
 
 async def test_the_ends_of_all_are_listed(tmp_path: Path) -> None:

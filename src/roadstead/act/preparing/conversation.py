@@ -18,6 +18,18 @@ from roadstead.peers.links.visits import SignIn
 from roadstead.plan.preparation import Decision
 
 
+class Action(StrEnum):
+    """What is to be done."""
+
+    PREPARE = "prepare"
+    RENEW = "renew"
+    """Make the certificates of a VM anew that is reached over TLS, as the former ones were where nothing else is said;
+    ``mode`` does not count then.
+    """
+    UNPREPARE = "unprepare"
+    """Take back what is there, whatever the ``mode``: that goes by the VM's own."""
+
+
 class Consent(StrEnum):
     """What only the operator can allow when the mode is ``tls``: the ids of such offers."""
 
@@ -47,6 +59,8 @@ class TlsAnswers(Struct, frozen=True, kw_only=True):
 
     addresses: tuple[str, ...] = ()
     """For which addresses the certificate is to be: those that were confirmed, or said."""
+    sources: tuple[str, ...] = ()
+    """Networks from which the VM's firewall is to let connections to the engine in; none: those of management."""
     days: int | None = None
     with_client_key: bool = False
     storage: str = ""
@@ -69,11 +83,10 @@ class Answers(Struct, frozen=True, kw_only=True):
 
     ``host_key`` is the key that was confirmed (see `given_keys`), ``agreed`` and ``declined`` are ids of offers,
     ``sources`` the networks that the pool's key may come from; of these and of ``form`` None means: those of the line
-    that is there. ``mode`` does not count when preparing is taken back:
-    that goes by the VM's own.
+    that is there.
     """
 
-    action: str = "prepare"
+    action: Action = Action.PREPARE
     mode: str = "ssh"
     user: str | None = None
     host_key: str | None = None

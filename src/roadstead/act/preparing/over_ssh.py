@@ -22,7 +22,7 @@ from roadstead.act.keys.keyed import Opening
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
-from roadstead.act.preparing.conversation import Answers, GuestPreparation, Offer, leaves_out, offered
+from roadstead.act.preparing.conversation import Action, Answers, GuestPreparation, Offer, leaves_out, offered
 from roadstead.act.preparing.entry import TAKEN_BACK, Found, Guest, Inside
 from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
@@ -102,7 +102,7 @@ class SshPreparing:
             if not answers.signs_in:
                 return replace(about, question="sign-in")
             sign_in = await answers.sign_in()
-            if answers.action == "unprepare":
+            if answers.action == Action.UNPREPARE:
                 with self._audit.of("unprepare", vm.id):
                     return await self._unprepare(place, found, sign_in, about)
             pair = await place.keeper.keys.pair()

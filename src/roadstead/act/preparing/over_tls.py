@@ -26,7 +26,7 @@ from roadstead.act.preparing.tls_disks import Placing, TlsDisks, Visit
 from roadstead.act.preparing.tls_storing import store
 from roadstead.act.preparing.tls_trials import TlsTrials
 from roadstead.artifacts import certificate_checks, certificates, tls_disk
-from roadstead.artifacts.certificate_checks import Given
+from roadstead.artifacts.certificate_checks import Fault, Given
 from roadstead.errors import ConflictError, InputError, LinkError, NotFoundError, PeerError, PoolError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.model import LOCAL_POOL, Snapshot, Vm, VmId, canonical
@@ -204,7 +204,8 @@ class TlsPreparations:
     async def bring(self, vm_id: VmId, given: Given, *, is_legacy: bool) -> TlsPreparation:
         """Store certificates that were made elsewhere, once they are checked and the engine was reached with them.
 
-        Raises `InputError` ``certificate-unfit`` and `LinkError`; nothing was changed then.
+        Raises `InputError` with the code of what is wrong, ``certificate-unfit`` where that are several things, and
+        `LinkError`; nothing was changed then.
         """
         vm = known(self._snapshot, vm_id)
         keeper = self._keeper(vm)
@@ -212,13 +213,12 @@ class TlsPreparations:
             self._must_be_free(vm)
             found = await asyncio.to_thread(certificate_checks.faults, given, clocks.now(), is_legacy=is_legacy)
             if found:
-                told = "; ".join(f"{fault.field.replace('_', '-')}: {fault.reason}" for fault in found)
-                raise InputError("certificate-unfit", faults=told)
+                raise _unfit(found)
             shown = await _credentials(given, is_legacy=is_legacy)
-            until = await self._trials.tried(vm, keeper, shown)
+            proof = await self._trials.tried(vm, keeper, shown)
             await store(keeper, vm, given, is_legacy=is_legacy)
         self._links.try_now(vm_id)
-        return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(self._announced(vm)), until=until)
+        return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(proof.addresses), until=proof.until)
 
     async def cancel(self, vm_id: VmId) -> TlsPreparation:
         """End a preparation that is under way; return when the CD is gone.
@@ -352,6 +352,14 @@ def checked_addresses(given: Sequence[str]) -> tuple[str, ...]:
             raise InputError("field-invalid", field="addresses", reason=f"{text} is no literal IP address")
         found.append(address)
     return tuple(dict.fromkeys(found))
+
+
+def _unfit(found: Sequence[Fault]) -> InputError:
+    """Return what tells of all faults at once."""
+    told = "; ".join(f"{fault.field.replace('_', '-')}: {fault.reason}" for fault in found)
+    codes = dict.fromkeys(fault.code for fault in found)
+    code = next(iter(codes)) if len(codes) == 1 else "certificate-unfit"
+    return InputError(code, faults=told, codes=", ".join(codes))
 
 
 async def _sweep(keeper: PoolKeeper, spared: Collection[str]) -> None:

@@ -7,7 +7,7 @@ came of it. So any client can lead it, whatever the mode; what is asked differs 
 from roadstead.act.guests.known import known
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
-from roadstead.act.preparing.conversation import Answers, GuestPreparation
+from roadstead.act.preparing.conversation import Action, Answers, GuestPreparation
 from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.act.preparing.tls_conversation import TlsConversation
 from roadstead.errors import ConflictError, PoolError
@@ -32,8 +32,10 @@ class Preparing:
         if vm.pool == LOCAL_POOL:
             raise ConflictError("vm-not-in-a-pool", vm=vm.name)
         keeper = self._reachable(vm)
-        if answers.action == "unprepare":
+        if answers.action == Action.UNPREPARE:
             return await self._undone(vm, keeper, answers)
+        if answers.action == Action.RENEW:
+            return await self._tls.renewed(vm, keeper, answers)
         if answers.mode == config_keys.TLS:
             return await self._tls.step(vm, keeper, answers)
         return await self._ssh.step(vm, keeper, answers)

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 from roadstead.act.audit import Audit
 from roadstead.act.guests.vms import Reach, Vms
 from roadstead.act.pools.pool import PoolKeeper
-from roadstead.act.preparing import tls_storing
-from roadstead.act.preparing.conversation import Answers, Consent, GuestPreparation, Offer
+from roadstead.act.preparing import tls_former, tls_storing
+from roadstead.act.preparing.conversation import Action, Answers, Consent, GuestPreparation, Offer
 from roadstead.act.preparing.over_tls import DONE, TlsPreparation, TlsPreparations, Wish
 from roadstead.act.preparing.tls_disks import Placing, TlsDisks
 from roadstead.act.preparing.tls_trials import TlsTrials
@@ -33,9 +33,10 @@ TITLES = {
     Consent.ADD_DRIVE: "give it a CD drive, as it has none and is shut down",
 }
 BY_HAND = (
-    "Run configure_tls.cmd from the CD (Container TLS) as an administrator; in a guest with Linux do what the operator"
-    " guide says under A Linux guest behind TLS."
+    "Run configure_tls.cmd from the CD (Container TLS) as an administrator: it lets connections to the engine in from"
+    " {sources}. In a guest with Linux do what the operator guide says under A Linux guest behind TLS."
 )
+FROM_EVERYWHERE = "everywhere, as no management network is known (--from names one)"
 STAYS = "in the guest stay the engine's certificate and key, its daemon.json, and the opened port"
 CUT_OFF = "where its script has run already the engine uses what was on it, and is reached by nobody now"
 LINE_STAYS = "the line of the pool's SSH key may be in the guest, too: repeat the command to take it out"
@@ -52,18 +53,24 @@ class TlsConversation:
 
     async def step(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
-        about = GuestPreparation(vm=vm.id, name=vm.name, mode=config_keys.TLS)
+        about = _about(vm)
         if answers.tls.given is not None:
             return await self._brought(vm, answers, about)
-        told = await self._works.followed(vm.id, answers.tls.preparation)
-        if told is not None:
-            return _stands(about, told)
-        if answers.tls.preparation:
-            raise ConflictError("certificates-ended", vm=vm.name)
+        if (under_way := await self._followed(vm, answers, about)) is not None:
+            return under_way
         if vm.running and not (answers.tls.renew or answers.tls.addresses):
             kept = await self._kept(vm, keeper, about)
             if kept is not None:
                 return kept
+        return await self._asked(vm, keeper, answers, about)
+
+    async def renewed(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
+        """Go as far as ``answers`` lead towards certificates in the place of those that the VM has."""
+        if not is_tls(vm):
+            raise ConflictError("tls-not-used", vm=vm.name)
+        about = _about(vm)
+        if (under_way := await self._followed(vm, answers, about)) is not None:
+            return under_way
         return await self._asked(vm, keeper, answers, about)
 
     async def ended(self, vm: Vm) -> GuestPreparation | None:
@@ -71,7 +78,7 @@ class TlsConversation:
         with suppress(NotFoundError):
             await self._works.cancel(vm.id)
             done = ["the making of its certificates was ended, and the CD is destroyed", CUT_OFF]
-            return GuestPreparation(vm=vm.id, name=vm.name, mode=config_keys.TLS, state="unprepared", done=done)
+            return replace(_about(vm), state="unprepared", done=done)
         return None
 
     async def undone(self, vm: Vm, keeper: PoolKeeper) -> GuestPreparation:
@@ -85,7 +92,14 @@ class TlsConversation:
         done = ["our certificate and its key are destroyed", STAYS]
         if config_keys.HOST_KEY in vm.settings:
             done.append(LINE_STAYS)
-        return GuestPreparation(vm=vm.id, name=vm.name, mode=config_keys.TLS, state="unprepared", done=done)
+        return replace(_about(vm), state="unprepared", done=done)
+
+    async def _followed(self, vm: Vm, answers: Answers, about: GuestPreparation) -> GuestPreparation | None:
+        """Return how certificates stand that are under way; None without any."""
+        told = await self._works.followed(vm.id, answers.tls.preparation)
+        if told is None and answers.tls.preparation:
+            raise ConflictError("certificates-ended", vm=vm.name)
+        return _stands(about, told) if told is not None else None
 
     # ---- with certificates that are there
 
@@ -101,23 +115,22 @@ class TlsConversation:
 
     async def _kept(self, vm: Vm, keeper: PoolKeeper, about: GuestPreparation) -> GuestPreparation | None:
         """Finish with the certificates that the VM has, when its engine is reached with them."""
-        until = await self._trials.in_use(vm, keeper)
-        if until is None:
+        proof = await self._trials.in_use(vm, keeper)
+        if proof is None:
             return None
         if not (vm.enabled and is_tls(vm)):
             await self._vms.enable(vm.id, Reach(mode=config_keys.TLS))
             await tls_storing.collect(keeper, vm, secrets.all_named(vm))
-        addresses = list(self._trials.addresses(vm, keeper))
         done = ["its engine is reached with the certificates that it has"]
-        return replace(about, state="prepared", addresses=addresses, until=until, done=done)
+        return replace(about, state="prepared", addresses=list(proof.addresses), until=proof.until, done=done)
 
     # ---- with new ones
 
     async def _asked(self, vm: Vm, keeper: PoolKeeper, answers: Answers, about: GuestPreparation) -> GuestPreparation:
         """Ask what is to be asked, then make certificates and put the CD into the drive."""
-        said = answers.tls
+        said, is_renewal = answers.tls, answers.action == Action.RENEW
         lack = await _lack(vm, keeper, answers)
-        addresses = self._addresses(vm, keeper, answers)
+        addresses = await self._addresses(vm, keeper, answers)
         about = replace(about, addresses=list(addresses))
         if not said.addresses:
             return replace(about, question="addresses")
@@ -128,16 +141,28 @@ class TlsConversation:
         asked = [offer for offer in offers if offer.id not in answers.agreed]
         if asked:
             return replace(about, question="consent", offers=asked)
+        days = await tls_former.days(vm, keeper) if is_renewal and said.days is None else said.days
         wish = Wish(
-            addresses=addresses, days=said.days, with_client_key=said.with_client_key, placing=_placing(answers)
+            addresses=addresses,
+            sources=said.sources,
+            days=days,
+            with_client_key=said.with_client_key,
+            placing=_placing(answers),
         )
         return _stands(about, await self._works.make(vm.id, wish))
 
-    def _addresses(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> tuple[str, ...]:
+    async def _addresses(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> tuple[str, ...]:
         """Return for which addresses the certificate is to be."""
-        if not vm.running and not answers.tls.addresses:
+        said = answers.tls.addresses
+        if not vm.running and not said:
             raise ConflictError("tls-address-needed", vm=vm.name)
-        return self._works.addresses(vm, keeper, answers.tls.addresses)
+        if answers.action == Action.RENEW and not said:
+            said = await tls_former.addresses(vm, keeper, self._trials)
+        return self._works.addresses(vm, keeper, said)
+
+
+def _about(vm: Vm) -> GuestPreparation:
+    return GuestPreparation(vm=vm.id, name=vm.name, mode=config_keys.TLS)
 
 
 async def _lack(vm: Vm, keeper: PoolKeeper, answers: Answers) -> ConflictError | None:
@@ -179,4 +204,5 @@ def _stands(about: GuestPreparation, told: TlsPreparation) -> GuestPreparation:
     if told.state == DONE:
         done = ["its engine uses the new certificates, and they are stored", told.last or "the CD is destroyed"]
         return replace(about, state="prepared", done=done)
-    return replace(about, question="run-script", todo=BY_HAND, last=told.last)
+    todo = BY_HAND.format(sources=", ".join(told.sources) or FROM_EVERYWHERE)
+    return replace(about, question="run-script", todo=todo, last=told.last)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -73,13 +74,18 @@ async def _named_once(keeper: PoolKeeper, vm: Vm, values: Sequence[str]) -> Mapp
 
 
 async def _give_up(keeper: PoolKeeper, vm: Vm, made: Mapping[str, str]) -> None:
-    """Let the keys name what they named, and destroy what was made; what fails of that is done by the next try."""
-    try:
-        for key in made:
-            await keeper.config.set(vm.id, key, vm.settings.get(key))
-        await collect_vm_secrets(keeper.client, vm, made.values())
-    except PoolError as error:
-        log.warning("new certificates not collected", vm=vm.id, problem=error.code)
+    """Let the keys name what they named, and destroy what was made and is not named any more; what fails of that holds
+    up nothing else, and is done by the next try.
+    """
+    undoings = [
+        *(partial(keeper.config.set, vm.id, key, vm.settings.get(key)) for key in made),
+        partial(collect_vm_secrets, keeper.client, vm, made.values()),
+    ]
+    for undoing in undoings:
+        try:
+            await undoing()
+        except PoolError as error:
+            log.warning("new certificates not taken back", vm=vm.id, problem=error.code)
 
 
 async def collect(keeper: PoolKeeper, vm: Vm, kept: Collection[str]) -> None:

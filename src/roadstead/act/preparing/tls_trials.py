@@ -1,9 +1,11 @@
 """An engine behind TLS is tried: the one proof, before certificates are stored and after, that they lead to it."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 from roadstead.act.guests.tls_ways import GuestWays, credentials_of
 from roadstead.act.pools.pool import PoolKeeper
+from roadstead.artifacts.certificates import LOOPBACK
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit.gates import Budget
 from roadstead.model import Snapshot, Vm
@@ -11,6 +13,15 @@ from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.credentials import Credentials
 from roadstead.plan import access
 from roadstead.settings.schema import Settings
+
+
+class Proof(NamedTuple):
+    """What an engine showed that was reached."""
+
+    until: datetime
+    """When the first of all certificates ends."""
+    addresses: tuple[str, ...]
+    """For which IP addresses its own is, but for the one by which its machine calls itself."""
 
 
 class TlsTrials:
@@ -29,24 +40,26 @@ class TlsTrials:
         except LinkError as error:
             raise _named(error, vm) from error
 
-    async def tried(self, vm: Vm, keeper: PoolKeeper, shown: Credentials) -> datetime:
-        """Ask the engine something with ``shown``, since a refused client hears of it at the first answer only; return
-        when the first of the certificates ends. Raises `LinkError` and `EngineError`.
+    async def tried(self, vm: Vm, keeper: PoolKeeper, shown: Credentials) -> Proof:
+        """Ask the engine something with ``shown``, since a refused client hears of it at the first answer only.
+
+        Raises `LinkError` and `EngineError`.
         """
         try:
             link = await self._ways.call_tls(self._ways.wanted_tls(vm, keeper), shown)
+            addresses = tuple(each for each in link.certified() if each != LOOPBACK)
             engine = EngineClient(link, vm.id, self._settings.engine, self._budget)
             try:
                 await engine.hello()
-                return link.expiry.at
+                return Proof(link.expiry.at, addresses)
             finally:
                 engine.close()
                 link.close()
         except PeerError as error:
             raise _named(error, vm) from error
 
-    async def in_use(self, vm: Vm, keeper: PoolKeeper) -> datetime | None:
-        """Return when the certificates end that the VM's keys name, if the engine is reached with them; None if not.
+    async def in_use(self, vm: Vm, keeper: PoolKeeper) -> Proof | None:
+        """Return what the engine shows if it is reached with the certificates that the VM's keys name; None if not.
 
         Raises `PoolError`.
         """

@@ -201,6 +201,7 @@ class Rotation(Struct, frozen=True, kw_only=True):
 class CertificatesOf(Struct, frozen=True, kw_only=True):
     """Until when the certificates of a VM are good."""
 
+    vm: str = ""
     name: str = ""
     pool_name: str = ""
     state: str = ""
@@ -218,7 +219,6 @@ class NewCertificates(Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...] = ()
     until: datetime | None = None
     last: str = ""
-    code: str = ""
 
 
 class PluginState(Struct, frozen=True, kw_only=True):

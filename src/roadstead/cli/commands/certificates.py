@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from roadstead.cli import helping, options, session
+from roadstead.cli.commands.prepare import ANSWER_SECONDS, VmNames
 
 Address = Annotated[
     list[str] | None,
@@ -28,6 +29,32 @@ Source = Annotated[
 Days = Annotated[
     int | None,
     typer.Option("--days", show_default=False, help="How long they are valid, at most 730. [default: a setting]"),
+]
+FormerAddress = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--address",
+        metavar="IP",
+        show_default=False,
+        help="An IP address of the VM, which its certificate is for; repeatable. [default: those of the former one]",
+    ),
+]
+FormerDays = Annotated[
+    int | None,
+    typer.Option(
+        "--days", show_default=False, help="How long they are valid, at most 730. [default: as long as before]"
+    ),
+]
+Expiring = Annotated[
+    int | None,
+    typer.Option(
+        "--expiring",
+        metavar="DAYS",
+        min=0,
+        max=3650,
+        show_default=False,
+        help="Only where the first certificate ends within so many days.",
+    ),
 ]
 WithClientKey = Annotated[
     bool,
@@ -67,7 +94,7 @@ def main(ctx: typer.Context, format: options.Format = "table") -> None:
 @helping.command(app)
 def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    name: options.VmName,
+    names: options.VmNames,
     address: Address = None,
     source: Source = None,
     days: Days = None,
@@ -78,45 +105,64 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     no_wait: NoWait = False,
     yes: options.Yes = False,
 ) -> None:
-    """Make certificates for a VM and bring them to it on a virtual CD.
+    """Make certificates for VMs and bring them to each on a virtual CD.
 
-    In the VM somebody runs configure_tls.cmd from the CD, as an administrator. As soon as the engine uses the new
-    certificates they are stored in the pool and the VM is managed with them; then the CD is destroyed. Ctrl-C ends the
-    watching only.
+    This is `roadstead prepare VM… --mode tls --generate-certs`. In the VM somebody runs configure_tls.cmd from the CD,
+    as an administrator. As soon as the engine uses the new certificates they are stored in the pool and the VM is
+    managed with them; then the CD is destroyed. Ctrl-C ends the watching only.
 
     Examples:
       roadstead certificates make win1
       roadstead certificates make win1 --address 10.0.1.17 --eject --yes
     """
-    from roadstead.cli.commands import certifying
+    from roadstead.cli.commands import preparing, renewing, targets
+    from roadstead.cli.commands.preparing_options import TlsOptions
 
-    wanted = certifying.Wanted(
-        tuple(address or ()), tuple(source or ()), days, with_client_key, storage, eject, add_drive
+    made = (tuple(address or ()), days, with_client_key, storage, eject, add_drive)
+    wanted = renewing.wanted(
+        TlsOptions(True, *made, source=tuple(source or ())), "prepare", yes=yes, is_watched=not no_wait
     )
-    certifying.make(session.of(ctx).client(certifying.MAKING_SECONDS), name, wanted, yes=yes, is_watched=not no_wait)
+    connected = session.of(ctx).client(ANSWER_SECONDS)
+    preparing.work(connected, targets.vms(connected, names), wanted)
 
 
 @helping.command(app)
-def renew(
+def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    name: options.VmName,
-    address: Address = None,
+    names: VmNames = None,
+    filters: options.Filters = None,
+    expiring: Expiring = None,
+    address: FormerAddress = None,
     source: Source = None,
+    days: FormerDays = None,
+    with_client_key: WithClientKey = False,
+    storage: Storage = "",
     eject: Eject = False,
     no_wait: NoWait = False,
     yes: options.Yes = False,
 ) -> None:
-    """Replace the certificates of a VM: all of them are made anew, and go the same way as those of `make`.
+    """Replace the certificates of VMs that are reached over TLS: all are made anew, and go the way of those of `make`.
 
-    The old ones are used until the VM uses the new ones.
+    What is not said is as it was: for which addresses they are, and for how long. The old ones are used until the
+    VM uses the new ones. With `--expiring` a VM is left alone whose certificates are good for longer; without names all
+    VMs are meant. VMs that fail stop no others; a summary ends it, and the exit code is 4 when some failed.
 
     Examples:
       roadstead certificates renew win1
+      roadstead certificates renew 'win*' --yes
+      roadstead certificates renew --expiring 30
     """
-    from roadstead.cli.commands import certifying
+    from roadstead.cli.commands import preparing, renewing
+    from roadstead.cli.commands.preparing_options import TlsOptions
 
-    wanted = certifying.Wanted(tuple(address or ()), tuple(source or ()), eject=eject)
-    certifying.make(session.of(ctx).client(certifying.MAKING_SECONDS), name, wanted, yes=yes, is_watched=not no_wait)
+    made = (tuple(address or ()), days, with_client_key, storage, eject)
+    wanted = renewing.wanted(
+        TlsOptions(False, *made, source=tuple(source or ())), "renew", yes=yes, is_watched=not no_wait
+    )
+    connected = session.of(ctx).client(ANSWER_SECONDS)
+    vms, refused = renewing.chosen(connected, names, filters, expiring)
+    if vms:
+        preparing.work(connected, vms, wanted, refused)
 
 
 @helping.command(app, name="import")
@@ -134,16 +180,19 @@ def bring(
 ) -> None:
     """Store certificates that were made elsewhere for a VM whose engine has its own already.
 
-    They are checked, and the engine is reached with them, before anything is changed.
+    They are checked, and the engine is reached with them, before anything is changed. `roadstead prepare --mode tls`
+    does the same.
 
     Examples:
       roadstead certificates import win1 --client-cert cert.pem --client-key key.pem --ca-cert ca.pem
     """
-    from roadstead.cli.commands import certifying, secrets
+    from roadstead.cli.commands import preparing, renewing, targets
+    from roadstead.cli.commands.preparing_options import TlsOptions
 
-    files = {"client_cert": client_cert, "client_key": client_key, "ca_cert": ca_cert}
-    texts = {field: secrets.pem_of(f"--{field.replace('_', '-')}", path) for field, path in files.items()}
-    certifying.bring(session.of(ctx).client(certifying.MAKING_SECONDS), name, texts, legacy=legacy)
+    given = TlsOptions(client_cert=client_cert, client_key=client_key, ca_cert=ca_cert, legacy_certificate=legacy)
+    wanted = renewing.wanted(given, "prepare")
+    connected = session.of(ctx).client(ANSWER_SECONDS)
+    preparing.work(connected, targets.vms(connected, [name]), wanted)
 
 
 @helping.command(app)
@@ -167,4 +216,4 @@ def cancel(ctx: typer.Context, name: options.VmName) -> None:
     """
     from roadstead.cli.commands import certifying
 
-    certifying.cancel(session.of(ctx).client(certifying.MAKING_SECONDS), name)
+    certifying.cancel(session.of(ctx).client(certifying.ENDING_SECONDS), name)

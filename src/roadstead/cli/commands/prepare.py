@@ -7,7 +7,6 @@ import typer
 
 from roadstead.cli import completion, options, session
 from roadstead.cli.display import output
-from roadstead.errors import InputError
 from roadstead.kit.text import terminal_clean
 
 ANSWER_SECONDS = 600.0
@@ -124,7 +123,8 @@ Sources = Annotated[
         "--from",
         metavar="NET",
         show_default=False,
-        help="Where the key may come from; repeatable; `any` lifts it. [default: as it is in the guest]",
+        help="Where the key may come from; repeatable; `any` lifts it. [default: as it is in the guest] TLS: from "
+        "where the VM's firewall lets connections in. [default: the pool's management networks]",
     ),
 ]
 RemoveFormerKey = Annotated[
@@ -193,8 +193,6 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if not vms:
         output.write([terminal_clean(f"No VM waits for the key of {needs_key}.")])
         return
-    if address and len(vms) > 1:
-        raise InputError("field-invalid", field="--address", reason=f"it is one VM's, and {len(vms)} are named")
     preparing.work(connected, vms, wanted)
 
 

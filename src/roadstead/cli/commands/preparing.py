@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
@@ -25,11 +25,23 @@ _BARE_KEY = re.compile(_KEY, re.DOTALL)
 _STATES = {"prepared", "unprepared"}
 
 
-def work(connected: client.Client, vms: list[Vm], wanted: Wanted) -> None:
-    """Do what is wanted to ``vms``; some that failed end the command with 4."""
+def work(
+    connected: client.Client, vms: list[Vm], wanted: Wanted, refused: Mapping[str, RoadsteadError] | None = None
+) -> None:
+    """Do what is wanted to ``vms``; some that failed end the command with 4, and so do those (by id) that are
+    ``refused`` beforehand.
+
+    Raises `InputError` for what is said of one VM alone when there are several.
+    """
+    if len(vms) > 1 and wanted.said.get("tls", {}).get("addresses"):
+        raise InputError("field-invalid", field="--address", reason=f"it is one VM's, and {len(vms)} are named")
     key = secrets.usable_key(wanted.signing.key_file)
     keys = _given_keys(wanted.signing.host_key, vms)
     guests = [Guest(vm, {**wanted.said, **keys.get(vm.id, {})}) for vm in vms]
+    for guest in guests:
+        if refused and guest.vm.id in refused:
+            guest.give_up(refused[guest.vm.id])
+            output.result(guest.vm.name, str(guest.error), ok=False)
     with failures.leaving(lambda: [f"{each.name}: {certifying.cd_stays(each.name)}" for each in guests if each.has_cd]):
         Rounds(connected, Questions(wanted, key), guests).run()
     output.write(preparing_summary.lines(guests))
@@ -53,6 +65,8 @@ class Rounds:
             left = [guest for guest in pending if not guest.is_over]
             is_waiting = bool(left) and all(guest.question == "run-script" for guest in left)
             self.questions.ask(left)
+            if not self.questions.wanted.is_watched:
+                _leave([guest for guest in left if guest.question == "run-script"])
             if is_waiting:
                 time.sleep(LOOK_SECONDS)
 
@@ -90,6 +104,13 @@ class Rounds:
             return
         guest.is_over = True
         output.result(guest.vm.name, f"{error.cause} {error.remedy}".strip(), ok=False)
+
+
+def _leave(guests: Sequence[Guest]) -> None:
+    """Let VMs be for which nothing is to be done but what people do in them."""
+    for guest in guests:
+        guest.result, guest.is_over = guest.asked, True
+        guest.say(certifying.cd_stays(guest.name))
 
 
 def _given_keys(given: Sequence[str], vms: list[Vm]) -> dict[str, dict[str, str]]:

@@ -41,6 +41,8 @@ class Wanted:
     said: dict[str, Any]
     signing: Signing = Signing()
     yes: bool = False
+    is_watched: bool = True
+    """Whether to wait until the engines use their new certificates."""
 
 
 @dataclass

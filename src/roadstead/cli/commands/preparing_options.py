@@ -1,6 +1,6 @@
 """What is said on the command line about preparing VMs: checked, and put as the API takes it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class TlsOptions:
     client_key: Path | None = None
     ca_cert: Path | None = None
     legacy_certificate: bool = False
+    source: tuple[str, ...] = ()
 
     def said(self, mode: str) -> dict[str, Any]:
         """Return what every VM is told. Raises `InputError` for what does not go together, naming the option."""
@@ -45,8 +46,8 @@ class TlsOptions:
         if self.legacy_certificate:
             raise InputError("field-invalid", field="--legacy-certificate", reason="it belongs to --client-cert")
         agreed = [id for id, is_said in (("cd-eject", self.eject), ("cd-add-drive", self.add_drive)) if is_said]
-        told = {"addresses": list(self.address), "days": self.days, "storage": self.storage}
-        told |= {"with_client_key": self.with_client_key}
+        told: dict[str, Any] = {"addresses": list(self.address), "sources": [_network(each) for each in self.source]}
+        told |= {"days": self.days, "storage": self.storage, "with_client_key": self.with_client_key}
         is_new = self.generate_certs or self.days is not None or self.with_client_key
         wanted = {name: value for name, value in {**told, "renew": is_new}.items() if value}
         return {"tls": wanted, **({"agreed": agreed} if agreed else {})}
@@ -81,13 +82,15 @@ class Line:
             raise InputError("field-invalid", field=forms[0], reason=f"it and {forms[1]} exclude each other")
         told: dict[str, Any] = {"form": forms[0].removeprefix("--")} if forms else {}
         if self.source:
-            told["sources"] = [_network(source) for source in self.source if source != ANYWHERE]
+            told["sources"] = [_network(source, ANYWHERE) for source in self.source if source != ANYWHERE]
         return {**told, "agreed": ["former-key"]} if self.remove_former_key else told
 
 
 def wanted(mode: str, signing: Signing, line: Line, tls: TlsOptions, *, yes: bool) -> Wanted:
     """Return what is wanted of every VM. Raises `InputError` for what does not belong to the mode."""
     signing.check()
+    if mode != SSH:  # what may come from these networks is the mode's matter
+        line, tls = replace(line, source=()), replace(tls, source=(*tls.source, *line.source))
     told = tls.said(mode)
     if mode == SSH:
         said = {"mode": mode, **line.said()}
@@ -95,20 +98,20 @@ def wanted(mode: str, signing: Signing, line: Line, tls: TlsOptions, *, yes: boo
     for record in (signing, line):
         for name in record.__dataclass_fields__:
             if getattr(record, name):
-                option = "--from" if name == "source" else _option(name)
                 reason = "it belongs to --mode ssh: over TLS nobody signs in to the guest"
-                raise InputError("field-invalid", field=option, reason=reason)
+                raise InputError("field-invalid", field=_option(name), reason=reason)
     return Wanted({"mode": mode, **told}, yes=yes)
 
 
-def _network(text: str) -> str:
+def _network(text: str, other: str = "") -> str:
+    """Return ``text`` if it is a network. Raises `InputError`, which names the ``other`` word that is taken as well."""
     try:
         ip_network(text, strict=False)
     except ValueError:
-        reason = f"{text!r} is neither a network (10.0.0.0/24), nor an address, nor {ANYWHERE!r}"
+        reason = f"{text!r} is neither a network (10.0.0.0/24) nor an address" + (f", nor {other!r}" if other else "")
         raise InputError("field-invalid", field="--from", reason=reason) from None
     return text
 
 
 def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return "--from" if name == "source" else f"--{name.replace('_', '-')}"

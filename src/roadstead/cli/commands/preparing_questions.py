@@ -124,8 +124,9 @@ class Questions:
                 guest.waited = asked.last
                 guest.say(f"not yet: {asked.last}")
         for todo in dict.fromkeys(guest.asked.todo for guest in new if guest.asked):
-            print(f"In {', '.join(guest.name for guest in new)}: {terminal_clean(todo)}", file=sys.stderr)
-        if new and output.is_asked() and not self.wanted.yes:
+            where = ", ".join(guest.name for guest in new if guest.asked and guest.asked.todo == todo)
+            print(f"In {where}: {terminal_clean(todo)}", file=sys.stderr)
+        if new and output.is_asked() and self.wanted.is_watched and not self.wanted.yes:
             print("Do that now, then press Return. ", end="", file=sys.stderr, flush=True)
             sys.stdin.readline()
 
@@ -142,7 +143,7 @@ class Questions:
                 if not is_common or offer.title not in known:
                     meant = [each for each in guests if each.asked and offer in each.asked.offers]
                     known[offer.title] = self._is_agreed(meant if is_common else [guest], offer)
-                _note(guest, offer, is_agreed=known[offer.title])
+                _note(guest, offer, is_agreed=known[offer.title], is_told=bool(offer.commands) or self.wanted.yes)
 
     def _is_agreed(self, guests: Sequence[Guest], offer: GuestOffer) -> bool:
         if self.wanted.yes:
@@ -162,10 +163,10 @@ class Questions:
         return self.wanted.yes or session.agreed(question, refusal=InputError("confirmation-needed", candidates=what))
 
 
-def _note(guest: Guest, offer: GuestOffer, *, is_agreed: bool) -> None:
+def _note(guest: Guest, offer: GuestOffer, *, is_agreed: bool, is_told: bool) -> None:
     field = "agreed" if is_agreed else "declined"
     guest.answers[field] = [*guest.answers.get(field, []), offer.id]
-    if is_agreed and offer.commands:
+    if is_agreed and is_told:
         guest.say(f"{offer.title} …")
 
 

@@ -32,7 +32,7 @@ def lines(guests: Sequence[Guest]) -> Iterator[str]:
 
 def _result(guest: Guest) -> str:
     if guest.result is not None:
-        return guest.result.state
+        return guest.result.state if guest.result.question != "run-script" else "CD in the drive"
     return f"failed: {guest.error.code if guest.error is not None else 'not tried'}"
 
 

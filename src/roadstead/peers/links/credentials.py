@@ -13,6 +13,8 @@ import os
 import ssl
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -23,8 +25,14 @@ from roadstead.model import config_keys
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: authenticated encryption and forward secrecy. TLS 1.3 has no others."""
-OUR_CERTIFICATE, THEIR_CERTIFICATE, AUTHORITY = "Roadstead for this VM", "the VM's engine", "the VM's own CA"
-"""Whose certificates there are, as they are told to people."""
+
+
+class Whose(StrEnum):
+    """Whose certificate it is, as it is told to people."""
+
+    OURS = "Roadstead for this VM"
+    ENGINE = "the VM's engine"
+    AUTHORITY = "the VM's own CA"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class Expiry:
     """When a certificate ends, and whose it is."""
 
     at: datetime
-    whose: str
+    whose: Whose
 
     def fault(self, code: str) -> LinkError:
         """Return the error ``code`` that tells of it."""
@@ -94,9 +102,9 @@ def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: 
 
 def first_end(certificate: bytes, authority: bytes) -> Expiry:
     """Return what ends first of our certificate and its CA (PEM). Raises `LinkError` ``secret-unusable``."""
-    ends = [Expiry(_certificates(certificate, config_keys.TLS_CLIENT_CERT)[0].not_valid_after_utc, OUR_CERTIFICATE)]
+    ends = [Expiry(_certificates(certificate, config_keys.TLS_CLIENT_CERT)[0].not_valid_after_utc, Whose.OURS)]
     theirs = _certificates(authority, config_keys.TLS_CA_CERT)
-    ends += [Expiry(each.not_valid_after_utc, AUTHORITY) for each in theirs]
+    ends += [Expiry(each.not_valid_after_utc, Whose.AUTHORITY) for each in theirs]
     return min(ends, key=lambda each: each.at)
 
 
@@ -106,9 +114,20 @@ def expiry_of(certificate: bytes, address: str) -> Expiry:
     Raises `LinkError` ``tls-untrusted``: OpenSSL takes some that cannot be read here.
     """
     try:
-        return Expiry(certificates.read_der(certificate).not_valid_after_utc, THEIR_CERTIFICATE)
+        return Expiry(certificates.read_der(certificate).not_valid_after_utc, Whose.ENGINE)
     except certificates.UnreadableError as error:
         raise LinkError("tls-untrusted", addresses=address, reason="it cannot be read") from error
+
+
+def addresses_in(certificate: bytes) -> tuple[str, ...]:
+    """Return the IP addresses that a certificate (DER) is for; none where that cannot be read."""
+    try:
+        shown = certificates.asked(lambda: certificates.read_der(certificate).extensions)
+        names = shown.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (certificates.UnreadableError, x509.ExtensionNotFound):
+        return ()
+    found = names.get_values_for_type(x509.IPAddress)
+    return tuple(str(each) for each in found if isinstance(each, (IPv4Address, IPv6Address)))
 
 
 def _certificates(pem: bytes, key: str) -> list[x509.Certificate]:

@@ -24,7 +24,7 @@ from roadstead.kit import clocks
 from roadstead.kit.streams import Receiver, Stream
 from roadstead.model import PathStep
 from roadstead.peers.links import faults, tls_faults
-from roadstead.peers.links.credentials import Credentials, Expiry, expiry_of
+from roadstead.peers.links.credentials import Credentials, Expiry, addresses_in, expiry_of
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.pacing import Pace, Share
 from roadstead.peers.links.race import Race
@@ -279,6 +279,11 @@ class TlsLink:
         if self.streams:
             self._heard = max(self._heard, clocks.now() - min(stream.silent() for stream in self.streams))
         return self._heard
+
+    def certified(self) -> tuple[str, ...]:
+        """For which IP addresses the engine's certificate is; of a link that was used already that is not known."""
+        shown = self._first.tls.getpeercert(binary_form=True) if self._first is not None else None
+        return addresses_in(shown) if shown else ()
 
     async def open(self, receiver: Receiver) -> Stream:
         """Connect once more; the first time, take the connection with which the address was found.

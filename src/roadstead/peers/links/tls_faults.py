@@ -8,7 +8,7 @@ certificate: its refusal is the first thing that is read.
 import ssl
 
 from roadstead.errors import LinkError
-from roadstead.peers.links.credentials import THEIR_CERTIFICATE
+from roadstead.peers.links.credentials import Whose
 
 EXPIRED = 10
 WRONG_ADDRESS = frozenset({62, 64})
@@ -57,7 +57,7 @@ def stream_fault(error: OSError) -> LinkError:
 
 def _verification_fault(error: ssl.SSLCertVerificationError, address: str) -> LinkError:
     if error.verify_code == EXPIRED:
-        return LinkError("tls-expired", whose=THEIR_CERTIFICATE, when=f"seen at {address}")
+        return LinkError("tls-expired", whose=Whose.ENGINE, when=f"seen at {address}")
     if error.verify_code in WRONG_ADDRESS:
         return LinkError("tls-wrong-address", addresses=address)
     return LinkError("tls-untrusted", addresses=address, reason=error.verify_message)

@@ -1,0 +1,40 @@
+"""What the certificates of a VM are like that are to be renewed: where nothing else is said, the new ones are alike.
+
+For which addresses they are stands in the engine's own, which is not kept: an engine that is not reached with those
+that are stored (they ended, say) gets new ones for the addresses at which it is called.
+"""
+
+from datetime import timedelta
+
+from roadstead.act.pools.pool import PoolKeeper
+from roadstead.act.pools.secrets import vm_secrets
+from roadstead.act.preparing.tls_trials import TlsTrials
+from roadstead.artifacts.certificates import MOST_DAYS
+from roadstead.errors import LinkError
+from roadstead.kit import certificates
+from roadstead.model import Vm, config_keys
+from roadstead.plan.access import tls_access_of
+
+
+async def addresses(vm: Vm, keeper: PoolKeeper, trials: TlsTrials) -> tuple[str, ...]:
+    """Return for which addresses the engine's certificate is; none where that is not known, or where ``vm`` is called
+    at others now. Raises `PoolError`, and `LinkError` as `TlsTrials.addresses` does.
+    """
+    proof = await trials.in_use(vm, keeper)
+    former = proof.addresses if proof is not None else ()
+    return former if set(former) & set(trials.addresses(vm, keeper)) else ()
+
+
+async def days(vm: Vm, keeper: PoolKeeper) -> int | None:
+    """Return for how many days our certificate was made, at most `MOST_DAYS`; None where that is not known, and for
+    those of the old pack, which were made for too few. Raises `PoolError`.
+    """
+    try:
+        if tls_access_of(vm).is_legacy:
+            return None
+        (pem,) = await vm_secrets(keeper.client, vm, [config_keys.TLS_CLIENT_CERT])
+        ours = certificates.read_pem(pem)[0]
+    except (LinkError, certificates.UnreadableError):
+        return None
+    length = ours.not_valid_after_utc - ours.not_valid_before_utc
+    return min(max(round(length / timedelta(days=1)), 1), MOST_DAYS)

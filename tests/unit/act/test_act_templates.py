@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, cast
 
 import pytest
@@ -48,6 +49,24 @@ async def test_what_no_drive_could_be_made_of_is_not_kept(
     assert all(one.version == 0 for one in await known.listed(POOL))
     with pytest.raises(NotFoundError):
         await known.text(POOL, "web")
+
+
+async def test_a_text_is_judged_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long one takes a second."""
+    judging: list[int] = []
+    judge = user_data.findings
+
+    def noted(*given: str) -> list[user_data.Finding]:
+        judging.append(threading.get_ident())
+        return judge(*given)
+
+    monkeypatch.setattr(user_data, "findings", noted)
+    kept = cast("Any", FakeDatabase())
+    known = templates.Templates(kept.templates, Audit(kept, AuditSettings()))
+    await known.save(POOL, "web", NewTemplate(text=TEXT))
+    await known.text(POOL, "web")
+    await known.text(POOL, "cloud-config")
+    assert len(judging) > 2 and threading.get_ident() not in judging
 
 
 @pytest.mark.parametrize(("name", "profile"), [("web", "ignition"), ("flatcar", "")])

@@ -88,9 +88,9 @@ class Templates:
         """Return a template, or a former version of it. Raises `NotFoundError` ``no-such-drive-template``."""
         found = None if version == BUILT_IN else await self._kept.text(pool, name, version)
         if found is not None:
-            return _told(_shown(found), found.text)
+            return await asyncio.to_thread(_told, _shown(found), found.text)
         if name in drive_templates.PROFILES and version in {None, BUILT_IN}:
-            return _told(_built_in(name), drive_templates.PROFILES[name])
+            return await asyncio.to_thread(_told, _built_in(name), drive_templates.PROFILES[name])
         raise self._missing(name, version)
 
     async def history(self, pool: PoolId, name: str) -> list[Template]:
@@ -132,7 +132,7 @@ class Templates:
         profile = await asyncio.to_thread(_checked, name, new)
         who = audit.actor().who
         kept = await self._kept.add(pool, NewText(name=name, profile=profile, text=new.text, who=who, after=new.after))
-        return _told(_shown(kept), kept.text)
+        return await asyncio.to_thread(_told, _shown(kept), kept.text)
 
     @staticmethod
     def _missing(name: str, version: int | None) -> NotFoundError:
@@ -182,6 +182,7 @@ def _assigned(text: str) -> str:
 
 
 def _told(shown: Template, text: str) -> TemplateText:
+    """A long text takes a second to judge: for threads."""
     found = user_data.findings(_assigned(text), shown.profile)
     warnings = tuple(f"line {one.line}: {one.message}" for one in found if one.severity == "warning")
     known = {name: getattr(shown, name) for name in Template.__struct_fields__}

@@ -78,6 +78,8 @@ def _row(suite: str, engine: str) -> Row:
     lacks = LACKS[engine]
     if suite == "bullseye" and "podman" in engine:
         lacks = lacks | PODMAN_3_LACKS
+    if (suite, engine) == ("bullseye", "rootless-podman"):
+        lacks = lacks | {"usage": "Podman 3.0 measures nothing without root on a machine with cgroup v1, and says so"}
     if (suite, engine) == ("bullseye", "rootless-docker"):
         lacks = lacks | {
             "rising-again": "its containerd waits for the shims of a killed one, without a session manager"

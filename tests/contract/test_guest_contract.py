@@ -493,7 +493,8 @@ async def test_usage_tells_what_a_container_takes(scene: Scene) -> None:
     assert told.id == found.id
     assert told.usage is not None
     assert told.usage.cpu_percent is not None
-    assert 0 <= told.usage.cpu_percent < 100 * (told.usage.cpus or 1)
+    # Counters and clock are not read in one moment; a rootless engine without control groups counts the whole guest.
+    assert 0 <= told.usage.cpu_percent < 110 * (told.usage.cpus or 1)
     # Podman 3.0 tells no limit.
     assert 0 < (told.usage.memory_bytes or 0) < (told.usage.memory_limit_bytes or float("inf"))
     await scene.inside.do("kill", BOX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from roadstead.artifacts import certificates
 from roadstead.errors import RoadsteadError
 from roadstead.lab.pool.driver import NewVm
 from roadstead.model import Container
+from roadstead.peers.engine import events
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.engine.http import Reader
+from roadstead.peers.links.tls import TlsStream
 from roadstead.watch.pool import PoolWatcher
 from tests.contract.world import PATIENCE_SECONDS, World, world
 
@@ -119,6 +123,44 @@ async def test_while_a_pool_is_watched_it_is_that_pools_problem(
         monkeypatch.undo()
         await one.until_live("vm-3")
         assert one.since().items() >= before.items()
+
+
+def _in_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "read_event", _stumble)
+
+
+def _in_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reader, "on_body", _stumble)
+
+
+def _in_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TlsStream, "_received", _stumble)
+
+
+@pytest.mark.parametrize(
+    ("is_tls", "make"),
+    [
+        pytest.param(False, _in_an_event, id="event-ssh"),
+        pytest.param(True, _in_an_event, id="event-tls"),
+        pytest.param(False, _in_an_answer, id="answer-ssh"),
+        pytest.param(True, _in_an_answer, id="answer-tls"),
+        pytest.param(True, _in_a_record, id="record-tls"),
+    ],
+)
+async def test_while_a_guest_is_heard_it_is_that_guests_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[pytest.MonkeyPatch], None], *, is_tls: bool
+) -> None:
+    """What it says is read in callbacks, and still the mistake is told, and the guest read anew."""
+    async with world(tmp_path, is_tls=is_tls) as one:
+        with structlog.testing.capture_logs() as logs:
+            make(monkeypatch)
+            one.change("vm-1")
+            await one.until_problem("vm-1", "internal")
+            monkeypatch.undo()
+            await one.until_live("vm-1")
+        assert set(logged(logs)) <= {"ZeroDivisionError", "Mistake"}
+        assert logged(logs)
+        await goes_on(one)
 
 
 def _stumble(*_: Any) -> None:

@@ -19,6 +19,10 @@ Place = tuple[str, str, int]
 """Where and what: the exception's type, and the line of code that raised it."""
 
 
+class Mistake(Exception):
+    """Brings a mistake, its cause, from where nobody waits (a callback of the loop) to whoever does."""
+
+
 class Mistakes:
     """Those of one kind of work, of which there are no more than there are lines of code."""
 

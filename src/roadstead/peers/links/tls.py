@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from roadstead.errors import LinkError
 from roadstead.kit import clocks
+from roadstead.kit.mistakes import Mistake
 from roadstead.kit.streams import Receiver, Stream
 from roadstead.model import PathStep
 from roadstead.peers.links import faults, tls_faults
@@ -162,6 +163,8 @@ class TlsStream:
             pass
         except OSError as error:
             self._end(tls_faults.stream_fault(error))
+        except Exception as error:  # noqa: BLE001 - we are a callback of the loop: it would be told to nobody
+            self._end(_mistake(error))
         if self.is_ended:
             return
         if self._barren > BARREN_BYTES:
@@ -219,7 +222,7 @@ class TlsStream:
         self._read()
         self._end(tls_faults.stream_fault(error))
 
-    def _end(self, error: LinkError | None) -> None:
+    def _end(self, error: LinkError | Mistake | None) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is None:
             return
@@ -431,3 +434,9 @@ def _keep_alive(sock: socket.socket, settings: LinkSettings) -> None:
 
 def _keep_alive_seconds(settings: LinkSettings) -> int:
     return max(1, round(settings.keepalive_seconds))
+
+
+def _mistake(error: Exception) -> Mistake:
+    mistake = Mistake("while a stream was read")
+    mistake.__cause__ = error
+    return mistake

@@ -16,6 +16,7 @@ import datetime as dt
 import socket
 import ssl
 import struct
+import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
@@ -120,10 +121,11 @@ class TlsStream:
         """Whether its receiver is told nothing more."""
         return self._receiver is None
 
-    def silent(self) -> dt.timedelta:
-        """How long ago the guest's system answered last, be it with an acknowledgement alone."""
+    def silent(self) -> float:
+        """How many seconds ago the guest's system answered last, be it with an acknowledgement alone."""
         told = self._wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-        return dt.timedelta(milliseconds=struct.unpack_from("I", told, LAST_ACK_RECV)[0])
+        milliseconds: int = struct.unpack_from("I", told, LAST_ACK_RECV)[0]
+        return milliseconds / 1000
 
     def _watch(self) -> None:
         is_reading = self._is_due and self._is_wanted and self._receiver is not None
@@ -265,7 +267,8 @@ class TlsLink:
     def __init__(self, caller: "_Caller", address: str, first: Wire) -> None:
         self._caller = caller
         self._first: Wire | None = first
-        self._heard = clocks.now()
+        self._heard = time.monotonic()
+        """When, as far as is known, by the clock that nobody sets."""
         self.address = address
         self.asks_after = caller.asks_after
         self.is_open = True
@@ -280,8 +283,8 @@ class TlsLink:
     def heard(self) -> dt.datetime:
         """When the guest's system answered last, on any of the streams that there are."""
         if self.streams:
-            self._heard = max(self._heard, clocks.now() - min(stream.silent() for stream in self.streams))
-        return self._heard
+            self._heard = max(self._heard, time.monotonic() - min(stream.silent() for stream in self.streams))
+        return clocks.when(self._heard)
 
     def certified(self) -> tuple[str, ...]:
         """For which IP addresses the engine's certificate is; of a link that was used already that is not known."""
@@ -297,7 +300,7 @@ class TlsLink:
         if wire is None:
             self._must_be_open()
             wire = await self._caller.connect(self.address)
-            self._heard = clocks.now()
+            self._heard = time.monotonic()
             self.expiry = self._expiry(wire)
         try:
             self._must_be_open()

@@ -419,3 +419,22 @@ async def test_when_a_guest_was_heard_does_not_follow_the_clock(
         monkeypatch.setattr(clocks, "now", lambda: now() - set_back)
         assert abs(link.heard - clocks.now()) < SOON
         link.close()
+
+
+async def test_the_kernel_is_asked_to_look_after_a_silent_guest() -> None:
+    """On each connection, also one on which something that we sent is unanswered, as patiently as SSH links do."""
+    seconds = round(FAST.keepalive_seconds)
+    wanted = {
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): seconds,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): seconds,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): FAST.keepalive_count,
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): seconds * (FAST.keepalive_count + 1) * 1000,
+    }
+    async with running(TODAY) as guest:
+        link = await call_tls(guest, await shown(TODAY))
+        for _ in range(2):
+            await link.open(Sink())
+        found = [{option: each._wire.sock.getsockopt(*option) for option in wanted} for each in link.streams]  # noqa: SLF001
+        link.close()
+    assert found == [wanted, wanted]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import signal
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import blockbuster
 import hypothesis
@@ -79,7 +81,7 @@ def _limited(seconds: float, what: str) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _settled(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail a test that leaves child processes or, on its loop, tasks."""
+    """Fail a test that leaves child processes or, on its loop, tasks, or in which a callback of the loop failed."""
     if request.node.get_closest_marker("real"):
         request.getfixturevalue("real_possible")
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
@@ -93,11 +95,20 @@ def _settled(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 async def _tasks_end() -> AsyncIterator[None]:
     before = asyncio.all_tasks()
+    untold: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: untold.append(_described(told)))
     yield
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     if left:
         _, left = await asyncio.wait(left, timeout=ENDING_SECONDS)
     assert not left, f"the test left tasks: {sorted(task.get_name() for task in left)}"
+    assert not untold, f"the loop was told what nobody else was: {untold}"
+
+
+def _described(told: dict[str, Any]) -> str:
+    error = told.get("exception")
+    trace = "".join(traceback.format_exception(error)) if error is not None else ""
+    return f"{told.get('message')} {told.get('handle', '')} {trace}"
 
 
 def _children() -> dict[int, str]:

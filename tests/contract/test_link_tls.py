@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from roadstead.errors import LinkError
+from roadstead.kit import clocks
 from roadstead.kit.gates import Gate
 from roadstead.lab.guests import tlsd
 from roadstead.lab.guests.certificates import Authority, Form, Pair
@@ -30,6 +31,7 @@ from tests.unit.fakes.odd_certificates import of_version
 
 HERE = "127.0.0.1"
 PAST = dt.timedelta(days=-1)
+SOON = dt.timedelta(minutes=1)
 TODAY, HISTORIC, OTHER = Authority("today"), Authority("historic", form=Form.HISTORIC), Authority("other")
 
 
@@ -402,3 +404,37 @@ async def listening_silently() -> AsyncIterator[Silent]:
     for writer in somebody.connected:
         writer.close()
     server.close()
+
+
+@pytest.mark.parametrize("set_back", [dt.timedelta(hours=1), dt.timedelta(hours=-1)], ids=["back", "ahead"])
+async def test_when_a_guest_was_heard_does_not_follow_the_clock(
+    monkeypatch: pytest.MonkeyPatch, set_back: dt.timedelta
+) -> None:
+    """Somebody sets it, and a guest that was just heard was just heard, not in an hour nor an hour ago."""
+    now = clocks.now
+    async with running(TODAY) as guest:
+        link = await call_tls(guest, await shown(TODAY))
+        await _count(link)
+        assert abs(link.heard - clocks.now()) < SOON
+        monkeypatch.setattr(clocks, "now", lambda: now() - set_back)
+        assert abs(link.heard - clocks.now()) < SOON
+        link.close()
+
+
+async def test_the_kernel_is_asked_to_look_after_a_silent_guest() -> None:
+    """On each connection, also one on which something that we sent is unanswered, as patiently as SSH links do."""
+    seconds = round(FAST.keepalive_seconds)
+    wanted = {
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): seconds,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): seconds,
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): FAST.keepalive_count,
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): seconds * (FAST.keepalive_count + 1) * 1000,
+    }
+    async with running(TODAY) as guest:
+        link = await call_tls(guest, await shown(TODAY))
+        for _ in range(2):
+            await link.open(Sink())
+        found = [{option: each._wire.sock.getsockopt(*option) for option in wanted} for each in link.streams]  # noqa: SLF001
+        link.close()
+    assert found == [wanted, wanted]

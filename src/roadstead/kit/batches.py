@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 
 from roadstead.errors import PeerError
 from roadstead.kit.keep import Report
+from roadstead.kit.mistakes import Mistakes
 
 
 class Batches:
-    """Calls ``flush`` for what was added, ``delay`` seconds after it; when that raises `PeerError`, again ``retry``
-    seconds later. What is to be done ``flush`` knows: like a queue of keys this holds no payload.
+    """Calls ``flush`` for what was added, ``delay`` seconds after it; when that raises (`PeerError`, or a mistake of
+    ours), again ``retry`` seconds later. What is to be done ``flush`` knows: like a queue this holds no payload.
     """
 
     def __init__(
@@ -19,6 +20,7 @@ class Batches:
         self._delay = delay
         self._retry = retry
         self._report = report
+        self._mistakes = Mistakes()
         self._news = asyncio.Event()
         self._fails = False
 
@@ -33,7 +35,8 @@ class Batches:
             await asyncio.sleep(self._delay)
             self._news.clear()
             try:
-                await self._flush()
+                with self._mistakes.told("a batch"):
+                    await self._flush()
             except PeerError as error:
                 self._failed(error)
                 await asyncio.sleep(self._retry)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from roadstead.errors import PeerError
+from roadstead.kit.mistakes import Mistakes
 
 
 class Report(Protocol):
@@ -34,26 +35,29 @@ Healthy = Callable[[], None]
 async def keep(
     run: Callable[[Healthy], Awaitable[None]],
     *,
+    whose: str,
     pace: Pace,
     report: Report,
+    mistakes: Mistakes | None = None,
     wake: asyncio.Event | None = None,
     steady_seconds: float = 0.0,
 ) -> None:
     """Call ``run`` again and again until cancelled.
 
     A `PeerError` is an expected outage: it is reported (again only when it says something else) and followed by a
-    delay that ``pace`` gives, cut short when ``wake`` is set. Any other exception is a bug and leaves `keep`. A
-    ``run`` that returns is called again after a delay, too.
+    delay that ``pace`` gives, cut short when ``wake`` is set. Any other exception is a mistake of ours, an outage of
+    ``whose`` (as in "guest web-1") called ``internal``. A ``run`` that returns is called again after a delay, too.
 
     The delays begin anew after a ``run`` that worked for ``steady_seconds``: a peer that works for a moment each time
     is tried as rarely as one that does not work at all.
     """
-    outage = _Outage(report)
+    outage, mistakes = _Outage(report), mistakes or Mistakes()
     while True:
         failure: PeerError | None = None
         outage.tries()
         try:
-            await run(outage.over)
+            with mistakes.told(whose):
+                await run(outage.over)
         except PeerError as error:
             outage.begins(error)
             failure = error

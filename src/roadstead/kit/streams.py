@@ -15,7 +15,9 @@ class Receiver(Protocol):
         """Some bytes came; never raises."""
 
     def stream_ended(self, error: Exception | None) -> None:
-        """Nothing more will come: the far end closed (None) or the stream broke. Called exactly once."""
+        """Nothing more will come: the far end closed (None) or the stream broke; a `Mistake` is ours. Called exactly
+        once.
+        """
 
 
 class Stream(Protocol):

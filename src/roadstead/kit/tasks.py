@@ -1,10 +1,11 @@
 """The one door through which tasks are started, so that each has an owner and a spoken name."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from roadstead.errors import ConflictError
+from roadstead.errors import ConflictError, RoadsteadError
+from roadstead.kit.mistakes import Mistakes
 
 T = TypeVar("T")
 
@@ -36,22 +37,51 @@ async def unbroken(work: Coroutine[Any, Any, T], name: str, *, seconds: float) -
 
 
 class Owner:
-    """Owns tasks that commands start and do not wait for: they go on until it is cancelled."""
+    """Owns tasks that are started and not waited for: they go on until it is cancelled. What one of them raises is told
+    to whoever started it, and ends no other.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, mistakes: Mistakes | None = None) -> None:
+        self.mistakes = mistakes or Mistakes()
         self._group: asyncio.TaskGroup | None = None
 
-    async def run(self) -> None:
-        """Own them until cancelled."""
+    async def run(self, work: Coroutine[Any, Any, None] | None = None) -> None:
+        """Own them until cancelled; ``work`` is done meanwhile, and what ends that ends them all."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                await asyncio.Event().wait()
+                await (work or asyncio.Event().wait())
             finally:
                 self._group = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether tasks can be started."""
+        return self._group is not None
+
     def must_run(self) -> asyncio.TaskGroup:
-        """Return the group in which tasks can be started. Raises `ConflictError` ``shutting-down`` where none can."""
+        """Return where tasks are started. Raises `ConflictError` ``shutting-down``."""
         if self._group is None:
             raise ConflictError("shutting-down")
         return self._group
+
+    def start(
+        self,
+        work: Callable[[], Coroutine[Any, Any, None]],
+        name: str,
+        failed: Callable[[RoadsteadError], None],
+    ) -> asyncio.Task[None]:
+        """Begin ``work`` and return its task, which raises nothing: ``failed`` is told what ended the work, which is
+        ``internal`` for any mistake of ours. Raises `ConflictError` ``shutting-down``.
+        """
+        return spawn(self.must_run(), self._done(work, name, failed), name)
+
+    async def _done(
+        self, work: Callable[[], Coroutine[Any, Any, None]], name: str, failed: Callable[[RoadsteadError], None]
+    ) -> None:
+        try:
+            with self.mistakes.told(name, besides=RoadsteadError):
+                await work()
+        except RoadsteadError as error:
+            with self.mistakes.borne(name):
+                failed(error)

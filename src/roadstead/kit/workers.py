@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from roadstead.errors import PeerError
 from roadstead.kit import tasks
 from roadstead.kit.keep import Pace
+from roadstead.kit.mistakes import INTERNAL, Mistakes
 from roadstead.kit.queue import WorkQueue
 
 K = TypeVar("K", bound=Hashable)
@@ -29,8 +30,8 @@ class Common:
 
 class Workers(Generic[K]):
     """Runs ``work`` for keys, ``count`` of them at once. It reads the newest state itself, and may be run once too
-    often. A run that raises `PeerError` is made again after a delay of the key's own ``pace``, while the others go on;
-    until then nothing that is added has it run.
+    often. A run that raises (`PeerError`; anything else is a mistake of ours, and that key's alone) is made again after
+    a delay of the key's own ``pace``, while the others go on; until then nothing that is added has it run.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Workers(Generic[K]):
         self._count = count
         self._pace = pace
         self._common = common
+        self._mistakes = Mistakes()
         self._queue: WorkQueue[K] = WorkQueue()
         self._failing: dict[K, Pace] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -111,7 +113,8 @@ class Workers(Generic[K]):
         self._running += 1
         self._still.clear()
         try:
-            await self._work(key)
+            with self._mistakes.told(f"{self._name} on {key}"):
+                await self._work(key)
         finally:
             self._running -= 1
             if not self._running:
@@ -122,7 +125,7 @@ class Workers(Generic[K]):
         try:
             await self._run(key)
         except PeerError as error:
-            if self._common is None or not self._common.takes(error):
+            if self._common is None or error.code == INTERNAL or not self._common.takes(error):
                 self._set_timer(key, self._failing.setdefault(key, self._pace()).after(error))
                 return
             self._queue.add(key)

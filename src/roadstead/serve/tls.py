@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from roadstead.errors import StartError
 from roadstead.kit import tasks
+from roadstead.kit.mistakes import Mistakes
 from roadstead.serve.server import BACKLOG, BoundedProtocol, LoopServer, configured, served
 
 CONNECTIONS = 256
@@ -125,6 +126,7 @@ class _Door:
 
     async def accept(self, listening: socket.socket) -> None:
         """Take connections until cancelled."""
+        mistakes = Mistakes()
         while True:
             try:
                 came, address = await asyncio.get_running_loop().sock_accept(listening)
@@ -135,7 +137,7 @@ class _Door:
             if len(taken) >= CONNECTIONS or taken.count(source) >= SHARE:
                 came.close()
                 continue
-            task = tasks.spawn(self._group, self._secure(came), "handshake of a plugin")
+            task = tasks.spawn(self._group, self._secure(came, mistakes), "handshake of a plugin")
             self.handshakes[task] = source
             task.add_done_callback(self.handshakes.pop)
 
@@ -144,7 +146,11 @@ class _Door:
         clients = (getattr(protocol, "client", None) for protocol in self._server.server_state.connections)
         return [*self.handshakes.values(), *(source_of(client[0]) if client else "" for client in clients)]
 
-    async def _secure(self, came: socket.socket) -> None:
+    async def _secure(self, came: socket.socket, mistakes: Mistakes) -> None:
+        with mistakes.borne("handshake of a plugin"):
+            await self._shake_hands(came)
+
+    async def _shake_hands(self, came: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol,

@@ -82,14 +82,15 @@ class Doubts:
 
     def settle(self, engine_id: str, container: Container | None, now: float) -> bool:
         """Return whether ``container``, as it was just read, is to be believed; then it is no longer in doubt."""
+        if self._echoes.get(engine_id, float("inf")) <= now:
+            # Also where it is not believed: that it is to be read once more is done, and doubt has rests of its own.
+            del self._echoes[engine_id]
         if engine_id in self._impossible:
             states, until = self._impossible[engine_id]
             if container is not None and container.state in states and now < until:
                 self.lagging = True
                 return False
             del self._impossible[engine_id]
-        if self._echoes.get(engine_id, float("inf")) <= now:
-            del self._echoes[engine_id]
         self._watch(engine_id, container, now)
         return True
 

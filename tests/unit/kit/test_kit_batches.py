@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from roadstead.errors import PeerError
 from roadstead.kit import tasks
@@ -87,11 +88,15 @@ async def test_what_failed_is_made_again_and_said_once() -> None:
     assert desk.said == ["state-unusable", "again"]
 
 
-async def test_a_bug_is_no_outage() -> None:
-    """It leaves the loop."""
+async def test_a_mistake_of_ours_is_an_outage() -> None:
+    """It is said and tried again like any other, and logged once."""
     desk = Desk()
-    desk.broken = ValueError("a bug")
-    desk.batches.add()
-    with pytest.raises(ValueError, match="a bug"):
-        await desk.batches.run()
-    assert desk.said == []
+    desk.broken = ValueError("a mistake")
+    with structlog.testing.capture_logs() as logs:
+        async with desk.working():
+            desk.batches.add()
+            await asyncio.sleep(100)
+            desk.broken = None
+            await asyncio.sleep(RETRY_SECONDS + WORK_SECONDS + DELAY_SECONDS)
+    assert desk.said == ["internal", "again"]
+    assert [str(entry["exc_info"]) for entry in logs] == ["a mistake"]

@@ -1,11 +1,12 @@
-"""The supervisor: an outage is said once, retried politely and for ever; a bug is not an outage."""
+"""The supervisor: an outage is said once, retried politely and for ever; so is a mistake of ours."""
 
 import asyncio
 from collections.abc import Callable
 
 import pytest
+import structlog
 
-from roadstead.errors import LinkError, PeerError
+from roadstead.errors import ConflictError, LinkError, PeerError
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep, pause
 
@@ -34,7 +35,7 @@ class Report:
 class Peer:
     """A peer that does what ``behaviour`` says at the time; notes when it was tried."""
 
-    def __init__(self, behaviour: Callable[[float], PeerError | None]) -> None:
+    def __init__(self, behaviour: Callable[[float], Exception | None]) -> None:
         self._behaviour = behaviour
         self.tried: list[float] = []
 
@@ -60,7 +61,7 @@ async def _kept(peer: Peer, seconds: float, wake: asyncio.Event | None = None) -
     report = Report()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(seconds):
-            await keep(peer.run, pace=_pace(), report=report, wake=wake)
+            await keep(peer.run, whose="peer", pace=_pace(), report=report, wake=wake)
     return report
 
 
@@ -85,7 +86,7 @@ async def test_the_end_of_an_outage_is_said_once_however_often_the_peer_says_it_
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(10):
-            await keep(run, pace=_pace(), report=report)
+            await keep(run, whose="peer", pace=_pace(), report=report)
     assert report.words == ["works"]
 
 
@@ -120,7 +121,7 @@ async def test_a_peer_that_works_for_a_moment_each_time_is_tried_ever_more_rarel
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(300):
-            await keep(run, pace=_pace(), report=Report(), steady_seconds=30.0)
+            await keep(run, whose="peer", pace=_pace(), report=Report(), steady_seconds=30.0)
     assert tried == [0, 1, 3, 7, 15, 31, 63, 123, 154, 185, 216, 247, 278]
 
 
@@ -135,21 +136,22 @@ async def test_a_run_that_returns_is_run_again_after_a_delay() -> None:
     report = Report()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(8):
-            await keep(run, pace=_pace(), report=report)
+            await keep(run, whose="peer", pace=_pace(), report=report)
     assert tried == [0, 1, 3, 7]
     assert report.said == []
 
 
-async def test_a_bug_leaves() -> None:
-    """Anything but a `PeerError` is nobody's outage."""
-
-    async def run(_: Healthy) -> None:
-        raise ZeroDivisionError
-
-    report = Report()
-    with pytest.raises(ZeroDivisionError):
-        await keep(run, pace=_pace(), report=report)
-    assert report.said == []
+@pytest.mark.parametrize(
+    "mistake", [ZeroDivisionError(), ConflictError("vm-off", vm="x"), ExceptionGroup("", [KeyError()])]
+)
+async def test_a_mistake_of_ours_is_an_outage(mistake: Exception) -> None:
+    """Of that peer alone, told and paced like others; of the mistake the log tells, once."""
+    peer = Peer(lambda _: mistake)
+    with structlog.testing.capture_logs() as logs:
+        report = await _kept(peer, 10)
+    assert report.said == [(0, "internal")]
+    assert peer.tried == [0, 1, 3, 7]
+    assert [(entry["whose"], entry["exc_info"]) for entry in logs] == [("peer", mistake)]
 
 
 async def test_wake_cuts_the_delay() -> None:
@@ -174,7 +176,7 @@ async def test_a_wake_during_a_try_is_not_lost() -> None:
     asyncio.get_running_loop().call_at(2, wake.set)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(10):
-            await keep(run, pace=Backoff(60.0, 60.0), report=Report(), wake=wake)
+            await keep(run, whose="peer", pace=Backoff(60.0, 60.0), report=Report(), wake=wake)
     assert tried == [0, 5]
 
 
@@ -197,7 +199,7 @@ async def test_the_pace_learns_why_the_try_ended() -> None:
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(3.5):
-            await keep(run, pace=Pace(), report=Report())
+            await keep(run, whose="peer", pace=Pace(), report=Report())
     assert heard == ["refused", "refused", "reset", None, "reset", None]
 
 

@@ -1,9 +1,13 @@
 """Tasks have an owner and a name, and end when told."""
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 
 import pytest
+import structlog
 
+from roadstead.errors import ConflictError, RoadsteadError
 from roadstead.kit import tasks
 
 pytestmark = pytest.mark.looptime
@@ -91,3 +95,66 @@ async def test_nothing_takes_the_place_of_a_cancellation(error: Exception | None
     assert task.cancelled()
     assert asyncio.get_running_loop().time() == (3 if error else 6)
     assert ends == ([] if error else ["cancelled"])
+
+
+async def test_what_an_owned_task_raises_is_told_to_its_starter_alone() -> None:
+    """A mistake as ``internal``, logged once, an error of ours as it is; the owner and its other tasks go on."""
+    owner, told, done = tasks.Owner(), list[str](), list[str]()
+
+    async def work(error: Exception | None) -> None:
+        await asyncio.sleep(1)
+        if error is not None:
+            raise error
+        done.append("done")
+
+    async with asyncio.TaskGroup() as group:
+        owning = tasks.spawn(group, owner.run(), "owner")
+        await asyncio.sleep(0)
+        with structlog.testing.capture_logs() as logs:
+            for error in (ZeroDivisionError(), ZeroDivisionError(), ConflictError("shutting-down"), None):
+                owner.start(partial(work, error), "work", lambda error: told.append(error.code))
+            await asyncio.sleep(2)
+        owner.start(partial(work, None), "later", _stumble)
+        await asyncio.sleep(2)
+        await tasks.stop(owning)
+    assert told == ["internal", "internal", "shutting-down"]
+    assert done == ["done", "done"]
+    assert [entry["whose"] for entry in logs] == ["work"]
+
+
+async def test_who_cannot_be_told_ends_nobody_either() -> None:
+    """A mistake while one is told is logged, too."""
+    owner = tasks.Owner()
+    async with asyncio.TaskGroup() as group:
+        owning = tasks.spawn(group, owner.run(), "owner")
+        await asyncio.sleep(0)
+        with structlog.testing.capture_logs() as logs:
+            task = owner.start(_fail, "work", _stumble)
+            await asyncio.sleep(1)
+        assert (task.done(), owning.done(), len(logs)) == (True, False, 2)
+        await tasks.stop(owning)
+
+
+async def test_a_task_that_is_cancelled_before_its_first_step_does_nothing() -> None:
+    """And nobody is told; where nothing is owned any more nothing can be started."""
+    owner, told = tasks.Owner(), list[RoadsteadError]()
+    async with asyncio.TaskGroup() as group:
+        owning = tasks.spawn(group, owner.run(), "owner")
+        await asyncio.sleep(0)
+        task = owner.start(_fail, "work", told.append)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await tasks.stop(owning)
+    assert (task.cancelled(), told) == (True, [])
+    with pytest.raises(ConflictError) as caught:
+        owner.start(_fail, "work", told.append)
+    assert caught.value.code == "shutting-down"
+
+
+async def _fail() -> None:
+    raise ZeroDivisionError
+
+
+def _stumble(_: RoadsteadError) -> None:
+    raise KeyError

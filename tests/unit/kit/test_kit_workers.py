@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import structlog
 
 from roadstead.errors import PeerError
 from roadstead.kit import tasks
@@ -146,13 +147,19 @@ async def test_a_key_has_one_alarm() -> None:
         assert desk.tries["key"] == 1
 
 
-async def test_a_bug_is_no_outage() -> None:
-    """It ends the workers."""
+async def test_a_mistake_of_ours_is_one_keys_failure() -> None:
+    """The others are worked on, and that key again after its delays, not as if the peer had failed."""
     desk = Desk()
     desk.busy["bad"] = 1
-    desk.workers.add("bad")
-    with pytest.raises(ExceptionGroup, match="unhandled"):
-        await desk.workers.run()
+    with structlog.testing.capture_logs() as logs:
+        async with desk.working():
+            for key in ("bad", "a", "b", "c", "d"):
+                desk.workers.add(key)
+            await asyncio.sleep(RETRY_SECONDS - 1)
+            assert sorted(desk.done) == ["a", "b", "c", "d"]
+            await asyncio.sleep(2)
+            assert desk.tries["bad"] == 2
+    assert [entry["whose"] for entry in logs] == ["worker on bad"]
 
 
 async def test_who_waits_until_they_are_still_sees_what_was_begun_end() -> None:

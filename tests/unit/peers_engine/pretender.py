@@ -13,7 +13,7 @@ from roadstead.kit.gates import Budget
 from roadstead.model import VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import EngineSettings
-from tests.unit.peers_engine.scripted import Piece, ScriptedLink, answer
+from tests.unit.peers_engine.scripted import End, Piece, ScriptedLink, answer
 
 SETTINGS = EngineSettings(answer_bytes=2**16, containers=64)
 
@@ -29,6 +29,8 @@ class Pretender:
         self.health: dict[str, str] = {}
         """What containers, by id, are found to be when they are filtered by it."""
         self.answers: dict[str, bytes] = {}
+        self.unframed: set[str] = set()
+        """Paths after whose answers the connection ends."""
         self.silent: set[str] = set()
         self.delays: dict[str, float] = {}
         self.asked: list[str] = []
@@ -57,7 +59,8 @@ class Pretender:
             asyncio.get_running_loop().call_later(self.delays[path], stream.say, self.answers[path])
             return []
         if path in self.answers:
-            return [self.answers[path]]
+            ends = [End()] if path in self.unframed else []
+            return [self.answers[path], *ends]
         query = {key: values[0] for key, values in parse_qs(urlsplit(target).query).items()}
         return [self._answer(path, query)]
 

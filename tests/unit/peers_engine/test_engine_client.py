@@ -223,14 +223,36 @@ async def test_answers_of_another_shape_are_refused(path: str, body: bytes) -> N
     assert caught.value.code == "engine-answer-invalid"
 
 
-@pytest.mark.parametrize("body", [b"9", b"[{}]", b"", b"null", b'{"a":' * 100])
-async def test_an_inspection_that_is_no_object_is_refused(body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"9", b"[{}]", b"", b"null", b'{"a":' * 100),
+        *(b'{"a":nope}', b'{"a":1', b'{"a":"b', b'{"a":1} {', b"{}}", b'{"a":"\xff"}', b'{"a":NaN}'),
+    ],
+)
+async def test_an_inspection_that_is_no_whole_object_is_refused(body: bytes) -> None:
     """Clients that are given it take it apart by its names."""
     engine = Pretender()
     client = engine.client()
     await client.hello()
     engine.answers[f"/containers/{ONE}/json"] = answer(body)
 
+    with pytest.raises(EngineError) as caught:
+        await client.inspect(ONE)
+    assert caught.value.code == "engine-answer-invalid"
+
+
+async def test_an_inspection_that_was_cut_off_is_refused() -> None:
+    """Where nothing tells its length (HTTP/1.0), the end of the connection is also that of a whole one."""
+    engine = Pretender()
+    client = engine.client()
+    await client.hello()
+    said = b'{"Id":"a","State":{"Status":"running"}}'
+    engine.unframed.add(f"/containers/{ONE}/json")
+    engine.answers[f"/containers/{ONE}/json"] = b"HTTP/1.0 200 OK\r\n\r\n" + said
+    assert await client.inspect(ONE) == said
+
+    engine.answers[f"/containers/{ONE}/json"] = b"HTTP/1.0 200 OK\r\n\r\n" + said[:-5]
     with pytest.raises(EngineError) as caught:
         await client.inspect(ONE)
     assert caught.value.code == "engine-answer-invalid"

@@ -1,20 +1,29 @@
 """What an event said and the engine's list does not show yet is read again, and not for ever."""
 
+from collections.abc import Sequence
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roadstead.model import Container, VmId, container_id
 from roadstead.peers.engine.messages.events import EngineEvent
 from roadstead.watch.doubts import (
     ECHO_SECONDS,
+    ECHOED,
     FIRST_SECONDS,
     LAST_SECONDS,
     LIMIT_SECONDS,
+    NOT_AFTER,
     PASSING_LAST_SECONDS,
     Doubts,
 )
 from tests.unit.fakes.records import START
 
 ID = "a" * 64
+OTHER = "b" * 64
+READS_PER_EVENT = 30
+"""At once, in the time for which it may be doubted, and once more: what one event may cost."""
 
 
 def container(state: str) -> Container:
@@ -116,12 +125,11 @@ def test_a_state_that_passes_without_a_word_is_read_again(state: str) -> None:
 
 def test_a_listing_shows_what_passes() -> None:
     """What a listing finds in such a state is read again; what it contradicts stays in doubt, what it lacks is gone."""
-    other = "b" * 64
     doubts = noted("pause")
-    doubts.settle_all({ID: container("running"), other: container("restarting")}, 0.0)
+    doubts.settle_all({ID: container("running"), OTHER: container("restarting")}, 0.0)
 
     assert doubts.due(0.0) == [ID]
-    assert doubts.due(1.0) == [ID, other]
+    assert doubts.due(1.0) == [ID, OTHER]
     doubts.settle_all({}, 1.0)
     assert not doubts.due(100.0)
 
@@ -156,3 +164,53 @@ def test_who_is_gone_after_a_health_check_is_not_read_for_ever() -> None:
 
     doubts.settle_all({}, ECHO_SECONDS)
     assert doubts.seconds(0.0) == float("inf")
+
+
+def test_a_second_read_that_is_due_and_not_believed_causes_no_other() -> None:
+    """What is read once more counts as read, also where the answer contradicts a later event: then doubt rests."""
+    doubts = noted("health_status")
+    doubts.settle(ID, container("running"), 0.0)
+    doubts.note([EngineEvent("pause", ID)], ECHO_SECONDS - 0.05)
+
+    assert not doubts.settle(ID, container("running"), ECHO_SECONDS)
+    assert doubts.seconds(ECHO_SECONDS) >= FIRST_SECONDS
+
+
+Happening = tuple[float, str, str]
+"""After how many seconds which event comes, and about whom."""
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0.0, 1.0),
+            st.sampled_from(sorted({*NOT_AFTER, *ECHOED})),
+            st.sampled_from([ID, OTHER]),
+        ),
+        max_size=12,
+    ),
+    st.sampled_from(["running", "paused", "exited", "created"]),
+)
+def test_whatever_events_say_they_lead_to_so_many_reads(happenings: Sequence[Happening], state: str) -> None:
+    """Of containers that stay in one state, whichever events come about them, and however they follow each other."""
+    doubts, now, reads = Doubts(), 0.0, 0
+    coming = [*happenings, (10 * LIMIT_SECONDS, "", ID)]
+    for wait, action, engine_id in coming:
+        until = now + wait
+        while (due := now + max(0.0, doubts.seconds(now))) < until:
+            now, reads = due, reads + 1
+            read(doubts, doubts.due(now), state, now)
+            assert reads <= READS_PER_EVENT * len(happenings)
+        now = until
+        if action:
+            doubts.note([EngineEvent(action, engine_id)], now)
+            read(doubts, [engine_id, *doubts.due(now)], state, now)
+            reads += 1
+    assert doubts.seconds(now) == float("inf")
+
+
+def read(doubts: Doubts, engine_ids: Sequence[str], state: str, now: float) -> None:
+    """Read these containers, as a watcher does."""
+    for engine_id in dict.fromkeys(engine_ids):
+        doubts.settle(engine_id, container(state), now)
+    doubts.wait_longer()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from roadstead.act.audit import Audit
@@ -107,12 +108,13 @@ class Checks:
         Raises `NotFoundError` ``no-such-vm``, `ConflictError` ``too-many-checks`` or ``shutting-down``.
         """
         vm = known(self._snapshot, vm_id)
-        group = self._owner.must_run()
+        self._owner.must_run()
         if self._running >= PARALLEL:
             raise ConflictError("too-many-checks", limit=PARALLEL)
         check = Check()
+        walk = Walk(_steps(vm), check.tell, self._means.names(vm.id))
+        task = self._owner.start(partial(self._checked, vm, walk), f"check {vm_id}", walk.fails)
         self._running += 1
-        task = tasks.spawn(group, self._checked(vm, check), f"check {vm_id}")
         task.add_done_callback(self._ended)
         check.runs_as(task)
         return check
@@ -120,9 +122,8 @@ class Checks:
     def _ended(self, _: object) -> None:
         self._running -= 1
 
-    async def _checked(self, vm: Vm, check: Check) -> None:
+    async def _checked(self, vm: Vm, walk: Walk) -> None:
         with self._audit.of("check", vm.id):
-            walk = Walk(_steps(vm), check.tell, self._means.names(vm.id))
             await _Walker(self._means, vm, walk).walk()
 
 

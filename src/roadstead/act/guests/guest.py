@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 import structlog
 from msgspec.structs import replace
 
-from roadstead.act.guests.mistakes import Mistakes
 from roadstead.act.guests.sign_ins import SignIns
-from roadstead.errors import EngineError, LinkError, PeerError
+from roadstead.errors import EngineError, LinkError, PeerError, RoadsteadError
 from roadstead.kit import clocks
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.gates import Budget
 from roadstead.kit.keep import Healthy, keep
+from roadstead.kit.mistakes import Mistakes
 from roadstead.kit.streams import Link as Way
 from roadstead.model import Fact, Link, LinkState, Problem, Seen, VmId
 from roadstead.peers.engine.client import EngineClient
@@ -211,8 +211,15 @@ class Guest:
         """Keep the guest until cancelled."""
         self._say(Link(vm=self.vm, state=LinkState.CONNECTING, since=clocks.now(), heard=self._link.heard))
         try:
-            steady_seconds = self._services.settings.link.steady_seconds
-            await keep(self._attempt, pace=self._pace, report=self, wake=self._wake, steady_seconds=steady_seconds)
+            await keep(
+                self._attempt,
+                whose=f"guest {self.vm}",
+                pace=self._pace,
+                report=self,
+                mistakes=self._services.mistakes,
+                wake=self._wake,
+                steady_seconds=self._services.settings.link.steady_seconds,
+            )
         finally:
             self._drop()
 
@@ -221,14 +228,14 @@ class Guest:
         return self._opened.way.heard if self._opened is not None else self._link.heard
 
     async def _attempt(self, healthy: Healthy) -> None:
-        """Watch it until that fails. Raises nothing but `PeerError`: a mistake of ours is one guest's problem, too."""
+        """Watch it until that fails. After a mistake of ours nobody knows what state its way is in."""
         try:
             await self._watched(healthy)
         except PeerError:
             raise
-        except Exception as error:
+        except Exception:
             self._is_spent = True
-            raise self._services.mistakes.noted(self.vm, error) from error
+            raise
         finally:
             self._came_out.set()
 
@@ -312,6 +319,10 @@ class Guest:
         if self._link.problem is None or self._link.problem.code != named.code:
             log.warning("guest lost", vm=self.vm, name=named.fields.get("vm"), problem=named.code)
         self._say(self._described(LinkState.BROKEN, _problem(named)))
+
+    def failed(self, error: RoadsteadError) -> None:
+        """Its keeper has ended, which nothing but a mistake of ours does."""
+        self.began(PeerError(error.code, **error.fields))
 
     def ended(self) -> None:
         """The guest works again; `listed` says so with what was found."""

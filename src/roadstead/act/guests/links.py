@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, NoReturn
 
 from roadstead.act.guests.guest import Guest, Opened, Services
 from roadstead.errors import LinkError
@@ -29,38 +28,35 @@ class Links:
         self._open_way = open_way
         self._services = services
         self._guests: dict[VmId, Guest] = {}
-        self._tasks: dict[VmId, asyncio.Task[Any]] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[VmId, asyncio.Task[None]] = {}
+        self._owner = tasks.Owner(services.mistakes)
         self._seen: dict[VmId, tuple[object, ...]] = {}
 
     async def run(self) -> None:
         """Own the keepers' tasks until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                for vm in list(self._snapshot.vms):
-                    self.consider(vm)
-                await self._listen()
-            finally:
-                self._group = None
+        await self._owner.run(self._look_after_them())
 
-    async def _listen(self) -> NoReturn:
-        """Look now and then which guests do not answer."""
+    async def _look_after_them(self) -> None:
+        """Begin with those that there are, then look now and then which guests do not answer."""
+        for vm in list(self._snapshot.vms):
+            with self._services.mistakes.borne(f"guest {vm}"):
+                self.consider(vm)
         while True:
             await asyncio.sleep(self._services.settings.link.keepalive_seconds / 3)
             for at, guest in enumerate(list(self._guests.values())):
-                guest.listen(clocks.now())
+                with self._services.mistakes.borne(f"guest {guest.vm}"):
+                    guest.listen(clocks.now())
                 if at % LOOKED_AT_ONCE == LOOKED_AT_ONCE - 1:
                     await asyncio.sleep(0)
 
     def consider(self, vm_id: VmId) -> None:
         """``vm_id`` changed: start, keep, refresh or end its keeper, as the newest snapshot wants it."""
-        if self._group is None:
+        if not self._owner.is_running:
             return
         vm = self._snapshot.vms.get(vm_id)
         state = wanted_state(vm)
         if state is LinkState.CONNECTING and vm is not None:
-            self._keep(vm, self._group)
+            self._keep(vm)
         else:
             heard = self._end(vm_id)
             if state is LinkState.OFF:  # an SSH server that has ended holds nothing against us any more
@@ -132,21 +128,21 @@ class Links:
         live = sum(guest.engine is not None for guest in self._guests.values())
         return {"guests": len(self._guests), "live": live}
 
-    def _keep(self, vm: Vm, group: asyncio.TaskGroup) -> None:
+    def _keep(self, vm: Vm) -> None:
         known, now = self._seen.get(vm.id), _circumstances(vm)
         self._seen[vm.id] = now
         guest = self._guests.get(vm.id)
         if guest is None:
-            self._start(vm.id, group)
+            self._start(vm.id)
         elif known is not None and known[0] != now[0]:
             guest.reconnect()
         elif known != now and guest.engine is None:
             guest.try_now()
 
-    def _start(self, vm: VmId, group: asyncio.TaskGroup) -> None:
+    def _start(self, vm: VmId) -> None:
         guest = Guest(vm, lambda: self._open_way(vm), self._services)
         self._guests[vm] = guest
-        self._tasks[vm] = tasks.spawn(group, guest.run(), f"guest {vm}")
+        self._tasks[vm] = self._owner.start(guest.run, f"guest {vm}", guest.failed)
 
     def _end(self, vm: VmId) -> datetime | None:
         """End a guest's keeper; return when the guest was last heard."""

@@ -64,7 +64,7 @@ class Operations:
         Raises `InputError` ``action-unknown``, ``field-invalid`` (no or too many targets) or `NotFoundError`
         ``no-such-container``; then nothing was begun.
         """
-        group = self._owner.must_run()
+        self._owner.must_run()
         try:
             chosen = self._checked(action, targets)
         except RoadsteadError as error:
@@ -77,7 +77,9 @@ class Operations:
         )
         self._operations[operation.id] = operation
         self._ended[operation.id] = asyncio.Event()
-        task = tasks.spawn(group, self._run(operation.id), f"operation {operation.id}")
+        task = self._owner.start(
+            partial(self._run, operation.id), f"operation {operation.id}", partial(self._broke, operation.id)
+        )
         # One that is cancelled before its first step never runs, but ends all the same.
         task.add_done_callback(partial(self._finish, operation.id))
         self._tasks[operation.id] = task
@@ -155,11 +157,18 @@ class Operations:
         target = operation.results[place].target
         result = Result(target=target, ok=True)
         try:
-            await self.act(operation.action, ContainerId(target))
+            with self._owner.mistakes.told(f"operation {id} on {target}", besides=RoadsteadError):
+                await self.act(operation.action, ContainerId(target))
         except RoadsteadError as error:
             result = Result(target=target, ok=False, code=error.code, message=str(error))
         self._audit.note(operation.action, target, result.code)
         self._put(id, place, result)
+
+    def _broke(self, id: str, error: RoadsteadError) -> None:
+        """The operation itself has come to an end in the middle: what is without a result shares its own."""
+        for place, result in enumerate(self._operations[id].results):
+            if result.ok is None:
+                self._put(id, place, replace(result, ok=False, code=error.code, message=str(error)))
 
     def _put(self, id: str, place: int, result: Result) -> None:
         operation = self._operations[id]

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from roadstead.errors import InputError, RoadsteadError
 from roadstead.kit import tasks
+from roadstead.kit.mistakes import Mistakes
 from roadstead.model import Container, Usage, UsageResult, VmId
 from roadstead.peers.engine.client import RUNNING, EngineClient
 from roadstead.peers.engine.messages import statistics
@@ -39,6 +40,7 @@ class Usages:
         self._engines = engines
         self._turns = turns
         self._apart_seconds = apart_seconds
+        self._mistakes = Mistakes()
 
     async def of(self, containers: Sequence[Container]) -> list[UsageResult]:
         """Return the usage of those of ``containers`` that run, or why there is none; of all when none runs, so that
@@ -57,7 +59,8 @@ class Usages:
     async def _one(self, container: Container) -> UsageResult:
         known = UsageResult(id=container.id, name=container.name, vm=container.vm, vm_name=container.vm_name)
         try:
-            return replace(known, ok=True, usage=await self._usage(container))
+            with self._mistakes.told(f"statistics of {container.id}", besides=RoadsteadError):
+                return replace(known, ok=True, usage=await self._usage(container))
         except RoadsteadError as error:
             return replace(known, code=error.code, message=str(error))
 

@@ -12,10 +12,11 @@ from roadstead.act.keys.pair import PoolKeys
 from roadstead.act.pools.config import PoolConfig
 from roadstead.act.pools.trials import Trials
 from roadstead.act.publishing.outputs import Outputs, PoolDoor
-from roadstead.errors import InputError, PeerError, PoolError
+from roadstead.errors import InputError, PeerError, PoolError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
+from roadstead.kit.mistakes import Mistakes
 from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical, config_keys
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress
@@ -104,7 +105,8 @@ class PoolKeeper:
                 tasks.spawn(group, self.config.run(), f"sync of pool {self.id}")
                 tasks.spawn(group, self.outputs.run(), f"outputs of pool {self.id}")
                 tasks.spawn(group, self._follow_rights(), f"rights in pool {self.id}")
-                await keep(self._attempt, pace=pace, report=self, wake=self._wake, steady_seconds=steady)
+                whose = f"pool {self.id}"
+                await keep(self._attempt, whose=whose, pace=pace, report=self, wake=self._wake, steady_seconds=steady)
         finally:
             self._settled.set()
             await self.client.close()
@@ -125,19 +127,24 @@ class PoolKeeper:
         sign-in on. That is made when it helps, and less and less often when the same is denied again.
         """
         limit = self._settings.retry_limit_seconds
-        pace = Backoff(limit, max(limit, RIGHTS_LIMIT_SECONDS))
+        pace, mistakes = Backoff(limit, max(limit, RIGHTS_LIMIT_SECONDS)), Mistakes()
         while True:
             call = await self.client.wait_denied()
-            log.warning("pool account lacks a right", pool=self.id, name=self._record.name, call=call)
-            error = PoolError("pool-not-permitted", call=call, pool=self._record.name)
-            self._lack = Problem(error.code, error.cause, error.remedy, clocks.now())
-            if self._record.live:
-                self._say(replace(self._record, problem=self._lack))
-            await asyncio.sleep(pace.delay())
-            await self._permitted(limit)
-            self._lack = None
-            with suppress(PoolError, InputError):  # who watches the pool says what is wrong with it
-                await self.client.open()
+            with mistakes.borne(f"rights in pool {self.id}"):
+                await self._lacks(call, pace.delay())
+
+    async def _lacks(self, call: str, seconds: float) -> None:
+        """Say so, and have a session with the right again as soon as there is one; it is looked for in ``seconds``."""
+        log.warning("pool account lacks a right", pool=self.id, name=self._record.name, call=call)
+        error = PoolError("pool-not-permitted", call=call, pool=self._record.name)
+        self._lack = Problem(error.code, error.cause, error.remedy, clocks.now())
+        if self._record.live:
+            self._say(replace(self._record, problem=self._lack))
+        await asyncio.sleep(seconds)
+        await self._permitted(self._settings.retry_limit_seconds)
+        self._lack = None
+        with suppress(PoolError, InputError):  # who watches the pool says what is wrong with it
+            await self.client.open()
 
     async def _permitted(self, seconds: float) -> None:
         """Ask every so many ``seconds``, with sessions of their own, until the account may do our work."""
@@ -198,6 +205,10 @@ class PoolKeeper:
         problem = Problem(error.code, error.cause, error.remedy, known.since if known else clocks.now())
         self._say(replace(self._record, live=False, problem=problem, as_of=self._heard))
         self._settled.set()
+
+    def failed(self, error: RoadsteadError) -> None:
+        """Its keeper has ended, which nothing but a mistake of ours does."""
+        self.began(PeerError(error.code, **error.fields))
 
     def ended(self) -> None:
         """The pool works again; `listed` says so with what was found."""

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import structs
 
@@ -69,8 +68,8 @@ class Pools:
         self._make_outputs = make_outputs
         self._stored: dict[PoolId, StoredPool] = {}
         self._rules: dict[PoolId, Rules] = {}
-        self._tasks: dict[PoolId, asyncio.Task[Any]] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[PoolId, asyncio.Task[None]] = {}
+        self._owner = tasks.Owner()
         self._changing = asyncio.Lock()
         self._turns: Turns[PoolId] = Turns()
         """Of several commands about one pool one is carried out after the other; held outside of ``_changing``, since
@@ -89,15 +88,13 @@ class Pools:
 
     async def run(self) -> None:
         """Own the pools' tasks until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                for stored in sorted(await self._database.pools(), key=lambda pool: pool.added):
-                    self._start(stored)
-                self._started.set()
-                await self._learning.run()
-            finally:
-                self._group = None
+        await self._owner.run(self._begin())
+
+    async def _begin(self) -> None:
+        for stored in sorted(await self._database.pools(), key=lambda pool: pool.added):
+            self._start(stored)
+        self._started.set()
+        await self._learning.run()
 
     async def wait_started(self) -> None:
         """Wait until the pools of the database are being kept, and commands are taken."""
@@ -189,8 +186,7 @@ class Pools:
     # ---- pieces
 
     async def _add(self, change: PoolChange) -> Pool:
-        if self._group is None:
-            raise ConflictError("shutting-down")
+        self._owner.must_run()
         admit, only = networks("admit", change.admit), networks("only", change.only)
         publish = change.publish or EVERYTHING
         Choice.parse(publish)
@@ -278,8 +274,7 @@ class Pools:
         self._tell([Gone("pool", pool)])
 
     def _start(self, stored: StoredPool) -> PoolKeeper:
-        if self._group is None:
-            raise ConflictError("shutting-down")
+        self._owner.must_run()
         record = Pool(id=stored.id, name=stored.name, url=stored.url, as_of=clocks.now())
         flaw = _flaw(stored)
         client = XapiClient(_address(stored) if flaw is None else _NOWHERE, self._settings)
@@ -288,7 +283,7 @@ class Pools:
         self._stored[stored.id] = stored
         self._rules[stored.id] = _rules(stored) if flaw is None else Rules()
         self.keepers[stored.id] = keeper
-        self._tasks[stored.id] = tasks.spawn(self._group, keeper.run(), f"pool {stored.name}")
+        self._tasks[stored.id] = self._owner.start(keeper.run, f"pool {stored.name}", keeper.failed)
         return keeper
 
     async def _stop(self, pool: PoolId) -> None:

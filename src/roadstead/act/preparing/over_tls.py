@@ -146,18 +146,17 @@ class TlsPreparations:
         self._audit = audit
         self._settings = settings
         self._works: dict[VmId, _Work] = {}
-        self._group: asyncio.TaskGroup | None = None
+        self._owner = tasks.Owner()
 
     async def run(self) -> None:
         """Own the preparations' tasks, and destroy what died ones left behind, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            try:
-                while True:
-                    await asyncio.sleep(SWEEP_SECONDS)
-                    await self.sweep()
-            finally:
-                self._group = None
+        await self._owner.run(self._sweeping())
+
+    async def _sweeping(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            with self._owner.mistakes.borne("look for left CDs"):
+                await self.sweep()
 
     async def sweep(self) -> None:
         """Destroy CDs in all pools that nobody looks after any more."""
@@ -256,21 +255,28 @@ class TlsPreparations:
         vm = known(self._snapshot, vm_id)
         keeper = self._keeper(vm)
         self._must_be_free(vm)
+        self._owner.must_run()
         port = tls_access_of(vm).port
         work = self._works[vm_id] = _Work(vm, self.addresses(vm, keeper, wish.addresses))
-        assert self._group is not None  # noqa: S101 - commands come after the start
-        work.task = tasks.spawn(self._group, self._prepare(work, keeper, wish, port), f"certificates of {vm_id}")
+        work.task = self._owner.start(
+            partial(self._prepare, work, keeper, wish, port), f"certificates of {vm_id}", partial(self._failed, work)
+        )
         return work
 
     async def _prepare(self, work: _Work, keeper: PoolKeeper, wish: Wish, port: int) -> None:
         try:
             await self._prepared(work, keeper, wish, port)
             work.state, work.error = DONE, None
-        except RoadsteadError as error:
-            work.state, work.error = FAILED, error
-            log.warning("certificates not put to use", vm=work.vm.id, problem=error.code)
-        finally:
+        except asyncio.CancelledError:
             work.settled.set()
+            raise
+        work.settled.set()
+        self._links.try_now(work.vm.id)
+
+    def _failed(self, work: _Work, error: RoadsteadError) -> None:
+        work.state, work.error = FAILED, error
+        log.warning("certificates not put to use", vm=work.vm.id, problem=error.code)
+        work.settled.set()
         self._links.try_now(work.vm.id)
 
     async def _prepared(self, work: _Work, keeper: PoolKeeper, wish: Wish, port: int) -> None:

@@ -5,7 +5,7 @@ Who does not take it makes the engine wait: what is kept here is bounded, whatev
 
 import asyncio
 
-from roadstead.errors import EngineError, PeerError
+from roadstead.errors import EngineError
 from roadstead.kit.streams import Link, Stream
 from roadstead.peers.engine.http import FINAL, Reader, end_of
 from roadstead.peers.engine.messages.versions import refusal
@@ -26,7 +26,8 @@ class BodyStream:
         self._stream: Stream | None = None
         self._waiting = bytearray()
         self._is_paused = False
-        self._error: PeerError | None = None
+        self._error: Exception | None = None
+        """What broke it off: a `PeerError`, or a mistake of ours."""
         self._waiter: asyncio.Future[None] | None = None
         self.received = 0
         """How many bytes came, with all that frames them."""
@@ -104,7 +105,7 @@ class BodyStream:
     def _read(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - raised to whoever takes it: callbacks have nobody to tell
             self._error = error
         if self._is_over:
             self.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from roadstead.errors import EngineError, PeerError
+from roadstead.errors import EngineError
 from roadstead.kit.streams import Link, Stream
 from roadstead.peers.engine.http import FINAL, Reader, end_of
 from roadstead.peers.engine.messages.events import EngineEvent, Flood, Splitter, read_event
@@ -57,7 +57,8 @@ class EventStream:
         self._waiter: asyncio.Future[None] | None = None
         self._body = bytearray()
         self._refused = b""
-        self._error: PeerError | None = None
+        self._error: Exception | None = None
+        """What ended it: a `PeerError`, or a mistake of ours."""
         self._interrupted = False
         self._dropped = 0
         self._bytes = 0
@@ -144,7 +145,7 @@ class EventStream:
         try:
             self._reader.feed(data)
             self._split()
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - raised to whoever reads the events: callbacks have nobody to tell
             self._fail(error)
             return
         if self._answered:
@@ -164,7 +165,7 @@ class EventStream:
     def _answered(self) -> bool:
         return self._reader.status == FINAL
 
-    def _end(self, error: Exception | None) -> PeerError:
+    def _end(self, error: Exception | None) -> Exception:
         if self._reader.status in {0, FINAL}:
             return end_of(self._link, error)
         return refusal(self._reader.status, self._refused)
@@ -223,7 +224,7 @@ class EventStream:
         if self._stream is not None:
             self._stream.resume_reading()
 
-    def _fail(self, error: PeerError) -> None:
+    def _fail(self, error: Exception) -> None:
         self._error = error
         self.close()
         self._wake()

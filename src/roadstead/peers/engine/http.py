@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit.gates import Budget
+from roadstead.kit.mistakes import Mistake
 from roadstead.kit.streams import Link, Stream
 from roadstead.peers.engine.messages.guarded import invalid
 from roadstead.settings.schema import EngineSettings
@@ -118,6 +119,8 @@ class Reader:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as error:
             raise invalid("it switched protocols unasked") from error
+        except httptools.HttpParserCallbackError as error:  # our own: the engine has no part in it
+            raise error.__context__ or error from None
         except httptools.HttpParserError as error:
             raise invalid("it is not HTTP") from error
         if self._barren > self._bound and not self.complete:
@@ -186,7 +189,8 @@ class Exchange:
     def __init__(self, stream: Stream, limits: Limits, skip: int = 0) -> None:
         self.reader = Reader(limits.header_bytes, self._take, skip)
         self.cut = False
-        self.error: PeerError | None = None
+        self.error: Exception | None = None
+        """What broke it: a `PeerError`, or a mistake of ours."""
         self.received = 0
         """How many bytes came."""
         self.size = 0
@@ -230,7 +234,7 @@ class Exchange:
             return
         try:
             self.reader.feed(data)
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - raised to whoever waits: callbacks have nobody to tell
             self.error = error
         if self.is_over():
             self._wake()
@@ -238,7 +242,7 @@ class Exchange:
             self._stream.pause_reading()
             self._wake()
 
-    def stream_ended(self, error: PeerError) -> None:
+    def stream_ended(self, error: Exception) -> None:
         """The stream ended: that ends the body too, where nothing else does."""
         if self.is_over():
             return
@@ -357,9 +361,9 @@ class Channel:
             self._exchange.stream_ended(end_of(self._link, error))
 
 
-def end_of(link: Link, error: Exception | None) -> PeerError:
-    """Return what the end of a stream means: the link was lost, or the engine hung up."""
-    if isinstance(error, PeerError):
+def end_of(link: Link, error: Exception | None) -> Exception:
+    """Return what the end of a stream means: the link was lost, the engine hung up, or we made a mistake."""
+    if isinstance(error, PeerError | Mistake):
         return error
     return EngineError("engine-down") if link.is_open else LinkError("link-lost")
 

@@ -128,6 +128,7 @@ class GuestConnection(asyncssh.SSHClientConnection):
     """asyncssh's connection, which hurries the guest on and notes when it was heard and what it said in the clear."""
 
     heard = 0.0
+    """When, by the clock that nobody sets."""
     overheard: Overheard | None = None
     _exchanged = float("-inf")
     """When keys were exchanged last, in the loop's time."""
@@ -167,7 +168,7 @@ class GuestConnection(asyncssh.SSHClientConnection):
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
         """Called by asyncio."""
-        self.heard = time.time()
+        self.heard = time.monotonic()
         if _QUICKACK is not None and self._socket is not None:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         if self.overheard is not None:
@@ -220,7 +221,7 @@ class SshLink:
     @property
     def heard(self) -> datetime:
         """When the last byte came from the guest."""
-        return clocks.at(self._connection.heard) or clocks.now()
+        return clocks.when(self._connection.heard)
 
     async def open(self, receiver: Receiver) -> Stream:
         """Open a stream to the engine. Raises what `Relays.open` does, and `LinkError` ``link-lost``."""

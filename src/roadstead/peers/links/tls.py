@@ -16,11 +16,13 @@ import datetime as dt
 import socket
 import ssl
 import struct
+import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 from roadstead.errors import LinkError
 from roadstead.kit import clocks
+from roadstead.kit.mistakes import Mistake
 from roadstead.kit.streams import Receiver, Stream
 from roadstead.model import PathStep
 from roadstead.peers.links import faults, tls_faults
@@ -119,10 +121,11 @@ class TlsStream:
         """Whether its receiver is told nothing more."""
         return self._receiver is None
 
-    def silent(self) -> dt.timedelta:
-        """How long ago the guest's system answered last, be it with an acknowledgement alone."""
+    def silent(self) -> float:
+        """How many seconds ago the guest's system answered last, be it with an acknowledgement alone."""
         told = self._wire.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
-        return dt.timedelta(milliseconds=struct.unpack_from("I", told, LAST_ACK_RECV)[0])
+        milliseconds: int = struct.unpack_from("I", told, LAST_ACK_RECV)[0]
+        return milliseconds / 1000
 
     def _watch(self) -> None:
         is_reading = self._is_due and self._is_wanted and self._receiver is not None
@@ -162,6 +165,8 @@ class TlsStream:
             pass
         except OSError as error:
             self._end(tls_faults.stream_fault(error))
+        except Exception as error:  # noqa: BLE001 - we are a callback of the loop: it would be told to nobody
+            self._end(_mistake(error))
         if self.is_ended:
             return
         if self._barren > BARREN_BYTES:
@@ -219,7 +224,7 @@ class TlsStream:
         self._read()
         self._end(tls_faults.stream_fault(error))
 
-    def _end(self, error: LinkError | None) -> None:
+    def _end(self, error: LinkError | Mistake | None) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is None:
             return
@@ -262,7 +267,8 @@ class TlsLink:
     def __init__(self, caller: "_Caller", address: str, first: Wire) -> None:
         self._caller = caller
         self._first: Wire | None = first
-        self._heard = clocks.now()
+        self._heard = time.monotonic()
+        """When, as far as is known, by the clock that nobody sets."""
         self.address = address
         self.asks_after = caller.asks_after
         self.is_open = True
@@ -277,8 +283,8 @@ class TlsLink:
     def heard(self) -> dt.datetime:
         """When the guest's system answered last, on any of the streams that there are."""
         if self.streams:
-            self._heard = max(self._heard, clocks.now() - min(stream.silent() for stream in self.streams))
-        return self._heard
+            self._heard = max(self._heard, time.monotonic() - min(stream.silent() for stream in self.streams))
+        return clocks.when(self._heard)
 
     def certified(self) -> tuple[str, ...]:
         """For which IP addresses the engine's certificate is; of a link that was used already that is not known."""
@@ -294,7 +300,7 @@ class TlsLink:
         if wire is None:
             self._must_be_open()
             wire = await self._caller.connect(self.address)
-            self._heard = clocks.now()
+            self._heard = time.monotonic()
             self.expiry = self._expiry(wire)
         try:
             self._must_be_open()
@@ -431,3 +437,9 @@ def _keep_alive(sock: socket.socket, settings: LinkSettings) -> None:
 
 def _keep_alive_seconds(settings: LinkSettings) -> int:
     return max(1, round(settings.keepalive_seconds))
+
+
+def _mistake(error: Exception) -> Mistake:
+    mistake = Mistake("while a stream was read")
+    mistake.__cause__ = error
+    return mistake

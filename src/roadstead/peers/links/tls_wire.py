@@ -40,7 +40,8 @@ class Wire:
         self.incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         """The first: what was heard, until OpenSSL is asked for what it says."""
         self.tls = credentials.secure(self.incoming, self._outgoing, address)
-        self._unsent = b""
+        self._unsent: list[memoryview] = []
+        # A deque takes 760 bytes when it is empty, for each of thousands of connections.
 
     @property
     def answers(self) -> int:
@@ -50,24 +51,33 @@ class Wire:
     @property
     def unsent(self) -> int:
         """How many bytes wait to be sent."""
-        return len(self._unsent) + self._outgoing.pending
+        return sum(map(len, self._unsent)) + self._outgoing.pending
 
     def write(self, data: bytes) -> None:
         """Let ``data`` wait to be sent. Raises `ssl.SSLError`."""
         for start in range(0, len(data), RECORD_BYTES):
             self.tls.write(data[start : start + RECORD_BYTES])
-            self._unsent += self._outgoing.read()
+            self._take_said()
 
     def send(self) -> bool:
         """Send what waits as far as the socket takes it; return whether that was all. Raises `OSError`."""
-        if self._outgoing.pending:
-            self._unsent += self._outgoing.read()
+        self._take_said()
         try:
             while self._unsent:
-                self._unsent = self._unsent[self.sock.send(self._unsent) :]
+                piece = self._unsent[0]
+                sent = self.sock.send(piece)
+                if sent < len(piece):
+                    self._unsent[0] = piece[sent:]
+                else:
+                    del self._unsent[0]
         except BlockingIOError:
             return False
         return True
+
+    def _take_said(self) -> None:
+        """Have what OpenSSL says wait, too. Nothing that waits is copied again, however much there is."""
+        if said := self._outgoing.read():
+            self._unsent.append(memoryview(said))
 
     async def shake_hands(self) -> None:
         """Wait for the handshake. Raises `OSError`, and `LinkError` ``plain-http-engine`` or ``tls-floods``."""
@@ -105,15 +115,16 @@ class Wire:
 
     def close(self) -> None:
         """Close the socket, without a farewell."""
-        self._unsent = b""
+        self._unsent.clear()
         self.sock.close()
 
 
 async def _ready(sock: socket.socket, add: Callable[..., None], remove: Callable[[socket.socket], object]) -> None:
     """Wait until ``sock`` is ready for what ``add`` watches."""
-    waiter = asyncio.get_running_loop().create_future()
-    add(sock, waiter.set_result, None)
+    ready = asyncio.Event()
+    # Not a future, which refuses its result when it was cancelled in the same turn of the loop.
+    add(sock, ready.set)
     try:
-        await waiter
+        await ready.wait()
     finally:
         remove(sock)

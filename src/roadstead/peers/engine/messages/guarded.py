@@ -23,6 +23,8 @@ PART_BYTES = 32
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+_ANY = msgspec.json.Decoder(msgspec.Raw)
+"""Reads over a value without keeping it: 6 MB in 3 ms."""
 _ESCAPE = re.compile(rb"\\.", re.DOTALL)
 _STRING = re.compile(rb'"[^"]*"')
 _STRUCTURE = b'{}[]"'
@@ -64,10 +66,17 @@ def _run(length: int) -> re.Pattern[bytes]:
 
 
 def check_object(data: bytes, limit: int) -> None:
-    """Raise `EngineError` ``engine-answer-invalid`` when ``data`` begins no JSON object, or nests too deeply."""
+    """Raise `EngineError` ``engine-answer-invalid`` when ``data`` is no whole JSON object, or nests too deeply. Where
+    only the end of the connection ends an answer, one that was cut off looks like any other.
+    """
     if data.lstrip()[:1] != b"{":
         raise invalid("it is no JSON object")
     check_depth(data, limit)
+    try:
+        data.decode()
+        _ANY.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise invalid("it is not JSON") from error
 
 
 def tolerant(data: bytes) -> Any:

@@ -23,7 +23,7 @@ from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import Action, Answers, GuestPreparation, Offer, leaves_out, offered
-from roadstead.act.preparing.entry import TAKEN_BACK, Found, Guest, Inside
+from roadstead.act.preparing.entry import MATCHED, Found, Guest, Inside
 from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
 from roadstead.artifacts.standing_lines import Standing
@@ -326,10 +326,10 @@ class _Entry:
             return await self.preparing.prove(self.place, found, decision, self.pair)
         except PeerError as error:
             if self.standing is None:
-                await self.inside.take_out(self.pair.public)
-                self.place.guest.left = TAKEN_BACK
+                await self.inside.take_back(self.pair.public)
             if error.code == "key-rejected":
-                raise self.inside.conflict("guest-key-not-taken") from error
+                hint = MATCHED if self.survey.is_matched else ""
+                raise self.inside.conflict("guest-key-not-taken", hint=hint) from error
             raise self.inside.conflict("guest-engine-unseen", reason=error.cause.rstrip(".")) from error
 
     async def _clear(self, answers: Answers) -> list[str]:

@@ -51,6 +51,6 @@ i=$(echo; echo .); i=${{i%.}};
 set -- .ssh/authorized_keys.d/*; set -f; IFS=$i;
 for x in $c "$@"; do unset IFS; set +f;
 case $x in none) continue;; esac;"""
-"""How a loop over all files ``x`` begins that may hold the keys of the user (``u``, number ``n``), in the order in which
-the server reads them. With ``more``, the usual two are among them even where the server reads others.
+"""How a loop over all files ``x`` begins that may hold the keys of the user (``u``, number ``n``), in the order in
+which the server reads them. With ``more``, the usual two are among them even where the server reads others.
 """

@@ -82,7 +82,11 @@ async def test_the_process_is_ended_by_the_system_itself(work: str, wanted: int)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
     given = json.dumps({"seconds": 1, "pem": "", "passphrase": None})
-    _, complaint = await process.communicate(given.encode())
+    try:
+        _, complaint = await process.communicate(given.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == wanted, complaint
     assert (b"MemoryError" in complaint) is (wanted == 1)
 

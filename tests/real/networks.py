@@ -158,7 +158,7 @@ def remove_left() -> None:
 def networks() -> Iterator[Networks]:
     """The networks, for the length of the block, which SIGTERM ends like any other way out."""
     remove_left()
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     made = Networks()
     try:
         made.open()

@@ -178,6 +178,15 @@ async def test_what_is_broken_is_named_and_nothing_is_left(tmp_path: Path, real_
         assert (one.key_of("raw"), one.one.vm("raw").enabled) == ("", False)
 
 
+async def test_of_several_who_prepare_one_guest_each_succeeds(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """One after the other; the line is there once."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        told = await asyncio.gather(*(one.prepare("raw") for _ in range(4)))
+        assert sorted(each.done[0] for each in told) == ["its line is as it should be"] * 3 + ["its line was added"]
+        assert one.text("raw") == f"{told[0].line}\n"
+
+
 @pytest.mark.parametrize("step", ["the look", "before the line", "after the line"])
 async def test_a_cut_connection_is_finished_by_the_next_run(
     tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, step: str

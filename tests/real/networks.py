@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ PORTS = (22, 53, 80, 2375, 2376)
 """TCP, of every machine."""
 SERVICES = (("udp", 53), ("tcp", 53), ("udp", 123))
 READY_SECONDS = 20.0
+PREFIX = "rsfw"
+"""Of the names of namespaces; the number of the process that made them follows."""
 
 Call = tuple[str, str, int]
 
@@ -50,7 +54,7 @@ class Networks:
     """The namespaces, and whoever talks in them."""
 
     def __init__(self) -> None:
-        self._prefix = f"rsfw{os.getpid()}-"
+        self._prefix = f"{PREFIX}{os.getpid()}-"
         self._talkers: dict[str, subprocess.Popen[str]] = {}
 
     def command(self, machine: str, *words: str) -> list[str]:
@@ -141,12 +145,24 @@ class Networks:
         return made
 
 
+def remove_left() -> None:
+    """Take away what runs left behind that were killed."""
+    listed = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
+    for name in (line.split()[0] for line in listed.splitlines() if line):
+        of = re.fullmatch(rf"{PREFIX}(\d+)-\w+", name)
+        if of is not None and not Path(f"/proc/{of[1]}").exists():
+            subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+
+
 @contextmanager
 def networks() -> Iterator[Networks]:
-    """The networks, for the length of the block."""
+    """The networks, for the length of the block, which SIGTERM ends like any other way out."""
+    remove_left()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     made = Networks()
     try:
         made.open()
         yield made
     finally:
+        signal.signal(signal.SIGTERM, before)
         made.close()

@@ -52,8 +52,16 @@ class Raw:
         return self.guests[name].machine.root / AUTHORIZED_KEYS.removeprefix("/")
 
     def text(self, name: str) -> str:
-        """What stands in it; nothing when there is none."""
-        return self.file(name).read_text() if self.file(name).exists() else ""
+        """What stands in it. Raises FileNotFoundError where there is none; `ssh_folder` tells that."""
+        return self.file(name).read_text()
+
+    def ssh_folder(self, name: str) -> dict[str, tuple[int, int, str]] | None:
+        """The files of the folder in which it stands, each with mode, owner and text; None when there is no folder."""
+        folder = self.file(name).parent
+        if not folder.exists():
+            return None
+        told = {path.name: (path.lstat(), path.read_text() if path.is_file() else "") for path in folder.iterdir()}
+        return {file: (stat.st_mode, stat.st_uid, text) for file, (stat, text) in told.items()}
 
     def write(self, name: str, text: str) -> None:
         """Let its user have written this."""

@@ -74,8 +74,9 @@ async def test_each_form_of_the_line_allows_what_is_said(
     """The engine by its way, and a command only without restrictions; `from` shuts nobody out who was let in."""
     (guest,) = await real_guests(1)
     async with raw_guests(tmp_path, {"raw": guest}) as one:
+        before = one.ssh_folder("raw")
         code, left = await one.refused("raw", form=form, sources=("192.0.2.0/24",))
-        assert (code, left, one.text("raw")) == ("guest-source-differs", "Nothing was changed", "")
+        assert (code, left, one.ssh_folder("raw")) == ("guest-source-differs", "Nothing was changed", before)
         told = await one.prepare("raw", form=form, sources=("0.0.0.0/0",))
         assert told.line.startswith('from="0.0.0.0/0"')
         await one.one.until(lambda: one.one.is_live("raw"), "live")
@@ -128,6 +129,7 @@ async def test_nobody_gets_in_with_less(tmp_path: Path, real_guests: TakeGuests)
     (guest,) = await real_guests(1)
     log = guest.folder / "sshd.log"
     async with raw_guests(tmp_path, {"raw": guest}) as one:
+        folder = one.ssh_folder("raw")
         before = log.read_text().count("Failed password")
         for _ in range(GUESSES):
             assert (await one.refused("raw", password="guess"))[0] == "guest-sign-in-failed"
@@ -138,7 +140,7 @@ async def test_nobody_gets_in_with_less(tmp_path: Path, real_guests: TakeGuests)
         assert log.read_text().count("Failed password") == before + GUESSES
         await guest.kill_sshd()
         assert (await one.refused("raw"))[0] == "guest-unreachable"
-        assert (one.text("raw"), one.key_of("raw"), one.one.vm("raw").enabled) == ("", "", False)
+        assert (one.ssh_folder("raw"), one.key_of("raw"), one.one.vm("raw").enabled) == (folder, "", False)
 
 
 Break = Callable[[Raw, RealGuest], Awaitable[object]]
@@ -164,14 +166,25 @@ async def test_what_is_broken_is_named_and_nothing_is_left(tmp_path: Path, real_
     (guest,) = await real_guests(1)
     async with raw_guests(tmp_path, {"raw": guest}) as one:
         await BROKEN[code](one, guest)
+        before = one.ssh_folder("raw")
         told, left = await one.refused("raw")
+        after = one.ssh_folder("raw")
         await one.run("raw", "umount /run/home/core/.ssh")
         assert told == code
         assert left == (
             "Nothing was changed" if "taken" not in code else "The line was taken out again; the pool is as it was"
         )
-        assert one.text("raw") == ""
+        assert after == before
         assert (one.key_of("raw"), one.one.vm("raw").enabled) == ("", False)
+
+
+async def test_of_several_who_prepare_one_guest_each_succeeds(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """One after the other; the line is there once."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        told = await asyncio.gather(*(one.prepare("raw") for _ in range(4)))
+        assert sorted(each.done[0] for each in told) == ["its line is as it should be"] * 3 + ["its line was added"]
+        assert one.text("raw") == f"{told[0].line}\n"
 
 
 @pytest.mark.parametrize("step", ["the look", "before the line", "after the line"])

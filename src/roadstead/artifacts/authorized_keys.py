@@ -21,7 +21,8 @@ LEAST_BYTES = 16
 """More than this any key has besides its type."""
 _DOCKER = "/usr/bin/docker"
 """Where distributions put the command."""
-_NO_COMMAND = "/bin/false"
+NO_COMMAND = "/bin/false"
+"""Forced where there is no command of Docker's."""
 _OPENSSH = re.compile(r"OpenSSH_(?:for_Windows_)?([0-9]{1,3})\.([0-9]{1,3})")
 _KNOWS_RESTRICT, _KNOWS_LISTEN = (7, 2), (7, 8)
 """OpenSSH's first versions with ``restrict`` and with ``permitlisten``, as its release notes say."""
@@ -84,7 +85,7 @@ def made_for(public_key: str, form: Form, terms: Terms) -> str | None:
     needs_relay = bool(terms.sudo) or version < _KNOWS_LISTEN or (terms.is_root and bool(terms.docker))
     forwards = form is Form.RESTRICTED and terms.forwards and not needs_relay
     if forwards:
-        options = _forwarding(terms.socket, terms.relay or _NO_COMMAND)
+        options = _forwarding(terms.socket, terms.relay or NO_COMMAND)
     elif terms.relay:
         options = f'{_closed(version)},command="{terms.relay}"'
     else:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from roadstead.artifacts.authorized_keys import is_public_key
-from roadstead.artifacts.key_lines import EACH_FILE
+from roadstead.artifacts.key_places import EACH_FILE
 from roadstead.artifacts.standing_lines import LONGEST
 from roadstead.model.surveys import EngineSocket, Root, SocketState, Survey
 from roadstead.model.users import is_user
@@ -72,6 +72,7 @@ def read(output: bytes) -> Survey | None:
         enabled=_words(facts, "enabled"),
         lingers=facts["lingers"] == ["yes"],
         forwards={"yes": True, "no": False}.get(_one(facts, "forwards", _WORD)),
+        is_matched=facts["odd"] == ["match"],
         lines=tuple(dict.fromkeys(facts["line"]))[:MOST_LINES],
         former=tuple(dict.fromkeys(key for key in facts["former"] if _KEY.fullmatch(key) and is_public_key(key)))[
             :MOST_FORMER
@@ -142,11 +143,11 @@ tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };
 tolower($1) == "allowstreamlocalforwarding" && a == "" {
 a = tolower($2); if (a == "all" || a == "local") a = "yes"; else if (a == "remote") a = "no" };
 END { print a }')";
-EACH_FILE [ -f "$x" ] && [ -r "$x" ] || continue;
+more=; EACH_FILE [ -f "$x" ] && [ -r "$x" ] || continue;
 awk -v ob="$ob" -v of="$of" -v m="$m" 'substr($1, 1, 1) == "#" { next };
 index($0, ob) || index($0, of) { if (l++ < MOST_LINES) print m "line=" substr($0, 1, LONGEST); next };
 NF > 2 && $NF == "xscontainer" && k++ < MOST_FORMER { print m "former=" $(NF-2), $(NF-1) }' "$x";
-done; echo"""
+done; [ "$odd" = match ] && say odd match; echo"""
 _NAMED = {
     "SOCKETS": " ".join(SOCKETS),
     "EACH_FILE": EACH_FILE,

@@ -9,9 +9,8 @@ change; a symbolic link is followed, and a file that somebody else changed meanw
 
 It is POSIX ``sh`` and ``awk`` (busybox has both) in one argument without newlines, backslashes and exclamation marks,
 so that every login shell hands it on as it is. Lines are read as OpenSSH reads them (sshd(8), AUTHORIZED_KEYS FILE
-FORMAT): options up to the first blank outside of double quotes, then the type, then the key. Which files count is
-``AuthorizedKeysFile`` of sshd_config(5), as far as the user may read it and not of a ``Match`` block (which ends with
-its file), and OpenSSH's default. What is no regular file (a FIFO, a link to nothing) is left as it is. In
+FORMAT): options up to the first blank outside of double quotes, then the type, then the key. `key_places` tells which
+files count. What is no regular file (a FIFO, a link to nothing) is left as it is. In
 ``authorized_keys.d`` Fedora CoreOS keeps files that are read beside it (``ignition``, ``afterburn``), and Flatcar those
 that ``update-ssh-keys`` makes ``authorized_keys`` of, anew each time: where that command is, a line is set in both, in
 a file ``xscontainer`` if no other there has it. A file there that would be left empty is removed, since an empty one
@@ -20,6 +19,8 @@ means that no key of its name is ever taken again.
 
 import re
 from enum import StrEnum
+
+from roadstead.artifacts.key_places import EACH_FILE
 
 MARK = "roadstead-keys:"
 """What the answer to the command begins with, on a line of its own; an `Answer` follows."""
@@ -46,14 +47,39 @@ class Answer(StrEnum):
     """Every line of the old key that was found has its new one, or is gone."""
     ABSENT = "absent"
     """There is no line of the old key in any file that the user may read."""
-    UNWRITABLE = "unwritable"
-    """A file with such a line may not be replaced by this user, or somebody else wrote it meanwhile."""
+    MADE = "made"
+    """Done, and the file is a new one."""
+    MADE_FOLDER = "made with its folder"
+    """Done, and the file and its folder are new ones."""
+    OWNER = "owner"
+    """The file belongs to another user, and may not be written."""
+    MODE = "mode"
+    """Its mode makes it read-only."""
+    HELD = "held"
+    """It is the user's and writable, but an attribute or the file system forbids to write it or to replace it."""
+    FOLDER = "folder"
+    """Its folder may not be written."""
+    KIND = "kind"
+    """It is no regular file."""
+    GROUP = "group"
+    """A copy of it would have another owner or group."""
+    BITS = "bits"
+    """A copy of it would have another mode."""
+    CHANGED = "changed"
+    """Somebody else wrote it meanwhile."""
+    NO_FILE = "none"
+    """The server reads no file of keys for this user."""
     FULL = "full"
     """The disk has no room for another copy of the file."""
     FAILED = "failed"
     """The guest's own tools did not do what they should; nothing was changed."""
     NO_COMMAND = "no command"
     """The key may not run it: nobody answered."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was done, whatever had to be made for it."""
+        return self in {Answer.DONE, Answer.MADE, Answer.MADE_FOLDER}
 
 
 def command(old: str, new: str, step: Step) -> str:
@@ -62,7 +88,7 @@ def command(old: str, new: str, step: Step) -> str:
     Raises ValueError for what is no public key.
     """
     new_type, new_blob = _parts(new)
-    return _made(old, step, f"nt={new_type}; nb={new_blob}; nl=;")
+    return _command(old, step, f"nt={new_type}; nb={new_blob}; nl=;")
 
 
 def setting(line: str, key: str) -> str:
@@ -74,12 +100,23 @@ def setting(line: str, key: str) -> str:
     kind, blob = _parts(key)
     if f"{kind} {blob}" not in line or not _LINE.fullmatch(line):
         raise ValueError("it is no line of this key")
-    return _made(key, Step.SET, f"nt=; nb=; nl={_quoted(line)};")
+    return _command(key, Step.SET, f"nt=; nb=; nl={_quoted(line)};")
 
 
-def _made(key: str, step: Step, given: str) -> str:
+def undoing(key: str, answer: Answer) -> str:
+    """Return the command that takes the line of the public ``key`` out again, which `setting` was said (``answer``) to
+    have added: with the file and the folder that it made, unless something else is in them by now.
+
+    Raises ValueError for what is no public key.
+    """
     kind, blob = _parts(key)
-    script = " ".join(f"step={step}; ot={kind}; ob={blob}; {given} m={MARK}; {_SCRIPT}".splitlines())
+    undo = {Answer.MADE: "file", Answer.MADE_FOLDER: "folder"}.get(answer, "")
+    return _command(key, Step.REMOVE, f"nt={kind}; nb={blob}; nl=;", undo)
+
+
+def _command(key: str, step: Step, given: str, undo: str = "") -> str:
+    kind, blob = _parts(key)
+    script = " ".join(f"step={step}; ot={kind}; ob={blob}; {given} undo={undo}; m={MARK}; {_SCRIPT}".splitlines())
     return f"exec sh -c {_quoted(script)}"
 
 
@@ -145,27 +182,29 @@ if (n && whole) printf "%s", ORS > out; print d, hits, did }"""
 """Reads the file twice; writes the new one to ``out`` and prints by how many bytes it grew, the lines found,
 and whether anything changed."""
 
-EACH_FILE = """\
-u=$(id -un);
-c=$(for x in /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config; do echo; cat "$x"; echo; echo .; done 2>/dev/null |
-tr "=" " " | tr -d '"' | awk '$1 == "." { m = 0 }; tolower($1) == "match" { m = 1 };
-m == 0 && tolower($1) == "authorizedkeysfile" { $1 = ""; print; exit }');
-for x in $c .ssh/authorized_keys .ssh/authorized_keys2 .ssh/authorized_keys.d/*; do
-case $x in *%h*) x=${x%%[%]h*}$HOME${x#*%h};; esac;
-case $x in *%u*) x=${x%%[%]u*}$u${x#*%u};; esac;
-case $x in none) continue;; esac;"""
-"""How a loop over all files ``x`` begins that may hold the user's keys, in the order in which the server reads them."""
-
 _SCRIPT = f"""\
 look() {{ ls -ldn "$1" | cut -c1-10; ls -ldn "$1" | tr -s " " | cut -d " " -f 3,4; }};
 size() {{ wc -c <"$1"; }};
 plain() {{ [ -f "$1" ] && return 0; [ -e "$1" ] || [ -L "$1" ] && return 1; return 0; }};
+room() {{ case $1 in */*) set -- "${{1%/*}}";; *) set -- .;; esac; bad=folder; [ -w "$1" ] && bad=full; return 0; }};
+why() {{
+plain "$1" || {{ bad=kind; return 0; }};
+[ -e "$1" ] || {{ room "$1"; return 0; }};
+bad=owner; set -- $(look "$1"); [ "$2" = "$n" ] || return 0;
+case $1 in ??w*) bad=held;; *) bad=mode;; esac; }};
+tidy() {{
+[ -s "$1" ] && return 0;
+case $undo-$1 in -*/authorized_keys.d/*|file-*|folder-*) rm -f "$1";; esac;
+[ "$undo" = folder ] && rmdir "${{1%/*}}" 2>/dev/null; return 0; }};
+differ() {{
+set -- $(look "$1") $(look "$2"); bad=failed;
+[ "$1" = "$4" ] || bad=bits; [ "$2 $3" = "$5 $6" ] || bad=group; }};
 edit() {{
 f=$(readlink -f "$1") && [ -f "$f" ] && [ -r "$f" ] || return 0;
 [ -n "$2" ] || grep -qF -e "$ob" "$f" || return 0;
 k=$(cksum <"$f"); w=0; [ -z "$(tail -c 1 "$f")" ] && w=1;
-t=; [ -w "$f" ] && t=$(mktemp "$f.XXXXXX" 2>/dev/null);
-[ -n "$t" ] || {{ bad=unwritable; return 0; }};
+[ -w "$f" ] || {{ why "$f"; return 0; }};
+t=$(mktemp "$f.XXXXXX" 2>/dev/null); [ -n "$t" ] || {{ room "$f"; return 0; }};
 printf "%$(($(size "$f") + 8192))s" x 2>/dev/null >"$t" || {{ rm -f "$t"; bad=full; return 0; }};
 r=$(cp -p "$f" "$t" 2>/dev/null && : >"$t" &&
 awk -v out="$t" -v step="$step" -v whole="$w" -v ot="$ot" -v ob="$ob" -v nt="$nt" -v nb="$nb" -v nl="$nl" '{_AWK}'
@@ -175,12 +214,14 @@ if [ "$d" = x ]; then bad=failed;
 elif [ "$3" = 0 ]; then hits=$((hits + h));
 elif [ "$(look "$f")" = "$(look "$t")" ] && [ $(($(size "$f") + d)) = $(($(size "$t"))) ]; then
 chcon --reference="$f" "$t" 2>/dev/null; sync "$t" 2>/dev/null;
-if [ "$k" = "$(cksum <"$f")" ] && mv -f "$t" "$f"; then hits=$((hits + h)); t=;
-case $f in */authorized_keys.d/*) [ -s "$f" ] || rm -f "$f";; esac;
-restorecon "$f" >/dev/null 2>&1; else bad=unwritable; fi;
-else bad=unwritable; fi;
+if [ "$k" = "$(cksum <"$f")" ]; then
+if mv -f "$t" "$f" 2>/dev/null; then hits=$((hits + h)); t=; restorecon "$f" >/dev/null 2>&1; tidy "$f";
+else bad=held; fi;
+else bad=changed; fi;
+else differ "$f" "$t"; fi;
 [ -z "$t" ] || rm -f "$t"; return 0; }};
 LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; parts=.ssh/authorized_keys.d; cd;
+more=; [ "$step" = set ] || more=1;
 {EACH_FILE}
 case $step-$hits$bad in set-0) first=${{first:-$x}};; set-*) break;; esac;
 edit "$x"; done;
@@ -188,12 +229,16 @@ if [ "$step" = set ] && [ -z "$bad" ] && [ -d "$parts" ] && command -v update-ss
 was=$hits; hits=0;
 for x in "$parts"/*; do [ "$hits$bad" = 0 ] && edit "$x"; done;
 x=$parts/xscontainer;
-if [ "$hits$bad" = 0 ] && plain "$x"; then true 2>/dev/null >>"$x" && edit "$x" new || bad=${{bad:-unwritable}};
-[ -s "$x" ] || rm -f "$x"; elif [ "$hits$bad" = 0 ]; then bad=unwritable; fi;
+if [ "$hits$bad" = 0 ] && plain "$x"; then
+if true 2>/dev/null >>"$x"; then edit "$x" new; else why "$x"; fi;
+[ -s "$x" ] || rm -f "$x"; elif [ "$hits$bad" = 0 ]; then bad=kind; fi;
 hits=$was; fi;
-if [ "$step-$hits$bad" = set-0 ] && {{ plain "$first" || {{ bad=unwritable; false; }}; }}; then
+case $step-$hits$bad-$first in set-0-|set-0-*/authorized_keys.d/*) bad=none;; esac;
+if [ "$step-$hits$bad" = set-0 ] && {{ plain "$first" || {{ bad=kind; false; }}; }}; then
 case $first in */*) dir=${{first%/*}}; [ -d "$dir" ] && dir= || mkdir -m 700 "$dir" 2>/dev/null;; esac;
-[ -e "$first" ] || made=$first; true 2>/dev/null >>"$first" && edit "$first" new || bad=${{bad:-unwritable}};
+[ -e "$first" ] || made=$first;
+if true 2>/dev/null >>"$first"; then edit "$first" new; else why "$first"; fi;
 [ -z "$made" ] || [ -s "$made" ] || rm -f "$made"; [ -z "$dir" ] || rmdir "$dir" 2>/dev/null; fi;
-[ -n "$bad" ] || {{ bad=done; [ "$hits" = 0 ] && bad=absent; }};
+[ -n "$bad" ] || {{ bad=done; [ "$hits" = 0 ] && bad=absent;
+[ -z "$made" ] || bad="made${{dir:+ with its folder}}"; }};
 echo; echo "$m$bad" """

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from roadstead.artifacts.authorized_keys import Form
+from roadstead.artifacts.authorized_keys import NO_COMMAND, Form
+from roadstead.peers.links.messages import DOCKER_SOCKET
 
 LONGEST = 4096
 """A line of this many characters was cut: what it allows is not known."""
@@ -31,7 +32,11 @@ _OURS = {
     frozenset({*_OLD, "no-user-rc", "command"}): Form.EXEC_ONLY,
 }
 """The options of our lines besides ``from``."""
-_COMMANDS = re.compile(r"/bin/false|/.* system dial-stdio")
+_PATH = r"(?:/[A-Za-z0-9._+-]+)"
+_RELAY = re.compile(rf"(?:{_PATH}*/sudo -n )?{_PATH}*/docker (?:-H unix://({_PATH}+) )?system dial-stdio")
+_OPENS = re.compile(rf"\[({_PATH}+)\]:\*")
+_LISTENS = "localhost:1"
+"""The values of our lines' options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,28 @@ def _read(text: str, options: str) -> Standing:
         return Standing(text, Form.EXEC_ONLY, None, (*given, unclear[0] if unclear else "?"))
     sources = _sources(given.pop("from", []))
     form = _OURS.get(frozenset(given))
-    if form is None or not all(map(_COMMANDS.fullmatch, given.get("command", []))):
+    if form is None or not _is_ours(given):
         return Standing(text, _nearest(given), sources, tuple(given))
     return Standing(text, form, sources)
+
+
+def _is_ours(given: Mapping[str, list[str]]) -> bool:
+    """Whether each option of a line stands there once, with a value as ours have it: the command must lead to the
+    socket that is opened besides it.
+    """
+    if any(len(values) > 1 for values in given.values()):
+        return False
+    said = {name: values[0] for name, values in given.items()}
+    command, opens, listens = (said.pop(name, None) for name in ("command", "permitopen", "permitlisten"))
+    if any(said.values()) or listens not in {None, _LISTENS}:
+        return False
+    relay = _RELAY.fullmatch(command or "")
+    if opens is None:
+        return command is None or relay is not None
+    socket = _OPENS.fullmatch(opens)
+    return socket is not None and (
+        command == NO_COMMAND or (relay is not None and socket[1] == (relay[1] or DOCKER_SOCKET))
+    )
 
 
 def _sources(given: list[str]) -> tuple[str, ...] | None:

@@ -59,14 +59,12 @@ PREPARING = {
         409,
         "The line of the pool key was written for {user} in {vm}, but its SSH server does not take the key.",
         "Look at the server's log there (`journalctl -u ssh`): AllowUsers, PubkeyAuthentication, AuthorizedKeysFile,"
-        " and the rights of ~{user} (StrictModes) are what forbids it most often. {left}.",
+        " and the rights of ~{user} (StrictModes) are what forbids it most often. {hint}{left}.",
     ),
     "guest-keys-unwritable": Code(
         409,
-        "The user {user} of {vm} may not write the authorized_keys that its SSH server reads, or somebody else was"
-        " just writing them.",
-        "Look at AuthorizedKeysFile in its sshd_config and at the rights of that file, then repeat the command."
-        " {left}.",
+        "The line of the pool key cannot be written for {user} in {vm}: {reason}.",
+        "{mend} (AuthorizedKeysFile in its sshd_config says where that is), then repeat the command. {left}.",
     ),
     "guest-line-unclear": Code(
         409,

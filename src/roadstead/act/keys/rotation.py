@@ -24,7 +24,7 @@ from roadstead.act.keys.keyed import Opening
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
-from roadstead.artifacts import key_lines
+from roadstead.artifacts import key_faults, key_lines
 from roadstead.artifacts.key_lines import Answer, Step
 from roadstead.errors import ConflictError, LinkError, PoolError
 from roadstead.kit import tasks
@@ -44,14 +44,14 @@ GUESTS_AT_ONCE = 4
 POOLS_AT_ONCE = 16
 """So many pools are looked at side by side: a pool that is slow holds up no other."""
 COMMAND_SECONDS = 20.0
-_STUCK = {
+_STUCK: dict[Answer, str] = {
     Answer.NO_COMMAND: "its key may run no command",
     Answer.ABSENT: "its user can read no file that holds the old line",
-    Answer.UNWRITABLE: "its user may not replace the file that holds the old line, or it was just being written",
+    **{answer: fault.reason for answer, fault in key_faults.FAULTS.items()},
     Answer.FULL: "its disk has no room for the changed file",
     Answer.FAILED: "its tools failed",
-    Answer.DONE: "its line was added, but its SSH server does not take the new key",
 }
+_NOT_TAKEN = "its line was added, but its SSH server does not take the new key"
 
 
 class RotatedVm(Struct, frozen=True, kw_only=True):
@@ -287,7 +287,7 @@ class Rotations:
         # Also where nothing could be added: somebody may have done it.
         fresh = await self._signed_in(vm, link, pair.private[0])
         if fresh is None:
-            self._is_stuck(vm, link, _STUCK[answer])
+            self._is_stuck(vm, link, _STUCK.get(answer, _NOT_TAKEN))
             return
         try:
             self._memories.keyed.opens(Opening(vm.pool, vm.id, pair.fingerprint))
@@ -303,12 +303,12 @@ class Rotations:
         """
         command = key_lines.command(pair.former, pair.public, Step.REMOVE)
         answer = key_lines.answer(await link.run(command, COMMAND_SECONDS))
-        if answer is Answer.DONE or not await self._opens(vm, link, pair.private[1]):
+        if answer.is_done or not await self._opens(vm, link, pair.private[1]):
             self._stuck.pop(vm.id, None)
             self._memories.keyed.closes(Opening(vm.pool, vm.id, pair.former_fingerprint))
             self._memories.keep_soon()
         else:
-            self._is_stuck(vm, link, _STUCK[answer])
+            self._is_stuck(vm, link, _STUCK.get(answer, _NOT_TAKEN))
 
     async def _opens(self, vm: Vm, link: SshLink, key: PoolKey) -> bool:
         """Whether ``key`` alone opens ``vm``."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from roadstead.artifacts import guest_survey, key_lines
+from roadstead.artifacts import guest_survey, key_faults, key_lines
 from roadstead.artifacts.key_lines import Answer, Step
 from roadstead.errors import ConflictError, LinkError
 from roadstead.model.surveys import Root, Survey
@@ -27,13 +27,12 @@ NOTHING = "Nothing was changed"
 AGREED = "What was agreed to is done in the guest; the pool is as it was"
 LINE_LEFT = "The line may be in the guest already; the pool is as it was"
 TAKEN_BACK = "The line was taken out again; the pool is as it was"
+MATCHED = (
+    "A Match block of its sshd_config names another AuthorizedKeysFile, which may be this user's: only root can ask"
+    " (`sshd -T -C user=…`), so sign in as root or as a user who has sudo without a password. "
+)
 LAST_BYTES = 4096
 _DID = "roadstead-did:"
-_KEYS = {
-    Answer.FULL: "guest-disk-full",
-    Answer.UNWRITABLE: "guest-keys-unwritable",
-    Answer.ABSENT: "guest-keys-unwritable",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +115,8 @@ class Inside:
         self._password = password
         self.server = visit.server
         """How its SSH server introduced itself."""
+        self._put = Answer.ABSENT
+        """What setting the line said."""
 
     async def survey(self, keys: Sequence[str], sockets: Sequence[str]) -> Survey:
         """Look at the guest, where ``keys`` are the pool's. Raises `ConflictError` ``guest-not-told``."""
@@ -133,16 +134,19 @@ class Inside:
             raise self.conflict("guest-no-relay", reason="its line would be one that no shell hands on") from error
         left, self._guest.left = self._guest.left, LINE_LEFT
         answer = await self._changed(command)
-        if answer is not Answer.DONE:
+        if not answer.is_done:
             self._guest.left = left
-            raise self.conflict(_KEYS.get(answer, "guest-not-told"))
+            raise self._unwritten(answer)
+        self._put = answer
+
+    async def take_back(self, public_key: str) -> None:
+        """Take the line of ``public_key`` out that `put` added, with what was made for it. Raises `ConflictError`."""
+        await self._take_out(key_lines.undoing(public_key, self._put))
+        self._guest.left = TAKEN_BACK
 
     async def take_out(self, public_key: str) -> bool:
         """Take all lines of ``public_key`` out; return whether there were any. Raises `ConflictError`."""
-        answer = await self._changed(key_lines.command(public_key, public_key, Step.REMOVE))
-        if answer in {Answer.DONE, Answer.ABSENT}:
-            return answer is Answer.DONE
-        raise self.conflict(_KEYS.get(answer, "guest-not-told"))
+        return await self._take_out(key_lines.command(public_key, public_key, Step.REMOVE))
 
     async def as_root(self, commands: Sequence[str], root: Root) -> None:
         """Run ``commands`` one after the other, as root. Raises `ConflictError` ``guest-command-failed``."""
@@ -160,6 +164,17 @@ class Inside:
     def conflict(self, code: str, **fields: str) -> ConflictError:
         """Return the error of ``code`` about this guest."""
         return ConflictError(code, vm=self._guest.vm, user=self._guest.user, left=self._guest.left, **fields)
+
+    async def _take_out(self, command: str) -> bool:
+        answer = await self._changed(command)
+        if answer.is_done or answer is Answer.ABSENT:
+            return answer.is_done
+        raise self._unwritten(answer)
+
+    def _unwritten(self, answer: Answer) -> ConflictError:
+        if fault := key_faults.FAULTS.get(answer):
+            return self.conflict("guest-keys-unwritable", reason=fault.reason, mend=fault.remedy)
+        return self.conflict("guest-disk-full" if answer is Answer.FULL else "guest-not-told")
 
     async def _changed(self, command: str) -> Answer:
         return key_lines.answer(await self._run(Task(command, b"", LINE_SECONDS)))

@@ -23,13 +23,14 @@ from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import Action, Answers, GuestPreparation, Offer, leaves_out, offered
-from roadstead.act.preparing.entry import TAKEN_BACK, Found, Guest, Inside
+from roadstead.act.preparing.entry import MATCHED, Found, Guest, Inside
 from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
 from roadstead.artifacts.standing_lines import Standing
 from roadstead.errors import ConflictError, LinkError, PeerError, PoolError
 from roadstead.kit.gates import Budget, Gate
-from roadstead.model import Snapshot, Vm, config_keys
+from roadstead.kit.turns import Turns
+from roadstead.model import Snapshot, Vm, VmId, config_keys
 from roadstead.model.surveys import Part, Root, Survey
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import given_keys, messages
@@ -89,12 +90,14 @@ class SshPreparing:
         self._settings = settings
         self._budget = budget
         self._gate = Gate(PARALLEL)
+        self._turns: Turns[VmId] = Turns()
+        """Two who write one file of keys at once would each find it changed by the other."""
 
     async def step(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
         place = self._place(vm, keeper, answers)
         about = GuestPreparation(vm=vm.id, name=vm.name, user=place.guest.user)
-        async with self._gate():
+        async with self._turns.of(vm.id), self._gate():
             found, question = await self._found(place, answers, about)
             if question is not None:
                 return question
@@ -326,10 +329,10 @@ class _Entry:
             return await self.preparing.prove(self.place, found, decision, self.pair)
         except PeerError as error:
             if self.standing is None:
-                await self.inside.take_out(self.pair.public)
-                self.place.guest.left = TAKEN_BACK
+                await self.inside.take_back(self.pair.public)
             if error.code == "key-rejected":
-                raise self.inside.conflict("guest-key-not-taken") from error
+                hint = MATCHED if self.survey.is_matched else ""
+                raise self.inside.conflict("guest-key-not-taken", hint=hint) from error
             raise self.inside.conflict("guest-engine-unseen", reason=error.cause.rstrip(".")) from error
 
     async def _clear(self, answers: Answers) -> list[str]:

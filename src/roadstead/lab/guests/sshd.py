@@ -385,7 +385,7 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
 
     def _changed(self, change: re.Match[str]) -> key_lines.Answer:
         if "keys-unwritable" in self._guest.faults:
-            return key_lines.Answer.UNWRITABLE
+            return key_lines.Answer.OWNER
         old, new = base64.b64decode(change["old"]), base64.b64decode(change["new"])
         found = self._guest.change_keys(old, new, is_removal=change["step"] == key_lines.Step.REMOVE)
         return key_lines.Answer.DONE if found else key_lines.Answer.ABSENT

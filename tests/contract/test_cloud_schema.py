@@ -80,7 +80,7 @@ SAMPLES = [
     Sample("power_state: {mode: fly}\n", ALL, WARNED, 2),
     Sample("write_files:\n  - {path: /a, mode: '0644'}\n", ALL, WARNED, 3),
     Sample("write_files:\n  - path: /a\n    permissions: 0644\n", ALL, WARNED, 4),
-    Sample("write_files:\n  - path: /a\n    permissions: 644\n", ALL, WARNED, 4),
+    Sample("write_files:\n  - path: /a\n    permissions: 644\n", ALL, REFUSED, 4),
     Sample("packagse: [git]\n", NEWER, WARNED, 2),
     Sample("coreos: {}\n", NEWER, WARNED, 2),
     Sample("hostname: a\nhostname: b\n", NONE, WARNED, 3),
@@ -142,3 +142,18 @@ def test_forms_are_told_apart_as_they_do(folder: Path, release: Path) -> None:
     texts += ["hello\n", "#cloud-confg\n", "\n#include\nhttp://a/\n", "# cloud-config\n", "{}\n"]
     theirs = asked(release, folder, FORMS, texts)
     assert [cloud_forms.TYPES.get(kind or "", "") for kind in theirs] == [cloud_forms.form(text) for text in texts]
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
+def test_a_decimal_mode_is_another_mode(release: Path) -> None:
+    """That is why it is refused; one that begins with a zero is what it looks like, and only warned of."""
+    program = (
+        "from cloudinit import util; from cloudinit.config.cc_write_files import decode_perms\n"
+        "print(*(oct(decode_perms(util.load_yaml(f'a: {mode}', allowed=(dict,))['a'], None)) for mode in ('644', '0644')))"
+    )
+    assert run(release, program).stdout.split() == ["0o1204", "0o644"]
+    text = "#cloud-config\nwrite_files:\n  - path: /a\n    permissions: {}\n"
+    (refused,) = user_data.findings(text.format("644"), "cloud-config")
+    (warned,) = user_data.findings(text.format("0644"), "cloud-config")
+    assert (refused.severity, warned.severity) == ("error", "warning") and "the mode 1204" in refused.message
+    assert [one.severity for one in user_data.findings(text.format("644"), "flatcar")] == ["warning"]

@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from roadstead.artifacts import ignition, iso, iso_files, tokens, user_data
+from roadstead.artifacts import first_boot, guest_agent, ignition, iso, iso_files, tokens, user_data
 from roadstead.artifacts.drive_templates import IGNITION, WINDOWS
 from roadstead.errors import InputError
 
@@ -31,6 +32,9 @@ _POOL_KEY = re.compile(rf"\bssh-rsa ([A-Za-z0-9+/]{{16,4096}}={{0,2}})(?: [^\s\"
 READ_BY_GUESTS = (_METADATA, _USER_DATA)
 FILES = (*READ_BY_GUESTS, _TEMPLATE)
 """What a drive may hold that is read back."""
+
+
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Guest(NamedTuple):
@@ -58,6 +62,8 @@ class Drive(NamedTuple):
     """Further keys that the metadata brings, lines of OpenSSH's."""
     warnings: tuple[str, ...] = ()
     """What the guest will pass over, with lines."""
+    agent: Mapping[str, bytes] = NO_FILES
+    """The files of the guest agent, by their paths."""
 
 
 def hostname(name: str, uuid: str) -> str:
@@ -96,13 +102,14 @@ def prepare(template: str, guest: Guest, profile: str = "", ssh_keys: tuple[str,
 
 
 def files(drive: Drive) -> dict[str, str]:
-    """Return what stands on a drive, by its path."""
+    """Return the texts on a drive, by their paths."""
     return {_METADATA: json.dumps(_metadata(drive)), _USER_DATA: drive.user_data, _TEMPLATE: drive.template}
 
 
 def image(drive: Drive) -> bytes:
     """Return the drive as an ISO image."""
-    return iso.build(LABEL, {path: text.encode() for path, text in files(drive).items()})
+    texts = {path: text.encode() for path, text in files(drive).items()}
+    return iso.build(LABEL, {**texts, **drive.agent}, {path for path in drive.agent if guest_agent.is_program(path)})
 
 
 def contents(image: bytes) -> dict[str, str]:
@@ -118,28 +125,23 @@ def contents(image: bytes) -> dict[str, str]:
 
 def ssh_keys_of(files: Mapping[str, str]) -> tuple[str, ...]:
     """Return the keys that the metadata of a drive brings besides the pool's."""
-    try:
-        said = json.loads(files.get(_METADATA, "{}"))
-    except (ValueError, RecursionError):
-        return ()
-    held = said.get("public_keys") if isinstance(said, dict) else None
-    named = held.items() if isinstance(held, dict) else ()
+    named = _public_keys(_said(files)).items()
     return tuple(line for name, line in named if name != KEY_NAME and isinstance(line, str))
 
 
-def keys_brought(drive: Drive) -> int:
-    """Return how many keys the metadata of a drive brings, the pool's among them."""
-    return len(drive.ssh_keys) + (tokens.POOL_KEY in tokens.used(drive.template))
+def does(files: Mapping[str, str], profile: str) -> tuple[str, ...]:
+    """Return what a guest of a profile (empty: the one of most guests that read such a text) does with a drive, which a
+    stranger may have made, in words.
+    """
+    said = _said(files)
+    text = files.get(_USER_DATA, "")
+    name = str(said.get("hostname", ""))[:HOSTNAME_CHARACTERS]
+    return first_boot.told(text, profile or user_data.profile_of(text), name, len(_public_keys(said)))
 
 
 def pool_keys_in(files: Mapping[str, str]) -> frozenset[str]:
     """Return the middle parts (base64) of the keys of pools, ours or others, that a drive lets in."""
-    try:
-        said = json.loads(files.get(_METADATA, "{}"))
-    except (ValueError, RecursionError):
-        said = {}
-    held = said.get("public_keys") if isinstance(said, dict) else None
-    named = held.get(KEY_NAME) if isinstance(held, dict) else None
+    named = _public_keys(_said(files)).get(KEY_NAME)
     lines = [files.get(_USER_DATA, ""), f"{named} {KEY_NAME}" if isinstance(named, str) else ""]
     return frozenset(key for line in lines for key in _POOL_KEY.findall(line))
 
@@ -152,6 +154,20 @@ def template_in(files: Mapping[str, str]) -> str:
 def template_of(content: bytes) -> str:
     """Return the template that the drive ``content``, which a stranger may have made, holds. Raises `ValueError`."""
     return iso_files.read(content, _TEMPLATE, TEXT_BYTES).decode()
+
+
+def _said(files: Mapping[str, str]) -> dict[str, Any]:
+    """The metadata on a drive."""
+    try:
+        said = json.loads(files.get(_METADATA, "{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _public_keys(said: dict[str, Any]) -> dict[str, Any]:
+    held = said.get("public_keys")
+    return held if isinstance(held, dict) else {}
 
 
 def _metadata(drive: Drive) -> dict[str, object]:

@@ -4,7 +4,7 @@ Without Rock Ridge the Linux kernel shows Joliet's names; without either it show
 numbers here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from itertools import count
 
@@ -13,11 +13,14 @@ from pycdlib import PyCdlib
 LABEL_CHARACTERS = 16
 """What Joliet leaves room for."""
 FILE_MODE = 0o100444
+PROGRAM_MODE = 0o100555
 DIRECTORY_MODE = 0o040555
 
 
-def build(label: str, files: Mapping[str, bytes]) -> bytes:
-    """Return an image with this label (at most `LABEL_CHARACTERS`) that holds ``files``, by their relative paths."""
+def build(label: str, files: Mapping[str, bytes], programs: Collection[str] = ()) -> bytes:
+    """Return an image with this label (at most `LABEL_CHARACTERS`) that holds ``files``, by their relative paths; those
+    that are ``programs`` may be run.
+    """
     iso = PyCdlib()
     iso.new(interchange_level=1, vol_ident=label, rock_ridge="1.09", joliet=3)
     numbers = count(1)
@@ -37,7 +40,7 @@ def build(label: str, files: Mapping[str, bytes]) -> bytes:
             f"{plain[folder]}/F{next(numbers):07}.;1",
             rr_name=name,
             joliet_path=f"{folder}/{name}",
-            file_mode=FILE_MODE,
+            file_mode=PROGRAM_MODE if path in programs else FILE_MODE,
         )
     image = BytesIO()
     iso.write_fp(image)

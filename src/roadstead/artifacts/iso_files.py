@@ -9,6 +9,7 @@ Structures: ECMA-119 (ISO 9660), Joliet (its names are UTF-16), and of Rock Ridg
 
 import struct
 from collections.abc import Iterator
+from mmap import mmap
 from typing import NamedTuple
 
 SECTOR = 2048
@@ -18,6 +19,8 @@ DESCRIPTORS = 32
 DIRECTORY_BYTES = 256 * 2**10
 """The largest directory that is looked through."""
 
+Image = bytes | mmap
+"""In memory, or a file of which only what is looked at is read."""
 _MAGIC = b"CD001"
 _PRIMARY, _SUPPLEMENTARY, _END = 1, 2, 255
 _JOLIET = (b"%/@", b"%/C", b"%/E")
@@ -41,19 +44,23 @@ class _Tree(NamedTuple):
     joliet: bool
 
 
-def read(image: bytes, path: str, limit: int) -> bytes:
+class NoSuchFile(ValueError):
+    """There is no file at this path, or no image at all."""
+
+
+def read(image: Image, path: str, limit: int) -> bytes:
     """Return the file at ``path`` (relative, with slashes) by its Joliet or Rock Ridge name.
 
-    Raises `ValueError`: no image, no such file, one of more than ``limit`` bytes, or one that lies elsewhere.
+    Raises `ValueError`: `NoSuchFile`, one of more than ``limit`` bytes, or one that lies elsewhere.
     """
     for tree in _trees(image):
         found = _find(image, tree, path.split("/"))
         if found is not None and not found.flags & (_IS_DIRECTORY | _IS_IN_PARTS):
             return _bytes(image, found, limit)
-    raise ValueError("it holds no such file")
+    raise NoSuchFile("it holds no such file")
 
 
-def _trees(image: bytes) -> list[_Tree]:
+def _trees(image: Image) -> list[_Tree]:
     """The trees of directories that an image has, those with Joliet's names first."""
     found = []
     for number in range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + DESCRIPTORS):
@@ -66,7 +73,7 @@ def _trees(image: bytes) -> list[_Tree]:
     return sorted(found, key=lambda tree: not tree.joliet)
 
 
-def _find(image: bytes, tree: _Tree, parts: list[str]) -> _Extent | None:
+def _find(image: Image, tree: _Tree, parts: list[str]) -> _Extent | None:
     found = tree.root
     for part in parts:
         if not found.flags & _IS_DIRECTORY:
@@ -116,7 +123,7 @@ def _rock_ridge_name(area: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def _bytes(image: bytes, extent: _Extent, limit: int) -> bytes:
+def _bytes(image: Image, extent: _Extent, limit: int) -> bytes:
     start = extent.sector * SECTOR
     if extent.size > limit:
         raise ValueError("it is too large")

@@ -33,6 +33,7 @@ _CLOUDBASE_READS = {
 }  # fmt: skip
 """All that cloudbase-init 1.1.9 knows of a cloud-config."""
 _MODE_DIGITS = 5
+_DECIMAL = "cloud-init reads {mode} as a decimal number and sets the mode {becomes}; write it in quotes: '0644'"
 
 
 class Judged(NamedTuple):
@@ -167,10 +168,14 @@ def _by_schema(text: str) -> tuple[list[ignition.Fault], list[ignition.Fault]]:
         return [], [ignition.Fault(1, 1, "it says so much that it is not held to cloud-init's schema")]
     faults = [ignition.Fault(*each[:3]) for each in document.faults if not each.is_dropped]
     warnings = [ignition.Fault(*each[:3]) for each in document.faults if each.is_dropped]
-    modes = set(_bare_modes(text))
+    modes = _bare_modes(text)
     for one in cloud_schema.judge(document):
         place = document.place(one.path)
-        if one.path == ("coreos",) or (one.path[-1] == "permissions" and place[0] in modes):
+        mode = modes.get(place[0], "") if one.path[-1:] == ("permissions",) else ""
+        if mode and not _is_octal(mode):
+            faults.append(ignition.Fault(*place, _DECIMAL.format(mode=mode, becomes=f"{int(mode):o}")))
+            continue
+        if mode or one.path == ("coreos",):
             continue  # it is told by itself
         (faults if one.is_fault else warnings).append(ignition.Fault(*place, one.reason))
     return faults, warnings
@@ -189,7 +194,12 @@ def _passed_over(text: str, said: dict[str, Any], profile: str) -> list[tuple[in
     elif "coreos" in said:
         found.append(("coreos", "only Flatcar reads 'coreos'; cloud-init calls itself degraded for it"))
     told = [(_line_of(text, name), reason) for name, reason in found]
-    return told + [(line, "write a mode in quotes: '0644'") for line in _bare_modes(text)]
+    by_schema = profile in {CLOUD_CONFIG, ""}
+    return told + [
+        (line, "write a mode in quotes: '0644'")
+        for line, mode in _bare_modes(text).items()
+        if _is_octal(mode) or not by_schema
+    ]
 
 
 def _line_of(text: str, name: str) -> int:
@@ -197,14 +207,21 @@ def _line_of(text: str, name: str) -> int:
     return next((number for number, line in enumerate(lines, 1) if line.strip(" '\"").startswith(name)), 1)
 
 
-def _bare_modes(text: str) -> list[int]:
-    """Lines with a mode that YAML 1.1 takes for an octal number, 1.2 for a decimal one, and schemas for neither."""
-    found = []
+def _is_octal(mode: str) -> bool:
+    """Whether a mode without quotes is what it looks like to a reader of YAML 1.1."""
+    return mode.startswith("0")
+
+
+def _bare_modes(text: str) -> dict[int, str]:
+    """Lines with a mode without quotes, a number to YAML: schemas take none. One that begins with a zero is octal to
+    YAML 1.1, decimal to 1.2; any other is decimal, and cloud-init sets the wrong mode.
+    """
+    found = {}
     for number, line in enumerate(text.splitlines(), 1):
         name, colon, value = line.partition(":")
         digits = value.split("#")[0].strip()
         if colon and name.strip(" -") == "permissions" and digits.isdecimal() and len(digits) <= _MODE_DIGITS:
-            found.append(number)
+            found[number] = digits
     return found
 
 

@@ -120,6 +120,28 @@ DRIVES = {
         "The configuration holds %HIN% in line {line}, and the VM has no card in the host-internal network.",
         "Write it between %HINEXISTS% and %ENDHINEXISTS%, or give the VM such a card.",
     ),
+    "tools-iso-missing": Code(
+        404,
+        "The pool has no guest tools ISO, from which the guest agent's files are taken.",
+        "Newer releases of XenServer bring none: leave --agent out, and install the agent of the guest's distribution"
+        " (`xe-guest-utilities`). Where the hosts have one, plug the storage of the guest tools (`xe pbd-plug`) or scan"
+        " it (`xe sr-scan`).",
+    ),
+    "tools-iso-too-large": Code(
+        422,
+        "The guest tools ISO {disk} has {size} bytes, and none of more than {limit} is read.",
+        "Leave --agent out, or put the ISO of the pool's release back in its place.",
+    ),
+    "tools-iso-unreadable": Code(
+        422,
+        "The file {file} cannot be read from the guest tools ISO {disk}: {reason}.",
+        "Leave --agent out, or put the ISO of the pool's release back in its place. Nothing was changed.",
+    ),
+    "tools-iso-without-agent": Code(
+        422,
+        "The guest tools ISO {disk} has no Linux/xe-daemon, which is the guest agent.",
+        "Newer releases have it only in packages: leave --agent out, and install it in the guest.",
+    ),
     "variable-invalid": Code(
         422,
         "{name} cannot be the name of a variable.",

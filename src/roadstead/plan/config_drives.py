@@ -26,6 +26,10 @@ UNFINISHED_AGE = timedelta(minutes=10)
 """A drive that is unfinished for longer is no longer being made: several times what making one may take, since the
 clocks of two instances may differ.
 """
+TOOLS_BYTES = 1024 * 2**20
+"""No guest tools ISO is larger."""
+NO_AGENT, AGENT_OF_TOOLS, AGENT_KEPT = AGENTS = ("", "tools", "kept")
+"""Which files of the guest agent a drive gets: none, those of the pool's guest tools, those of the drive that goes."""
 _MARK = re.compile(r"([0-9a-f-]{36}) (\d{1,11}) [0-9a-f]{1,64}")
 
 

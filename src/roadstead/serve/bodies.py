@@ -371,6 +371,11 @@ class DriveWanted(Body):
         description="Give the guest a new instance id, so that cloud-init and cloudbase-init read the drive once more."
         " The guest makes itself new SSH host keys then, and its remembered one is forgotten.",
     )
+    agent: Literal["", "tools", "kept"] = Field(
+        default="",
+        description="Which files of the guest agent stand in `/agent`: none, those of the pool's guest tools ISO"
+        " (`tools`), or those of the drive that goes (`kept`).",
+    )
 
     def order(self) -> Order:
         """Return the command."""
@@ -382,6 +387,7 @@ class DriveWanted(Body):
             variables={name: value.get_secret_value() for name, value in self.variables.items()},
             ssh_keys=tuple(self.ssh_keys),
             provision_again=self.provision_again,
+            agent=self.agent,
         )
 
 

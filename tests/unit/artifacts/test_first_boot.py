@@ -34,8 +34,7 @@ TOLD = {
 def test_the_templates_are_told_in_words(profile: str) -> None:
     """Who looks at the preview sees accounts, keys, host name, files and units."""
     drive = config_drive.prepare(drive_templates.PROFILES[profile], GUEST, profile)
-    told = first_boot.told(drive.user_data, profile, "web1", config_drive.keys_brought(drive))
-    assert list(told) == TOLD[profile]
+    assert list(config_drive.does(config_drive.files(drive), profile)) == TOLD[profile]
 
 
 def test_what_is_secret_is_not_told() -> None:

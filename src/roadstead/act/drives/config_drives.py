@@ -20,10 +20,11 @@ import structlog
 
 from roadstead.act.drives import drive_leftovers
 from roadstead.act.drives.drive_leftovers import NAME
+from roadstead.act.drives.guest_agents import GuestAgents
 from roadstead.act.drives.templates import Templates
 from roadstead.act.pools import storages
 from roadstead.act.pools.pools import Pools
-from roadstead.artifacts import config_drive, drive_templates, tokens
+from roadstead.artifacts import config_drive, drive_templates, guest_agent, tokens
 from roadstead.artifacts.config_drive import Drive, Guest
 from roadstead.artifacts.drive_templates import Choice
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
@@ -68,6 +69,8 @@ class Wanted(NamedTuple):
     ssh_keys: tuple[str, ...] = ()
     provision_again: bool = False
     """Whether guests that read a drive once are to read it as a new instance."""
+    agent: str = plan.NO_AGENT
+    """Which files of the guest agent it gets, one of `plan.AGENTS`."""
 
 
 class Prepared(NamedTuple):
@@ -88,6 +91,8 @@ class ReadBack(NamedTuple):
     disk: Disk
     storage: str
     files: dict[str, str]
+    agent: dict[str, bytes]
+    """The files of the guest agent; what cannot be read is not there."""
 
 
 class ConfigDrives:
@@ -96,6 +101,7 @@ class ConfigDrives:
     def __init__(self, pools: Pools, templates: Templates) -> None:
         self._pools = pools
         self._templates = templates
+        self._agents = GuestAgents()
         self._reading: WeakValueDictionary[PoolId, Gate] = WeakValueDictionary()
         self._making: WeakValueDictionary[tuple[PoolId, str], Gate] = WeakValueDictionary()
         """One gate for each VM that is given a drive: who saves twice gets one after the other."""
@@ -175,7 +181,10 @@ class ConfigDrives:
         files = await asyncio.to_thread(config_drive.contents, content)
         if not files:
             raise InputError("config-drive-unreadable", disk=disk.uuid)
-        return ReadBack(disk, (await disks.storage_of(disk)).name, files)
+        agent: dict[str, bytes] = {}
+        with suppress(InputError):
+            agent = await asyncio.to_thread(guest_agent.on_drive, content, disk.uuid)
+        return ReadBack(disk, (await disks.storage_of(disk)).name, files, agent)
 
     async def prepare(self, pool: PoolId, wanted: Wanted) -> Prepared:
         """Return the drive that `create` would make now; nothing is changed. Raises what `create` raises before."""
@@ -240,7 +249,9 @@ class ConfigDrives:
             await disks.internal_device(machine) if needs_device else None,
             plan.instance(former, machine.uuid, again=wanted.provision_again),
         )
-        return await asyncio.to_thread(config_drive.prepare, wanted.template, guest, wanted.profile, wanted.ssh_keys)
+        drive = await asyncio.to_thread(config_drive.prepare, wanted.template, guest, wanted.profile, wanted.ssh_keys)
+        agent = await self._agents.files(disks, wanted.agent, former)
+        return drive._replace(agent=agent.files, warnings=(*drive.warnings, *agent.warnings))
 
     @staticmethod
     async def _offer_management(client: XapiClient, drive: Drive) -> None:

@@ -3,7 +3,8 @@
 `ConfigDrives` makes and reads them; here is what stands between it and a person. Nobody is shown a secret unasked.
 """
 
-from collections.abc import Collection, Mapping
+import asyncio
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import structlog
@@ -13,7 +14,7 @@ from roadstead.act.audit import Audit
 from roadstead.act.drives.config_drives import ConfigDrives, Prepared, Wanted
 from roadstead.act.drives.templates import Templates
 from roadstead.act.guests.vms import Vms
-from roadstead.artifacts import config_drive, drive_masking, drive_templates, first_boot, tokens, user_data
+from roadstead.artifacts import config_drive, drive_masking, drive_templates, tokens, user_data
 from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.artifacts.user_data import Finding
 from roadstead.errors import ConflictError, InputError, RoadsteadError
@@ -21,6 +22,7 @@ from roadstead.inventory import views
 from roadstead.model import LinkState, Vm
 from roadstead.model.config_keys import INSTANCE_MARK, PROFILE_MARK
 from roadstead.plan import access
+from roadstead.plan import config_drives as plan
 
 log = structlog.get_logger()
 _BY_UUID = (
@@ -44,6 +46,8 @@ class Order(Struct, frozen=True, kw_only=True):
     ssh_keys: tuple[str, ...] = ()
     provision_again: bool = False
     """Whether a guest that reads a drive once is to read this one as a new instance."""
+    agent: str = plan.NO_AGENT
+    """Which files of the guest agent it gets, one of `plan.AGENTS`."""
 
     def __repr__(self) -> str:
         return f"Order(profile={self.profile!r}, storage={self.storage!r})"
@@ -57,11 +61,11 @@ class Beginning(Struct, frozen=True, kw_only=True):
 
 
 class DriveFile(Struct, frozen=True, kw_only=True):
-    """A file on a drive; ``size`` is in bytes."""
+    """A file on a drive; ``size`` is in bytes. Files of the guest agent have no ``text``."""
 
     path: str
     size: int
-    text: str
+    text: str = ""
 
 
 class Preview(Struct, frozen=True, kw_only=True):
@@ -103,7 +107,7 @@ class MadeDrive(Struct, frozen=True, kw_only=True):
 class VmDrive(Struct, frozen=True, kw_only=True):
     """The drive that a VM has, as it was read back; ``template`` is what it was made from, and ``ssh_keys`` are those
     that the metadata brings besides the pool's; ``key`` tells whose key it lets in: ``this-pool``, ``another-pool`` or
-    ``none``, ``profile`` for which guests it was made, empty where nothing says that.
+    ``none``, ``profile`` for which guests it was made, empty where nothing says that; ``does`` is that of a `Preview`.
     """
 
     vm: str
@@ -115,6 +119,7 @@ class VmDrive(Struct, frozen=True, kw_only=True):
     profile: str = ""
     key: str
     ssh_keys: tuple[str, ...] = ()
+    does: tuple[str, ...] = ()
     files: tuple[DriveFile, ...]
 
 
@@ -185,6 +190,7 @@ class VmDrives:
     async def show(self, vm: Vm, *, secrets: bool) -> VmDrive:
         """Return what stands on a VM's drive; without ``secrets`` what looks like one is masked."""
         read = await self._drives.of_vm(vm.pool, vm.id)
+        profile = _known_profile(read.disk.marks.get(PROFILE_MARK, ""))
         template = config_drive.template_in(read.files)
         return VmDrive(
             vm=vm.id,
@@ -193,10 +199,11 @@ class VmDrives:
             size=read.disk.size,
             storage=read.storage,
             template=template if secrets else drive_masking.masked(template),
-            profile=_known_profile(read.disk.marks.get(PROFILE_MARK, "")),
+            profile=profile,
             key=await self._drives.whose(vm.pool, read.files),
             ssh_keys=config_drive.ssh_keys_of(read.files),
-            files=_files(read.files, config_drive.READ_BY_GUESTS, secrets=secrets),
+            does=await asyncio.to_thread(config_drive.does, read.files, profile),
+            files=_files(read.files, read.agent, secrets=secrets),
         )
 
     async def _wanted(self, vm: Vm, order: Order) -> Wanted:
@@ -207,7 +214,7 @@ class VmDrives:
         filled = tokens.assign(template, order.variables)
         if order.provision_again:
             _refuse_again(vm, profile)
-        return Wanted(vm.id, order.storage or None, filled, profile, order.ssh_keys, order.provision_again)
+        return Wanted(vm.id, order.storage or None, filled, profile, order.ssh_keys, order.provision_again, order.agent)
 
     async def _replaced_key(self, vm: Vm) -> str:
         """Return whose key the drive lets in that the VM has now; what cannot be read hinders nothing."""
@@ -277,19 +284,19 @@ def _preview(vm: Vm, wanted: Wanted, prepared: Prepared, replaced_key: str) -> P
         replaced_key=replaced_key,
         applies=drive_templates.applies(wanted.profile, again=wanted.provision_again),
         opens=drive.opens,
-        does=first_boot.told(drive.user_data, wanted.profile, drive.guest.hostname, config_drive.keys_brought(drive)),
+        does=config_drive.does(config_drive.files(drive), wanted.profile),
         warnings=(*drive.warnings, *_kept_instance(wanted, prepared)),
-        files=_files(config_drive.files(drive), config_drive.FILES, secrets=False),
+        files=_files(config_drive.files(drive), drive.agent, secrets=False),
     )
 
 
-def _files(files: Mapping[str, str], paths: Collection[str], *, secrets: bool) -> tuple[DriveFile, ...]:
-    """Return those of the files of a drive that are at ``paths``."""
-    return tuple(
+def _files(texts: Mapping[str, str], agent: Mapping[str, bytes], *, secrets: bool) -> tuple[DriveFile, ...]:
+    """Return the files of a drive; of those of the guest agent nobody is shown more than the size."""
+    told = (
         DriveFile(path=path, size=len(text.encode()), text=text if secrets else drive_masking.masked(text))
-        for path, text in files.items()
-        if path in paths
+        for path, text in texts.items()
     )
+    return (*told, *(DriveFile(path=path, size=len(content)) for path, content in agent.items()))
 
 
 def _kept_instance(wanted: Wanted, prepared: Prepared) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from roadstead.errors import (
 from roadstead.inventory import names
 from roadstead.model import ACTIONS, Container, PoolId, Snapshot, Vm, VmId, split_container_id
 from roadstead.peers.engine.messages.guarded import tolerant
+from roadstead.plan.config_drives import AGENT_KEPT
 
 log = structlog.get_logger()
 SUCCESS = "True"
@@ -151,7 +152,7 @@ class PluginCalls:
     async def create_drive(self, asked: Asked) -> str:
         """Make a VM's config drive, in the place of the one that it has."""
         vm, storage, template = (asked.arguments[name] for name in _DRIVE)
-        wanted = Wanted(vm, storage, template)
+        wanted = Wanted(vm, storage, template, agent=AGENT_KEPT)  # XenCenter edits a drive by making it anew
         return SUCCESS + await self._drives.create(asked.pool, wanted)
 
     # ---- pieces

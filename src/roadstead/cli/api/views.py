@@ -506,4 +506,5 @@ class VmDrive(Struct, frozen=True, kw_only=True):
     profile: str = ""
     key: str = ""
     ssh_keys: tuple[str, ...] = ()
+    does: tuple[str, ...] = ()
     files: tuple[DriveFile, ...] = ()

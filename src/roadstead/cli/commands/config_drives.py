@@ -59,6 +59,14 @@ Again = Annotated[
         "host keys change; the remembered one is forgotten.",
     ),
 ]
+Agent = Annotated[
+    bool,
+    typer.Option(
+        "--agent",
+        help="Put the guest agent's files, from the pool's guest tools ISO, into `/agent` of the drive, as the historic"
+        " pack did.",
+    ),
+]
 Only = Annotated[bool, typer.Option("--preview", help="Only show what the guest would see.")]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make, read and edit the config drives of VMs.")
@@ -111,6 +119,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
     variables: Variables = None,
     keys: Keys = None,
     again: Again = False,
+    agent: Agent = False,
     preview: Only = False,
     format: options.Format = "table",
     yes: options.Yes = False,
@@ -125,12 +134,14 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option
       roadstead config-drive create web1 --file web1.yaml --ssh-key ~/.ssh/id_ed25519.pub
       roadstead config-drive create web1 --template web --var SITE=north --preview
       roadstead config-drive create web1 --re-provision
+      roadstead config-drive create core1 --profile coreos --agent
       cat web1.yaml | roadstead config-drive create web1 --file - --yes
     """
     from roadstead.cli.commands import drives
 
     wanted = drives.wanted(file, sr, profile, variables or [], keys or [], named)
     wanted |= {"provision_again": True} if again else {}
+    wanted |= {"agent": "tools"} if agent else {}
     connected = session.connect(ctx)
     if preview:
         drives.preview(connected, name, wanted, format)
@@ -189,12 +200,14 @@ def edit(
     profile: Profile = None,
     sr: Storage = None,
     keys: Keys = None,
+    agent: Agent = False,
     yes: options.Yes = False,
 ) -> None:
     """Edit the template of a VM's config drive, and make the drive anew.
 
     It opens $VISUAL or $EDITOR, checks what comes out, shows what the guest will see, and asks. A text that is refused
-    can be edited again; it is kept in a file when you give up. Without a drive it begins with the default.
+    can be edited again; it is kept in a file when you give up. Without a drive it begins with the default. Keys and
+    the guest agent's files of the present drive are kept.
 
     Examples:
       roadstead config-drive edit web1
@@ -202,4 +215,5 @@ def edit(
     """
     from roadstead.cli.commands import drives, editing
 
-    editing.edit(session.connect(ctx), name, drives.wanted(None, sr, profile, [], keys or []), yes=yes)
+    wanted = drives.wanted(None, sr, profile, [], keys or []) | ({"agent": "tools"} if agent else {})
+    editing.edit(session.connect(ctx), name, wanted, yes=yes)

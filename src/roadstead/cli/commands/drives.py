@@ -33,6 +33,7 @@ _APPLIES = {
 }
 """What is said of `DrivePreview.applies`."""
 _TEMPLATE = "user_data.template"
+_AGENT = "agent/"
 Wanted = dict[str, Any]
 Format = str
 
@@ -95,6 +96,11 @@ def validate(connected: client.Client, file: str, profile: str | None, format: F
         output.write(terminal_clean(line) for line in lines)
     if not found.ok:
         raise SystemExit(failures.FAILED)
+
+
+def agent_of(drive: VmDrive) -> Wanted:
+    """Return what is asked for so that a drive made anew has the guest agent's files that ``drive`` has."""
+    return {"agent": "kept"} if any(file.path.startswith(_AGENT) for file in drive.files) else {}
 
 
 def previewed(connected: client.Client, name: str, wanted: Wanted) -> DrivePreview:
@@ -182,7 +188,9 @@ def show(connected: client.Client, name: str, format: Format, *, secrets: bool) 
         lines.append(
             f"It lets another pool's key in: `roadstead config-drive rebuild {drive.name}` puts this pool's there."
         )
-    lines += _files([*drive.files, DriveFile(path="the template that it was made from", text=drive.template)])
+    lines += _files(drive.files, template=True)
+    if drive.does:
+        lines += ["", "What the guest does when it reads it:", *_does(drive.does)]
     output.write(terminal_clean(line) for line in lines)
 
 
@@ -194,25 +202,32 @@ def show_template(connected: client.Client, name: str) -> None:
 def told(found: DrivePreview) -> list[str]:
     """Return the lines that show a drive which would be made."""
     lines = [f"Config drive of {found.name}: profile {found.profile}, in {found.storage}"]
-    lines += _files(found.files)
+    lines += _files(found.files, template=False)
     lines += ["", *(f"Warning: {one}" for one in found.warnings)]
     if not found.opens and found.profile != "windows":
         lines.append("The pool's key is not seen to sign in: containers of this VM may not be manageable by it.")
     if found.replaces:
         lines.append(f"It takes the place of the drive {found.replaces}{_REPLACED.get(found.replaced_key, '')}.")
     lines.append(f"The guest: {_APPLIES.get(found.applies, found.applies)}.")
-    lines += [f"  It {one}." for one in found.does]
+    lines += _does(found.does)
     if found.applies == "next-boot":
         lines.append(f"Re-provisioning: {_AGAIN}")
     return [terminal_clean(line) for line in lines]
 
 
-def _files(files: Sequence[DriveFile]) -> Iterator[str]:
+def _does(lines: Sequence[str]) -> list[str]:
+    return [f"  It {one}." for one in lines]
+
+
+def _files(files: Sequence[DriveFile], *, template: bool) -> Iterator[str]:
+    """Show files; the text of the ``template``, too, if that is wanted."""
     for file in files:
         size = f" ({file.size} bytes)" if file.size else ""
         yield from ("", f"--- {file.path}{size}")
-        if file.path.endswith(_TEMPLATE):
+        if file.path.endswith(_TEMPLATE) and not template:
             yield "(the text before its tokens were filled in, for people to edit)"
+            continue
+        if file.path.startswith(_AGENT):
             continue
         yield from file.text.rstrip("\n").split("\n")
 

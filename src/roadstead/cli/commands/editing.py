@@ -26,13 +26,10 @@ _UNFIT = {413, 422}
 
 def edit(connected: client.Client, name: str, wanted: drives.Wanted, *, yes: bool) -> None:
     """Let the template of a VM's drive be edited, and make the drive anew."""
-    before, keys, profile = _present(connected, name, wanted.get("profile"))
-    wanted = {
-        **wanted,
-        **({"profile": profile} if profile else {}),
-        "ssh_keys": list(dict.fromkeys([*keys, *wanted.get("ssh_keys", [])])),
-    }
-    added = wanted["ssh_keys"] != keys
+    before, present = _present(connected, name, wanted.get("profile"))
+    keys = present["ssh_keys"]
+    added = bool(set(wanted.get("ssh_keys", [])) - set(keys)) or "agent" in wanted
+    wanted = {**present, **wanted, "ssh_keys": list(dict.fromkeys([*keys, *wanted.get("ssh_keys", [])]))}
     file = _kept(before)
     try:
         if _edited(connected, name, wanted, file, yes=yes, added=added):
@@ -46,7 +43,7 @@ def edit(connected: client.Client, name: str, wanted: drives.Wanted, *, yes: boo
 
 
 def _edited(connected: client.Client, name: str, wanted: drives.Wanted, file: Path, *, yes: bool, added: bool) -> bool:
-    """Edit until the text is good and agreed to; return whether there is anything new: text, or keys ``added``."""
+    """Edit until the text is good and agreed to; return whether there is anything new: text, or what was ``added``."""
     before = drives.read(str(file))
     while True:
         _open(file)
@@ -67,9 +64,9 @@ def _edited(connected: client.Client, name: str, wanted: drives.Wanted, file: Pa
         return True
 
 
-def _present(connected: client.Client, name: str, profile: str | None) -> tuple[str, list[str], str | None]:
-    """Return the template of the present drive, the keys that it brings and the profile that it is for, unless one is
-    named; without a drive the default.
+def _present(connected: client.Client, name: str, profile: str | None) -> tuple[str, drives.Wanted]:
+    """Return the template of the present drive and what asks for one like it: its keys, the guest agent's files, the
+    profile that it is for, unless one is named; without a drive the default.
     """
     try:
         drive = drives.fetched(connected, name, secrets=True)
@@ -77,9 +74,10 @@ def _present(connected: client.Client, name: str, profile: str | None) -> tuple[
         if error.code != _MISSING:
             raise
     else:
-        return drive.template, list(drive.ssh_keys), profile or drive.profile
+        known = {"profile": drive.profile} if drive.profile else {}
+        return drive.template, {**known, "ssh_keys": list(drive.ssh_keys), **drives.agent_of(drive)}
     path = f"/vms/{client.part(name)}/config-drive/default"
-    return connected.get(Beginning, path, {"profile": profile}).template, [], profile
+    return connected.get(Beginning, path, {"profile": profile}).template, {"ssh_keys": []}
 
 
 def _kept(text: str) -> Path:

@@ -40,4 +40,4 @@ def _wanted(connected: client.Client, vm: Vm, *, again: bool) -> drives.Wanted:
     """Return a drive like the one that the VM has."""
     drive = drives.fetched(connected, vm.id, secrets=True)
     wanted: drives.Wanted = {"template": drive.template, "profile": drive.profile, "ssh_keys": list(drive.ssh_keys)}
-    return {**wanted, "provision_again": True} if again else wanted
+    return {**wanted, **drives.agent_of(drive), **({"provision_again": True} if again else {})}

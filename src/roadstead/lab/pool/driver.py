@@ -16,6 +16,8 @@ from roadstead.lab.pool.machines import PORT_KEY, USER_KEY, Machines
 from roadstead.lab.pool.state import WINDOWS, Machine
 from roadstead.lab.pool.text import longest_valid
 
+TOOLS_STORAGE = "XenServer Tools"
+TOOLS_ISO = "guest-tools.iso"
 MONITOR_KEY = "xscontainer-monitor"
 
 
@@ -84,6 +86,19 @@ class VmDriver:
         for name in names:
             if not self.find_all(name):
                 vm_calls.new_vm(self.core, {"name_label": name})
+
+    async def add_tools(self, image: bytes) -> str:
+        """Give the pool the guest tools ISO that hosts bring along, in a storage of its own; return the disk's uuid."""
+        database = self.core.database
+        fields = {"type": "iso", "content_type": "iso", "shared": True, "is_tools_sr": True}
+        sr = database.create("SR", {"name_label": TOOLS_STORAGE, **fields})
+        for host, _ in database.all("host"):
+            database.create("PBD", {"host": host, "SR": sr, "currently_attached": True})
+        told = {"name_label": TOOLS_ISO, "type": "user", "read_only": True, "is_tools_iso": True}
+        disk = storage.new_disk(self.core, sr, len(image), told)
+        uuid = str(database.get("VDI", disk)["uuid"])
+        await asyncio.to_thread(self.core.images.path(uuid).write_bytes, image)
+        return uuid
 
     async def create_vm(
         self,

@@ -8,7 +8,7 @@ serves the disks of a storage only if it sees that storage (``PBD.currently_atta
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlencode
 
 from roadstead.errors import AmbiguousError, NotFoundError, PoolError
@@ -134,15 +134,24 @@ class Disks:
 
     async def read(self, disk: Disk, host: str, seconds: float) -> bytes:
         """Return what stands on a disk, from a host that sees it: exactly as much as the disk is large."""
-        call = "export_raw_vdi"
-        query = urlencode({"vdi": disk.uuid, "format": "raw"})
-        content = await self._client.transfer(
-            Request("GET", f"/{call}?{query}", call, disk.size), host, seconds=seconds
-        )
-        if len(content) != disk.size:  # what went wrong in the middle stands in the midst of the data
-            reason = f"{len(content)} of {disk.size} bytes came"
-            raise PoolError("pool-call-failed", call=call, reason=reason)
+        content = await self._client.transfer(_export(disk), host, seconds=seconds)
+        _need_whole(disk, len(content))
         return content
+
+    async def copy(self, disk: Disk, host: str, file: IO[bytes], seconds: float) -> None:
+        """Write what stands on a disk, which may be large, into an empty file; otherwise as `read`."""
+        request = _export(disk)._replace(taker=lambda piece: asyncio.to_thread(file.write, piece))
+        await self._client.transfer(request, host, seconds=seconds)
+        _need_whole(disk, await asyncio.to_thread(file.tell))
+
+    async def tools(self) -> list[Disk]:
+        """Return the images of guest tools that the pool has, by name: XAPI alone says which disks are, of those in the
+        storage that hosts bring along (``VDI.is_tools_iso``, read-only).
+        """
+        found = await self._call("VDI.get_all_records_where", 'field "is_tools_iso" = "true"')
+        records = found.items() if isinstance(found, dict) else ()
+        disks = [disk_record(ref, record) for ref, record in records if isinstance(record, dict)]
+        return sorted(disks, key=lambda disk: (disk.name, disk.uuid))
 
     # ---- writing
 
@@ -315,3 +324,16 @@ class Disks:
         except PoolError as error:
             if not faults.is_gone(error):
                 raise
+
+
+def _export(disk: Disk) -> Request:
+    call = "export_raw_vdi"
+    query = urlencode({"vdi": disk.uuid, "format": "raw"})
+    return Request("GET", f"/{call}?{query}", call, disk.size)
+
+
+def _need_whole(disk: Disk, size: int) -> None:
+    """What went wrong in the middle stands in the midst of the data. Raises `PoolError`."""
+    if size != disk.size:
+        reason = f"{size} of {disk.size} bytes came"
+        raise PoolError("pool-call-failed", call="export_raw_vdi", reason=reason)

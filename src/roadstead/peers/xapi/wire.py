@@ -6,7 +6,7 @@ netrc, no cookie, and a redirect is never followed, because the body may hold a 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from enum import Enum
 from io import BytesIO
@@ -61,6 +61,8 @@ class Request(NamedTuple):
     """The largest answer that is read."""
     body: bytes = b""
     headers: Mapping[str, str] = {}
+    taker: Callable[[bytes], Awaitable[object]] | None = None
+    """Is given the answer piece by piece, in order; what is returned is empty then."""
 
 
 class Wire:
@@ -117,12 +119,16 @@ class Wire:
                 return await self._body(answer, endpoint, request)
 
     async def _body(self, answer: aiohttp.ClientResponse, endpoint: Endpoint, request: Request) -> bytearray:
-        received = bytearray()
+        received, size = bytearray(), 0
         async for piece in answer.content.iter_any():
-            received += piece
-            if len(received) > request.answer_bytes:
+            size += len(piece)
+            if size > request.answer_bytes:
                 reason = f"it is larger than {request.answer_bytes // 2**20} MiB"
                 raise self._invalid(endpoint, request, reason)
+            if request.taker is None:
+                received += piece
+            else:
+                await request.taker(piece)
         return received  # as it is: of a whole pool, a copy would be 100 MB
 
     def _invalid(self, endpoint: Endpoint, request: Request, reason: str) -> PoolError:

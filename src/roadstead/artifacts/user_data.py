@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from roadstead.artifacts import cloud_config, cloud_forms, cloud_schema, ignition, tokens
 from roadstead.artifacts.drive_templates import CLOUD_CONFIG, COREOS, FLATCAR, IGNITION, WINDOWS
-from roadstead.artifacts.yaml_values import Document, TooMany
+from roadstead.artifacts.yaml_values import Document
 from roadstead.errors import InputError
 
 SCRIPT = "script"
@@ -164,7 +164,7 @@ def _by_schema(text: str) -> tuple[list[ignition.Fault], list[ignition.Fault]]:
     """Return what cloud-init refuses in a cloud-config, and what it drops or finds fault with."""
     try:
         document = Document(text)
-    except TooMany:
+    except OverflowError:
         return [], [ignition.Fault(1, 1, "it says so much that it is not held to cloud-init's schema")]
     faults = [ignition.Fault(*each[:3]) for each in document.faults if not each.is_dropped]
     warnings = [ignition.Fault(*each[:3]) for each in document.faults if each.is_dropped]

@@ -39,15 +39,11 @@ class Other:
         return self._name
 
 
-class TooMany(ValueError):
-    """There are more values than are looked at."""
-
-
 class Document:
     """What a text says."""
 
     def __init__(self, text: str) -> None:
-        """Raises `TooMany`."""
+        """Raises `OverflowError` when it has more values than are judged."""
         self.faults: list[Refused] = []
         self._made: dict[int, tuple[Any, int]] = {}
         loader = _Loader(text)
@@ -84,7 +80,7 @@ class Document:
         else:
             value, size = self._scalar(node), 1
         if size > NODES:
-            raise TooMany
+            raise OverflowError
         if node.tag == f"{_TAG}set":
             value = Other("a set")
         self._made[id(node)] = (value, size)

@@ -149,7 +149,8 @@ def test_a_decimal_mode_is_another_mode(release: Path) -> None:
     """That is why it is refused; one that begins with a zero is what it looks like, and only warned of."""
     program = (
         "from cloudinit import util; from cloudinit.config.cc_write_files import decode_perms\n"
-        "print(*(oct(decode_perms(util.load_yaml(f'a: {mode}', allowed=(dict,))['a'], None)) for mode in ('644', '0644')))"
+        "modes = [util.load_yaml(f'a: {mode}', allowed=(dict,))['a'] for mode in ('644', '0644')]\n"
+        "print(*(oct(decode_perms(mode, None)) for mode in modes))"
     )
     assert run(release, program).stdout.split() == ["0o1204", "0o644"]
     text = "#cloud-config\nwrite_files:\n  - path: /a\n    permissions: {}\n"

@@ -29,8 +29,7 @@ _METADATA = f"{_FOLDER}/meta_data.json"
 _USER_DATA = f"{_FOLDER}/user_data"
 _POOL_KEY = re.compile(rf"\bssh-rsa ([A-Za-z0-9+/]{{16,4096}}={{0,2}})(?: [^\s\"']{{1,256}})? {KEY_NAME}\b")
 """A key with the comment that pools' keys have, the historic pack's too."""
-READ_BY_GUESTS = (_METADATA, _USER_DATA)
-FILES = (*READ_BY_GUESTS, _TEMPLATE)
+FILES = (_METADATA, _USER_DATA, _TEMPLATE)
 """What a drive may hold that is read back."""
 
 

@@ -62,13 +62,12 @@ def _files(image: Image, folder: str, refusal: Callable[[str, str], InputError])
     found, left = {}, ALL_BYTES
     for name in NAMES:
         try:
-            content = iso_files.read(image, f"{folder}/{name}", min(FILE_BYTES, left))
-        except iso_files.NoSuchFile:
-            continue
+            content = iso_files.find(image, f"{folder}/{name}", min(FILE_BYTES, left))
         except ValueError as error:
             raise refusal(name, str(error)) from error
-        found[f"{FOLDER}/{name}"] = content
-        left -= len(content)
+        if content is not None:
+            found[f"{FOLDER}/{name}"] = content
+            left -= len(content)
     return found
 
 

@@ -44,20 +44,25 @@ class _Tree(NamedTuple):
     joliet: bool
 
 
-class NoSuchFile(ValueError):
-    """There is no file at this path, or no image at all."""
-
-
 def read(image: Image, path: str, limit: int) -> bytes:
-    """Return the file at ``path`` (relative, with slashes) by its Joliet or Rock Ridge name.
+    """Return the file at ``path``, see `find`. Raises `ValueError` also where there is none."""
+    found = find(image, path, limit)
+    if found is None:
+        raise ValueError("it holds no such file")
+    return found
 
-    Raises `ValueError`: `NoSuchFile`, one of more than ``limit`` bytes, or one that lies elsewhere.
+
+def find(image: Image, path: str, limit: int) -> bytes | None:
+    """Return the file at ``path`` (relative, with slashes) by its Joliet or Rock Ridge name; None where there is none,
+    or no image at all.
+
+    Raises `ValueError`: one of more than ``limit`` bytes, or one that lies elsewhere.
     """
     for tree in _trees(image):
         found = _find(image, tree, path.split("/"))
         if found is not None and not found.flags & (_IS_DIRECTORY | _IS_IN_PARTS):
             return _bytes(image, found, limit)
-    raise NoSuchFile("it holds no such file")
+    return None
 
 
 def _trees(image: Image) -> list[_Tree]:

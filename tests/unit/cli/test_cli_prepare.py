@@ -272,10 +272,26 @@ def test_it_says_when_no_vm_is_meant(pool: Canned) -> None:
 
 def test_unprepare_says_so(pool: Canned) -> None:
     """It is the same conversation."""
+    pool.answers["GET /vms/web1-uuid/hostkey"] = {"vm": "web1-uuid", "state": "pinned"}
     pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True, last={"state": "unprepared", "done": ["x"]})
     done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
     assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["web1", "unprepared"])
     assert sent(pool, "web1")["action"] == "unprepare"
+
+
+def test_certificates_are_destroyed_after_a_yes_only(pool: Canned) -> None:
+    """Over TLS nobody signs in, which would be the yes: even one VM is asked about, and a script says --yes."""
+    pool.answers["GET /vms/web1-uuid/hostkey"] = {"vm": "web1-uuid", "state": "tls"}
+    pool.answers["POST /vms/web1-uuid/prepare"] = {"name": "web1", "mode": "tls", "state": "unprepared", "done": ["x"]}
+    done = run(pool, "unprepare", "web1")
+    assert (done.returncode, "needs a yes before it touches web1" in done.stderr) == (2, True)
+    with Terminal(pool, "unprepare", "web1") as terminal:
+        assert "Destroy the certificates" in terminal.wait_for("[y/N] ")
+        terminal.type("n\n")
+        assert terminal.ended()[0] == 1
+    assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
+    assert run(pool, "unprepare", "web1", "--yes").returncode == 0
+    assert len(pool.bodies("POST", "/vms/web1-uuid/prepare")) == 1
 
 
 def behind_tls(name: str, tries: int = 1, *, is_full: bool = False) -> Any:

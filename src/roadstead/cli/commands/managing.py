@@ -15,7 +15,9 @@ from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
-SETTLED = {"pinned", "expected", "none", "tls"}
+TLS = "tls"
+"""What is said in the place of a host key's state where none is used."""
+SETTLED = {"pinned", "expected", "none", TLS}
 """The states of a host key in which nothing waits for the operator."""
 CLAIMED = "address-claimed-twice"
 """The state of a host key in which not the key but the VM's address is to be confirmed."""
@@ -45,6 +47,15 @@ def confirmed(vms: list[Vm], verb: str, *, yes: bool, always: bool = False) -> l
     if not session.agreed(f"{verb.capitalize()} {words.counted(len(vms), 'VM')} ({listed})?", refusal=refusal):
         failures.stop()
     return vms
+
+
+def let_go(connected: client.Client, vms: list[Vm], *, yes: bool) -> list[Vm]:
+    """Return ``vms`` when they may be unprepared: of one alone whoever signs in has said so, but over TLS nobody does,
+    and what is destroyed there is the only copy.
+    """
+    if not yes and len(vms) == 1 and _key(connected, vms[0]).state == TLS:
+        return confirmed(vms, "destroy the certificates and end the management of", yes=False, always=True)
+    return confirmed(vms, "unprepare", yes=yes)
 
 
 def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:

@@ -1,6 +1,7 @@
 """Guests are prepared from a terminal and from a script: which questions come, what is sent, and how it ends."""
 
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,62 @@ def test_a_wrong_password_is_typed_three_times_for_one_vm_and_stops_no_other(poo
     assert "failed: guest-sign-in-failed" in text
     guesses = [body["password"] for body in pool.bodies("POST", "/vms/web2-uuid/prepare") if "password" in body]
     assert guesses == [SECRET, "one", "two"]
+
+
+def test_a_wrong_password_holds_no_other_vm_up(pool: Canned) -> None:
+    """It is asked for anew when the other is done, whose conversation has a further question meanwhile."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True, offers=[GROUP])
+    pool.answers["POST /vms/web2-uuid/prepare"] = guest("web2", known=True, password="other")
+    with Terminal(pool, "prepare", "web1", "web2", "--yes") as terminal:
+        terminal.wait_for("Password of core: ")
+        terminal.type(f"{SECRET}\n")
+        assert "web1: prepared" in terminal.wait_for("Password of core on web2: ")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+    assert code == 130
+    assert "web1: prepared\nweb2: failed: guest-sign-in-failed\n" in shown
+
+
+def test_an_interruption_tells_how_far_each_vm_is(pool: Canned) -> None:
+    """One that the server works on is waited for; and of what comes of it after another Ctrl-C others tell."""
+    begun, goes_on = threading.Event(), threading.Event()
+    inner = guest("web1", known=True)
+
+    def slow(asked: Asked) -> Any:
+        if "password" in asked.body:
+            begun.set()
+            assert goes_on.wait(LIMIT_SECONDS)
+        return inner(asked)
+
+    pool.answers["POST /vms/web1-uuid/prepare"] = slow
+    pool.answers["POST /vms/web2-uuid/prepare"] = guest("web2", known=True)
+    for presses in (1, 2):
+        begun.clear()
+        goes_on.clear()
+        with Terminal(pool, "prepare", "web1", "web2") as terminal:
+            terminal.wait_for("Password of core: ")
+            terminal.type(f"{SECRET}\n")
+            assert begun.wait(LIMIT_SECONDS)
+            terminal.wait_for("web2: prepared: its line was added")
+            terminal.interrupt()
+            terminal.wait_for("web1: the server works on it")
+            if presses > 1:
+                terminal.interrupt()
+                terminal.wait_for("web1: the server goes on with it\nweb2: prepared\n")
+                terminal.wait_for("`roadstead vms` and `roadstead audit` tell")
+            goes_on.set()
+            code, shown = terminal.ended()
+        assert code == 130
+        assert presses > 1 or "web1: prepared\nweb2: prepared\n" in shown
+
+
+def test_who_breaks_off_before_anything_was_sent_touched_nothing(pool: Canned) -> None:
+    """The host keys were looked at, no more."""
+    with Terminal(pool, "prepare", "web1", "web2") as terminal:
+        terminal.wait_for("[y/N] ")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+    assert (code, "web1: not touched\nweb2: not touched\n" in shown) == (130, True)
 
 
 def behind_a_key(name: str) -> Any:

@@ -12,10 +12,11 @@ from roadstead.act.pools.config import PoolConfig
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.errors import PoolError
 from roadstead.lab.guests.real import RealGuest
-from roadstead.model import config_keys
+from roadstead.model import PathStep, config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.links.ssh import SshLink
 from roadstead.peers.links.visits import Task, Visit
+from tests.contract.test_path_checks import checked, failed
 from tests.real.commanding import PASSWORD, commanding
 from tests.real.guests import TakeGuests
 from tests.real.raw_guests import Raw, raw_guests
@@ -51,6 +52,7 @@ async def test_a_guest_is_prepared_in_a_conversation(tmp_path: Path, real_guests
 
         gone = await one.step("raw", action="unprepare")
         assert (gone.state, one.file("raw").read_text()) == ("unprepared", "")
+        assert failed(await checked(one.one, "raw")) == [(PathStep.AUTHENTICATION, "key-rejected")]
         await one.one.until(lambda: not one.one.vm("raw").enabled and not one.key_of("raw"), "disabled and unpinned")
         facts = dict((await one.one.core.commands.vms.why(one.one.vm("raw").id)).facts)
         assert not {"last known host key", "host key shown"} & facts.keys()

@@ -8,8 +8,8 @@ likely where nothing more can be said.
 from dataclasses import dataclass
 
 from roadstead.errors import LinkError
-from roadstead.model import Vm, config_keys
-from roadstead.plan.pins import Memory
+from roadstead.model import Vm
+from roadstead.plan.pins import Memory, pool_pin
 
 REFUSED, MOVED = "key-rejected", "key-of-another-pool"
 KEY_PROBLEMS = frozenset({REFUSED, MOVED})
@@ -38,12 +38,13 @@ def _evidence(vm: Vm, origin: Origin) -> str:
 
     A VM that this pool's key opened once is from here, whatever else was seen. One that Roadstead reached in another
     pool has moved. And one that was managed and had a remembered host key when it first appeared, in a pool whose VMs
-    we knew, brought that along; another server of this pool may have enabled it in the same moment, hence "likely".
+    we knew, brought that along; another server of this pool may have enabled it in the same moment, hence "likely". A
+    pin that was forgotten here (by ``unprepare``, say) was brought by nobody, although the pool shows it a while still.
     """
     if origin.opened_here:
         return ""
     if origin.opened_by:
         return f"before it came here the key of the pool {', '.join(origin.opened_by)} opened it"
     memory = origin.memory
-    brought = vm.settings.get(config_keys.HOST_KEY) and memory.last is None and memory.pool_known
+    brought = pool_pin(vm, memory) and memory.last is None and memory.pool_known
     return "it was managed and its host key remembered when it came here" if brought else ""

@@ -276,6 +276,52 @@ def test_a_key_is_said_beforehand_without_a_question(canned: Canned) -> None:
     assert "EXPECTED" in shown and "SHA256:said" in shown
 
 
+PUBLIC = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJw5M6Xv0rDqz8Yc7sWlL0y9h8oE0c8m1K2d3e4f5a6b root@vm1"
+PUBLIC_SAYS = "SHA256:HdK3SfgrMA3pkmz109E3DL3BxZFvca5KtJo2EBl+TlE"
+
+
+@pytest.mark.parametrize(
+    ("state", "shown", "said", "asks"),
+    [
+        ("live", "SHA256:now", "SHA256:said", True),
+        ("live", "SHA256:now", PUBLIC, True),
+        ("live", "SHA256:said", "256 SHA256:said root@vm1 (ED25519)", False),
+        ("live", PUBLIC_SAYS, PUBLIC, False),
+        ("live", "SHA256:now", "nonsense", False),
+        ("broken", "SHA256:now", "SHA256:said", False),
+    ],
+)
+def test_who_is_cut_off_by_a_key_is_asked_about(
+    canned: Canned, state: str, shown: str, said: str, *, asks: bool
+) -> None:
+    """A connected VM that shows another key; without a terminal that needs --yes, and nothing is done before."""
+    canned.answers["GET /vms/vm1"] = vm(state=state)
+    canned.answers["GET /vms/vm1-uuid/hostkey"] = key("pinned", shown, shown)
+    canned.answers["POST /vms/vm1-uuid/hostkey/confirm"] = key("pinned", shown, shown)
+    words = ("hostkey", "confirm", "vm1", "--host-key", said)
+
+    done = run(canned, *words)
+
+    assert (done.returncode, f"vm1, which shows {shown}" in done.stderr) == ((2, True) if asks else (0, False))
+    assert bool(canned.bodies("POST", "/vms/vm1-uuid/hostkey/confirm")) is not asks
+    assert run(canned, *words, "--yes").returncode == 0
+
+
+def test_a_no_cuts_nobody_off(canned: Canned) -> None:
+    """On a terminal it is a question that names the key which the VM shows."""
+    canned.answers["GET /vms/vm1"] = vm()
+    canned.answers["GET /vms/vm1-uuid/hostkey"] = key("pinned", "SHA256:now", "SHA256:now")
+
+    with Terminal(canned, "hostkey", "confirm", "vm1", "--host-key", "SHA256:said") as terminal:
+        question = terminal.wait_for("[y/N] ")
+        terminal.type("n\n")
+        code, told = terminal.ended()
+
+    assert "vm1, which shows SHA256:now (ssh-ed25519) now and will be cut off?" in question
+    assert (code, "Nothing was changed." in told) == (1, True)
+    assert not canned.bodies("POST", "/vms/vm1-uuid/hostkey/confirm")
+
+
 def test_one_key_belongs_to_one_vm(canned: Canned) -> None:
     """A pattern that names several is a mistake; nothing is sent."""
     canned.answers["GET /vms"] = [vm("a"), vm("b")]

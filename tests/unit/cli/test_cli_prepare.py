@@ -1,6 +1,7 @@
 """Guests are prepared from a terminal and from a script: which questions come, what is sent, and how it ends."""
 
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,62 @@ def test_a_wrong_password_is_typed_three_times_for_one_vm_and_stops_no_other(poo
     assert "failed: guest-sign-in-failed" in text
     guesses = [body["password"] for body in pool.bodies("POST", "/vms/web2-uuid/prepare") if "password" in body]
     assert guesses == [SECRET, "one", "two"]
+
+
+def test_a_wrong_password_holds_no_other_vm_up(pool: Canned) -> None:
+    """It is asked for anew when the other is done, whose conversation has a further question meanwhile."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True, offers=[GROUP])
+    pool.answers["POST /vms/web2-uuid/prepare"] = guest("web2", known=True, password="other")
+    with Terminal(pool, "prepare", "web1", "web2", "--yes") as terminal:
+        terminal.wait_for("Password of core: ")
+        terminal.type(f"{SECRET}\n")
+        assert "web1: prepared" in terminal.wait_for("Password of core on web2: ")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+    assert code == 130
+    assert "web1: prepared\nweb2: failed: guest-sign-in-failed\n" in shown
+
+
+def test_an_interruption_tells_how_far_each_vm_is(pool: Canned) -> None:
+    """One that the server works on is waited for; and of what comes of it after another Ctrl-C others tell."""
+    begun, goes_on = threading.Event(), threading.Event()
+    inner = guest("web1", known=True)
+
+    def slow(asked: Asked) -> Any:
+        if "password" in asked.body:
+            begun.set()
+            assert goes_on.wait(LIMIT_SECONDS)
+        return inner(asked)
+
+    pool.answers["POST /vms/web1-uuid/prepare"] = slow
+    pool.answers["POST /vms/web2-uuid/prepare"] = guest("web2", known=True)
+    for presses in (1, 2):
+        begun.clear()
+        goes_on.clear()
+        with Terminal(pool, "prepare", "web1", "web2") as terminal:
+            terminal.wait_for("Password of core: ")
+            terminal.type(f"{SECRET}\n")
+            assert begun.wait(LIMIT_SECONDS)
+            terminal.wait_for("web2: prepared: its line was added")
+            terminal.interrupt()
+            terminal.wait_for("web1: the server works on it")
+            if presses > 1:
+                terminal.interrupt()
+                terminal.wait_for("web1: the server goes on with it\nweb2: prepared\n")
+                terminal.wait_for("`roadstead vms` and `roadstead audit` tell")
+            goes_on.set()
+            code, shown = terminal.ended()
+        assert code == 130
+        assert presses > 1 or "web1: prepared\nweb2: prepared\n" in shown
+
+
+def test_who_breaks_off_before_anything_was_sent_touched_nothing(pool: Canned) -> None:
+    """The host keys were looked at, no more."""
+    with Terminal(pool, "prepare", "web1", "web2") as terminal:
+        terminal.wait_for("[y/N] ")
+        terminal.interrupt()
+        code, shown = terminal.ended()
+    assert (code, "web1: not touched\nweb2: not touched\n" in shown) == (130, True)
 
 
 def behind_a_key(name: str) -> Any:
@@ -272,10 +329,26 @@ def test_it_says_when_no_vm_is_meant(pool: Canned) -> None:
 
 def test_unprepare_says_so(pool: Canned) -> None:
     """It is the same conversation."""
+    pool.answers["GET /vms/web1-uuid/hostkey"] = {"vm": "web1-uuid", "state": "pinned"}
     pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True, last={"state": "unprepared", "done": ["x"]})
     done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
     assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["web1", "unprepared"])
     assert sent(pool, "web1")["action"] == "unprepare"
+
+
+def test_certificates_are_destroyed_after_a_yes_only(pool: Canned) -> None:
+    """Over TLS nobody signs in, which would be the yes: even one VM is asked about, and a script says --yes."""
+    pool.answers["GET /vms/web1-uuid/hostkey"] = {"vm": "web1-uuid", "state": "tls"}
+    pool.answers["POST /vms/web1-uuid/prepare"] = {"name": "web1", "mode": "tls", "state": "unprepared", "done": ["x"]}
+    done = run(pool, "unprepare", "web1")
+    assert (done.returncode, "needs a yes before it touches web1" in done.stderr) == (2, True)
+    with Terminal(pool, "unprepare", "web1") as terminal:
+        assert "Destroy the certificates" in terminal.wait_for("[y/N] ")
+        terminal.type("n\n")
+        assert terminal.ended()[0] == 1
+    assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
+    assert run(pool, "unprepare", "web1", "--yes").returncode == 0
+    assert len(pool.bodies("POST", "/vms/web1-uuid/prepare")) == 1
 
 
 def behind_tls(name: str, tries: int = 1, *, is_full: bool = False) -> Any:

@@ -13,6 +13,7 @@ from tests.unit.fakes import records
 
 PIN = {"xscontainer-sshhostkey": "AAAA"}
 STRANGER = Memory(pool_known=True)
+UNPREPARED = Memory(pool_known=True, forgotten=frozenset({"AAAA"}))
 
 
 def _vm(code: str = "", **fields: Any) -> Vm:
@@ -82,6 +83,7 @@ def test_only_managed_vms_that_are_reached_over_ssh_are_concerned() -> None:
         ({}, Origin(opened_here=False, opened_by=("north", "west"), memory=Memory()), "north, west"),
         (PIN, Origin(opened_here=False, opened_by=(), memory=STRANGER), "when it came here"),
         (PIN, Origin(opened_here=True, opened_by=("north",), memory=STRANGER), ""),
+        (PIN, Origin(opened_here=False, opened_by=(), memory=UNPREPARED), ""),
         ({}, Origin(opened_here=False, opened_by=(), memory=STRANGER), ""),
         (PIN, Origin(opened_here=False, opened_by=(), memory=Memory()), ""),
         (PIN, Origin(opened_here=False, opened_by=(), memory=Memory(last="AAAA", pool_known=True)), ""),
@@ -90,7 +92,9 @@ def test_only_managed_vms_that_are_reached_over_ssh_are_concerned() -> None:
 def test_a_vm_that_came_from_another_pool_is_told_apart(
     settings: dict[str, str], origin: Origin, expected: str
 ) -> None:
-    """Only where something that was seen says so: reached in another pool, or pinned when it came into a known one."""
+    """Only where something that was seen says so: reached in another pool, or pinned when it came into a known one,
+    but not by a pin that was forgotten here and that the pool shows a while still.
+    """
     vm = records.vm(settings=records.MANAGED | settings)
     error = explain(LinkError("key-rejected", user="core"), vm, origin)
     assert error.code == ("key-of-another-pool" if expected else "key-rejected")

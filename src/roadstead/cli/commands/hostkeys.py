@@ -39,6 +39,7 @@ def show(ctx: typer.Context, names: options.VmNames) -> None:
 def confirm(ctx: typer.Context, names: options.VmNames, host_key: HostKey = None, yes: options.Yes = False) -> None:
     """Trust the host keys that VMs show now, after one question; or say beforehand which key a VM must show.
 
+    A VM that is connected and shows another key than the one you name is cut off, so you are asked (`--yes` says yes).
     Compare each fingerprint on the VM's console first: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`.
 
     Examples:
@@ -50,7 +51,7 @@ def confirm(ctx: typer.Context, names: options.VmNames, host_key: HostKey = None
     from roadstead.cli.commands import managing
 
     if host_key is not None:
-        managing.expect_key(session.connect(ctx), names, host_key)
+        managing.expect_key(session.connect(ctx), names, host_key, yes=yes)
         return
     managing.confirm_keys(session.connect(ctx), names, yes=yes)
 

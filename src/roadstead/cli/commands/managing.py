@@ -1,5 +1,7 @@
 """What is done to VMs: management switched on and off, host keys judged, silence explained."""
 
+import base64
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -7,13 +9,15 @@ from typing import Any
 from roadstead.cli import failures, session
 from roadstead.cli.api import client
 from roadstead.cli.api.views import HostKey, Key, Vm, Why
-from roadstead.cli.commands import names
+from roadstead.cli.commands import names, secrets
 from roadstead.cli.display import output, table, words
 from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
-SETTLED = {"pinned", "expected", "none", "tls"}
+TLS = "tls"
+"""What is said in the place of a host key's state where none is used."""
+SETTLED = {"pinned", "expected", "none", TLS}
 """The states of a host key in which nothing waits for the operator."""
 CLAIMED = "address-claimed-twice"
 """The state of a host key in which not the key but the VM's address is to be confirmed."""
@@ -32,7 +36,10 @@ def set_enabled(
 
 
 def confirmed(vms: list[Vm], verb: str, *, yes: bool, always: bool = False) -> list[Vm]:
-    """Return ``vms`` when that many may be touched; ask when it is more than one, or ``always``."""
+    """Return ``vms`` when that many may be touched; ask when it is more than one, or ``always``.
+
+    Raises `InputError` ``confirmation-needed`` when nobody can answer.
+    """
     if yes or (len(vms) == 1 and not always):
         return vms
     listed = words.listed((terminal_clean(vm.name) for vm in vms), SHOWN_NAMES)
@@ -40,6 +47,15 @@ def confirmed(vms: list[Vm], verb: str, *, yes: bool, always: bool = False) -> l
     if not session.agreed(f"{verb.capitalize()} {words.counted(len(vms), 'VM')} ({listed})?", refusal=refusal):
         failures.stop()
     return vms
+
+
+def let_go(connected: client.Client, vms: list[Vm], *, yes: bool) -> list[Vm]:
+    """Return ``vms`` when they may be unprepared: of one alone whoever signs in has said so, but over TLS nobody does,
+    and what is destroyed there is the only copy.
+    """
+    if not yes and len(vms) == 1 and _key(connected, vms[0]).state == TLS:
+        return confirmed(vms, "destroy the certificates and end the management of", yes=False, always=True)
+    return confirmed(vms, "unprepare", yes=yes)
 
 
 def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:
@@ -114,12 +130,17 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
     failures.leave(each(chosen, change))
 
 
-def expect_key(connected: client.Client, given: list[str], host_key: str) -> None:
-    """Say which host key a VM must show. Naming the key is the yes; one key belongs to one VM."""
+def expect_key(connected: client.Client, given: list[str], host_key: str, *, yes: bool) -> None:
+    """Say which host key a VM must show. Naming the key is the yes, unless that cuts off a VM which is connected under
+    another; one key belongs to one VM.
+    """
     found = names.vms(connected, given)
     if len(found) != 1:
         reason = f"it belongs to one VM, and {words.counted(len(found), 'VM')} are named"
         raise InputError("field-invalid", field="--host-key", reason=reason)
+
+    if not yes:
+        _ask_before_cutting_off(connected, found[0], host_key)
 
     def change(vm: Vm) -> str:
         told = connected.post(HostKey, _path(vm) + "/confirm", {"host_key": host_key})
@@ -143,6 +164,30 @@ def pairs(facts: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[st
     """Return lines of names and values, the values below each other."""
     widest = max(len(name) for name, _ in facts)
     return [f"  {name:<{widest}}  {value}" for name, value in facts]
+
+
+def _ask_before_cutting_off(connected: client.Client, vm: Vm, host_key: str) -> None:
+    """Ask when ``vm`` is connected under another key than ``host_key`` says; of a text that says none the server tells.
+
+    Raises `InputError` ``confirmation-needed`` when nobody can answer.
+    """
+    shown = _key(connected, vm).shown if vm.state == "live" else None
+    said = _fingerprints_in(host_key)
+    if shown is None or not said or shown.fingerprint in said:
+        return
+    shows = f"{vm.name}, which shows {_fingerprint(shown)} now and will be cut off"
+    refusal = InputError("confirmation-needed", count=1, kind="VM", candidates=terminal_clean(shows))
+    if not session.agreed(terminal_clean(f"Another host key for {shows}?"), refusal=refusal):
+        failures.stop()
+
+
+def _fingerprints_in(text: str) -> set[str]:
+    """What a host key says, as OpenSSH prints one: a fingerprint, or a public key in base64, of which it is made."""
+    words = text.split()
+    printed = {word.rstrip("=") for word in words if word.startswith("SHA256:")}
+    keys = [decoded for word in words if word.startswith("AAAA") and (decoded := secrets.bytes_of(word))]
+    made = (base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=") for key in keys)
+    return printed | {f"SHA256:{digits}" for digits in made}
 
 
 def _waits(key: HostKey) -> bool:

@@ -209,7 +209,8 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Take the pool's key out of VMs, and disable them.
 
     Their host keys are forgotten, too. The key cannot take itself out: you sign in as for `roadstead prepare`.
-    Containers run on. Of VMs that are reached over TLS the certificates are destroyed in the pool, without a sign-in.
+    Containers run on. Of VMs that are reached over TLS the certificates are destroyed in the pool, without a sign-in;
+    so even one such VM is asked about (`--yes` says yes).
 
     Examples:
       roadstead unprepare web1 --user ann
@@ -221,4 +222,4 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ())), yes=yes)
     wanted.signing.check()
     connected = session.of(ctx).client(ANSWER_SECONDS)
-    preparing.work(connected, managing.confirmed(targets.vms(connected, names, filters), "unprepare", yes=yes), wanted)
+    preparing.work(connected, managing.let_go(connected, targets.vms(connected, names, filters), yes=yes), wanted)

@@ -3,7 +3,8 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from roadstead.cli import failures
@@ -42,7 +43,7 @@ def work(
         if refused and guest.vm.id in refused:
             guest.give_up(refused[guest.vm.id])
             output.result(guest.vm.name, str(guest.error), ok=False)
-    with failures.leaving(lambda: [f"{each.name}: {certifying.cd_stays(each.name)}" for each in guests if each.has_cd]):
+    with failures.leaving(lambda: preparing_summary.broken_off(guests)):
         Rounds(connected, Questions(wanted, key), guests).run()
     output.write(preparing_summary.lines(guests))
     if all(isinstance(guest.error, InputError) for guest in guests):  # nobody was there to answer
@@ -59,33 +60,64 @@ class Rounds:
     guests: list[Guest]
 
     def run(self) -> None:
-        """Go on until every VM is done, or has failed."""
+        """Go on until every VM is done, or has failed; what was typed wrong is asked for anew when nothing else is left
+        to be done, for a question holds up whatever comes after it.
+        """
         while pending := [guest for guest in self.guests if not guest.is_over]:
-            self._call(pending)
-            left = [guest for guest in pending if not guest.is_over]
-            is_waiting = bool(left) and all(guest.question == "run-script" for guest in left)
-            self.questions.ask(left)
-            if not self.questions.wanted.is_watched:
-                _leave([guest for guest in left if guest.question == "run-script"])
-            if is_waiting:
-                time.sleep(LOOK_SECONDS)
+            if going := [guest for guest in pending if guest.error is None]:
+                self._go_on(going)
+            else:
+                self.questions.ask_anew(pending)
 
-    def _call(self, pending: list[Guest]) -> None:
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prepare") as threads:
-            calls = {threads.submit(self._ask, guest): guest for guest in pending}
+    def _go_on(self, going: list[Guest]) -> None:
+        """Call for each VM, and answer what they ask."""
+        self._call(going)
+        left = [guest for guest in going if not guest.is_over and guest.error is None]
+        is_waiting = bool(left) and all(guest.question == "run-script" for guest in left)
+        self.questions.ask(left)
+        if not self.questions.wanted.is_watched:
+            _leave([guest for guest in left if guest.question == "run-script"])
+        if is_waiting:
+            time.sleep(LOOK_SECONDS)
+
+    def _call(self, going: list[Guest]) -> None:
+        threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prepare")
+        calls = {threads.submit(self._ask, guest): guest for guest in going}
+        try:
             for call in as_completed(calls):
-                guest = calls[call]
-                guest.asked = guest.error = None
-                try:
-                    self._heard(guest, call.result())
-                except (client.Refused, RoadsteadError) as error:
-                    self._failed(guest, error)
+                self._answered(calls[call], call)
+        except KeyboardInterrupt:
+            threads.shutdown(wait=False, cancel_futures=True)
+            self._wait(calls)
+            raise
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _wait(self, calls: Mapping[Future[GuestPreparation], Guest]) -> None:
+        """Wait for what the server was given before somebody broke off, until that is done again."""
+        for guest in calls.values():
+            if guest.is_called:
+                guest.say("the server works on it; what comes of that is waited for, until another Ctrl-C")
+        futures.wait([call for call in calls if not call.cancelled()])
+
+    def _answered(self, guest: Guest, call: Future[GuestPreparation]) -> None:
+        guest.asked = guest.error = None
+        try:
+            self._heard(guest, call.result())
+        except (client.Refused, RoadsteadError) as error:
+            self._failed(guest, error)
 
     def _ask(self, guest: Guest) -> GuestPreparation:
         """Call for one VM; what an interrupted command must tell is noted here, as nobody hears the answer then."""
         guest.has_cd = "preparation" in guest.answers.get("tls", {})
-        told = self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
-        guest.has_cd = told.question == "run-script"
+        guest.is_called = True
+        try:
+            told = self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
+        except (client.Refused, RoadsteadError) as error:
+            guest.is_called, guest.error = False, error
+            raise
+        guest.is_called, guest.has_cd = False, told.question == "run-script"
+        guest.result = told if told.state in _STATES else None
         return told
 
     def _heard(self, guest: Guest, told: GuestPreparation) -> None:

@@ -60,6 +60,8 @@ class Guest:
     waited: str = ""
     """What was told last of the wait for its engine."""
     is_over: bool = False
+    is_called: bool = False
+    """Whether the server works on it now, and nobody knows yet what comes of that."""
     has_cd: bool = False
     """Whether a CD with a key is in its drive, by the last answer."""
 

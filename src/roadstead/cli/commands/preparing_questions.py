@@ -29,7 +29,7 @@ class Questions:
     _sign_in: dict[str, str] = field(default_factory=dict, repr=False)
 
     def ask(self, guests: Sequence[Guest]) -> None:
-        """Answer what the VMs ask, and have typed anew what was wrong."""
+        """Answer what the VMs ask."""
         self._confirm(_that_ask(guests, "host-key"))
         self._addresses(_that_ask(guests, "addresses"))
         self._consent(_that_ask(guests, "consent"))
@@ -37,8 +37,14 @@ class Questions:
         for guest in guests:
             if guest.question == "sign-in":
                 guest.answers |= self._known_sign_in(guest)
-            elif guest.error is not None and not guest.is_over:
+
+    def ask_anew(self, guests: Sequence[Guest]) -> None:
+        """Have typed anew what was wrong; then nothing stands against a further try."""
+        for guest in guests:
+            if guest.error is not None:
                 guest.answers |= self._typed_anew(guest, guest.error.code)
+        for guest in guests:
+            guest.error = None
 
     def may_try_again(self, guest: Guest, code: str) -> bool:
         """Whether what was wrong with the sign-in can be typed once more."""

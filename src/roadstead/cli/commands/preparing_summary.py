@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from roadstead.cli.api.views import GuestPreparation
+from roadstead.cli.commands import certifying
 from roadstead.cli.commands.preparing_guests import Guest
 from roadstead.cli.display import output, table
 
@@ -28,6 +29,22 @@ def lines(guests: Sequence[Guest]) -> Iterator[str]:
             table.Column("UNTIL", [f"{row.until:%Y-%m-%d}" if row.until else "-" for row in rows], rank=2),
         ]
     return table.lines(made, output.room())
+
+
+def broken_off(guests: Sequence[Guest]) -> list[str]:
+    """Return what an interrupted command says: how far each VM is, and who tells of those that the server works on."""
+    told = [f"{guest.name}: {_standing(guest)}" for guest in guests]
+    if any(guest.is_called for guest in guests):
+        told.append("`roadstead vms` and `roadstead audit` tell what comes of what the server goes on with.")
+    return told
+
+
+def _standing(guest: Guest) -> str:
+    if guest.has_cd:
+        return certifying.cd_stays(guest.name)
+    if guest.is_called:
+        return "the server goes on with it"
+    return _result(guest) if guest.result is not None or guest.error is not None else "not touched"
 
 
 def _result(guest: Guest) -> str:

@@ -65,7 +65,7 @@ def private_key(path: Path) -> PrivateKey:
         reason = f"{path} holds a public key; name the private one" if is_public else f"{path} holds no private key"
         raise InputError("field-invalid", field="--key-file", reason=reason)
     if found[1] == "OPENSSH ":
-        return PrivateKey(text, not _bytes(found[2]).startswith(_OPENSSH_IN_CLEAR))
+        return PrivateKey(text, not bytes_of(found[2]).startswith(_OPENSSH_IN_CLEAR))
     return PrivateKey(text, _LOCKED.search(text) is not None)
 
 
@@ -87,7 +87,8 @@ def passphrase(path: Path | None) -> str:
     return asked(f"Passphrase of {terminal_clean(str(path))}: ")
 
 
-def _bytes(base64: str) -> bytes:
+def bytes_of(base64: str) -> bytes:
+    """Return what ``base64`` says; nothing when it is none."""
     try:
         return binascii.a2b_base64(base64)
     except binascii.Error:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from roadstead.act.pools.config import PoolConfig
+from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.artifacts.authorized_keys import Form
-from roadstead.errors import PoolError
+from roadstead.errors import PoolError, RoadsteadError
+from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuest
-from roadstead.model import config_keys
+from roadstead.model import VmId, config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.links.ssh import SshLink
 from roadstead.peers.links.visits import Task, Visit
@@ -416,3 +419,60 @@ async def test_what_was_prepared_outlasts_a_boot(tmp_path: Path, real_guests: Ta
         await one.one.until(lambda: not one.one.is_live("raw"), "lost")
         await guest.start()
         await one.one.until(lambda: one.one.is_live("raw"), "live again")
+
+
+@pytest.mark.parametrize("moment", ["before the pin", "while it is written"])
+async def test_a_host_key_that_is_forgotten_meanwhile(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before the pool is told it is not pinned, which the next run does; while it is told the pin comes to its end
+    first, and then is forgotten.
+    """
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        vms, vm = one.one.core.commands.vms, one.one.vm("raw").id
+        told: list[bool] = []
+        proving, setting, prove = asyncio.Event(), asyncio.Event(), SshPreparing.prove
+        write = PoolConfig.set
+
+        async def proved(*given: Any) -> SshLink:
+            link = await prove(*given)
+            if moment == "before the pin":
+                await vms.forget_host_key(vm)
+            return link
+
+        async def written(config: PoolConfig, vm: VmId, key: str, value: str | None) -> None:
+            if key == config_keys.HOST_KEY:
+                told.append(bool(value))
+                proving.set()
+                await (setting.wait() if value else asyncio.sleep(0))
+                told.append(bool(value))
+            await write(config, vm, key, value)
+
+        monkeypatch.setattr(SshPreparing, "prove", proved)
+        monkeypatch.setattr(PoolConfig, "set", written)
+        async with asyncio.TaskGroup() as group:
+            work = tasks.spawn(group, _refusal(one), "prepare")
+            await proving.wait()
+            forgetting = tasks.spawn(group, vms.forget_host_key(vm), "forget") if "while" in moment else None
+            await asyncio.sleep(0.1)
+            setting.set()
+        if forgetting is None:
+            assert work.result() == "prepare-overtaken"
+            assert (told, one.key_of("raw"), one.one.vm("raw").enabled) == ([False, False], "", False)
+            monkeypatch.undo()
+            text = one.text("raw")
+            assert ((await one.prepare("raw")).state, one.text("raw")) == ("prepared", text)
+        else:
+            assert (work.result(), told[:4]) == ("", [True, True, False, False])
+        monkeypatch.undo()
+        await one.one.until(lambda: one.one.is_live("raw") and one.key_of("raw"), "live and pinned")
+
+
+async def _refusal(one: Raw) -> str:
+    """The code with which preparing fails; nothing when it does not."""
+    try:
+        await one.prepare("raw")
+    except RoadsteadError as error:
+        return error.code
+    return ""

@@ -276,6 +276,8 @@ def test_unprepare_says_so(pool: Canned) -> None:
     done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
     assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["web1", "unprepared"])
     assert sent(pool, "web1")["action"] == "unprepare"
+    done = run(pool, "unprepare", "web1", "--password-file=-", "--remove-former-key", stdin=f"{SECRET}\n")
+    assert (done.returncode, sent(pool, "web1")["agreed"]) == (0, ["former-key"])
 
 
 def behind_tls(name: str, tries: int = 1, *, is_full: bool = False) -> Any:

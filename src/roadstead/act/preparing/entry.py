@@ -118,13 +118,21 @@ class Inside:
         self._put = Answer.ABSENT
         """What setting the line said."""
 
-    async def survey(self, keys: Sequence[str], sockets: Sequence[str]) -> Survey:
-        """Look at the guest, where ``keys`` are the pool's. Raises `ConflictError` ``guest-not-told``."""
-        command = guest_survey.command(keys, sockets)
-        survey = guest_survey.read(await self._run(Task(command, b"", LOOK_SECONDS)))
+    async def survey(self, keys: Sequence[str], sockets: Sequence[str], known: Sequence[str]) -> Survey:
+        """Look at the guest, where ``keys`` are the pool's and ``known`` are other pools'.
+
+        Raises `ConflictError` ``guest-not-told``.
+        """
+        command = guest_survey.command(keys, sockets, known)
+        survey = guest_survey.read(await self._run(Task(command, b"", LOOK_SECONDS)), known)
         if survey is None:
             raise self.conflict("guest-not-told")
         return survey
+
+    async def former(self, keys: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+        """Look for lines of other pools' keys alone, whatever else works in the guest."""
+        command = guest_survey.lines_command(keys, known)
+        return guest_survey.read_lines(await self._run(Task(command, b"", LINE_SECONDS)), known)
 
     async def put(self, line: str, public_key: str) -> None:
         """Make ``line`` the one line of ``public_key``. Raises `ConflictError`; then nothing was changed."""

@@ -476,3 +476,101 @@ async def _refusal(one: Raw) -> str:
     except RoadsteadError as error:
         return error.code
     return ""
+
+
+async def test_a_cut_while_an_agreed_command_runs(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """What it did stays in the guest, which is said; the next run looks again, and finishes without it."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await Sudo.install(one, "raw", relays=False)
+        usermod = guest.machine.root / Sudo.FOLDER.removeprefix("/") / "usermod"
+        usermod.write_text(f"{Sudo.USERMOD}: >{Sudo.FOLDER}/did; sleep 60\n")
+
+        async def cut_off() -> None:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not (usermod.parent / "did").exists():
+                    await asyncio.sleep(0.05)
+            await guest.kill_sshd()
+
+        refused, _ = await asyncio.gather(one.refused("raw", agreed=("engine-group",)), cut_off())
+        left = "What was agreed to is done in the guest as far as it came; the pool is as it was"
+        assert refused == ("guest-cut-off", left)
+        assert (one.text("raw"), one.key_of("raw"), one.one.vm("raw").enabled) == ("", "", False)
+        usermod.unlink()
+        await guest.start_sshd(f"SetEnv PATH={Sudo.FOLDER}:/usr/local/bin:/usr/bin:/bin")
+        assert (await one.prepare("raw")).state == "prepared"
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+
+
+@pytest.mark.parametrize("step", ["the look", "before the line", "after the line"])
+async def test_a_cut_while_it_is_taken_back(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The pool forgets nothing before the line is known to be gone; the next run finishes."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        one.write("raw", f"{OTHERS}\n")
+        told = await one.prepare("raw")
+        await one.one.until(lambda: one.one.is_live("raw") and one.key_of("raw"), "live and pinned")
+        run = Visit.run
+
+        async def cut(visit: Visit, task: Task) -> bytes:
+            is_line = "roadstead-keys" in task.command
+            if step == "after the line" and is_line:
+                await run(visit, task)
+            if is_line or step == "the look":
+                await guest.kill_sshd()
+            return await run(visit, task)
+
+        monkeypatch.setattr(Visit, "run", cut)
+        code, left = await one.refused("raw", action="unprepare")
+        monkeypatch.undo()
+        is_gone = step == "after the line"
+        assert code == "guest-cut-off"
+        assert left == (
+            "Nothing was changed"
+            if step == "the look"
+            else "The line may be gone from the guest already; the pool is as it was"
+        )
+        assert one.text("raw") == (f"{OTHERS}\n" if is_gone else f"{OTHERS}\n{told.line}\n")
+        assert one.one.vm("raw").enabled and one.key_of("raw")
+        await guest.start_sshd()
+        gone = await one.prepare("raw", action="unprepare")
+        assert (gone.state, one.text("raw")) == ("unprepared", f"{OTHERS}\n")
+        assert gone.done == ["there was no line of this pool's" if is_gone else "its line was taken out"]
+        await one.one.until(lambda: not one.one.vm("raw").enabled and not one.key_of("raw"), "disabled and unpinned")
+
+
+SELINUX = """\
+#!/bin/sh
+# A stand-in for the tools of SELinux: each file has its context in a folder beside, and a new one has a wrong one.
+d=/run/selinux/of; mkdir -p $d; name() { echo "$d/$(readlink -f "$1" | tr / _)"; }
+case ${0##*/} in
+chcon) cat "$(name "${1#--reference=}")" >"$(name "$2")";;
+restorecon) echo ssh_home_t >"$(name "$1")"; echo "$1" >>/run/selinux/restored;;
+mv) /bin/mv "$@" || exit; shift; [ -e "$(name "$1")" ] && /bin/mv "$(name "$1")" "$(name "$2")";;
+esac
+"""
+
+
+async def test_contexts_of_selinux_are_restored(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """Of a file that is made and of one that is replaced; another file than the one that was changed is not touched."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        tools = guest.machine.root / "run/selinux"
+        tools.mkdir(exist_ok=True)
+        for name in ("chcon", "restorecon", "mv"):
+            (tools / name).write_text(SELINUX)
+            (tools / name).chmod(0o755)
+        await one.run("raw", "chown -R core: /run/selinux")
+        await guest.start_sshd("SetEnv PATH=/run/selinux:/usr/local/bin:/usr/bin:/bin")
+        keys = "/run/home/core/.ssh/authorized_keys"
+        context = tools / "of" / keys.replace("/", "_")
+        for said in ({}, {"form": Form.EXEC_ONLY}):
+            await one.run("raw", "rm -rf /run/selinux/of /run/selinux/restored")
+            told = await one.prepare("raw", **said)
+            assert one.text("raw") == f"{told.line}\n"
+            assert context.read_text() == "ssh_home_t\n"
+            assert set((tools / "restored").read_text().split()) == {keys}
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        await one.run("raw", "rm -rf /run/selinux")

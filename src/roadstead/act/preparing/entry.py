@@ -25,7 +25,9 @@ ROOT_SECONDS = 480.0
 """How long a command that installs an engine may take."""
 NOTHING = "Nothing was changed"
 AGREED = "What was agreed to is done in the guest; the pool is as it was"
+AGREED_IN_PART = "What was agreed to is done in the guest as far as it came; the pool is as it was"
 LINE_LEFT = "The line may be in the guest already; the pool is as it was"
+LINE_GONE = "The line may be gone from the guest already; the pool is as it was"
 TAKEN_BACK = "The line was taken out again; the pool is as it was"
 MATCHED = (
     "A Match block of its sshd_config names another AuthorizedKeysFile, which may be this user's: only root can ask"
@@ -159,7 +161,7 @@ class Inside:
     async def as_root(self, commands: Sequence[str], root: Root) -> None:
         """Run ``commands`` one after the other, as root. Raises `ConflictError` ``guest-command-failed``."""
         for command in commands:
-            self._guest.left = AGREED
+            self._guest.left = AGREED_IN_PART
             # What a package manager says may be long, and what counts stands at its end.
             wrapped = f'{{ {{ {command}; }} 2>&1; s=$?; echo; echo "{_DID}$s"; }} | tail -c {LAST_BYTES}'
             prefix = {Root.IS: "", Root.FREE: "sudo -n ", Root.ASKS: "sudo -S -p '' "}.get(root, "sudo -n ")
@@ -168,13 +170,19 @@ class Inside:
             said = (await self._run(task)).decode("utf-8", "replace").splitlines()
             if f"{_DID}0" not in said:
                 raise self.conflict("guest-command-failed", command=command, reason=_last_words(said))
+        self._guest.left = AGREED
 
     def conflict(self, code: str, **fields: str) -> ConflictError:
         """Return the error of ``code`` about this guest."""
         return ConflictError(code, vm=self._guest.vm, user=self._guest.user, left=self._guest.left, **fields)
 
     async def _take_out(self, command: str) -> bool:
+        left = self._guest.left
+        if left == NOTHING:
+            self._guest.left = LINE_GONE
         answer = await self._changed(command)
+        if not answer.is_done:
+            self._guest.left = left
         if answer.is_done or answer is Answer.ABSENT:
             return answer.is_done
         raise self._unwritten(answer)

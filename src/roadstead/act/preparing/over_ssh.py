@@ -432,7 +432,8 @@ def _checked(vm: Vm, survey: Survey) -> list[tuple[str, str]]:
     """What was found in the guest, for people."""
     sockets = [f"{socket.path} ({socket.state})" for socket in survey.sockets if socket.state != "absent"]
     forwards = {True: "yes", False: "no", None: "not said"}[survey.forwards]
-    tools = "announce " + ", ".join(vm.addresses) if vm.addresses else "announce no address"
+    silent = "announce no address" if vm.has_tools else "say nothing"
+    tools = "announce " + ", ".join(vm.addresses) if vm.addresses else silent
     return [
         ("guest tools", tools),
         ("engine", ", ".join(sockets) or "none"),

@@ -16,7 +16,6 @@ from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import PoolError, RoadsteadError
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.pool import storage
-from roadstead.lab.pool.contents import DISKS
 from roadstead.lab.pool.mishaps import Mishap
 from roadstead.model import VmId, config_keys
 from roadstead.model.config_keys import TLS_SECRETS
@@ -185,22 +184,6 @@ async def test_what_cannot_work_is_refused_at_once(tmp_path: Path) -> None:
             "tls-address-elsewhere", "field-invalid", "prepare-declined", "prepare-declined", "no-address", "vm-off",
         ]  # fmt: skip
         assert (talk.config(), there.disks()) == (before, [])
-
-
-async def test_a_storage_without_room_takes_no_cd(tmp_path: Path) -> None:
-    """It is named, nothing is left behind, and the next run makes the CD when there is room."""
-    async with raw(tmp_path) as talk:
-        there, before = talk.there, talk.config()
-        addresses, database = there.one.vm(VM).addresses, there.one.pool.core.database
-        ((storage, record),) = [(ref, each) for ref, each in database.all("SR") if each["name_label"] == DISKS]
-        room = record["physical_size"]
-        database.write("SR", storage, "physical_size", 0)
-        with pytest.raises(RoadsteadError, match=DISKS) as caught:
-            await talk.step(AGREED, addresses=addresses)
-        assert caught.value.code == "storage-full"
-        assert (talk.config(), there.disks(), there.drive()["empty"]) == (before, [], True)
-        database.write("SR", storage, "physical_size", room)
-        assert (await talk.prepared(await talk.made(AGREED))).state == "prepared"
 
 
 async def test_a_full_drive_is_asked_about(tmp_path: Path) -> None:

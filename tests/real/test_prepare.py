@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from roadstead.act.pools.config import PoolConfig
+from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.artifacts.authorized_keys import Form
-from roadstead.errors import PoolError
+from roadstead.errors import PoolError, RoadsteadError
+from roadstead.kit import tasks
 from roadstead.lab.guests.real import RealGuest
-from roadstead.model import PathStep, config_keys
+from roadstead.model import PathStep, VmId, config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.links.ssh import SshLink
 from roadstead.peers.links.visits import Task, Visit
@@ -418,3 +421,158 @@ async def test_what_was_prepared_outlasts_a_boot(tmp_path: Path, real_guests: Ta
         await one.one.until(lambda: not one.one.is_live("raw"), "lost")
         await guest.start()
         await one.one.until(lambda: one.one.is_live("raw"), "live again")
+
+
+@pytest.mark.parametrize("moment", ["before the pin", "while it is written"])
+async def test_a_host_key_that_is_forgotten_meanwhile(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Before the pool is told it is not pinned, which the next run does; while it is told the pin comes to its end
+    first, and then is forgotten.
+    """
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        vms, vm = one.one.core.commands.vms, one.one.vm("raw").id
+        told: list[bool] = []
+        proving, setting, prove = asyncio.Event(), asyncio.Event(), SshPreparing.prove
+        write = PoolConfig.set
+
+        async def proved(*given: Any) -> SshLink:
+            link = await prove(*given)
+            if moment == "before the pin":
+                await vms.forget_host_key(vm)
+            return link
+
+        async def written(config: PoolConfig, vm: VmId, key: str, value: str | None) -> None:
+            if key == config_keys.HOST_KEY:
+                told.append(bool(value))
+                proving.set()
+                await (setting.wait() if value else asyncio.sleep(0))
+                told.append(bool(value))
+            await write(config, vm, key, value)
+
+        monkeypatch.setattr(SshPreparing, "prove", proved)
+        monkeypatch.setattr(PoolConfig, "set", written)
+        async with asyncio.TaskGroup() as group:
+            work = tasks.spawn(group, _refusal(one), "prepare")
+            await proving.wait()
+            forgetting = tasks.spawn(group, vms.forget_host_key(vm), "forget") if "while" in moment else None
+            await asyncio.sleep(0.1)
+            setting.set()
+        if forgetting is None:
+            assert work.result() == "prepare-overtaken"
+            assert (told, one.key_of("raw"), one.one.vm("raw").enabled) == ([False, False], "", False)
+            monkeypatch.undo()
+            text = one.text("raw")
+            assert ((await one.prepare("raw")).state, one.text("raw")) == ("prepared", text)
+        else:
+            assert (work.result(), told[:4]) == ("", [True, True, False, False])
+        monkeypatch.undo()
+        await one.one.until(lambda: one.one.is_live("raw") and one.key_of("raw"), "live and pinned")
+
+
+async def _refusal(one: Raw) -> str:
+    """The code with which preparing fails; nothing when it does not."""
+    try:
+        await one.prepare("raw")
+    except RoadsteadError as error:
+        return error.code
+    return ""
+
+
+async def test_a_cut_while_an_agreed_command_runs(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """What it did stays in the guest, which is said; the next run looks again, and finishes without it."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await Sudo.install(one, "raw", relays=False)
+        usermod = guest.machine.root / Sudo.FOLDER.removeprefix("/") / "usermod"
+        usermod.write_text(f"{Sudo.USERMOD}: >{Sudo.FOLDER}/did; sleep 60\n")
+
+        async def cut_off() -> None:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not (usermod.parent / "did").exists():
+                    await asyncio.sleep(0.05)
+            await guest.kill_sshd()
+
+        refused, _ = await asyncio.gather(one.refused("raw", agreed=("engine-group",)), cut_off())
+        left = "What was agreed to is done in the guest as far as it came; the pool is as it was"
+        assert refused == ("guest-cut-off", left)
+        assert (one.text("raw"), one.key_of("raw"), one.one.vm("raw").enabled) == ("", "", False)
+        usermod.unlink()
+        await guest.start_sshd(f"SetEnv PATH={Sudo.FOLDER}:/usr/local/bin:/usr/bin:/bin")
+        assert (await one.prepare("raw")).state == "prepared"
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+
+
+@pytest.mark.parametrize("step", ["the look", "before the line", "after the line"])
+async def test_a_cut_while_it_is_taken_back(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The pool forgets nothing before the line is known to be gone; the next run finishes."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        one.write("raw", f"{OTHERS}\n")
+        told = await one.prepare("raw")
+        await one.one.until(lambda: one.one.is_live("raw") and one.key_of("raw"), "live and pinned")
+        run = Visit.run
+
+        async def cut(visit: Visit, task: Task) -> bytes:
+            is_line = "roadstead-keys" in task.command
+            if step == "after the line" and is_line:
+                await run(visit, task)
+            if is_line or step == "the look":
+                await guest.kill_sshd()
+            return await run(visit, task)
+
+        monkeypatch.setattr(Visit, "run", cut)
+        code, left = await one.refused("raw", action="unprepare")
+        monkeypatch.undo()
+        is_gone = step == "after the line"
+        assert code == "guest-cut-off"
+        assert left == (
+            "Nothing was changed"
+            if step == "the look"
+            else "The line may be gone from the guest already; the pool is as it was"
+        )
+        assert one.text("raw") == (f"{OTHERS}\n" if is_gone else f"{OTHERS}\n{told.line}\n")
+        assert one.one.vm("raw").enabled and one.key_of("raw")
+        await guest.start_sshd()
+        gone = await one.prepare("raw", action="unprepare")
+        assert (gone.state, one.text("raw")) == ("unprepared", f"{OTHERS}\n")
+        assert gone.done == ["there was no line of this pool's" if is_gone else "its line was taken out"]
+        await one.one.until(lambda: not one.one.vm("raw").enabled and not one.key_of("raw"), "disabled and unpinned")
+
+
+SELINUX = """\
+#!/bin/sh
+# A stand-in for the tools of SELinux: each file has its context in a folder beside, and a new one has a wrong one.
+d=/run/selinux/of; mkdir -p $d; name() { echo "$d/$(readlink -f "$1" | tr / _)"; }
+case ${0##*/} in
+chcon) cat "$(name "${1#--reference=}")" >"$(name "$2")";;
+restorecon) echo ssh_home_t >"$(name "$1")"; echo "$1" >>/run/selinux/restored;;
+mv) /bin/mv "$@" || exit; shift; [ -e "$(name "$1")" ] && /bin/mv "$(name "$1")" "$(name "$2")";;
+esac
+"""
+
+
+async def test_contexts_of_selinux_are_restored(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """Of a file that is made and of one that is replaced; another file than the one that was changed is not touched."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        tools = guest.machine.root / "run/selinux"
+        tools.mkdir(exist_ok=True)
+        for name in ("chcon", "restorecon", "mv"):
+            (tools / name).write_text(SELINUX)
+            (tools / name).chmod(0o755)
+        await one.run("raw", "chown -R core: /run/selinux")
+        await guest.start_sshd("SetEnv PATH=/run/selinux:/usr/local/bin:/usr/bin:/bin")
+        keys = "/run/home/core/.ssh/authorized_keys"
+        context = tools / "of" / keys.replace("/", "_")
+        for said in ({}, {"form": Form.EXEC_ONLY}):
+            await one.run("raw", "rm -rf /run/selinux/of /run/selinux/restored")
+            told = await one.prepare("raw", **said)
+            assert one.text("raw") == f"{told.line}\n"
+            assert context.read_text() == "ssh_home_t\n"
+            assert set((tools / "restored").read_text().split()) == {keys}
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        await one.run("raw", "rm -rf /run/selinux")

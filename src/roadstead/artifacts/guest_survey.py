@@ -7,7 +7,7 @@ whatever a login shell prints besides does not count. What it says is read as a 
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.artifacts.key_places import EACH_FILE
@@ -24,6 +24,10 @@ SOCKETS = (
 )
 """Where engines listen, the usual place first; ``$n`` is the user's number."""
 MOST_FORMER = 16
+MOST_KNOWN = 64
+"""Other pools' keys that are looked for whatever stands behind them."""
+_TELLING = slice(32, 72)
+"""The part of a key by which its line is found: before it stands what all keys of one type begin with."""
 MOST_LINES = 4
 """Of one file; the first counts. What is told of all files has to fit into what is read of a command."""
 _PATH = re.compile(r"(?=.{1,256}\Z)(/[A-Za-z0-9._+-]+)+")
@@ -36,23 +40,21 @@ _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 _SOCKET_WORDS = 3
 
 
-def command(keys: Sequence[str], sockets: Sequence[str] = ()) -> str:
-    """Return the command, which also looks for lines of one or two public ``keys``, and at ``sockets`` (plain paths)
-    first.
+def command(keys: Sequence[str], sockets: Sequence[str] = (), known: Sequence[str] = ()) -> str:
+    """Return the command, which also looks for lines of one or two public ``keys`` and of other pools, whose keys may
+    be ``known``, and at ``sockets`` (plain paths) first.
     """
-    blobs = [key.split()[1] for key in keys]
-    own = f"ob={shlex.quote(blobs[0])}; of={shlex.quote(blobs[-1])}; own={shlex.quote(' '.join(sockets))};"
-    given = f"{own} m={MARK};"
-    return f"exec sh -c {shlex.quote(' '.join(f'{given} {_SCRIPT}'.splitlines()))}"
+    return _made(f"own={shlex.quote(' '.join(sockets))}; {_SCRIPT}{_LINES}", keys, known)
 
 
-def read(output: bytes) -> Survey | None:
-    """Return what the command said; None when it did not run."""
-    facts: defaultdict[str, list[str]] = defaultdict(list)
-    for line in output.decode("utf-8", "replace").splitlines():
-        if line.startswith(MARK):
-            name, _, value = line.removeprefix(MARK).partition("=")
-            facts[name].append(value.strip())
+def lines_command(keys: Sequence[str], known: Sequence[str] = ()) -> str:
+    """Return the command that looks for such lines alone."""
+    return _made(f"LC_ALL=C; export LC_ALL; cd; echo; say() {{ :; }}; {_LINES}", keys, known)
+
+
+def read(output: bytes, known: Container[str] = ()) -> Survey | None:
+    """Return what the command said that was given ``known``; None when it did not run."""
+    facts = _facts(output)
     user, uid = facts.get("user", [""])[-1], _one(facts, "uid", _NUMBER)
     if not is_user(user) or not uid:
         return None
@@ -74,10 +76,34 @@ def read(output: bytes) -> Survey | None:
         forwards={"yes": True, "no": False}.get(_one(facts, "forwards", _WORD)),
         is_matched=facts["odd"] == ["match"],
         lines=tuple(dict.fromkeys(facts["line"]))[:MOST_LINES],
-        former=tuple(dict.fromkeys(key for key in facts["former"] if _KEY.fullmatch(key) and is_public_key(key)))[
-            :MOST_FORMER
-        ],
+        former=_former(facts, known),
     )
+
+
+def read_lines(output: bytes, known: Container[str] = ()) -> tuple[str, ...]:
+    """Return the keys (``type blob``) of other pools of which `lines_command` found lines."""
+    return _former(_facts(output), known)
+
+
+def _made(script: str, keys: Sequence[str], known: Sequence[str]) -> str:
+    blobs = [key.split()[1] for key in keys]
+    telling = " ".join(key.split()[1][_TELLING] for key in known[:MOST_KNOWN])
+    given = f"ob={shlex.quote(blobs[0])}; of={shlex.quote(blobs[-1])}; kn={shlex.quote(telling)}; m={MARK};"
+    return f"exec sh -c {shlex.quote(' '.join(f'{given} {script}'.splitlines()))}"
+
+
+def _facts(output: bytes) -> Mapping[str, list[str]]:
+    facts: defaultdict[str, list[str]] = defaultdict(list)
+    for line in output.decode("utf-8", "replace").splitlines():
+        if line.startswith(MARK):
+            name, _, value = line.removeprefix(MARK).partition("=")
+            facts[name].append(value.strip())
+    return facts
+
+
+def _former(facts: Mapping[str, list[str]], known: Container[str]) -> tuple[str, ...]:
+    told = [*facts.get("former", ()), *(key for key in facts.get("known", ()) if key in known)]
+    return tuple(dict.fromkeys(key for key in told if _KEY.fullmatch(key) and is_public_key(key)))[:MOST_FORMER]
 
 
 def _one(facts: Mapping[str, list[str]], name: str, form: re.Pattern[str]) -> str:
@@ -143,10 +169,16 @@ tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };
 tolower($1) == "allowstreamlocalforwarding" && a == "" {
 a = tolower($2); if (a == "all" || a == "local") a = "yes"; else if (a == "remote") a = "no" };
 END { print a }')";
+"""
+_LINES = """\
 more=; EACH_FILE [ -f "$x" ] && [ -r "$x" ] || continue;
-awk -v ob="$ob" -v of="$of" -v m="$m" 'substr($1, 1, 1) == "#" { next };
+awk -v ob="$ob" -v of="$of" -v kn="$kn" -v m="$m" 'BEGIN { n = split(kn, known, " ") };
+function place(i, j) {
+for (i = 2; i <= NF; i++) for (j = 1; j <= n; j++) if (index($i, known[j])) return i; return 0 };
+substr($1, 1, 1) == "#" { next };
 index($0, ob) || index($0, of) { if (l++ < MOST_LINES) print m "line=" substr($0, 1, LONGEST); next };
-NF > 2 && $NF == "xscontainer" && k++ < MOST_FORMER { print m "former=" $(NF-2), $(NF-1) }' "$x";
+NF > 2 && $NF == "xscontainer" { if (k++ < MOST_FORMER) print m "former=" $(NF-2), $(NF-1); next };
+{ at = place() }; at && k++ < MOST_FORMER { print m "known=" $(at-1), $at }' "$x";
 done; [ "$odd" = match ] && say odd match; echo"""
 _NAMED = {
     "SOCKETS": " ".join(SOCKETS),
@@ -156,4 +188,4 @@ _NAMED = {
     "MOST_FORMER": f"{MOST_FORMER}",
 }
 for _name, _text in _NAMED.items():
-    _SCRIPT = _SCRIPT.replace(_name, _text)
+    _SCRIPT, _LINES = _SCRIPT.replace(_name, _text), _LINES.replace(_name, _text)

@@ -88,8 +88,8 @@ REACHING_A_GUEST = {
     ),
     "no-address": Code(
         409,
-        "The VM announces no address.",
-        "Install or start the guest tools in the VM, or set `roadstead-address` in its other_config.",
+        "The VM announces no address, although its guest tools run.",
+        "Give a network card of the VM an address, or set `roadstead-address` in its other_config.",
     ),
     "no-address-yet": Code(
         409,
@@ -100,6 +100,11 @@ REACHING_A_GUEST = {
         503,
         "The VM has stopped answering; what is shown of it may be out of date.",
         "Check that it is alive and that the network to it works; after {seconds} s of silence it counts as lost.",
+    ),
+    "no-guest-tools": Code(
+        409,
+        "The VM announces no address: no guest tools have said anything since it was started.",
+        "Install or start the guest tools in the VM, or set `roadstead-address` in its other_config.",
     ),
     "pool-key-missing": Code(
         409,

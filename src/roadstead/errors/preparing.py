@@ -110,6 +110,12 @@ PREPARING = {
         "Without it the VM cannot be prepared over TLS. Repeat the command, or bring certificates that were made"
         " elsewhere (--client-cert, --client-key, --ca-cert), which needs no CD. Nothing was changed.",
     ),
+    "prepare-overtaken": Code(
+        409,
+        "The guest of {vm} is done, but somebody changed meanwhile what is remembered of its host key, so the pool was"
+        " told nothing.",
+        "Repeat the command: it goes by what is remembered now, and changes nothing in the guest again.",
+    ),
     "prepare-unfinished": Code(
         503,
         "The guest of {vm} is done, but the pool did not take what belongs to it: {reason}.",

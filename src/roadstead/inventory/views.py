@@ -49,6 +49,8 @@ class VmShown(Struct, frozen=True, kw_only=True, gc=False):
     host: HostId | None = None
     power: PowerState = PowerState.UNKNOWN
     addresses: tuple[str, ...] = ()
+    has_tools: bool = True
+    """Whether its guest tools have said anything since it was started; counts only while it runs."""
     started: datetime | None = None
     tags: tuple[str, ...] = ()
     settings: dict[str, str] = {}

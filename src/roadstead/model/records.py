@@ -133,6 +133,8 @@ class Vm(Struct, frozen=True, kw_only=True, gc=False):
     power: PowerState = PowerState.UNKNOWN
     addresses: tuple[str, ...] = ()
     """As the guest tools announce them, in the order of the VIFs; untrusted free text; empty unless it runs."""
+    has_tools: bool = True
+    """Whether its guest tools have said anything since it was started; counts only while it runs."""
     started: datetime | None = None
     """When it was started; None unless it runs, or when the pool does not say."""
     tags: tuple[str, ...] = ()

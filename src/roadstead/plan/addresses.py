@@ -38,11 +38,12 @@ def texts_of(vm: Vm) -> tuple[str, ...]:
 def candidates(vm: Vm, given: str | None, winner: str | None, rules: Rules) -> tuple[str, ...]:
     """Return the addresses of ``vm`` to try, best first: ``given`` by the operator, the last ``winner``, IPv4, IPv6.
 
-    Raises `LinkError` ``no-address`` when there is none at all, ``address-not-allowed`` when none may be used.
+    Raises `LinkError` ``no-address`` or ``no-guest-tools`` when there is none at all, ``address-not-allowed`` when
+    none may be used.
     """
     texts = ([given] if given else []) + list(vm.addresses)
     if not texts:
-        raise LinkError("no-address", vm=vm.id)
+        raise LinkError("no-address" if vm.has_tools else "no-guest-tools", vm=vm.id)
     if given and (reason := refusal(given, rules)) is not None:
         # Whoever set it wants this one called: another that works would hide that it is not.
         raise LinkError("address-not-allowed", vm=vm.id, pool=vm.pool_name, addresses=given, reason=reason)

@@ -54,7 +54,7 @@ def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     """Return the connection over SSH that ``vm``, which is to be connected, needs now.
 
     Raises `LinkError` when its settings or addresses forbid one: ``setting-invalid``, ``no-address-yet``,
-    ``no-address``, ``address-not-allowed``, ``address-claimed-twice``.
+    ``no-address``, ``no-guest-tools``, ``address-not-allowed``, ``address-claimed-twice``.
     """
     access = access_of(vm, circumstances.defaults)
     usable = _usable(vm, access.address, circumstances)
@@ -76,7 +76,8 @@ def wanted_for_preparing(vm: Vm, snapshot: Snapshot, circumstances: Circumstance
 def wanted_tls(vm: Vm, circumstances: Circumstances) -> WantedTls:
     """Return the connection over TLS that ``vm``, which is to be connected, needs now.
 
-    Raises `LinkError` ``setting-invalid``, ``no-address-yet``, ``no-address``, ``address-not-allowed``.
+    Raises `LinkError` ``setting-invalid``, ``no-address-yet``, ``no-address``, ``no-guest-tools``,
+    ``address-not-allowed``.
     """
     access = tls_access_of(vm)
     return WantedTls(access, _usable(vm, access.address, circumstances))

@@ -62,7 +62,7 @@ class Book:
         self._hosts: dict[str, Host] = {}
         self._versions: dict[str, str] = {}
         self._vms: dict[str, _VmEntry] = {}
-        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._addresses: dict[str, tuple[str, ...] | None] = {}
         self._starts: dict[str, datetime | None] = {}
         self._measured: dict[str, str] = {}
         """Metrics and guest metrics → the VM whose they are."""
@@ -172,7 +172,7 @@ class Book:
             case "vm", None:
                 return self._drop_vm(event.ref)
             case "vm_guest_metrics", dict(snapshot):
-                self._take_measure(self._addresses, event.ref, messages.addresses(snapshot), dirty)
+                self._take_measure(self._addresses, event.ref, messages.announced(snapshot), dirty)
             case "vm_metrics", dict(snapshot):
                 self._take_measure(self._starts, event.ref, messages.start_time(snapshot), dirty)
             case "vm_guest_metrics" | "vm_metrics", None:
@@ -270,10 +270,11 @@ class Book:
 
     def _join(self, entry: _VmEntry, vm: Vm) -> Vm:
         host = self._hosts.get(entry.resident_on or "")
-        addresses = self._addresses.get(entry.guest_metrics or "", ()) if vm.running else ()
+        announced = self._addresses.get(entry.guest_metrics or "") if vm.running else ()
         started = self._starts.get(entry.metrics or "") if vm.running else None
         settings = vm.settings | {key: value for key, (value, _) in entry.held.items()}
-        return replace(vm, host=_id(host), addresses=addresses, started=started, settings=settings)
+        joined = replace(vm, host=_id(host), addresses=announced or (), started=started, settings=settings)
+        return joined if announced is not None else replace(joined, has_tools=False)
 
     def _pool_facts(self) -> list[Fact]:
         if not self._pool_snapshot:

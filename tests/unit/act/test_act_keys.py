@@ -11,6 +11,7 @@ from roadstead.act.keys.pair import REREAD_SECONDS, PoolKeys
 from roadstead.errors import LinkError, PoolError
 from roadstead.model.config_keys import (
     FORMER_PRIVATE_KEY_SECRET,
+    FORMER_PUBLIC_KEY_SECRET,
     NAMED_MARK,
     POOL_MARK,
     PRIVATE_KEY_SECRET,
@@ -58,6 +59,7 @@ def _hold(xapi: FakeXapi, **secrets: str) -> None:
     for key, value in secrets.items():
         xapi.secrets[key] = Secret(uuid=key, value=value, marks={})
     names = {"private": PRIVATE_KEY_SECRET, "public": PUBLIC_KEY_SECRET, "former": FORMER_PRIVATE_KEY_SECRET}
+    names["old"] = FORMER_PUBLIC_KEY_SECRET
     xapi.change("pool", POOL_REF, other_config={names[key]: key for key in secrets})
 
 
@@ -86,6 +88,18 @@ async def test_a_private_half_alone_is_enough() -> None:
     xapi = small_pool()
     _hold(xapi, private=_pem())
     assert (await _keys(xapi).pair()).public.split()[1] == _blob(_pem())
+
+
+async def test_the_public_halves_are_told_without_the_private_ones() -> None:
+    """As the pool holds them, also during a rotation; what is no key there is passed over, and nothing is made."""
+    xapi = small_pool()
+    assert await _keys(xapi).public_lines() == ()
+    public = [f"ssh-rsa {_blob(_pem(number))} xscontainer" for number in (1, 2)]
+    _hold(xapi, public=public[0], old=public[1], private="no key")
+    assert await _keys(xapi).public_lines() == tuple(public)
+    _hold(xapi, public="rm -rf /", old=public[1])
+    assert await _keys(xapi).public_lines() == (public[1],)
+    assert "create_secret" not in xapi.calls
 
 
 async def test_during_a_rotation_both_keys_are_offered() -> None:

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from roadstead.act.guests.guest import Opened
-from roadstead.act.guests.links import Links
+from roadstead.act.guests.links import HELD_SECONDS, Links
 from roadstead.errors import LinkError
 from roadstead.kit import clocks, tasks
 from roadstead.lab.guests.containers import CATALOGUE
@@ -22,6 +22,8 @@ from tests.unit.fakes.ways import keep_virtual_time
 
 pytestmark = pytest.mark.looptime
 SOON = 0.5
+POLITE = 6.0
+"""So long a guest is left alone at most, before it is called anew."""
 OPENED_UNDER = ["xscontainer-username", "xscontainer-mode", "roadstead-ssh-port", "roadstead-engine-socket"]
 
 
@@ -379,3 +381,39 @@ async def test_a_mistake_that_one_guest_brings_to_light_ends_no_other() -> None:
             assert site.world.words() == ["connecting", "live"]
             assert {site.world.words(VmId(vm))[-1] for vm in ("vm-2", "vm-3")} == {"broken internal"}
     assert len([entry for entry in logs if entry["log_level"] == "error"]) == 1
+
+
+@pytest.mark.parametrize("then", ["seen", "resumed", "never told"])
+async def test_an_end_that_was_written_holds_before_it_is_seen(then: str) -> None:
+    """Nothing calls the guest meanwhile, also who wants it called anew; but a pool that says otherwise is heard."""
+    site = Site()
+    site.see()
+    async with site.running():
+        assert (len(site.road().links), site.road().link.is_open) == (1, True)
+        site.links.end(VmId(records.VM))
+        site.links.reconnect(VmId(records.VM))
+        site.links.try_now(VmId(records.VM))
+        site.see(addresses=("192.0.2.7",))
+        await asyncio.sleep(POLITE)
+        assert [link.is_open for link in site.road().links] == [False]
+        if then == "seen":
+            site.see(settings={})
+            site.see()
+        elif then == "resumed":
+            site.links.resume(VmId(records.VM))
+        else:
+            await asyncio.sleep(HELD_SECONDS + site.world.services.settings.link.keepalive_seconds)
+        await asyncio.sleep(POLITE)
+        assert [link.is_open for link in site.road().links] == [False, True]
+
+
+async def test_an_end_that_is_seen_already_holds_nothing() -> None:
+    """Its event was faster than the answer to the write."""
+    site = Site()
+    site.see()
+    async with site.running():
+        site.see(settings={})
+        site.links.end(VmId(records.VM))
+        site.see()
+        await asyncio.sleep(POLITE)
+        assert [link.is_open for link in site.road().links] == [False, True]

@@ -78,6 +78,14 @@ class Desk:
     def reconnect(self, vm: VmId) -> None:
         self.tries.append(("anew", vm))
 
+    def end(self, vm: VmId) -> None:
+        assert (vm, MONITOR, "False") in self.written
+        self.tries.append(("end", vm))
+
+    def resume(self, vm: VmId) -> None:
+        assert (vm, MONITOR, "True") in self.written
+        self.tries.append(("resume", vm))
+
     async def tried(self, vm: VmId, seconds: float) -> bool:
         self.tries.append((f"within {seconds:g} s", vm))
         if self.outcome is not None:
@@ -127,15 +135,16 @@ async def test_enabling_is_written_into_the_pool_and_tried_at_once(desk: Desk) -
     before = desk.store.number
     await desk.vms.enable(ONE)
     assert desk.written == [(ONE, MONITOR, "True")]
-    assert desk.tries == [("now", ONE)]
+    assert desk.tries == [("resume", ONE), ("now", ONE)]
     assert desk.store.number == before
 
 
 async def test_disabling_is_written_into_the_pool(desk: Desk) -> None:
-    """In the historic word, which old clients read as well."""
+    """In the historic word, which old clients read as well; the link ends before the pool tells of it."""
     desk.see()
     await desk.vms.disable(ONE)
     assert desk.written == [(ONE, MONITOR, "False")]
+    assert desk.tries == [("end", ONE)]
 
 
 @pytest.mark.parametrize("command", ["enable", "disable", "forget_host_key"])

@@ -21,6 +21,7 @@ from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Surve
 KEY = f"ssh-rsa {'A' * 40}"
 FORMER = f"ssh-rsa {base64.b64encode(struct.pack('>I', 7) + b'ssh-rsa' + b'x' * 40).decode()}"
 OLD = f"ssh-rsa {'C' * 40}"
+ED25519 = struct.pack(">I", 11) + b"ssh-ed25519" + struct.pack(">I", 32)
 
 
 @pytest.mark.parametrize("name", ["sh", "bash"])
@@ -113,6 +114,33 @@ def test_lines_are_told_from_where_the_server_looks_and_none_at_full_length(tmp_
     found = looked(tmp_path, "AuthorizedKeysFile %h/.ssh/%%own\n")
     assert found.lines[:2] == (long[:LONGEST], f'from="10.0.0.0" {KEY}')
     assert len(found.lines) == guest_survey.MOST_LINES
+
+
+@pytest.mark.parametrize("name", ["sh", "bash", "dash", "busybox"])
+def test_a_known_pools_line_is_found_by_its_key(tmp_path: Path, name: str) -> None:
+    """Whatever stands around it, and no other line; who claims to have found a key that was not asked for is passed
+    over.
+    """
+    shell = shutil.which(name)
+    if shell is None:
+        pytest.skip(f"{name} is not here")
+    known, other = (f"ssh-ed25519 {base64.b64encode(ED25519 + bytes([each]) * 32).decode()}" for each in (7, 8))
+    (tmp_path / ".ssh").mkdir()
+    lines = [f'command="a \\" {known[:30]} b",no-pty {known} me', f"{other} you", f"# {known}", f"{KEY} {known}"]
+    (tmp_path / ".ssh/authorized_keys").write_text("\n".join(lines))
+    words = [shell, "sh"] if name == "busybox" else [shell]
+    given = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+
+    def told(*known: str) -> bytes:
+        words_given = [*words, "-c", guest_survey.lines_command([KEY], known)]
+        done = subprocess.run(words_given, env=given, capture_output=True, timeout=30, check=True)
+        assert not done.stderr
+        return done.stdout
+
+    assert guest_survey.read_lines(told(known), [known]) == (known,)
+    assert guest_survey.read_lines(told(known, FORMER), [known, FORMER]) == (known,)
+    assert guest_survey.read_lines(told(), ()) == ()
+    assert guest_survey.read_lines(told(known), [other]) == ()
 
 
 @pytest.mark.parametrize("name", ["sh", "bash"])

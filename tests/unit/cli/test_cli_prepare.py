@@ -334,6 +334,8 @@ def test_unprepare_says_so(pool: Canned) -> None:
     done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
     assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["web1", "unprepared"])
     assert sent(pool, "web1")["action"] == "unprepare"
+    done = run(pool, "unprepare", "web1", "--password-file=-", "--remove-former-key", stdin=f"{SECRET}\n")
+    assert (done.returncode, sent(pool, "web1")["agreed"]) == (0, ["former-key"])
 
 
 def test_certificates_are_destroyed_after_a_yes_only(pool: Canned) -> None:

@@ -212,6 +212,27 @@ def test_it_is_taken_back_when_that_is_agreed_to(here: Preparer) -> None:
     ]
 
 
+def test_lines_of_other_pools_are_shown_one_by_one_when_it_is_taken_back(here: Preparer, tmp_path: Path) -> None:
+    """They go when somebody says yes to them, or beforehand; `--yes` alone is none."""
+    (tmp_path / "word").write_text("secret\n")
+    sign_in = ("--password-file", str(tmp_path / "word"))
+    offer = {"id": "former-key", "title": "take 1 out", "about": ["SHA256:abc (pool a)"], "apart": True}
+    asks = {"question": "consent", "offers": [offer]}
+    here.tell(SIGN_IN, asks, {"state": "unprepared", "done": ["x"]})
+    with here.terminal("--undo", "-u", "ann", *sign_in) as person:
+        person.reads("disable the VM? [y/N] ")
+        person.types("y")
+        person.reads("SHA256:abc (pool a)")
+        person.reads("Do it? [y/N] ")
+        person.types("y")
+        assert person.ends() == 0
+    assert here.asked[-1]["agreed"] == ["former-key"]
+    here.asked.clear()
+    here.tell(SIGN_IN, {"state": "unprepared", "done": ["x"]})
+    code, _, told = here.run("--undo", "--yes", "--remove-former-key", *sign_in)
+    assert (code, here.asked[-1]["agreed"]) == (0, ["former-key"]), told
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -15,6 +15,10 @@ from roadstead.plan.access import OPENED_UNDER, flaw
 from roadstead.plan.addresses import Rules, refusal
 from roadstead.plan.links import wanted_state
 
+HELD_SECONDS = 10.0
+"""How long an end that we wrote into a pool holds before it is seen there: events come in a second, or are listed anew
+when the pool was lost; somebody else may have written otherwise meanwhile, which then counts.
+"""
 LOOKED_AT_ONCE = 500
 """Then the loop has its turn."""
 OpenWay = Callable[[VmId], Awaitable[Opened]]
@@ -31,6 +35,8 @@ class Links:
         self._tasks: dict[VmId, asyncio.Task[None]] = {}
         self._owner = tasks.Owner(services.mistakes)
         self._seen: dict[VmId, tuple[object, ...]] = {}
+        self._held: dict[VmId, float] = {}
+        """VMs whose end was written into their pools and is not seen there yet, and until when that holds."""
 
     async def run(self) -> None:
         """Own the keepers' tasks until cancelled."""
@@ -43,6 +49,8 @@ class Links:
                 self.consider(vm)
         while True:
             await asyncio.sleep(self._services.settings.link.keepalive_seconds / 3)
+            for vm in [vm for vm, until in self._held.items() if _now() >= until]:
+                self.resume(vm)
             for at, guest in enumerate(list(self._guests.values())):
                 with self._services.mistakes.borne(f"guest {guest.vm}"):
                     guest.listen(clocks.now())
@@ -56,13 +64,28 @@ class Links:
         vm = self._snapshot.vms.get(vm_id)
         state = wanted_state(vm)
         if state is LinkState.CONNECTING and vm is not None:
-            self._keep(vm)
+            if vm_id not in self._held:
+                self._keep(vm)
         else:
+            self._held.pop(vm_id, None)
             heard = self._end(vm_id)
             if state is LinkState.OFF:  # an SSH server that has ended holds nothing against us any more
                 self._services.sign_ins.forget(vm_id)
             if vm is not None:
                 self._say(vm, state, heard)
+
+    def end(self, vm_id: VmId) -> None:
+        """Its pool was told that ``vm_id`` is managed no more: its link ends now, and none is opened while the pool's
+        own word is on its way.
+        """
+        self._held[vm_id] = _now() + HELD_SECONDS
+        self._end(vm_id)
+        self.consider(vm_id)
+
+    def resume(self, vm_id: VmId) -> None:
+        """What the pool says of ``vm_id`` counts again, as it was told otherwise."""
+        if self._held.pop(vm_id, None) is not None:
+            self.consider(vm_id)
 
     def engine(self, vm: VmId) -> EngineClient | None:
         """The engine of a guest that is live, or None."""
@@ -171,6 +194,10 @@ class Links:
             return None
         error = LinkError(error.code, **{**error.fields, **self._services.names(vm.id)})
         return Problem(error.code, error.cause, error.remedy, clocks.now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _cause(problem: Problem | None) -> str:

@@ -104,12 +104,14 @@ class Vms:
             if reach.mode is not None:
                 await self._write(vm, config_keys.MODE, reach.mode)
             await self._write(vm, config_keys.MONITOR, config_keys.ENABLED)
+        self._links.resume(vm)
         self._links.try_now(vm)
 
     async def disable(self, vm: VmId) -> None:
-        """Disable container management: the link ends and the VM's containers go."""
+        """Disable container management: the link ends at once, and the VM's containers go when that is observed."""
         with self._audit.of("disable", vm):
             await self._write(vm, config_keys.MONITOR, config_keys.DISABLED)
+        self._links.end(vm)  # what is asked next must not find it open: a forgotten host key would be pinned anew
 
     def host_keys(self, vm_id: VmId) -> HostKeys:
         """Return the remembered and the shown host key."""

@@ -12,6 +12,7 @@ from functools import cached_property
 import structlog
 
 from roadstead.act.pools.secrets import PoolSecrets
+from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.errors import LinkError, PoolError
 from roadstead.model import PoolId, config_keys
 from roadstead.peers.links import keys, messages
@@ -85,6 +86,18 @@ class PoolKeys:
             if pair := await self._read(await self._secrets.names()):
                 return pair
             raise LinkError("pool-key-missing", pool=self._pool)
+
+    async def public_lines(self) -> tuple[str, ...]:
+        """Return the public halves as the pool tells them to whoever asks: no private key is read, and nothing is made.
+
+        Raises `PoolError`.
+        """
+        if self._pair is not None:
+            return tuple(filter(None, (self._pair.public, self._pair.former)))
+        names = await self._secrets.names()
+        named = (names.get(config_keys.PUBLIC_KEY_SECRET), names.get(config_keys.FORMER_PUBLIC_KEY_SECRET))
+        values = [await self._secrets.value(uuid) for uuid in named if uuid]
+        return tuple(line for value in values if value and is_public_key(line := value.strip()))
 
     def forget(self) -> None:
         """Read the pool's secrets again at the next need, unless that was just done: a guest refuses the key."""

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 
+from roadstead.act.keys.known_keys import KnownKeys
 from roadstead.artifacts import guest_parts
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
@@ -125,11 +126,13 @@ class Answers(Struct, frozen=True, kw_only=True):
 class Offer(Struct, frozen=True, kw_only=True):
     """What can be done when it is agreed to: ``commands`` run in the guest, as root. Without one that ``is_needed`` the
     guest cannot be prepared. One that stands ``apart`` is not meant by a yes to everything: it is agreed to by itself.
+    ``about`` are the single things that it is about, each on a line for people.
     """
 
     id: str
     title: str
     commands: list[str] = []
+    about: list[str] = []
     is_needed: bool = False
     apart: bool = False
 
@@ -175,17 +178,20 @@ def leaves_out(sources: Sequence[str], client: str) -> bool:
     return bool(networks) and not any(address in network for network in networks)
 
 
-def offered(decision: Decision, survey: Survey, user: str) -> Iterator[Offer]:
+def offered(decision: Decision, survey: Survey, user: str, known: KnownKeys) -> Iterator[Offer]:
     """Yield what can be offered for ``decision``: what nobody could run is for the operator to do by hand."""
     needed = (decision.needed,) if decision.needed is not None else ()
     for part in (*needed, *decision.useful):
         commands = guest_parts.commands(part, survey)
-        if part is Part.FORMER_KEY or (commands and survey.root is not Root.NONE):
-            title = TITLES[part].format(user=user, count=len(survey.former))
-            yield Offer(
-                id=part.value,
-                title=title,
-                commands=list(commands),
-                is_needed=part in needed,
-                apart=part is Part.FORMER_KEY,  # somebody may need the line
-            )
+        if part is Part.FORMER_KEY:
+            yield former_offer(survey.former, known)
+        elif commands and survey.root is not Root.NONE:
+            title = TITLES[part].format(user=user)
+            yield Offer(id=part.value, title=title, commands=list(commands), is_needed=part in needed)
+
+
+def former_offer(former: Sequence[str], known: KnownKeys) -> Offer:
+    """Return the offer to take the lines of ``former`` keys out, of which somebody may need one."""
+    part, count = Part.FORMER_KEY, len(former)
+    about = [known.told(key) for key in former]
+    return Offer(id=part.value, title=TITLES[part].format(count=count), about=about, apart=True)

@@ -25,7 +25,9 @@ ROOT_SECONDS = 480.0
 """How long a command that installs an engine may take."""
 NOTHING = "Nothing was changed"
 AGREED = "What was agreed to is done in the guest; the pool is as it was"
+AGREED_IN_PART = "What was agreed to is done in the guest as far as it came; the pool is as it was"
 LINE_LEFT = "The line may be in the guest already; the pool is as it was"
+LINE_GONE = "The line may be gone from the guest already; the pool is as it was"
 TAKEN_BACK = "The line was taken out again; the pool is as it was"
 MATCHED = (
     "A Match block of its sshd_config names another AuthorizedKeysFile, which may be this user's: only root can ask"
@@ -118,13 +120,21 @@ class Inside:
         self._put = Answer.ABSENT
         """What setting the line said."""
 
-    async def survey(self, keys: Sequence[str], sockets: Sequence[str]) -> Survey:
-        """Look at the guest, where ``keys`` are the pool's. Raises `ConflictError` ``guest-not-told``."""
-        command = guest_survey.command(keys, sockets)
-        survey = guest_survey.read(await self._run(Task(command, b"", LOOK_SECONDS)))
+    async def survey(self, keys: Sequence[str], sockets: Sequence[str], known: Sequence[str]) -> Survey:
+        """Look at the guest, where ``keys`` are the pool's and ``known`` are other pools'.
+
+        Raises `ConflictError` ``guest-not-told``.
+        """
+        command = guest_survey.command(keys, sockets, known)
+        survey = guest_survey.read(await self._run(Task(command, b"", LOOK_SECONDS)), known)
         if survey is None:
             raise self.conflict("guest-not-told")
         return survey
+
+    async def former(self, keys: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+        """Look for lines of other pools' keys alone, whatever else works in the guest."""
+        command = guest_survey.lines_command(keys, known)
+        return guest_survey.read_lines(await self._run(Task(command, b"", LINE_SECONDS)), known)
 
     async def put(self, line: str, public_key: str) -> None:
         """Make ``line`` the one line of ``public_key``. Raises `ConflictError`; then nothing was changed."""
@@ -151,7 +161,7 @@ class Inside:
     async def as_root(self, commands: Sequence[str], root: Root) -> None:
         """Run ``commands`` one after the other, as root. Raises `ConflictError` ``guest-command-failed``."""
         for command in commands:
-            self._guest.left = AGREED
+            self._guest.left = AGREED_IN_PART
             # What a package manager says may be long, and what counts stands at its end.
             wrapped = f'{{ {{ {command}; }} 2>&1; s=$?; echo; echo "{_DID}$s"; }} | tail -c {LAST_BYTES}'
             prefix = {Root.IS: "", Root.FREE: "sudo -n ", Root.ASKS: "sudo -S -p '' "}.get(root, "sudo -n ")
@@ -160,13 +170,19 @@ class Inside:
             said = (await self._run(task)).decode("utf-8", "replace").splitlines()
             if f"{_DID}0" not in said:
                 raise self.conflict("guest-command-failed", command=command, reason=_last_words(said))
+        self._guest.left = AGREED
 
     def conflict(self, code: str, **fields: str) -> ConflictError:
         """Return the error of ``code`` about this guest."""
         return ConflictError(code, vm=self._guest.vm, user=self._guest.user, left=self._guest.left, **fields)
 
     async def _take_out(self, command: str) -> bool:
+        left = self._guest.left
+        if left == NOTHING:
+            self._guest.left = LINE_GONE
         answer = await self._changed(command)
+        if not answer.is_done:
+            self._guest.left = left
         if answer.is_done or answer is Answer.ABSENT:
             return answer.is_done
         raise self._unwritten(answer)

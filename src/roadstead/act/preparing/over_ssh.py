@@ -19,10 +19,19 @@ from roadstead.act.guests.memory import Memories, Met
 from roadstead.act.guests.vms import Reach, Vms
 from roadstead.act.guests.ways import SshWays
 from roadstead.act.keys.keyed import Opening
+from roadstead.act.keys.known_keys import KnownKeys, PoolsKeys
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
-from roadstead.act.preparing.conversation import Action, Answers, GuestPreparation, Offer, leaves_out, offered
+from roadstead.act.preparing.conversation import (
+    Action,
+    Answers,
+    GuestPreparation,
+    Offer,
+    former_offer,
+    leaves_out,
+    offered,
+)
 from roadstead.act.preparing.entry import MATCHED, Found, Guest, Inside
 from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
@@ -54,6 +63,8 @@ class _Place:
     keeper: PoolKeeper
     wanted: links.Wanted
     guest: Guest
+    contact: int
+    """Which contact with the VM this is: what changes the host key that it must show makes the next one another."""
 
     @property
     def socket(self) -> str:
@@ -105,11 +116,9 @@ class SshPreparing:
             if not answers.signs_in:
                 return replace(about, question="sign-in")
             sign_in = await answers.sign_in()
-            if answers.action == Action.UNPREPARE:
-                with self._audit.of("unprepare", vm.id):
-                    return await self._unprepare(place, found, sign_in, about)
-            pair = await place.keeper.keys.pair()
-            return await _Preparing(self, self._audit, place, found, sign_in, answers, about, pair).run()
+            keys = _Keys(await place.keeper.keys.pair(), await PoolsKeys(self._ways).of(vm))
+            call = _Preparing(self, self._audit, place, found, sign_in, answers, about, keys)
+            return await (call.take_back() if answers.action == Action.UNPREPARE else call.run())
 
     # ---- where it is
 
@@ -123,7 +132,7 @@ class SshPreparing:
             raise LinkError(error.code, **{"uuid": vm.id, **error.fields, "vm": vm.name}) from error
         user = answers.user or wanted.access.user
         guest = Guest(vm.name, user, wanted.access.port, wanted.addresses, self._settings.link)
-        return _Place(vm, keeper, wanted, guest)
+        return _Place(vm, keeper, wanted, guest, self._memories.contact(vm.id))
 
     async def _found(
         self, place: _Place, answers: Answers, about: GuestPreparation
@@ -178,16 +187,21 @@ class SshPreparing:
         return link
 
     async def keep(self, place: _Place, link: SshLink, decision: Decision, pair: KeyPair) -> None:
-        """Tell the pool how the VM is reached, and enable it last. Raises `PoolError`."""
+        """Tell the pool how the VM is reached, and enable it last. Raises `PoolError`, and
+        `ConflictError` ``prepare-overtaken`` when its host key was forgotten meanwhile, or another one was said.
+        """
         vm = place.vm
-        self._memories.note_winner(vm.id, link.address)
-        self._memories.met(vm.id, Met(vm.pool, link.host_key, pair.fingerprint))
-        self._ways.shown[vm.id] = named(link.host_key)
+        async with self._memories.turns.of(vm.id):
+            if self._memories.contact(vm.id) != place.contact:
+                raise ConflictError("prepare-overtaken", vm=vm.name)
+            self._memories.note_winner(vm.id, link.address)
+            self._memories.met(vm.id, Met(vm.pool, link.host_key, pair.fingerprint))
+            self._ways.shown[vm.id] = named(link.host_key)
+            await self._write(place, {config_keys.HOST_KEY: link.host_key})
         is_usual = decision.socket == self._settings.link.engine_socket
         await self._write(
             place,
             {
-                config_keys.HOST_KEY: link.host_key,
                 config_keys.USERNAME: place.guest.user,
                 config_keys.ENGINE_SOCKET: None if is_usual else decision.socket,
                 config_keys.SUDO: config_keys.ENABLED if decision.is_sudo else None,
@@ -205,6 +219,15 @@ class SshPreparing:
                 self._memories.keyed.closes(Opening(opening.pool, vm.id, fingerprint))
         self._memories.keep_soon()
 
+    async def clear(self, inside: Inside, vm: Vm, former: Iterable[str], known: KnownKeys) -> list[str]:
+        """Take the lines of other pools' keys out of ``vm``; return what was done. Raises as `Inside.take_out`."""
+        taken = []
+        for key in former:
+            if await inside.take_out(key):
+                taken.append(f"the line of another pool's key was taken out: {known.told(key)}")
+            self.closed(vm, key)
+        return taken
+
     async def _write(self, place: _Place, keys: Mapping[str, str | None]) -> None:
         known = self._snapshot.vms.get(place.vm.id, place.vm).settings
         for key, value in keys.items():
@@ -213,16 +236,9 @@ class SshPreparing:
 
     # ---- taking it back
 
-    async def _unprepare(
-        self, place: _Place, found: Found, sign_in: SignIn, about: GuestPreparation
-    ) -> GuestPreparation:
-        """Take the line out, then let the pool forget what belongs to it."""
-        pair = await place.keeper.keys.pair()
-        vm, removed = place.vm, False
-        async with self.entered(place, found, sign_in) as inside:
-            for key in filter(None, (pair.public, pair.former)):
-                removed |= await inside.take_out(key)
-                self.closed(vm, key)
+    async def forget(self, place: _Place) -> None:
+        """Let the pool forget what belongs to a VM that was prepared. Raises `LinkError` ``prepare-unfinished``."""
+        vm = place.vm
         try:
             await self._vms.disable(vm.id)
             await self._write(place, dict.fromkeys((config_keys.ENGINE_SOCKET, config_keys.SUDO)))
@@ -231,13 +247,24 @@ class SshPreparing:
                 await tls_storing.forget(place.keeper, vm)
         except PoolError as error:
             raise LinkError("prepare-unfinished", vm=vm.name, reason=error.cause.rstrip(".")) from error
-        done = "its line was taken out" if removed else "there was no line of this pool's"
-        return replace(about, state="unprepared", done=[done])
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys that count in a guest: its pool's own, and those of other pools."""
+
+    pair: KeyPair
+    others: KnownKeys
+
+    @property
+    def own(self) -> list[str]:
+        """The public halves of the pool's own."""
+        return [key for key in (self.pair.public, self.pair.former) if key]
 
 
 @dataclass(frozen=True, slots=True)
 class _Preparing:
-    """The part of preparing for which the operator signs in."""
+    """The part of preparing, and of taking it back, for which the operator signs in."""
 
     preparing: SshPreparing
     audit: Audit
@@ -246,7 +273,7 @@ class _Preparing:
     sign_in: SignIn
     answers: Answers
     about: GuestPreparation
-    pair: KeyPair
+    keys: _Keys
     done: set[str] = field(default_factory=set)
     """Ids of the offers that were carried out."""
 
@@ -258,17 +285,40 @@ class _Preparing:
             pass
         return told
 
+    async def take_back(self) -> GuestPreparation:
+        """Take the line out, and those of other pools that were agreed to; then let the pool forget what belongs to
+        it.
+        """
+        vm, keys, removed = self.place.vm, self.keys, False
+        async with AsyncExitStack() as stack:
+            with self.audit.of("unprepare: look", vm.id):
+                inside = await stack.enter_async_context(self.preparing.entered(self.place, self.found, self.sign_in))
+                former = await inside.former(keys.own, keys.others.lines)
+            if former and Part.FORMER_KEY not in {*self.answers.agreed, *self.answers.declined}:
+                return replace(self.about, question="consent", offers=[former_offer(former, keys.others)])
+            with self.audit.of("unprepare", vm.id):
+                for key in keys.own:
+                    removed |= await inside.take_out(key)
+                    self.preparing.closed(vm, key)
+                agreed = former if Part.FORMER_KEY in self.answers.agreed else ()
+                taken = await self.preparing.clear(inside, vm, agreed, keys.others)
+                await stack.aclose()
+                await self.preparing.forget(self.place)
+        done = "its line was taken out" if removed else "there was no line of this pool's"
+        return replace(self.about, state="unprepared", done=[done, *taken])
+
     async def _enter(self) -> GuestPreparation | None:
         """Sign in once; None when that was for carrying out offers."""
         place, vm_id = self.place, self.place.vm.id
         async with AsyncExitStack() as stack:
             with self.audit.of("prepare: look", vm_id):
                 inside = await stack.enter_async_context(self.preparing.entered(place, self.found, self.sign_in))
-                keys = [key for key in (self.pair.public, self.pair.former) if key]
-                survey = await inside.survey(keys, [place.socket] if place.socket else [])
+                sockets = [place.socket] if place.socket else []
+                survey = await inside.survey(self.keys.own, sockets, self.keys.others.lines)
             wishes = Wishes(place.socket, place.wanted.access.sudo, frozenset(self.answers.declined))
             decision = preparation.decide(survey, wishes)
-            offers = [offer for offer in offered(decision, survey, self.about.user) if offer.id not in self.done]
+            possible = offered(decision, survey, self.about.user, self.keys.others)
+            offers = [offer for offer in possible if offer.id not in self.done]
             answered = {*self.answers.agreed, *self.answers.declined}
             asked = [offer for offer in offers if offer.id not in answered]
             if asked and not self.done:
@@ -278,7 +328,7 @@ class _Preparing:
                 await self._mend(inside, agreed, survey.root)
                 return None
             with self.audit.of("prepare", vm_id):
-                entry = _Entry(self.preparing, place, inside, survey, self.pair)
+                entry = _Entry(self.preparing, place, inside, survey, self.keys)
                 return await entry.let_in(decision, self.answers, self.found, self.about)
 
     async def _mend(self, inside: Inside, offers: Iterable[Offer], root: Root) -> None:
@@ -296,7 +346,12 @@ class _Entry:
     place: _Place
     inside: Inside
     survey: Survey
-    pair: KeyPair
+    keys: _Keys
+
+    @property
+    def pair(self) -> KeyPair:
+        """The pool's own."""
+        return self.keys.pair
 
     @property
     def standing(self) -> Standing | None:
@@ -341,13 +396,8 @@ class _Entry:
         if self.pair.former and await self.inside.take_out(self.pair.former):
             self.preparing.closed(self.place.vm, self.pair.former)
             taken.append("the line of the pool's old key was taken out")
-        if Part.FORMER_KEY in answers.agreed:
-            for key in self.survey.former:
-                await self.inside.take_out(key)
-                self.preparing.closed(self.place.vm, key)
-            if self.survey.former:
-                taken.append("the lines of other pools' keys were taken out")
-        return taken
+        others = self.survey.former if Part.FORMER_KEY in answers.agreed else ()
+        return taken + await self.preparing.clear(self.inside, self.place.vm, others, self.keys.others)
 
     def _line(self, decision: Decision, answers: Answers) -> str:
         """Return the line, which keeps what was not said anew; of a rotation's new key that stands in the old one's."""
@@ -382,7 +432,8 @@ def _checked(vm: Vm, survey: Survey) -> list[tuple[str, str]]:
     """What was found in the guest, for people."""
     sockets = [f"{socket.path} ({socket.state})" for socket in survey.sockets if socket.state != "absent"]
     forwards = {True: "yes", False: "no", None: "not said"}[survey.forwards]
-    tools = "announce " + ", ".join(vm.addresses) if vm.addresses else "announce no address"
+    silent = "announce no address" if vm.has_tools else "say nothing"
+    tools = "announce " + ", ".join(vm.addresses) if vm.addresses else silent
     return [
         ("guest tools", tools),
         ("engine", ", ".join(sockets) or "none"),

@@ -262,6 +262,7 @@ class GuestOffer(Struct, frozen=True, kw_only=True):
     id: str = ""
     title: str = ""
     commands: tuple[str, ...] = ()
+    about: tuple[str, ...] = ()
     is_needed: bool = False
     apart: bool = False
 

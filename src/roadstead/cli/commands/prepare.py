@@ -204,21 +204,24 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     password_file: PasswordFile = None,
     key_file: KeyFile = None,
     host_key: HostKeys = None,
+    remove_former_key: RemoveFormerKey = False,
     yes: options.Yes = False,
 ) -> None:
     """Take the pool's key out of VMs, and disable them.
 
     Their host keys are forgotten, too. The key cannot take itself out: you sign in as for `roadstead prepare`.
-    Containers run on. Of VMs that are reached over TLS the certificates are destroyed in the pool, without a sign-in;
-    so even one such VM is asked about (`--yes` says yes).
+    Lines of other pools' keys are shown, and go as well if you agree (`--yes` does not). Containers run on.
+    Of VMs that are reached over TLS the certificates are destroyed in the pool, without a sign-in; so even one such VM
+    is asked about (`--yes` says yes).
 
     Examples:
       roadstead unprepare web1 --user ann
     """
     from roadstead.cli.commands import managing, preparing, targets
     from roadstead.cli.commands.preparing_guests import Signing, Wanted
+    from roadstead.cli.commands.preparing_options import Line
 
-    said = {"action": "unprepare", **({"user": user} if user else {})}
+    said = {"action": "unprepare", **({"user": user} if user else {}), **Line.removal(agreed=remove_former_key)}
     wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ())), yes=yes)
     wanted.signing.check()
     connected = session.of(ctx).client(ANSWER_SECONDS)

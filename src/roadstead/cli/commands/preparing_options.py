@@ -83,7 +83,12 @@ class Line:
         told: dict[str, Any] = {"form": forms[0].removeprefix("--")} if forms else {}
         if self.source:
             told["sources"] = [_network(source, ANYWHERE) for source in self.source if source != ANYWHERE]
-        return {**told, "agreed": ["former-key"]} if self.remove_former_key else told
+        return {**told, **self.removal(agreed=self.remove_former_key)}
+
+    @staticmethod
+    def removal(*, agreed: bool) -> dict[str, Any]:
+        """Return what is told when the removal of other pools' lines is ``agreed`` to beforehand."""
+        return {"agreed": ["former-key"]} if agreed else {}
 
 
 def wanted(mode: str, signing: Signing, line: Line, tls: TlsOptions, *, yes: bool) -> Wanted:

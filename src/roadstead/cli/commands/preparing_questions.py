@@ -160,6 +160,8 @@ class Questions:
         need = " needs this" if len(guests) == 1 else " need this"
         print(f"{names}{need if offer.is_needed else ''}:", file=sys.stderr)
         print(f"  {terminal_clean(offer.title)}", file=sys.stderr)
+        for each in offer.about:
+            print(f"    {terminal_clean(each)}", file=sys.stderr)
         for command in offer.commands:
             print(f"    # {terminal_clean(command)}", file=sys.stderr)
         return self._agrees("Run this as root in the guest?" if offer.commands else "Do it?", [offer.title])

@@ -154,6 +154,14 @@ def addresses(guest_metrics: XapiObject) -> tuple[str, ...]:
     return tuple(unique)[:ADDRESSES]
 
 
+def announced(guest_metrics: XapiObject) -> tuple[str, ...] | None:
+    """Return the `addresses`; None when nothing is announced because no guest tools have said anything since the VM
+    was started. ``PV_drivers_detected`` tells less: a guest's kernel has such drivers without any tools.
+    """
+    told = (string_map(guest_metrics, field) for field in ("networks", "os_version", "PV_drivers_version", "other"))
+    return addresses(guest_metrics) if any(told) else None
+
+
 def start_time(metrics: XapiObject) -> datetime | None:
     """Return when the VM of these VM metrics was started last, or None when it never was or nobody noted it."""
     try:

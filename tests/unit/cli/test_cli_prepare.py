@@ -251,6 +251,15 @@ def test_what_makes_no_sense_is_named(pool: Canned, words: list[str], named: str
     assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
 
 
+def test_what_is_to_be_repeated_can_be_copied(pool: Canned) -> None:
+    """A name with a space is one word, and is taken back as it was given."""
+    pool.answers["GET /vms/web1"] = {**vm("web1"), "name": "Übung 1"}
+    done = run(pool, "prepare", "web1", "--user", "ann")
+    assert f"'Übung 1'={FINGERPRINT}" in done.stdout + done.stderr
+    done = run(pool, "prepare", "web1", "--host-key", f"Übung 1={FINGERPRINT}", "--password-file=-", stdin=SECRET)
+    assert done.returncode == 0, done.stderr
+
+
 def test_vms_that_a_rotation_waits_for_are_prepared(pool: Canned) -> None:
     """Those that need it, and no others."""
     waiting = [{"id": "web1-uuid", "state": "needs-preparing"}, {"id": "web2-uuid", "state": "done"}]

@@ -6,6 +6,7 @@ from roadstead.cli.api import client
 from roadstead.cli.api.views import CertificatesOf, NewCertificates
 from roadstead.cli.commands import managing
 from roadstead.cli.display import output, table
+from roadstead.errors import quoted
 from roadstead.kit.text import terminal_clean
 
 ENDING_SECONDS = 180.0
@@ -58,12 +59,12 @@ def cancel(connected: client.Client, name: str) -> None:
     """End what is under way."""
     connected.delete(_path(name))
     output.result(name, "ended; the CD is taken out and destroyed")
-    output.write([CUT_OFF.format(name=terminal_clean(name))])
+    output.write([CUT_OFF.format(name=quoted(terminal_clean(name)))])
 
 
 def cd_stays(name: str) -> str:
     """Return what is to be known when nobody watches any more."""
-    return f"The CD stays in the drive for up to an hour: `roadstead certificates show|cancel {name}`"
+    return f"The CD stays in the drive for up to an hour: `roadstead certificates show|cancel {quoted(name)}`"
 
 
 def _left(until: datetime | None, now: datetime) -> str:

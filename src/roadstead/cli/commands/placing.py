@@ -15,7 +15,7 @@ from roadstead.cli.api import client
 from roadstead.cli.api.views import HostPlugin, PluginState, SeenHost
 from roadstead.cli.commands import secrets
 from roadstead.cli.display import output, table
-from roadstead.errors import ConflictError, InputError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, RoadsteadError, quoted
 from roadstead.kit.text import terminal_clean
 
 TRIES = 3
@@ -241,5 +241,5 @@ def _before(plugin: HostPlugin) -> str:
 def _say_how_to_go_on(connected: client.Client, path: str, pool: str) -> None:
     """Say what is still missing before anybody can call the plugin."""
     if output.is_terminal() and connected.get(PluginState, path).state != "on":
-        remedy = f"It finds this server after `roadstead pool plugin enable {pool}`."
+        remedy = f"It finds this server after `roadstead pool plugin enable {quoted(pool)}`."
         print(terminal_clean(remedy), file=sys.stderr)

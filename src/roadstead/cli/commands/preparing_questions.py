@@ -12,7 +12,7 @@ from roadstead.cli.api.views import GuestOffer, GuestPreparation
 from roadstead.cli.commands import secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.display import output
-from roadstead.errors import ConflictError, InputError
+from roadstead.errors import ConflictError, InputError, quoted
 from roadstead.kit.text import terminal_clean
 
 TRIES = 3
@@ -190,7 +190,7 @@ def _agreed_to_keys(group: Sequence[Guest]) -> bool:
     print("These SSH host keys are shown:", file=sys.stderr)
     for guest in group:
         print(f"  {_key_line(guest)}", file=sys.stderr)
-    shown = ", ".join(f"{guest.name}={_fingerprint(guest)}" for guest in group)
+    shown = ", ".join(f"{quoted(guest.name)}={_fingerprint(guest)}" for guest in group)
     one = "Is this the VM's own" if len(group) == 1 else "Are all of these the VMs' own"
     question = f"{one} (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console tells)?"
     return session.agreed(question, refusal=InputError("guest-host-key-needed", shown=shown))

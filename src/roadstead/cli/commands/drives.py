@@ -185,9 +185,8 @@ def show(connected: client.Client, name: str, format: Format, *, secrets: bool) 
         return
     lines = [f"Config drive of {drive.name}: disk {drive.disk} in {drive.storage}, {drive.size // 2**20} MiB"]
     if drive.key == "another-pool":
-        lines.append(
-            f"It lets another pool's key in: `roadstead config-drive rebuild {quoted(drive.name)}` puts this pool's there."
-        )
+        command = f"roadstead config-drive rebuild {quoted(drive.name)}"
+        lines.append(f"It lets another pool's key in: `{command}` puts this pool's there.")
     lines += _files(drive.files, template=True)
     if drive.does:
         lines += ["", "What the guest does when it reads it:", *_does(drive.does)]

@@ -1,6 +1,5 @@
 """What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
 
-
 from msgspec import Struct
 
 from roadstead.act.audit import Audit

@@ -108,7 +108,7 @@ class Root:
             return {"private_key": self.key.text, **(self._passphrase() if self.key.is_encrypted else {})}
         self._typed += 1
         question = f"Password of root on the hosts of {terminal_clean(self.pool)}: "
-        return {"password": secrets.password(self.wanted.password_file, question)}
+        return {"password": secrets.password(self.wanted.password_file, question, or_key=True)}
 
     def _passphrase(self) -> dict[str, str]:
         self._typed += 1
@@ -156,7 +156,7 @@ def _each(root: Root, hosts: list[SeenHost]) -> list[Done]:
 
 
 def _failed(host: SeenHost, error: client.Refused | RoadsteadError) -> Done:
-    output.result(host.name, f"{error.cause} {error.remedy}".strip(), ok=False)
+    output.result(host.name, failures.line(error), ok=False)
     return Done(host, None, error.code)
 
 

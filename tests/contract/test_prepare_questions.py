@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from roadstead.act.guests.sign_ins import SignIns
-from roadstead.act.preparing.conversation import Answers
+from roadstead.act.preparing.conversation import Action, Answers
 from roadstead.errors import RoadsteadError
+from roadstead.lab.pool.driver import NewVm
 from roadstead.model import LinkState, VmId, config_keys
 from tests.contract.world import World, world
 
@@ -34,6 +35,7 @@ async def test_a_vm_that_cannot_be_called_is_refused(tmp_path: Path) -> None:
         await one.pool.stop_vm("vm-1")
         await one.until(lambda: not one.vm("vm-1").running, "off")
         assert await _refused(one) == "vm-off"
+        assert await _refused(one, action=Action.UNPREPARE) == "unprepare-needs-running"
         assert one.vm("vm-1").settings == before
 
 
@@ -65,3 +67,33 @@ async def test_the_operators_sign_in_counts_among_the_guests(
         monkeypatch.setattr(SignIns, "begins", lambda _, vm: began.append(vm))
         assert await _refused(one, action=action, password="guess") == "guest-sign-in-failed"
         assert began == [one.vm("vm-1").id]
+
+
+async def test_where_nothing_is_to_be_taken_back_nobody_signs_in(tmp_path: Path) -> None:
+    """A VM that is disabled, with no key known to be in it, is unprepared; who names its host key has it looked at."""
+    async with world(tmp_path, vms=1) as one:
+        await one.pool.make_vm(NewVm("new", 1, enabled=False))
+        await one.until(lambda: any(vm.name == "new" and vm.addresses for vm in one.vms()), "it is seen")
+        preparing, new = one.core.commands.preparing, one.vm("new").id
+        told = await preparing.step(new, Answers(action=Action.UNPREPARE))
+        assert (told.state, told.done[0][:14]) == ("unprepared", "it is disabled")
+        shown = (await preparing.step(new, Answers())).host_key
+        asked = await preparing.step(new, Answers(action=Action.UNPREPARE, host_key=shown))
+        assert (asked.state, asked.question) == ("asks", "sign-in")
+        await one.core.commands.vms.disable(one.vm("vm-1").id)
+        await one.until(lambda: not one.vm("vm-1").enabled, "disabled")
+        asked = await preparing.step(one.vm("vm-1").id, Answers(action=Action.UNPREPARE))
+        assert asked.question == "sign-in"  # its key is still in the guest
+
+
+@pytest.mark.parametrize(("action", "advice"), [("prepare", "--mode tls"), ("unprepare", "`roadstead disable vm-1`")])
+async def test_a_guest_that_is_not_there_is_told_with_what_helps(tmp_path: Path, action: str, advice: str) -> None:
+    """Windows is a matter of preparing; whoever takes that back may leave the VM alone."""
+    async with world(tmp_path, vms=1) as one:
+        await one.until(lambda: config_keys.HOST_KEY in one.vm("vm-1").settings, "pinned")
+        nobodys = one.vm("vm-1").addresses[0].rpartition(".")[0] + ".254"
+        one.pool.set_addresses("vm-1", (nobodys,))
+        await one.until(lambda: one.vm("vm-1").addresses == (nobodys,), "moved")
+        with pytest.raises(RoadsteadError) as caught:
+            await one.core.commands.preparing.step(one.vm("vm-1").id, Answers(action=Action(action)))
+        assert (caught.value.code, advice in caught.value.remedy) == ("guest-unreachable", True)

@@ -39,6 +39,9 @@ def commands(part: Part, survey: Survey) -> tuple[str, ...]:
 def advice(part: Part | None, survey: Survey) -> str:
     """Return what root is to do for ``part``: the commands, between backticks, or words where none are known."""
     known = commands(part, survey) if part is not None else ()
+    if known and survey.root is Root.NONE:
+        why = "sudo does not let it" if survey.sudo else "there is no sudo"
+        return f"`{'; '.join(known)}` (it cannot be done from here: {survey.user} is not root there, and {why})"
     return f"`{'; '.join(known)}`" if known else "start or install the engine, and let the user open its socket"
 
 

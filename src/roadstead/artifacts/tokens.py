@@ -50,6 +50,11 @@ def unknown(text: str) -> list[tuple[str, int]]:
     return [(name, _line(text, at)) for name, at in found]
 
 
+def without_unknown(text: str) -> str:
+    """Return a text with a plain word, as long as it, in the place of each that is `unknown`."""
+    return _TOKEN.sub(lambda match: match[0] if _canonical(match[1]) else f"x{match[1]}x", text)
+
+
 def refuse_unknown(text: str) -> None:
     """Raise `InputError` ``token-unknown`` for the first that is `unknown`."""
     for name, line in unknown(text):

@@ -130,18 +130,26 @@ def findings(template: str, profile: str) -> list[Finding]:
         found.append(
             Finding(1, 1, "error", f"guests of the profile {profile} do not read a text of the kind {kind(template)}")
         )
-    if kind(template) != WINDOWS:
-        found += [Finding(line, 1, "error", f"there is no token %{name}%") for name, line in tokens.unknown(template)]
-    for device in ("0", None):
-        try:
-            text = tokens.fill(template, tokens.Values("web1", "AAAAB3NzaC1yc2E=", device))
-        except InputError as error:
-            found.append(Finding(int(error.fields["line"]), 1, "error", error.cause))
-            continue
-        judged = judge(text, profile)
-        found += [Finding(fault.line, fault.column, "error", fault.reason) for fault in judged.faults]
-        found += [Finding(fault.line, fault.column, "warning", fault.reason) for fault in judged.warnings]
-    return sorted(dict.fromkeys(found))
+    unknown = tokens.unknown(template) if kind(template) != WINDOWS else []
+    found += [Finding(line, 1, "error", f"there is no token %{name}%") for name, line in unknown]
+    told = {line for _, line in unknown}
+    if unknown:  # its percent signs would end the reading, and hide what is wrong further on
+        template = tokens.without_unknown(template)
+    judged = [each for device in ("0", None) for each in _filled(template, profile, device)]
+    return sorted(dict.fromkeys([*found, *(each for each in judged if each.line not in told)]))
+
+
+def _filled(template: str, profile: str, device: str | None) -> list[Finding]:
+    """Return what is wrong with a template that is filled in for a VM with this card, or with none."""
+    try:
+        text = tokens.fill(template, tokens.Values("web1", "AAAAB3NzaC1yc2E=", device))
+    except InputError as error:
+        return [Finding(int(error.fields["line"]), 1, "error", error.cause)]
+    judged = judge(text, profile)
+    told = {"error": judged.faults, "warning": judged.warnings}
+    return [
+        Finding(each.line, each.column, severity, each.reason) for severity, found in told.items() for each in found
+    ]
 
 
 def _cloud_config(text: str, profile: str) -> Judged:

@@ -130,17 +130,25 @@ def stop() -> NoReturn:
 
 def sentences(error: client.Refused | RoadsteadError) -> list[str]:
     """Return the lines that tell ``error``: its cause, what may have been meant instead, its remedy."""
-    lines = [f"{ERROR}{error.cause}"]
+    lines = [f"{ERROR}{cause(error)}"]
     if isinstance(error, client.Refused):
-        field = error.fields.get("field", "") if error.code == "field-invalid" else ""
-        if field in _TYPED:
-            lines = [f"{ERROR}{_TYPED[field]}{error.cause.removeprefix(field)}"]
         if error.candidates and "name" in error.fields:
             lines = [f"{ERROR}{error.fields['name']} names {_count(error)} {error.fields.get('kind', 'thing')}s:"]
         lines += [f"  {candidate}" for candidate in error.candidates[:_SHOWN_CANDIDATES]]
         if error.suggestions:
             lines.append(f"Did you mean {' or '.join(error.suggestions[:_SHOWN_SUGGESTIONS])}?")
     return [*lines, *filter(None, [error.remedy])]
+
+
+def cause(error: client.Refused | RoadsteadError) -> str:
+    """Return what happened, where a field of the API is called as it is typed."""
+    field = error.fields.get("field", "") if error.code == "field-invalid" else ""
+    return f"{_TYPED[field]}{error.cause.removeprefix(field)}" if field in _TYPED else error.cause
+
+
+def line(error: client.Refused | RoadsteadError) -> str:
+    """Return the cause and the remedy of ``error``, as they stand beside the name of a VM."""
+    return f"{cause(error)} {error.remedy}".strip()
 
 
 def _count(error: client.Refused) -> str:

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadstead.errors.codes import CODES, Code
+from roadstead.errors.filling import filled, quoted
 
 FIELD_CHARACTERS = 256
 """What is kept of one field: foreign text may be long, and may hold secrets further on."""
@@ -48,12 +49,12 @@ class RoadsteadError(Exception):
     @property
     def cause(self) -> str:
         """What happened, in one plain sentence."""
-        return self.row.cause.format_map(_Fields(self.fields))
+        return filled(self.row.cause, self.fields)
 
     @property
     def remedy(self) -> str:
         """What to do next, in one plain sentence."""
-        return self.row.remedy.format_map(_Fields(self.fields))
+        return filled(self.row.remedy, self.fields)
 
     @property
     def status(self) -> int:
@@ -128,15 +129,8 @@ def tame(value: object) -> str:
 
 def explained(code: str, fields: Mapping[str, str]) -> tuple[str, str]:
     """Return cause and remedy of ``code`` with ``fields`` filled in, for records that keep only code and fields."""
-    row, known = CODES[code], _Fields(fields)
-    return row.cause.format_map(known), row.remedy.format_map(known)
-
-
-class _Fields(dict[str, str]):
-    """Fields for `str.format_map`; one that nobody gave reads as an ellipsis instead of hiding the whole text."""
-
-    def __missing__(self, key: str) -> str:
-        return "…"
+    row = CODES[code]
+    return filled(row.cause, fields), filled(row.remedy, fields)
 
 
 def _rebuilt(kind: type[RoadsteadError], args: tuple[Any, ...], state: dict[str, Any]) -> RoadsteadError:
@@ -161,5 +155,6 @@ __all__ = [
     "ServerError",
     "StartError",
     "explained",
+    "quoted",
     "tame",
 ]

@@ -25,6 +25,7 @@ _SAID = {
     "string_too_long": "it has more than {max_length} characters",
     "string_too_short": "it has less than {min_length} characters",
     "string_type": "it must be text",
+    "too_short": "it must not be empty",
     "too_long": "it has more than {max_length} entries",
 }
 """By pydantic's name for what is wrong; its context fills the braces."""

@@ -240,6 +240,11 @@ INPUT = {
     "nothing-to-confirm": Code(
         409, "{vm} has no host key that waits to be confirmed.", "`roadstead why {vm}` says what else is wrong."
     ),
+    "password-needed": Code(
+        422,
+        "No password was given, and without a terminal nobody can type one.",
+        "Say {how} (`-` reads it from standard input).",
+    ),
     "vm-not-enabled": Code(
         409, "Container management is not enabled for {vm}.", "Enable it with `roadstead enable {vm}`."
     ),

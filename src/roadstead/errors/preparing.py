@@ -53,7 +53,7 @@ PREPARING = {
         409,
         "Nobody has confirmed the SSH host keys of: {shown}.",
         "Compare each with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the VM's console, then repeat the"
-        " whole command with --host-key VM=FINGERPRINT for each, or with --accept-new where none is remembered.",
+        " whole command with {how}.",
     ),
     "guest-key-not-taken": Code(
         409,
@@ -95,14 +95,14 @@ PREPARING = {
     ),
     "guest-source-differs": Code(
         422,
-        "The field from ({sources}) leaves out this server, which {vm} sees as {client}.",
-        "Name a network with that address, or the key would open nothing. {left}.",
+        "The key would be taken from {sources} alone, which leaves out this server: {vm} sees it as {client}.",
+        "Name a network with that address with --from, or the key would open nothing. {left}.",
     ),
     "guest-unreachable": Code(
         503,
         "{vm} cannot be reached at {address}: {reason}.",
-        "Check that its SSH server runs and that no firewall stands between; then repeat the command. A VM that runs"
-        " Windows is prepared with --mode tls. Nothing was changed.",
+        "Check that its SSH server runs and that no firewall stands between; then repeat the command. {besides}"
+        " Nothing was changed.",
     ),
     "prepare-declined": Code(
         409,
@@ -115,6 +115,11 @@ PREPARING = {
         "The guest of {vm} is done, but somebody changed meanwhile what is remembered of its host key, so the pool was"
         " told nothing.",
         "Repeat the command: it goes by what is remembered now, and changes nothing in the guest again.",
+    ),
+    "unprepare-needs-running": Code(
+        409,
+        "{vm} is not running, so the pool's key cannot be taken out of it.",
+        "Start it, then repeat the command; or say `roadstead disable {vm}`, which leaves the key in it.",
     ),
     "prepare-unfinished": Code(
         503,

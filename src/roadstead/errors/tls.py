@@ -172,7 +172,7 @@ TLS = {
     ),
     "tls-not-used": Code(
         409,
-        "The engine of {vm} is not reached over TLS, so there are no certificates to renew.",
+        "The engine of {vm} is not reached over TLS, so it has no certificates.",
         "Nothing was changed. `roadstead certificates` lists the VMs that have some; `roadstead prepare {vm} --mode"
         " tls` gives this one its first, and has it reached so from then on.",
     ),

@@ -237,6 +237,10 @@ def test_the_commands_are_those_of_the_distribution(part: Part, guest: Survey, l
     ("guest", "told"),
     [
         (survey("debian"), "As root in the guest: `systemctl enable --now docker`; then"),
+        (
+            survey("debian", root=Root.NONE),
+            "As root in the guest: `systemctl enable --now docker` (it cannot be done from here: ann is not root",
+        ),
         (survey("nixos", init=""), "As root in the guest: start or install the engine, and let the user open its"),
     ],
 )

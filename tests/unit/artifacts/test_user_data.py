@@ -169,3 +169,11 @@ def test_a_script_that_cloudbase_init_would_pass_over_is_warned_of(profile: str)
         for late in (f"\n{text}", f"\ufeff{text}", text.upper()):
             (warning,) = user_data.judge(late, profile).warnings
             assert (warning.line, "very first" in warning.reason) == (1, True)
+
+
+def test_what_is_no_token_hides_nothing_else() -> None:
+    """It is told once, not again as YAML that cannot be read, and what is wrong further on is told with it."""
+    text = "#cloud-config\nhostname: %FOO%\nruncmd: 3\n"
+    found = [(one.line, one.message) for one in user_data.findings(text, "cloud-config")]
+    assert found[0] == (2, "there is no token %FOO%")
+    assert [line for line, _ in found] == [2, 3]

@@ -158,9 +158,22 @@ def test_what_is_left_of_the_cd_is_told(canned: Canned) -> None:
 
 def test_how_it_stands_is_shown(canned: Canned) -> None:
     """With the networks that are let in."""
+    canned.answers["GET /certificates"] = []
     canned.answers[f"GET {PATH}"] = state("waiting", sources=["10.9.0.0/16"], last="It refuses.")
     shown = run(canned, "certificates", "show", "win-1").stdout
     assert all(text in shown for text in ("waiting", "10.0.1.17", "10.9.0.0/16", "It refuses."))
+
+
+def test_those_in_use_are_shown_and_a_vm_without_any_is_told_so(canned: Canned) -> None:
+    """Also while no new ones are made."""
+    canned.answers[f"GET {PATH}"] = state("none", vm="win1-uuid")
+    canned.answers["GET /certificates"] = ends(win1=10)
+    shown = run(canned, "certificates", "show", "win-1").stdout
+    assert all(text in shown for text in ("in use until", "10 days", "none under way"))
+    canned.answers[f"GET {PATH}"] = state("none", vm="other-uuid")
+    done = run(canned, "certificates", "show", "win-1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "The engine of win-1 is not reached over TLS, so it has no certificates." in done.stderr
 
 
 def test_the_list_tells_what_is_left(canned: Canned) -> None:

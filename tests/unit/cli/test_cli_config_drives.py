@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.unit.cli.canned import Asked, Canned, Terminal, problem
+from tests.unit.cli.canned import Asked, Canned, Terminal, problem, run, vm
 
 DRIVE = "/vms/vm1/config-drive"
 GOOD, BAD = "#cloud-config\na: 1\n", "#cloud-config\na: [\n"
@@ -76,3 +76,21 @@ def test_an_unchanged_text_asks_nothing(canned: Canned, tmp_path: Path) -> None:
 
     assert code == 0 and "nothing was changed" in shown and "[y/N]" not in shown
     assert canned.bodies("POST", f"{DRIVE}/preview") == []
+
+
+def test_no_editor_is_started_where_nobody_sits(canned: Canned) -> None:
+    """One that was named may be a script, and is."""
+    drives(canned)
+    done = run(canned, "config-drive", "edit", "vm1", VISUAL="", EDITOR="")
+    assert (done.returncode, done.stdout, "it needs a terminal" in done.stderr) == (2, "", True)
+    assert run(canned, "config-drive", "edit", "vm1", VISUAL="", EDITOR="true").returncode == 0
+
+
+def test_a_drive_that_is_not_there_is_told_before_a_yes_is_wanted(canned: Canned) -> None:
+    """A yes would make nothing of it."""
+    canned.answers["GET /vms/vm1"] = vm("vm1")
+    gone = problem(404, "no-such-config-drive", "vm1 has no config drive.", "Make one.")
+    canned.answers["GET /vms/vm1-uuid/config-drive"] = gone
+    done = run(canned, "config-drive", "rebuild", "vm1")
+    assert "vm1 has no config drive." in done.stderr and "--yes" not in done.stderr
+    assert done.returncode == 3

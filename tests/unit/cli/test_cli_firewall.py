@@ -46,11 +46,21 @@ def test_rules_are_printed_as_they_came(canned: Canned) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [(), ("nft",), ("pf", "--place", "router"), ("nft", "--place", "moon")])
-def test_what_is_missing_is_named(canned: Canned, words: tuple[str, ...]) -> None:
-    """Without a dialect or a place nothing is asked."""
-    done = run(canned, "firewall", *words)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), ("nft", "iptables", "firewalld", "windows", "--check")),
+        (("nft",), ("--place router, guest or dom0",)),
+        (("windows",), ("--place guest",)),
+        (("pf", "--place", "router"), ("pf",)),
+        (("nft", "--place", "moon"), ("moon",)),
+    ],
+)
+def test_what_is_missing_is_named(canned: Canned, words: tuple[str, ...], said: tuple[str, ...]) -> None:
+    """With what may be said. Without a dialect or a place nothing is asked."""
+    done = run(canned, "firewall", *words, COLUMNS="200")
 
+    assert all(each in done.stderr for each in said)
     assert done.returncode == 2 and done.stdout == "" and canned.asked == []
 
 

@@ -143,7 +143,10 @@ def test_a_ca_file_replaces_the_fingerprint(probed: Canned, tmp_path: Path) -> N
         (["--accept-new", "--password-file", "/dev/null"], "there is no password in it"),
         (["--ca-file", "/nonexistent/ca"], "/nonexistent/ca"),
         (["--ca-file", "/dev/null"], "there is no certificate in it"),
-        (["--accept-new"], "--password-file"),
+        (
+            ["--accept-new"],
+            "No password was given, and without a terminal nobody can type one.\nSay --password-file FILE (",
+        ),
     ],
 )
 def test_bad_files_are_named(probed: Canned, words: list[str], said: str) -> None:

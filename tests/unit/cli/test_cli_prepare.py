@@ -157,6 +157,34 @@ def test_who_breaks_off_before_anything_was_sent_touched_nothing(pool: Canned) -
     assert (code, "web1: not touched\nweb2: not touched\n" in shown) == (130, True)
 
 
+def test_a_password_that_nobody_gives_is_told_with_the_ways_to_give_one(pool: Canned) -> None:
+    """A terminal asks again for one that is empty, and sends none; without one the options are named."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True)
+    done = run(pool, "prepare", "web1")
+    assert (done.returncode, "--password-file FILE or --key-file FILE" in done.stderr) == (2, True)
+    done = historic(pool, "-v", "web1-uuid", "-u", "ann")
+    assert (done.returncode, "--password-file FILE or --key-file FILE" in done.stderr) == (2, True)
+    with Terminal(pool, "prepare", "web1") as terminal:
+        terminal.wait_for("Password of core: ")
+        terminal.type("\n")
+        terminal.wait_for("It cannot be empty.")
+        terminal.wait_for("Password of core: ")
+        terminal.type(f"{SECRET}\n")
+        code, _ = terminal.ended()
+    assert code == 0
+    assert {body.get("password", SECRET) for body in pool.bodies("POST", "/vms/web1-uuid/prepare")} == {SECRET}
+
+
+def test_what_the_api_calls_its_fields_is_not_told(pool: Canned) -> None:
+    """Beside a VM's name, too, an option is called as it is typed."""
+    fields = {"field": "host_key", "reason": "it is none"}
+    refused = problem(422, "field-invalid", "host_key is not valid: it is none.", "Correct it.", fields=fields)
+    pool.answers["POST /vms/web1-uuid/prepare"] = refused
+    done = run(pool, "prepare", "web1", "--host-key", FINGERPRINT)
+    assert "--host-key is not valid: it is none. Correct it." in done.stdout + done.stderr
+    assert "host_key" not in done.stdout + done.stderr
+
+
 def behind_a_key(name: str) -> Any:
     """How a VM answers to whom a private key is given that `SECRET` opens."""
     inner = guest(name, known=True)
@@ -277,6 +305,7 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
     pool.answers["POST /vms/web1-uuid/prepare"] = changed
     done = run(pool, "prepare", "web1", "--password-file=-", "--yes", "--accept-new", stdin=f"{SECRET}\n")
     assert (done.returncode, "remembered is SHA256:b" in done.stderr) == (2, True)
+    assert "--accept-new" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -287,6 +316,7 @@ def test_an_unknown_key_is_refused_without_a_person(pool: Canned) -> None:
         (["prepare", "web1", "--host-key", "web1"], "--host-key"),
         (["prepare", "web1", "web2", "--host-key", FINGERPRINT], "VM=SHA256"),
         (["prepare", "web1", "--host-key", "web1=SHA256:abc"], "the fingerprint is not whole: 43 characters"),
+        (["prepare", "web1", "--host-key", "SHA256:abc"], "the fingerprint is not whole: 43 characters"),
         (["prepare", "web1", "--from", "banana"], "--from is not valid: 'banana' is neither a network"),
         (["prepare", "web1", "--password-file", "/nosuch"], "The file /nosuch cannot be read"),
         (["prepare", "web1", "--user", "jörg müller"], "--user is not valid: 'jörg müller' is none of letters"),
@@ -306,6 +336,15 @@ def test_what_makes_no_sense_is_named(pool: Canned, words: list[str], named: str
     done = run(pool, *words)
     assert (done.returncode, named in done.stderr) == (2, True)
     assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
+
+
+def test_what_is_to_be_repeated_can_be_copied(pool: Canned) -> None:
+    """A name with a space is one word, and is taken back as it was given."""
+    pool.answers["GET /vms/web1"] = {**vm("web1"), "name": "Übung 1"}
+    done = run(pool, "prepare", "web1", "--user", "ann")
+    assert f"'Übung 1'={FINGERPRINT}" in done.stdout + done.stderr
+    done = run(pool, "prepare", "web1", "--host-key", f"Übung 1={FINGERPRINT}", "--password-file=-", stdin=SECRET)
+    assert done.returncode == 0, done.stderr
 
 
 def test_vms_that_a_rotation_waits_for_are_prepared(pool: Canned) -> None:
@@ -351,6 +390,10 @@ def test_certificates_are_destroyed_after_a_yes_only(pool: Canned) -> None:
     assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
     assert run(pool, "unprepare", "web1", "--yes").returncode == 0
     assert len(pool.bodies("POST", "/vms/web1-uuid/prepare")) == 1
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1")
+    done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
+    assert (done.returncode, "--host-key VM=FINGERPRINT" in done.stderr) == (2, True)
+    assert "--accept-new" not in done.stderr  # it has no such option
 
 
 def behind_tls(name: str, tries: int = 1, *, is_full: bool = False) -> Any:

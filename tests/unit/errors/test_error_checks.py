@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from roadstead.errors import checks
 
@@ -19,6 +19,7 @@ class Wanted(BaseModel):
     rate: Annotated[float, Field(gt=0)] = 1.0
     mode: Literal["ssh", "tls"] = "ssh"
     name: Annotated[str, Field(min_length=1, max_length=8)] = "x"
+    password: Annotated[SecretStr, Field(min_length=1)] = SecretStr("x")
     names: Annotated[list[str], Field(max_length=1)] = []
     on: bool = False
     odd: str = ""
@@ -43,6 +44,7 @@ class Wanted(BaseModel):
         ({"name": ""}, "it has less than 1 characters"),
         ({"name": GIVEN * 2}, "it has more than 8 characters"),
         ({"name": 3}, "it must be text"),
+        ({"password": ""}, "it must not be empty"),
         ({"names": GIVEN}, "it must be a list"),
         ({"names": [GIVEN, GIVEN]}, "it has more than 1 entries"),
         ({"on": GIVEN}, "it must be true or false"),

@@ -173,3 +173,19 @@ def test_candidates(given: list[str], expected: tuple[str, ...]) -> None:
     error = InputError("ambiguous-name", candidates=given)
     assert error.candidates == expected
     assert ("candidates" in error.fields) == bool(expected)
+
+
+def test_a_name_with_a_space_can_be_copied_with_its_command() -> None:
+    """In commands it is one word of a shell, elsewhere it stands as it is; a plain one is quoted nowhere."""
+    error = InputError("no-such-config-drive", vm="Übung 1")
+    assert error.cause == "Übung 1 has no config drive."
+    assert error.remedy == "`roadstead config-drive create 'Übung 1'` makes one."
+    assert explained("vm-not-enabled", {"vm": "it's; rm"})[1] == """Enable it with `roadstead enable 'it'"'"'s; rm'`."""
+    assert "enable Übung-1`" in explained("vm-not-enabled", {"vm": "Übung-1"})[1]
+    assert "enable …`" in explained("vm-not-enabled", {})[1]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_command_of_the_texts_has_an_end(code: str) -> None:
+    """A backtick without the other would have names quoted where no command stands."""
+    assert not [text for text in (CODES[code].cause, CODES[code].remedy) if text.count("`") % 2]

@@ -1,7 +1,5 @@
 """What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
 
-import shlex
-
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
@@ -10,7 +8,7 @@ from roadstead.act.guests.links import Links
 from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.ways import SshWays
 from roadstead.act.pools.pools import Pools
-from roadstead.errors import ConflictError, LinkError, tame
+from roadstead.errors import ConflictError, LinkError, quoted, tame
 from roadstead.inventory import views
 from roadstead.model import (
     LOCAL_POOL,
@@ -294,7 +292,7 @@ def _next_step(vm: Vm) -> str:
     """What has a VM managed that nobody manages; a Windows engine is known from the last time that it was reached."""
     if vm.enabled or vm.pool == LOCAL_POOL:
         return ""
-    command = f"roadstead prepare {shlex.quote(tame(vm.name))}"
+    command = f"roadstead prepare {quoted(tame(vm.name))}"
     if access.is_tls(vm) or (vm.engine is not None and vm.engine.kind == "windows"):
         return f"`{command} --mode tls`"
     return f"`{command}` (with `--mode tls` if it runs Windows)"

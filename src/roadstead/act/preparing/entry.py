@@ -23,6 +23,7 @@ LOOK_SECONDS = 45.0
 LINE_SECONDS = 20.0
 ROOT_SECONDS = 480.0
 """How long a command that installs an engine may take."""
+WINDOWS = "A VM that runs Windows is prepared with --mode tls."
 NOTHING = "Nothing was changed"
 AGREED = "What was agreed to is done in the guest; the pool is as it was"
 AGREED_IN_PART = "What was agreed to is done in the guest as far as it came; the pool is as it was"
@@ -58,6 +59,8 @@ class Guest:
     addresses: tuple[str, ...]
     settings: LinkSettings
     left: str = NOTHING
+    besides: str = WINDOWS
+    """What may help, besides, where it cannot be reached."""
 
     async def find(self, wanted: GivenKey | None) -> Found:
         """Return where the guest answers under the key that is ``wanted`` (any, when none is); nobody signs in.
@@ -104,7 +107,7 @@ class Guest:
             return ConflictError("guest-host-key-differs", **about, shown=shown, confirmed=error.fields.get("pinned"))
         if error.code == "link-lost" or error.fields.get("step") == visits.WORKING:
             return LinkError("guest-cut-off", **about, step=visits.WORKING)
-        return LinkError("guest-unreachable", **about, reason=faults.reason(error))
+        return LinkError("guest-unreachable", **about, besides=self.besides, reason=faults.reason(error))
 
 
 class Inside:

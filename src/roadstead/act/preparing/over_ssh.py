@@ -36,7 +36,7 @@ from roadstead.act.preparing.entry import MATCHED, Found, Guest, Inside
 from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
 from roadstead.artifacts.standing_lines import Standing
-from roadstead.errors import ConflictError, LinkError, PeerError, PoolError
+from roadstead.errors import ConflictError, LinkError, PeerError, PoolError, quoted
 from roadstead.kit.gates import Budget, Gate
 from roadstead.kit.turns import Turns
 from roadstead.model import Snapshot, Vm, VmId, config_keys
@@ -51,6 +51,10 @@ from roadstead.plan import links, preparation, secrets
 from roadstead.plan.preparation import Decision, Wishes
 from roadstead.settings.schema import Settings
 
+NOTHING_TO_TAKE = (
+    "it is disabled, and no key of its pool is known to be in it, so nothing was done (with --host-key one is looked"
+    " for all the same)"
+)
 PARALLEL = 8
 """How many guests are entered at once."""
 
@@ -106,6 +110,8 @@ class SshPreparing:
 
     async def step(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
+        if answers.action == Action.UNPREPARE and answers.host_key is None and self._is_unprepared(vm):
+            return GuestPreparation(vm=vm.id, name=vm.name, state="unprepared", done=[NOTHING_TO_TAKE])
         place = self._place(vm, keeper, answers)
         about = GuestPreparation(vm=vm.id, name=vm.name, user=place.guest.user)
         async with self._turns.of(vm.id), self._gate():
@@ -123,8 +129,9 @@ class SshPreparing:
     # ---- where it is
 
     def _place(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> _Place:
+        is_taken_back = answers.action == Action.UNPREPARE
         if not vm.running:
-            raise ConflictError("vm-off", vm=vm.name)
+            raise ConflictError("unprepare-needs-running" if is_taken_back else "vm-off", vm=vm.name)
         circumstances = self._ways.circumstances(vm, keeper)
         try:
             wanted = links.wanted_for_preparing(vm, self._snapshot, circumstances)
@@ -132,6 +139,8 @@ class SshPreparing:
             raise LinkError(error.code, **{"uuid": vm.id, **error.fields, "vm": vm.name}) from error
         user = answers.user or wanted.access.user
         guest = Guest(vm.name, user, wanted.access.port, wanted.addresses, self._settings.link)
+        if is_taken_back:
+            guest.besides = f"`roadstead disable {quoted(vm.name)}` leaves it alone, with the key in it."
         return _Place(vm, keeper, wanted, guest, self._memories.contact(vm.id))
 
     async def _found(
@@ -235,6 +244,11 @@ class SshPreparing:
                 await place.keeper.config.set(place.vm.id, key, value)
 
     # ---- taking it back
+
+    def _is_unprepared(self, vm: Vm) -> bool:
+        """Whether nothing of ours is known to be in the guest, nor remembered of it."""
+        is_known = config_keys.HOST_KEY in vm.settings or bool(self._memories.of(vm).expected)
+        return not (vm.enabled or is_known or self._memories.keyed.of(vm.id))
 
     async def forget(self, place: _Place) -> None:
         """Let the pool forget what belongs to a VM that was prepared. Raises `LinkError` ``prepare-unfinished``."""

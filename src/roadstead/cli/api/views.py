@@ -213,6 +213,7 @@ class CertificatesOf(Struct, frozen=True, kw_only=True):
 class NewCertificates(Struct, frozen=True, kw_only=True):
     """How the new certificates of a VM stand."""
 
+    vm: str = ""
     name: str = ""
     state: str = ""
     addresses: tuple[str, ...] = ()

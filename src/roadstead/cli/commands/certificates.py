@@ -197,7 +197,7 @@ def bring(
 
 @helping.command(app)
 def show(ctx: typer.Context, name: options.VmName, format: options.Format = "table") -> None:
-    """Show how the new certificates of a VM stand.
+    """Show until when the certificates of a VM are good, and how new ones stand.
 
     Examples:
       roadstead certificates show win1

@@ -6,6 +6,7 @@ from roadstead.cli.api import client
 from roadstead.cli.api.views import CertificatesOf, NewCertificates
 from roadstead.cli.commands import managing
 from roadstead.cli.display import output, table
+from roadstead.errors import ConflictError, quoted
 from roadstead.kit.text import terminal_clean
 
 ENDING_SECONDS = 180.0
@@ -37,13 +38,19 @@ def listing(connected: client.Client, format: str) -> None:
 
 
 def show(connected: client.Client, name: str, format: str) -> None:
-    """Print how the new certificates of a VM stand."""
+    """Print until when the certificates of a VM are good, and how the new ones stand. Raises `ConflictError` for a VM
+    that has none and gets none.
+    """
     waiting = connected.ask(_path(name))
     if format == "json":
         output.write_json(waiting.raw())
         return
     told = waiting.read(NewCertificates)
+    used = next((each for each in connected.get(list[CertificatesOf], "/certificates") if each.vm == told.vm), None)
+    if used is None and told.state == "none":
+        raise ConflictError("tls-not-used", vm=told.name)
     facts = [
+        *(_in_use(used) if used is not None else ()),
         ("new certificates", told.state if told.state != "none" else "none under way"),
         ("addresses", ", ".join(told.addresses) or "none known"),
         ("lets in", ", ".join(told.sources)),
@@ -58,12 +65,21 @@ def cancel(connected: client.Client, name: str) -> None:
     """End what is under way."""
     connected.delete(_path(name))
     output.result(name, "ended; the CD is taken out and destroyed")
-    output.write([CUT_OFF.format(name=terminal_clean(name))])
+    output.write([CUT_OFF.format(name=quoted(terminal_clean(name)))])
 
 
 def cd_stays(name: str) -> str:
     """Return what is to be known when nobody watches any more."""
-    return f"The CD stays in the drive for up to an hour: `roadstead certificates show|cancel {name}`"
+    return f"The CD stays in the drive for up to an hour: `roadstead certificates show|cancel {quoted(name)}`"
+
+
+def _in_use(used: CertificatesOf) -> list[tuple[str, str]]:
+    left = _left(used.until, datetime.now(UTC))
+    return [
+        ("in use until", f"{used.until:%Y-%m-%d} ({left})" if used.until else "unknown"),
+        ("ends first", used.whose),
+        ("problem", used.problem),
+    ]
 
 
 def _left(until: datetime | None, now: datetime) -> str:

@@ -11,7 +11,7 @@ from roadstead.cli import failures, session
 from roadstead.cli.api import client
 from roadstead.cli.api.views import Beginning, CheckedText, DriveFile, DrivePreview, MadeDrive, VmDrive
 from roadstead.cli.display import output
-from roadstead.errors import InputError
+from roadstead.errors import InputError, quoted
 from roadstead.kit.text import terminal_clean
 
 FILE_BYTES = 2**20
@@ -149,7 +149,7 @@ def outcome(made: MadeDrive) -> str:
         return said
     if made.forgotten:
         return f"{said}; its remembered host key is forgotten"
-    return f"{said}; its host key could not be forgotten: say `roadstead hostkey forget {made.name}`"
+    return f"{said}; its host key could not be forgotten: say `roadstead hostkey forget {quoted(made.name)}`"
 
 
 def agreed(found: DrivePreview) -> bool:
@@ -185,9 +185,8 @@ def show(connected: client.Client, name: str, format: Format, *, secrets: bool) 
         return
     lines = [f"Config drive of {drive.name}: disk {drive.disk} in {drive.storage}, {drive.size // 2**20} MiB"]
     if drive.key == "another-pool":
-        lines.append(
-            f"It lets another pool's key in: `roadstead config-drive rebuild {drive.name}` puts this pool's there."
-        )
+        command = f"roadstead config-drive rebuild {quoted(drive.name)}"
+        lines.append(f"It lets another pool's key in: `{command}` puts this pool's there.")
     lines += _files(drive.files, template=True)
     if drive.does:
         lines += ["", "What the guest does when it reads it:", *_does(drive.does)]

@@ -25,7 +25,12 @@ _UNFIT = {413, 422}
 
 
 def edit(connected: client.Client, name: str, wanted: drives.Wanted, *, yes: bool) -> None:
-    """Let the template of a VM's drive be edited, and make the drive anew."""
+    """Let the template of a VM's drive be edited, and make the drive anew. Raises `InputError` where no editor is named
+    and nobody sits before the one that would be opened.
+    """
+    if not _named() and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        reason = "it needs a terminal, and neither VISUAL nor EDITOR names another"
+        raise InputError("editor-failed", editor=EDITOR, reason=reason)
     before, present = _present(connected, name, wanted.get("profile"))
     keys = present["ssh_keys"]
     added = bool(set(wanted.get("ssh_keys", [])) - set(keys)) or "agent" in wanted
@@ -88,8 +93,13 @@ def _kept(text: str) -> Path:
     return Path(path)
 
 
+def _named() -> str:
+    """The editor that somebody chose."""
+    return os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+
+
 def _open(file: Path) -> None:
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
+    editor = _named() or EDITOR
     try:
         done = subprocess.run([*shlex.split(editor), str(file)], check=False)
     except (OSError, ValueError) as error:

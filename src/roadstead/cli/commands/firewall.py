@@ -97,9 +97,14 @@ def firewall(  # noqa: PLR0913, PLR0917 - one parameter for each option
         firewalls.check(connected, scope, format)
         return
     if dialect is None:
-        raise typer.BadParameter("name what the rules are for, or say --check", ctx=ctx, param_hint="DIALECT")
+        raise typer.BadParameter(
+            "say nft, iptables, firewalld or windows (what the rules are for), or --check",
+            ctx=ctx,
+            param_hint="DIALECT",
+        )
     if place is None and not undo:
-        raise typer.BadParameter("say where the rules will stand", ctx=ctx, param_hint="--place")
+        places = "router, guest or dom0" if dialect in {"nft", "iptables"} else "guest"
+        raise typer.BadParameter(f"say where the rules will stand: --place {places}", ctx=ctx, param_hint="--place")
     wanted: dict[str, Any] = {
         **scope,
         "dialect": dialect,

@@ -67,7 +67,7 @@ def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:
         except (client.Refused, RoadsteadError) as error:
             if failures.exit_code(error.code, error.status) == failures.NO_SERVER:
                 raise
-            line, ok = f"{error.cause} {error.remedy}".strip(), False
+            line, ok = failures.line(error), False
         output.result(vm.name, line, ok=ok)
         worked.append(ok)
     return worked

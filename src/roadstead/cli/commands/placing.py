@@ -15,7 +15,7 @@ from roadstead.cli.api import client
 from roadstead.cli.api.views import HostPlugin, PluginState, SeenHost
 from roadstead.cli.commands import secrets
 from roadstead.cli.display import output, table
-from roadstead.errors import ConflictError, InputError, RoadsteadError
+from roadstead.errors import ConflictError, InputError, RoadsteadError, quoted
 from roadstead.kit.text import terminal_clean
 
 TRIES = 3
@@ -108,7 +108,7 @@ class Root:
             return {"private_key": self.key.text, **(self._passphrase() if self.key.is_encrypted else {})}
         self._typed += 1
         question = f"Password of root on the hosts of {terminal_clean(self.pool)}: "
-        return {"password": secrets.password(self.wanted.password_file, question)}
+        return {"password": secrets.password(self.wanted.password_file, question, or_key=True)}
 
     def _passphrase(self) -> dict[str, str]:
         self._typed += 1
@@ -156,7 +156,7 @@ def _each(root: Root, hosts: list[SeenHost]) -> list[Done]:
 
 
 def _failed(host: SeenHost, error: client.Refused | RoadsteadError) -> Done:
-    output.result(host.name, f"{error.cause} {error.remedy}".strip(), ok=False)
+    output.result(host.name, failures.line(error), ok=False)
     return Done(host, None, error.code)
 
 
@@ -241,5 +241,5 @@ def _before(plugin: HostPlugin) -> str:
 def _say_how_to_go_on(connected: client.Client, path: str, pool: str) -> None:
     """Say what is still missing before anybody can call the plugin."""
     if output.is_terminal() and connected.get(PluginState, path).state != "on":
-        remedy = f"It finds this server after `roadstead pool plugin enable {pool}`."
+        remedy = f"It finds this server after `roadstead pool plugin enable {quoted(pool)}`."
         print(terminal_clean(remedy), file=sys.stderr)

@@ -23,6 +23,7 @@ LOOK_SECONDS = 1.0
 _KEY = r"SHA256:[A-Za-z0-9+/]{43}=?|(?:\S+ )?AAAA\S+.*"
 _GIVEN_KEY = re.compile(f"(.+?)=({_KEY})", re.DOTALL)
 _BARE_KEY = re.compile(_KEY, re.DOTALL)
+_FINGERPRINT = re.compile("(?:^|=)(SHA256:.*)", re.DOTALL)
 _STATES = {"prepared", "unprepared"}
 
 
@@ -132,10 +133,10 @@ class Rounds:
             raise error
         guest.error = error
         if self.questions.may_try_again(guest, error.code):
-            output.result(guest.vm.name, error.cause, ok=False)
+            output.result(guest.vm.name, failures.cause(error), ok=False)
             return
         guest.is_over = True
-        output.result(guest.vm.name, f"{error.cause} {error.remedy}".strip(), ok=False)
+        output.result(guest.vm.name, failures.line(error), ok=False)
 
 
 def _leave(guests: Sequence[Guest]) -> None:
@@ -164,6 +165,7 @@ def _given_keys(given: Sequence[str], vms: list[Vm]) -> dict[str, dict[str, str]
 
 
 def _unread(text: str) -> str:
-    if "=SHA256:" in text:
+    fingerprint = _FINGERPRINT.search(text)
+    if fingerprint is not None and not _BARE_KEY.fullmatch(fingerprint[1]):
         return f"in {text!r} the fingerprint is not whole: 43 characters follow SHA256:"
     return f"{text!r} is not of the form VM=SHA256:…"

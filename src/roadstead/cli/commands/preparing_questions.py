@@ -12,11 +12,8 @@ from roadstead.cli.api.views import GuestOffer, GuestPreparation
 from roadstead.cli.commands import secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.display import output
-from roadstead.errors import ConflictError, InputError
+from roadstead.errors import ConflictError, InputError, quoted
 from roadstead.kit.text import terminal_clean
-
-TRIES = 3
-"""How often a password or a passphrase may be typed for one VM."""
 
 
 @dataclass
@@ -48,7 +45,7 @@ class Questions:
 
     def may_try_again(self, guest: Guest, code: str) -> bool:
         """Whether what was wrong with the sign-in can be typed once more."""
-        if guest.tries >= TRIES or not output.is_asked():
+        if guest.tries >= secrets.TRIES or not output.is_asked():
             return False
         if code in secrets.PASSPHRASE:
             return self.key is not None
@@ -63,7 +60,9 @@ class Questions:
         doubtful = [guest for guest in guests if guest not in new]
         for group, is_taken in ((new, self.wanted.signing.accept_new), (doubtful, False)):
             try:
-                is_right = bool(group) and (is_taken or _agreed_to_keys(group))
+                is_right = bool(group) and (
+                    is_taken or _agreed_to_keys(group, self._how_to_say(is_known=group is doubtful))
+                )
             except InputError as error:
                 _unanswered(group, error)
                 continue
@@ -73,6 +72,13 @@ class Questions:
                 else:
                     guest.give_up(ConflictError("guest-not-tried", vm=guest.vm.name))
 
+    def _how_to_say(self, *, is_known: bool) -> str:
+        """How a script says that host keys are right."""
+        named = "--host-key VM=FINGERPRINT for each"
+        if is_known or self.wanted.said.get("action") == "unprepare":
+            return named
+        return f"{named}, or with --accept-new"
+
     def _known_sign_in(self, guest: Guest) -> dict[str, str]:
         """Return how to sign in, asked for at first need and then taken for every VM."""
         if not self._sign_in:
@@ -80,7 +86,7 @@ class Questions:
                 self._sign_in = {"private_key": self.key.text, **(self._passphrase() if self.key.is_encrypted else {})}
             else:
                 question = f"Password of {guest.user}: "
-                self._sign_in = {"password": secrets.password(self.wanted.signing.password_file, question)}
+                self._sign_in = {"password": secrets.password(self.wanted.signing.password_file, question, or_key=True)}
         guest.tries = max(guest.tries, 1)
         return self._sign_in
 
@@ -102,7 +108,7 @@ class Questions:
         """Show for which addresses the certificates are to be, and ask once."""
         if not guests:
             return
-        print("The certificates are to be for 127.0.0.1 and:", file=sys.stderr)
+        print("The certificates are to be for 127.0.0.1 (for the engine's own tools in the VM) and:", file=sys.stderr)
         for guest in guests:
             print(f"  {guest.name}: {_addresses_of(guest)}", file=sys.stderr)
         try:
@@ -193,15 +199,15 @@ def _unanswered(guests: Sequence[Guest], error: InputError) -> None:
     output.result(guests[0].vm.name, str(error), ok=False)
 
 
-def _agreed_to_keys(group: Sequence[Guest]) -> bool:
+def _agreed_to_keys(group: Sequence[Guest], how: str) -> bool:
     """Whether somebody says that these keys are right. Raises `InputError` when nobody can."""
     print("These SSH host keys are shown:", file=sys.stderr)
     for guest in group:
         print(f"  {_key_line(guest)}", file=sys.stderr)
-    shown = ", ".join(f"{guest.name}={_fingerprint(guest)}" for guest in group)
+    shown = ", ".join(f"{quoted(guest.name)}={_fingerprint(guest)}" for guest in group)
     one = "Is this the VM's own" if len(group) == 1 else "Are all of these the VMs' own"
     question = f"{one} (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console tells)?"
-    return session.agreed(question, refusal=InputError("guest-host-key-needed", shown=shown))
+    return session.agreed(question, refusal=InputError("guest-host-key-needed", shown=shown, how=how))
 
 
 def _key_line(guest: Guest) -> str:

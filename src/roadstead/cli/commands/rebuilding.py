@@ -17,6 +17,8 @@ def rebuild(connected: client.Client, given: Sequence[str], *, again: bool, prev
     """
     found = names.vms(connected, given)
     if not (yes or preview or output.is_asked()):
+        for vm in found:
+            drives.fetched(connected, vm.id, secrets=False)  # a yes would make nothing of a drive that is not there
         whose = ", ".join(vm.name for vm in found)
         raise InputError("confirmation-needed", candidates=f"the config drives of {whose}")
 

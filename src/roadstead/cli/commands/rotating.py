@@ -7,7 +7,7 @@ from roadstead.cli import failures, session
 from roadstead.cli.api import client
 from roadstead.cli.api.views import KeyedVm, RotatedVm, Rotation
 from roadstead.cli.display import keyrows, output, table, words
-from roadstead.errors import InputError
+from roadstead.errors import InputError, quoted
 from roadstead.kit.text import terminal_clean
 
 ANSWER_SECONDS = 120.0
@@ -119,7 +119,7 @@ def _summary(pool: str, told: Rotation) -> None:
     else:
         output.write(["", _counted(needing)])
     if is_asked:
-        name = terminal_clean(pool)
+        name = quoted(terminal_clean(pool))
         said = (
             f"`roadstead prepare --needs-key {name}` puts the new line into those that need preparing, with a sign-in"
         )
@@ -144,7 +144,7 @@ def _name_left(pool: str, keyed: list[KeyedVm]) -> None:
     left = [vm for vm in keyed if any(key.key == "retired" for key in vm.keys)]
     if left:
         said = f"A retired key's line may still be in {_listed(left)}: whoever has a copy of that key gets in there."
-        name = terminal_clean(pool)
+        name = quoted(terminal_clean(pool))
         how = f"Take it out there, then say `roadstead pool key forget {name} VM`"
         output.write([said, f"{how}; `roadstead pool key where {name}` lists them."])
 

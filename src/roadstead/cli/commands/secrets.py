@@ -18,6 +18,8 @@ from roadstead.kit.text import terminal_clean
 
 FILE_BYTES = 1 << 20
 """A password, a key or a certificate that is longer is none."""
+TRIES = 3
+"""How often a password or a passphrase may be typed for one VM, and how often nothing may be."""
 PASSPHRASE = {"key-passphrase-needed", "key-passphrase-wrong"}
 """What the server says of a private key that it cannot open."""
 
@@ -38,22 +40,26 @@ class PrivateKey(NamedTuple):
         return f"PrivateKey(is_encrypted={self.is_encrypted})"
 
 
-def password(source: str | None, question: str) -> str:
-    """Return the password that ``source`` holds (``-`` is standard input), or ask for it. Raises `InputError`."""
+def password(source: str | None, question: str, *, or_key: bool = False) -> str:
+    """Return the password that ``source`` holds (``-`` is standard input), or ask for it. Raises `InputError`, which
+    names ``--key-file`` where a key would do as well (``or_key``).
+    """
     if source == "-":
         return _first_line(sys.stdin.readline(FILE_BYTES), "standard input")
     if source is not None:
         return _first_line(text_of(Path(source)), source)
     if not output.is_asked():
-        raise InputError(
-            "field-invalid", field="--password-file", reason="without a terminal nobody can type a password"
-        )
+        raise InputError("password-needed", how=f"--password-file FILE{' or --key-file FILE' if or_key else ''}")
     return asked(question)
 
 
 def asked(question: str) -> str:
-    """Return what is typed, unseen."""
-    return getpass.getpass(question)
+    """Return what is typed, unseen; who types nothing is asked again. Raises `InputError` when nothing comes."""
+    for _ in range(TRIES):
+        if typed := getpass.getpass(question):
+            return typed
+        print("It cannot be empty.", file=sys.stderr)
+    raise InputError("field-invalid", field="the password", reason="nothing was typed")
 
 
 def private_key(path: Path) -> PrivateKey:

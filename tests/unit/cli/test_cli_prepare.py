@@ -375,6 +375,10 @@ def test_unprepare_says_so(pool: Canned) -> None:
     assert sent(pool, "web1")["action"] == "unprepare"
     done = run(pool, "unprepare", "web1", "--password-file=-", "--remove-former-key", stdin=f"{SECRET}\n")
     assert (done.returncode, sent(pool, "web1")["agreed"]) == (0, ["former-key"])
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1")
+    done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
+    assert (done.returncode, "--host-key VM=FINGERPRINT" in done.stderr) == (2, True)
+    assert "--accept-new" not in done.stderr  # it has no such option
 
 
 def test_certificates_are_destroyed_after_a_yes_only(pool: Canned) -> None:
@@ -390,10 +394,6 @@ def test_certificates_are_destroyed_after_a_yes_only(pool: Canned) -> None:
     assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
     assert run(pool, "unprepare", "web1", "--yes").returncode == 0
     assert len(pool.bodies("POST", "/vms/web1-uuid/prepare")) == 1
-    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1")
-    done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
-    assert (done.returncode, "--host-key VM=FINGERPRINT" in done.stderr) == (2, True)
-    assert "--accept-new" not in done.stderr  # it has no such option
 
 
 def behind_tls(name: str, tries: int = 1, *, is_full: bool = False) -> Any:

@@ -64,14 +64,6 @@ def _addresses(code: str, *texts: str) -> Ailment:
     return Ailment(code, inflict)
 
 
-async def _end_tools(one: World, name: str) -> None:
-    """Nothing is said of what is inside, as of a VM whose image came without guest tools."""
-    metrics = one.pool.core.vm(one.pool.find(name))["guest_metrics"]
-    silent: dict[str, object] = {"os_version": {}, "PV_drivers_version": {}, "networks": {}, "other": {}}
-    one.pool.core.database.update("VM_guest_metrics", str(metrics), silent)
-    one.guest(name).cut()
-
-
 def _write(one: World, name: str, key: str, value: str | None) -> None:
     """Make a key of the VM's `other_config` be so, or not be there."""
     ref = one.pool.find(name)
@@ -144,7 +136,6 @@ AILMENTS: dict[str, Ailment] = {
     "host key shared": Ailment(SHARED, _impersonate, is_late=True),
     "address claimed": Ailment("address-claimed-twice", _claim, is_late=True),
     "no address": _addresses("no-address"),
-    "no guest tools": Ailment("no-guest-tools", _end_tools),
     "address of nobody": _addresses("refused", NOBODY),
     "loopback": _addresses("address-not-allowed", "127.0.0.1"),
     "link-local": _addresses("address-not-allowed", "169.254.7.7"),

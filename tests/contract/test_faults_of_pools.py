@@ -388,6 +388,12 @@ async def test_addresses_count_at_the_next_need(tmp_path: Path) -> None:
         await one.until_problem("vm-1", "refused")
         one.pool.set_addresses("vm-1", ())
         await one.until_problem("vm-1", "no-address")
+        assert one.vm("vm-1").has_tools
+        metrics = str(one.pool.core.vm(one.pool.find("vm-1"))["guest_metrics"])
+        silent: dict[str, object] = {"os_version": {}, "PV_drivers_version": {}, "networks": {}, "other": {}}
+        one.pool.core.database.update("VM_guest_metrics", metrics, silent)
+        await one.until(lambda: not one.vm("vm-1").has_tools, "its guest tools are gone")
+        await one.until_problem("vm-1", "no-guest-tools")
         one.pool.set_addresses("vm-1", right)
         await one.until_live("vm-1")
 

@@ -93,6 +93,9 @@ class _Vm(TypedDict, total=False):
 
 class _GuestMetrics(TypedDict, total=False):
     networks: Any
+    os_version: Any
+    PV_drivers_version: Any
+    other: Any
 
 
 class _Metrics(TypedDict, total=False):

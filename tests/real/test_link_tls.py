@@ -14,7 +14,7 @@ import pytest
 from roadstead.act.guests.vms import Reach
 from roadstead.artifacts import certificates
 from roadstead.errors import LinkError
-from roadstead.kit import clocks
+from roadstead.kit import clocks, tasks
 from roadstead.lab.guests.certificates import Authority, Form, Pair
 from roadstead.lab.guests.real import RealGuest
 from roadstead.lab.guests.real.machine import TLS_PORT
@@ -33,6 +33,7 @@ pytestmark = pytest.mark.real
 
 OURS, OTHER = Authority("ours"), Authority("other")
 SEEN_SECONDS = 30.0
+LOOK_SECONDS = 0.005
 
 
 async def _call(guest: RealGuest, trusted: Authority = OURS, client: Pair | None = None, **how: bool) -> TlsLink:
@@ -189,18 +190,34 @@ async def _until_live(one: World) -> None:
     await one.until(seen, "the VM is live")
 
 
+async def _watch(one: World, fewest: list[int]) -> None:
+    """Note how few containers are shown."""
+    while True:
+        fewest.append(min(fewest.pop(), len(one.containers("real"))))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
 async def test_a_vm_moves_from_ssh_to_tls_and_back(real_guest: RealGuest, real_set: RealSet, tmp_path: Path) -> None:
-    """While Roadstead runs: its containers stay the same records all the time, and both ways lead to them."""
+    """While Roadstead runs: its containers stay the same records, shown all the time, both ways lead to them, and its
+    host key stays remembered.
+    """
     await _secured(real_guest)
     async with _watched(tmp_path, real_guest, real_set) as one:
         vm, vms = one.vm("real"), one.core.commands.vms
         before = {each.id: each.created for each in one.containers("real").values()}
         await one.trust_tls("real", OURS)
-        for mode, relay in (("tls", "tls"), ("ssh", "streamlocal"), ("tls", "tls")):
-            await vms.enable(vm.id, Reach(mode=mode))
-            await one.until(partial(_is_over, one, relay), f"the link is {relay}")
-            await _until_live(one)
-            assert {each.id: each.created for each in one.containers("real").values()} == before
+        await one.until(lambda: config_keys.HOST_KEY in one.vm("real").settings, "its host key is remembered")
+        pin, fewest = one.vm("real").settings[config_keys.HOST_KEY], [len(before)]
+        async with asyncio.TaskGroup() as group:
+            watching = tasks.spawn(group, _watch(one, fewest), "watch")
+            for mode, relay in (("tls", "tls"), ("ssh", "streamlocal"), ("tls", "tls")):
+                await vms.enable(vm.id, Reach(mode=mode))
+                await one.until(partial(_is_over, one, relay), f"the link is {relay}")
+                await _until_live(one)
+                assert {each.id: each.created for each in one.containers("real").values()} == before
+            watching.cancel()
+        assert fewest == [CONTAINERS]
+        assert one.vm("real").settings[config_keys.HOST_KEY] == pin
 
         name = next(each.name for each in one.containers("real").values() if each.state == "running")
         await real_guest.docker("rename", name, "renamed")

@@ -237,6 +237,20 @@ async def test_certificates_of_others_are_taken_once_they_work(tmp_path: Path) -
         await talk.there.one.until_live(VM)
 
 
+async def test_storage_without_space_leaves_nothing(tmp_path: Path) -> None:
+    """It is named, nothing is made; with space again the same call goes on."""
+    async with raw(tmp_path) as talk:
+        there, before = talk.there, talk.config()
+        sizes = {ref: storage["physical_size"] for ref, storage in there.database.all("SR")}
+        for ref in sizes:
+            there.database.write("SR", ref, "physical_size", 1)
+        assert await talk.refused(AGREED, addresses=there.one.vm(VM).addresses) == "storage-full"
+        assert (there.disks(), there.drive()["empty"], talk.config()) == ([], True, before)
+        for ref, size in sizes.items():
+            there.database.write("SR", ref, "physical_size", size)
+        assert (await talk.prepared(await talk.made())).state == "prepared"
+
+
 @pytest.mark.parametrize("mishap", [Mishap.REFUSED, Mishap.LOST])
 @pytest.mark.parametrize("method", ["VDI.create", "task.create", "VBD.insert"])
 async def test_a_cut_before_the_script_leaves_nothing(tmp_path: Path, method: str, mishap: Mishap) -> None:

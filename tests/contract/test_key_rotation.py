@@ -83,7 +83,7 @@ async def test_a_rotation_waits_for_every_kind_of_guest(tmp_path: Path) -> None:
         await one.guest("vm-2").misbehave("command-forced")
         await one.pool.stop_vm("vm-3")
         await one.guest("vm-4").misbehave("close-before-banner")
-        await one.until(lambda: one.problem("vm-4") and not one.vm("vm-3").running)
+        await one.until(lambda: one.problem("vm-4") == "ssh-refuses-us" and not one.vm("vm-3").running)
         told = await one.core.commands.rotations.begin(one.pool_id)
         assert told.old_fingerprint and told.old_fingerprint != told.fingerprint
 

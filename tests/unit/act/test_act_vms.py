@@ -16,6 +16,7 @@ from roadstead.act.guests.vms import HostKey, Vms
 from roadstead.act.guests.ways import SshWays
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing import entry
 from roadstead.errors import ConflictError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.model import LOCAL_POOL, LinkState, PoolId, PowerState, Seen, VmId, container_id
@@ -346,7 +347,7 @@ async def test_why_tells_what_has_a_vm_managed(desk: Desk, settings: dict[str, s
 @pytest.mark.parametrize("code", ["vm-not-prepared", "guest-unreachable"])
 def test_who_has_windows_is_told_of_its_mode(code: str) -> None:
     """Its VM was reached over TLS before it was unprepared, and has no SSH server."""
-    assert "--mode tls" in ConflictError(code, vm="win-2").remedy
+    assert "--mode tls" in ConflictError(code, vm="win-2", besides=entry.WINDOWS).remedy
 
 
 async def test_why_tells_the_key_that_is_shown_now(desk: Desk) -> None:

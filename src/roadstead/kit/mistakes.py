@@ -41,15 +41,9 @@ class Mistakes:
         problem.__cause__ = error
         return problem
 
-    @contextmanager
-    def told(self, whose: str, *, besides: type[RoadsteadError] = PeerError) -> Iterator[None]:
+    def told(self, whose: str, *, besides: type[RoadsteadError] = PeerError) -> "_Told":
         """Raise `PeerError` ``internal`` in the place of whatever ends the block, ``besides`` what is expected to."""
-        try:
-            yield
-        except besides:
-            raise
-        except Exception as error:
-            raise self.noted(whose, error) from error
+        return _Told(self, whose, besides)
 
     @contextmanager
     def borne(self, whose: str) -> Iterator[None]:
@@ -58,6 +52,24 @@ class Mistakes:
             yield
         except Exception as error:  # noqa: BLE001 - it is logged, and whoever comes next is not to suffer
             self.noted(whose, error)
+
+
+class _Told:
+    """No generator, which would be kept for each of thousands of guests as long as it is watched."""
+
+    __slots__ = ("_besides", "_mistakes", "_whose")
+
+    def __init__(self, mistakes: Mistakes, whose: str, besides: type[RoadsteadError]) -> None:
+        self._mistakes = mistakes
+        self._whose = whose
+        self._besides = besides
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, self._besides):
+            raise self._mistakes.noted(self._whose, error) from error
 
 
 def _place(error: BaseException) -> Place:

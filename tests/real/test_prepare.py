@@ -192,6 +192,21 @@ async def test_of_several_who_prepare_one_guest_each_succeeds(tmp_path: Path, re
         assert one.text("raw") == f"{told[0].line}\n"
 
 
+def cut_at(monkeypatch: pytest.MonkeyPatch, guest: RealGuest, step: str) -> None:
+    """Kill the guest's SSH server at this step of what is done in it."""
+    run = Visit.run
+
+    async def cut(visit: Visit, task: Task) -> bytes:
+        is_line = "roadstead-keys" in task.command
+        if step == "after the line" and is_line:
+            await run(visit, task)
+        if is_line or step == "the look":
+            await guest.kill_sshd()
+        return await run(visit, task)
+
+    monkeypatch.setattr(Visit, "run", cut)
+
+
 @pytest.mark.parametrize("step", ["the look", "before the line", "after the line"])
 async def test_a_cut_connection_is_finished_by_the_next_run(
     tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, step: str
@@ -200,17 +215,7 @@ async def test_a_cut_connection_is_finished_by_the_next_run(
     (guest,) = await real_guests(1)
     async with raw_guests(tmp_path, {"raw": guest}) as one:
         one.write("raw", OTHERS)
-        run = Visit.run
-
-        async def cut(visit: Visit, task: Task) -> bytes:
-            is_line = "roadstead-keys" in task.command
-            if step == "after the line" and is_line:
-                await run(visit, task)
-            if is_line or step == "the look":
-                await guest.kill_sshd()
-            return await run(visit, task)
-
-        monkeypatch.setattr(Visit, "run", cut)
+        cut_at(monkeypatch, guest, step)
         code, left = await one.refused("raw")
         monkeypatch.undo()
         assert code == "guest-cut-off"
@@ -514,17 +519,7 @@ async def test_a_cut_while_it_is_taken_back(
         one.write("raw", f"{OTHERS}\n")
         told = await one.prepare("raw")
         await one.one.until(lambda: one.one.is_live("raw") and one.key_of("raw"), "live and pinned")
-        run = Visit.run
-
-        async def cut(visit: Visit, task: Task) -> bytes:
-            is_line = "roadstead-keys" in task.command
-            if step == "after the line" and is_line:
-                await run(visit, task)
-            if is_line or step == "the look":
-                await guest.kill_sshd()
-            return await run(visit, task)
-
-        monkeypatch.setattr(Visit, "run", cut)
+        cut_at(monkeypatch, guest, step)
         code, left = await one.refused("raw", action="unprepare")
         monkeypatch.undo()
         is_gone = step == "after the line"

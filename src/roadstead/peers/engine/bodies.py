@@ -7,6 +7,7 @@ import asyncio
 
 from roadstead.errors import EngineError
 from roadstead.kit.streams import Link, Stream
+from roadstead.kit.waiter import Waiter
 from roadstead.peers.engine.http import FINAL, Reader, end_of
 from roadstead.peers.engine.messages.versions import refusal
 from roadstead.settings.schema import EngineSettings
@@ -28,7 +29,7 @@ class BodyStream:
         self._is_paused = False
         self._error: Exception | None = None
         """What broke it off: a `PeerError`, or a mistake of ours."""
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter = Waiter()
         self.received = 0
         """How many bytes came, with all that frames them."""
 
@@ -44,7 +45,7 @@ class BodyStream:
                 self._stream = await self._link.open(self)
                 self._stream.write(data)
                 while not (self._reader.status == FINAL or self._is_over):
-                    await self._wait()
+                    await self._waiter.wait()
         except TimeoutError as error:
             raise EngineError("engine-timed-out", seconds=f"{seconds:g}") from error
         if self._error is not None:
@@ -66,7 +67,7 @@ class BodyStream:
     async def wait(self) -> None:
         """Wait until there is something to take, or nothing more will come."""
         while not self._waiting and not self._is_over:
-            await self._wait()
+            await self._waiter.wait()
 
     def take(self, most: int) -> bytes:
         """Return what has come, at most so many bytes; nothing when there is nothing now.
@@ -87,7 +88,7 @@ class BodyStream:
         if not self._is_over:
             self.received += len(data)
             self._read(data)
-            self._wake()
+            self._waiter.wake()
 
     def stream_ended(self, error: Exception | None) -> None:
         """The stream ended: that ends the body too, where nothing else does."""
@@ -96,7 +97,7 @@ class BodyStream:
                 self._reader.complete = True
             else:
                 self._error = end_of(self._link, error)
-        self._wake()
+        self._waiter.wake()
 
     @property
     def _is_over(self) -> bool:
@@ -119,14 +120,3 @@ class BodyStream:
             self._waiting += data
         else:
             self._waiting += data[: max(0, REFUSAL_BYTES - len(self._waiting))]
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)

@@ -4,6 +4,7 @@ import asyncio
 
 from roadstead.errors import EngineError
 from roadstead.kit.streams import Link, Stream
+from roadstead.kit.waiter import Waiter
 from roadstead.peers.engine.http import FINAL, Reader, end_of
 from roadstead.peers.engine.messages.events import EngineEvent, Flood, Splitter, read_event
 from roadstead.peers.engine.messages.guarded import invalid
@@ -54,7 +55,7 @@ class EventStream:
         self._stream: Stream | None = None
         # Taken all at once, as a rule. A deque takes 760 bytes when it is empty.
         self._waiting: list[EngineEvent] = []
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter = Waiter()
         self._body = bytearray()
         self._refused = b""
         self._error: Exception | None = None
@@ -79,7 +80,7 @@ class EventStream:
                 self._stream = await self._link.open(self)
                 self._stream.write(data)
                 while not self._answered and self._error is None:
-                    await self._wait()
+                    await self._waiter.wait()
         except TimeoutError as error:
             raise EngineError("engine-timed-out", seconds=f"{seconds:g}") from error
         if self._error is not None:
@@ -104,14 +105,14 @@ class EventStream:
                 return self._waiting.pop(0)
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            await self._waiter.wait()
 
     async def take(self, seconds: float) -> list[EngineEvent] | Flood:
         """Wait up to ``seconds`` and return all events that have come by then: none, some, or a `Flood`."""
         try:
             async with asyncio.timeout(max(0.0, seconds)):
                 while not (self._interrupted or self._dropped or self._waiting or self._error is not None):
-                    await self._wait()
+                    await self._waiter.wait()
         except TimeoutError:
             return []
         self._interrupted = False
@@ -126,14 +127,14 @@ class EventStream:
     def interrupt(self) -> None:
         """End a `take` that waits: there is something else to be done."""
         self._interrupted = True
-        self._wake()
+        self._waiter.wake()
 
     async def rest(self, seconds: float) -> None:
         """Let ``seconds`` pass, whatever happens; raises, as soon as it ends, what ended the stream."""
         try:
             async with asyncio.timeout(seconds):
                 while self._error is None:
-                    await self._wait()
+                    await self._waiter.wait()
         except TimeoutError:
             return
         raise self._error
@@ -153,8 +154,8 @@ class EventStream:
             self._reader.headers.clear()
         if self._reader.complete:
             self._fail(self._end(None))
-        elif self._waiter is not None and (self._waiting or self._dropped or self._answered):
-            self._wake()
+        elif self._waiter.is_waiting and (self._waiting or self._dropped or self._answered):
+            self._waiter.wake()
 
     def stream_ended(self, error: Exception | None) -> None:
         """Note that there will be no more events."""
@@ -227,15 +228,4 @@ class EventStream:
     def _fail(self, error: Exception) -> None:
         self._error = error
         self.close()
-        self._wake()
-
-    async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self._waiter.wake()

@@ -17,6 +17,7 @@ from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit.gates import Budget
 from roadstead.kit.mistakes import Mistake
 from roadstead.kit.streams import Link, Stream
+from roadstead.kit.waiter import Waiter
 from roadstead.peers.engine.messages.guarded import invalid
 from roadstead.settings.schema import EngineSettings
 
@@ -200,7 +201,7 @@ class Exchange:
         self._room = min(FREE_BYTES, limits.body_bytes)
         # One buffer, not a list of pieces: a guest chooses how small they are, and each would cost 50 bytes more.
         self._body = bytearray()
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter = Waiter()
 
     def is_over(self) -> bool:
         """Whether nothing more is to be waited for."""
@@ -215,8 +216,7 @@ class Exchange:
     async def wait(self) -> None:
         """Wait until it `is_over`, or until it wants more room for its body."""
         if not self.is_over() and self.size <= self._room:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._waiter.wait()
 
     def go_on(self, room: int) -> None:
         """Read on: there is ``room`` for the body."""
@@ -237,10 +237,10 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - raised to whoever waits: callbacks have nobody to tell
             self.error = error
         if self.is_over():
-            self._wake()
+            self._waiter.wake()
         elif self.size > self._room:
             self._stream.pause_reading()
-            self._wake()
+            self._waiter.wake()
 
     def stream_ended(self, error: Exception) -> None:
         """The stream ended: that ends the body too, where nothing else does."""
@@ -250,7 +250,7 @@ class Exchange:
             self.reader.complete = True
         else:
             self.error = error
-        self._wake()
+        self._waiter.wake()
 
     def _take(self, data: bytes) -> None:
         self.size += len(data)
@@ -259,10 +259,6 @@ class Exchange:
             self._body = bytearray()
         else:
             self._body += data
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Channel:

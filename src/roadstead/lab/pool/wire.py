@@ -76,7 +76,7 @@ def _plain(value: object) -> object:
 def _date_text(value: object) -> str:
     if isinstance(value, Date):
         return value.text
-    raise TypeError(type(value).__name__)
+    raise NotImplementedError(type(value).__name__)
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_date_text)

@@ -54,7 +54,7 @@ class Config(dict[str, str]):
 def config(kind: type, value: Any) -> Config:
     """Return what is kept of an ``other_config`` as it was sent; called by msgspec for each."""
     if kind is not Config:
-        raise TypeError(kind)
+        raise NotImplementedError(kind)
     sent: Mapping[str, Any] = value if isinstance(value, dict) else {}
     return Config({key: _kept(key, member) for key, member in sent.items() if isinstance(member, str)})
 

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from roadstead.errors import PeerError
 from roadstead.kit.mistakes import Mistakes
+from roadstead.kit.waiter import Alarm
 
 
 class Report(Protocol):
@@ -39,7 +40,7 @@ async def keep(
     pace: Pace,
     report: Report,
     mistakes: Mistakes | None = None,
-    wake: asyncio.Event | None = None,
+    wake: Alarm | None = None,
     steady_seconds: float = 0.0,
 ) -> None:
     """Call ``run`` again and again until cancelled.
@@ -66,7 +67,7 @@ async def keep(
         await pause(pace.after(failure), wake)
 
 
-async def pause(seconds: float, wake: asyncio.Event | None = None) -> None:
+async def pause(seconds: float, wake: Alarm | None = None) -> None:
     """Wait ``seconds``, or until ``wake`` is set (and clear it)."""
     if wake is None:
         await asyncio.sleep(seconds)
@@ -76,7 +77,6 @@ async def pause(seconds: float, wake: asyncio.Event | None = None) -> None:
             await wake.wait()
     except TimeoutError:
         return
-    wake.clear()
 
 
 class _Outage:

@@ -1,4 +1,4 @@
-"""One task waits, and callbacks wake it. `asyncio.Event` does so for many, at 760 bytes for each stream of events."""
+"""One task waits, and callbacks wake it. `asyncio.Event` serves many, at 760 bytes for each of thousands of guests."""
 
 import asyncio
 
@@ -28,3 +28,28 @@ class Waiter:
         """Let the one that waits go on; never waits."""
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
+
+
+class Alarm:
+    """The same, for what may happen before anybody waits: then the next `wait` is over at once."""
+
+    __slots__ = ("_is_set", "_waiter")
+
+    def __init__(self) -> None:
+        self._waiter = Waiter()
+        self._is_set = False
+
+    async def wait(self) -> None:
+        """Wait until `set` is called, unless it was; then clear it."""
+        while not self._is_set:
+            await self._waiter.wait()
+        self._is_set = False
+
+    def set(self) -> None:
+        """It happened; never waits."""
+        self._is_set = True
+        self._waiter.wake()
+
+    def clear(self) -> None:
+        """It does not count any more that it happened."""
+        self._is_set = False

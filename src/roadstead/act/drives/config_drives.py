@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
-from weakref import WeakValueDictionary
+from typing import NamedTuple, Self
 
 import structlog
 
@@ -29,7 +28,7 @@ from roadstead.artifacts.config_drive import Drive, Guest
 from roadstead.artifacts.drive_templates import Choice
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
-from roadstead.kit.gates import Gate
+from roadstead.kit.turns import Turns
 from roadstead.model import PoolId, PowerState
 from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, DRIVE_MARK, MARKED, MONITOR, PROFILE_MARK
 from roadstead.peers.xapi.client import XapiClient
@@ -102,9 +101,9 @@ class ConfigDrives:
         self._pools = pools
         self._templates = templates
         self._agents = GuestAgents()
-        self._reading: WeakValueDictionary[PoolId, Gate] = WeakValueDictionary()
-        self._making: WeakValueDictionary[tuple[PoolId, str], Gate] = WeakValueDictionary()
-        """One gate for each VM that is given a drive: who saves twice gets one after the other."""
+        self._reading: Turns[PoolId] = Turns(PARALLEL)
+        self._making: Turns[tuple[PoolId, str]] = Turns()
+        """Each VM that is given a drive: who saves twice gets one after the other."""
 
     async def default(self, pool: PoolId, vm: str) -> str:
         """Return the text to begin with, for a VM or a template; for what is not there, the usual one."""
@@ -140,7 +139,7 @@ class ConfigDrives:
         other disk alike, so that nobody learns anything of it, and `PoolError`.
         """
         try:
-            async with asyncio.timeout(READ_SECONDS), _gate(self._reading, pool, PARALLEL)():
+            async with asyncio.timeout(READ_SECONDS), self._reading.of(pool):
                 return await self._template(pool, disk)
         except TimeoutError as error:
             raise PoolError("pool-timed-out", call="export_raw_vdi", pool=pool) from error
@@ -166,7 +165,7 @@ class ConfigDrives:
         ``config-drive-unreadable``, `PoolError`.
         """
         try:
-            async with asyncio.timeout(READ_SECONDS), _gate(self._reading, pool, PARALLEL)():
+            async with asyncio.timeout(READ_SECONDS), self._reading.of(pool):
                 return await self._of_vm(self._disks(pool), vm)
         except TimeoutError as error:
             raise PoolError("pool-timed-out", call="export_raw_vdi", pool=pool) from error
@@ -212,7 +211,7 @@ class ConfigDrives:
         until = asyncio.get_running_loop().time() + CREATE_SECONDS
         async with AsyncExitStack() as held:
             async with _in_time(until, wanted.vm):
-                await held.enter_async_context(_gate(self._making, (pool, wanted.vm), 1)())
+                await held.enter_async_context(self._making.of((pool, wanted.vm)))
                 order = await self.prepare(pool, wanted)
                 image = await asyncio.to_thread(config_drive.image, order.drive)
             making = _Making(self._disks(pool), order)
@@ -462,14 +461,3 @@ async def _in_time(until: float, vm: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise PoolError("config-drive-late", vm=vm, limit=round(CREATE_SECONDS)) from error
-
-
-K = TypeVar("K")
-
-
-def _gate(gates: WeakValueDictionary[K, Gate], key: K, width: int) -> Gate:
-    """Return the gate of ``key``, which is there as long as somebody holds it or waits."""
-    gate = gates.get(key)
-    if gate is None:
-        gate = gates[key] = Gate(width)
-    return gate

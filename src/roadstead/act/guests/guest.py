@@ -16,6 +16,7 @@ from roadstead.kit.gates import Budget
 from roadstead.kit.keep import Healthy, keep
 from roadstead.kit.mistakes import Mistakes
 from roadstead.kit.streams import Link as Way
+from roadstead.kit.waiter import Alarm
 from roadstead.model import Fact, Link, LinkState, Problem, Seen, VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.credentials import Expiry
@@ -119,9 +120,9 @@ class Guest:
         self._open_way = open_way
         self._services = services
         self._pace = GuestPace(services.settings, vm, services.sign_ins)
-        self._wake = asyncio.Event()
-        self._came_out = asyncio.Event()
-        """Set when a try has come to something."""
+        self._wake = Alarm()
+        self._asking: list[asyncio.Event] = []
+        """Of those who wait for what comes of a try."""
         self._forced = False
         self._opened: Opened | None = None
         self._reconnects = 0
@@ -162,13 +163,16 @@ class Guest:
 
     async def tried(self, seconds: float) -> bool:
         """Try again as soon as is polite and wait, up to ``seconds``, for what comes of it; return whether it came."""
-        self._came_out.clear()
+        came = asyncio.Event()
+        self._asking.append(came)
         self.try_now()
         try:
             async with asyncio.timeout(seconds):
-                await self._came_out.wait()
+                await came.wait()
         except TimeoutError:
             return False
+        finally:
+            self._asking.remove(came)
         return True
 
     def listen(self, now: datetime) -> None:
@@ -237,7 +241,7 @@ class Guest:
             self._is_spent = True
             raise
         finally:
-            self._came_out.set()
+            self._came_out()
 
     async def _watched(self, healthy: Healthy) -> None:
         self._healthy = healthy
@@ -281,6 +285,11 @@ class Guest:
         self._is_spent = False
         return opened
 
+    def _came_out(self) -> None:
+        """A try has come to something."""
+        for each in self._asking:
+            each.set()
+
     def _drop(self) -> None:
         if self._opened is not None:
             self._opened.way.close()
@@ -302,7 +311,7 @@ class Guest:
         link = self._described(LinkState.LIVE, problem)
         self._link = link
         self._tell([Seen(link), *facts])
-        self._came_out.set()
+        self._came_out()
 
     def changed(self, facts: Sequence[Fact]) -> None:
         """Some containers changed."""

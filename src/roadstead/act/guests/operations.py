@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
-from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -17,6 +16,7 @@ from roadstead.act.audit import CANCELLED, Audit
 from roadstead.errors import InputError, NotFoundError, RoadsteadError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.gates import Gate
+from roadstead.kit.turns import Turns
 from roadstead.model import ACTIONS, ContainerId, Operation, Result, VmId, split_container_id
 from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import ServerSettings
@@ -50,8 +50,8 @@ class Operations:
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._gate = Gate(PARALLEL_TARGETS)
-        self._guests: WeakValueDictionary[VmId, Gate] = WeakValueDictionary()
-        """One gate for each guest that is being asked something, shared by all operations."""
+        self._guests: Turns[VmId] = Turns(PARALLEL_PER_GUEST)
+        """Shared by all operations."""
         self._owner = tasks.Owner()
 
     async def run(self) -> None:
@@ -124,7 +124,7 @@ class Operations:
     async def turn(self, vm: VmId) -> AsyncIterator[None]:
         """Wait for a place among those who ask the guest ``vm`` something on a channel of their own."""
         # The guest's gate first: who waits for a slow guest takes no place away from the others.
-        async with self._gate_of(vm)(), self._gate():
+        async with self._guests.of(vm), self._gate():
             yield
 
     # ---- pieces
@@ -145,12 +145,6 @@ class Operations:
         async with asyncio.TaskGroup() as group:
             for place, result in enumerate(self._operations[id].results):
                 tasks.spawn(group, self._one(id, place), f"operation {id} on {result.target}")
-
-    def _gate_of(self, vm: VmId) -> Gate:
-        gate = self._guests.get(vm)
-        if gate is None:
-            gate = self._guests[vm] = Gate(PARALLEL_PER_GUEST)
-        return gate
 
     async def _one(self, id: str, place: int) -> None:
         operation = self._operations[id]

@@ -5,8 +5,8 @@ too. So a guest's keeper, a check of its path, and whoever tries a key in it sha
 """
 
 import asyncio
-from weakref import WeakValueDictionary
 
+from roadstead.kit.turns import Turns
 from roadstead.model import VmId
 
 NEVER = float("-inf")
@@ -19,7 +19,7 @@ class SignIns:
         self._shortest = shortest
         self._last: dict[VmId, float] = {}
         self._before: dict[VmId, float] = {}
-        self._queues: WeakValueDictionary[VmId, asyncio.Lock] = WeakValueDictionary()
+        self._queues: Turns[VmId] = Turns()
 
     def ago(self, vm: VmId) -> float:
         """Seconds since the last one began; infinite when there was none."""
@@ -27,10 +27,7 @@ class SignIns:
 
     async def turn(self, vm: VmId) -> None:
         """Wait until the next one is polite, after all who wait already; it begins then."""
-        queue = self._queues.get(vm)
-        if queue is None:
-            queue = self._queues[vm] = asyncio.Lock()
-        async with queue:
+        async with self._queues.of(vm):
             await asyncio.sleep(max(0.0, self._shortest - self.ago(vm)))
             self.begins(vm)
 

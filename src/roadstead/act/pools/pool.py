@@ -17,6 +17,7 @@ from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
 from roadstead.kit.mistakes import Mistakes
+from roadstead.kit.waiter import Alarm
 from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical, config_keys
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress
@@ -70,7 +71,7 @@ class PoolKeeper:
         self.flaw = flaw
         self._addresses: frozenset[str] = frozenset()
         self._healthy: Healthy = lambda: None
-        self._wake = asyncio.Event()
+        self._wake = Alarm()
         self._settled = asyncio.Event()
         self._heard = stored.as_of
         self._lack: Problem | None = None

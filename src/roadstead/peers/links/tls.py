@@ -31,7 +31,7 @@ from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.pacing import Pace, Share
 from roadstead.peers.links.race import Race
 from roadstead.peers.links.ssh import Gates
-from roadstead.peers.links.tls_wire import RECORD_BYTES, Wire
+from roadstead.peers.links.tls_wire import HANDSHAKE_PIECE_BYTES, RECORD_BYTES, Wire
 from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.settings.schema import LinkSettings
 
@@ -153,7 +153,13 @@ class TlsStream:
             self._end(None)
 
     def _feed(self, data: bytes) -> None:
-        """Let OpenSSL take in a piece of what came, and hand on what data there is."""
+        """Take in a piece of what came; until the first answer in smaller ones, as a handshake is read."""
+        size = len(data) if self._is_answered else HANDSHAKE_PIECE_BYTES
+        for start in range(0, len(data), size) if data else (0,):
+            self._take_in(data[start : start + size])
+
+    def _take_in(self, data: bytes) -> None:
+        """Let OpenSSL have ``data``, and hand on what data there is."""
         if self._receiver is None:
             return
         self._wire.incoming.write(data)

@@ -348,7 +348,8 @@ async def test_an_engine_that_refuses_us_is_called_at_no_further_address() -> No
         ours = await shown(TODAY, OTHER.client())
         called = Steps()
         somebody = TlsTarget(guest.port, (HERE, "127.0.0.2"))
-        opening = open_tls(somebody, ours, settings=FAST, gates=gates(), witness=called)
+        patient = FAST.model_copy(update={"stagger_seconds": FAST.login_seconds})
+        opening = open_tls(somebody, ours, settings=patient, gates=gates(), witness=called)
         assert (await refused(opening)).code == "tls-client-rejected"
         assert called.missed_at == [HERE]
 

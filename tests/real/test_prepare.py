@@ -23,6 +23,7 @@ from tests.contract.test_path_checks import checked, failed
 from tests.real.commanding import PASSWORD, commanding
 from tests.real.guests import TakeGuests
 from tests.real.raw_guests import Raw, raw_guests
+from tests.real.stand_ins import SELINUX_FOLDER, selinux
 
 pytestmark = pytest.mark.real
 OTHERS = "# who may come\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJw5M6Xv0rDqz8Yc7sWlL0y9h8oE0c8m1K2d3e4f5a6b an operator"
@@ -538,30 +539,14 @@ async def test_a_cut_while_it_is_taken_back(
         await one.one.until(lambda: not one.one.vm("raw").enabled and not one.key_of("raw"), "disabled and unpinned")
 
 
-SELINUX = """\
-#!/bin/sh
-# A stand-in for the tools of SELinux: each file has its context in a folder beside, and a new one has a wrong one.
-d=/run/selinux/of; mkdir -p $d; name() { echo "$d/$(readlink -f "$1" | tr / _)"; }
-case ${0##*/} in
-chcon) cat "$(name "${1#--reference=}")" >"$(name "$2")";;
-restorecon) echo ssh_home_t >"$(name "$1")"; echo "$1" >>/run/selinux/restored;;
-mv) /bin/mv "$@" || exit; shift; [ -e "$(name "$1")" ] && /bin/mv "$(name "$1")" "$(name "$2")";;
-esac
-"""
-
-
 async def test_contexts_of_selinux_are_restored(tmp_path: Path, real_guests: TakeGuests) -> None:
     """Of a file that is made and of one that is replaced; another file than the one that was changed is not touched."""
     (guest,) = await real_guests(1)
     async with raw_guests(tmp_path, {"raw": guest}) as one:
-        tools = guest.machine.root / "run/selinux"
-        tools.mkdir(exist_ok=True)
-        for name in ("chcon", "restorecon", "mv"):
-            (tools / name).write_text(SELINUX)
-            (tools / name).chmod(0o755)
-        await one.run("raw", "chown -R core: /run/selinux")
+        await selinux(guest)
         await guest.start_sshd("SetEnv PATH=/run/selinux:/usr/local/bin:/usr/bin:/bin")
         keys = "/run/home/core/.ssh/authorized_keys"
+        tools = guest.machine.root / SELINUX_FOLDER.removeprefix("/")
         context = tools / "of" / keys.replace("/", "_")
         for said in ({}, {"form": Form.EXEC_ONLY}):
             await one.run("raw", "rm -rf /run/selinux/of /run/selinux/restored")

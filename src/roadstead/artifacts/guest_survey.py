@@ -63,16 +63,21 @@ def read(output: bytes, known: Container[str] = ()) -> Survey | None:
         uid=int(uid),
         groups=_words(facts, "groups"),
         system=_words(facts, "system"),
+        version=_one(facts, "version", _WORD),
+        packagers=_words(facts, "packagers"),
         client=_one(facts, "client", _ADDRESS),
         sockets=_sockets(facts["socket"]),
         docker=_one(facts, "docker", _PATH),
+        has_dockerd=facts["dockerd"] == ["yes"],
         podman=_one(facts, "podman", _PATH),
         sudo=_one(facts, "sudo", _PATH),
         root=Root(said) if (said := _one(facts, "root", _WORD)) in set(Root) else Root.NONE,
         sudo_relays=facts["sudo-relays"] == ["yes"],
         init=_one(facts, "init", _WORD),
         enabled=_words(facts, "enabled"),
+        own_enabled=_words(facts, "own-enabled"),
         lingers=facts["lingers"] == ["yes"],
+        may_linger=facts["may-linger"] == ["yes"],
         forwards={"yes": True, "no": False}.get(_one(facts, "forwards", _WORD)),
         is_matched=facts["odd"] == ["match"],
         lines=tuple(dict.fromkeys(facts["line"]))[:MOST_LINES],
@@ -146,7 +151,13 @@ echo dead; };
 group() { ls -ldL "$1" 2>/dev/null | tr -s " " | cut -d " " -f 4; };
 LC_ALL=C; export LC_ALL; cd; echo;
 n=$(id -u); say user "$(id -un)"; say uid "$n"; say groups "$(id -Gn)"; say client "${SSH_CONNECTION%% *}";
-[ -r /etc/os-release ] && say system "$(. /etc/os-release; echo "$ID $ID_LIKE")";
+[ -r /etc/os-release ] && say system "$(. /etc/os-release; echo "$ID $ID_LIKE")" &&
+say version "$(. /etc/os-release; echo "$VERSION_ID")";
+e=;
+[ -e /run/ostree-booted ] || [ -e /usr/sbin/transactional-update ] || for x in apt-get dnf zypper apk pacman; do
+[ -n "$(has "$x")" ] && e="$e $x"; done;
+say packagers "$e";
+for x in "$(has dockerd)" /usr/sbin/dockerd /usr/bin/dockerd; do [ -x "$x" ] && say dockerd yes && break; done;
 d=; case $(docker --version 2>/dev/null) in Docker*) d=$(has docker);; esac;
 s=$(has sudo); say docker "$d"; say podman "$(has podman)"; say sudo "$s";
 if [ "$n" = 0 ]; then say root is; elif [ -z "$s" ]; then say root none;
@@ -155,14 +166,17 @@ for p in $own SOCKETS; do
 a=$(state "$p"); g=$(group "$p"); say socket "$a ${g:--} $p"; done;
 if [ -n "$s" ] && [ -n "$d" ] && [ "$(state /var/run/docker.sock)" = denied ]; then
 soon sudo -n "$d" system dial-stdio </dev/null >/dev/null 2>&1 && say sudo-relays yes; fi;
-e=;
+e=; o=;
 if [ -d /run/systemd/system ]; then say init systemd;
-for u in docker.service docker.socket podman.socket; do
-systemctl is-enabled "$u" >/dev/null 2>&1 && e="$e $u"; done;
-elif [ -n "$(has rc-service)" ]; then
-say init openrc; rc-update show default 2>/dev/null | grep -q docker && e=docker; fi;
-say enabled "$e";
+XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$n}; export XDG_RUNTIME_DIR;
+each="for u in docker.service docker.socket podman.socket podman.service; do";
+tell='is-enabled "$u" >/dev/null 2>&1 && printf " %s" "$u"; done';
+e=$(soon sh -c "$each systemctl $tell"); o=$(soon sh -c "$each systemctl --user $tell");
+elif [ -n "$(has rc-service)" ]; then say init openrc;
+for u in docker podman; do rc-update show default 2>/dev/null | grep -qw "$u" && e="$e $u"; done; fi;
+say enabled "$e"; say own-enabled "$o";
 [ -e "/var/lib/systemd/linger/$(id -un)" ] && say lingers yes;
+soon pkcheck --action-id org.freedesktop.login1.set-self-linger --process $$ >/dev/null 2>&1 && say may-linger yes;
 say forwards "$(cat /etc/ssh/sshd_config.d/*.conf /etc/ssh/sshd_config 2>/dev/null | tr "=" " " | awk '
 tolower($1) == "match" { exit };
 tolower($1) == "disableforwarding" && tolower($2) == "yes" { a = "no"; exit };

@@ -21,17 +21,17 @@ PREPARING = {
     "guest-engine-denied": Code(
         409,
         "The user {user} of {vm} may not open the engine's socket {socket}.",
-        "As root in the guest: {commands}; then repeat the command. {left}.",
+        "In the guest, {commands}; then repeat the command. {left}.",
     ),
     "guest-engine-down": Code(
         409,
-        "No engine answers in {vm}: there is one, but it does not run.",
-        "As root in the guest: {commands}; then repeat the command. {left}.",
+        "No engine answers in {vm}: there is one, but it does not run, or not for {user}.",
+        "In the guest, {commands}; then repeat the command. {left}.",
     ),
     "guest-engine-missing": Code(
         409,
         "There is no engine in {vm}.",
-        "As root in the guest: {commands}; then repeat the command. {left}.",
+        "In the guest, {commands}; then repeat the command. {left}.",
     ),
     "guest-engine-unseen": Code(
         409,

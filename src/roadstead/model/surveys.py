@@ -1,7 +1,11 @@
 """What a guest looks like to a user who signed in to it: what is decided from when it is prepared."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
+
+USERS_OWN = "/run/user/"
+"""Below it each user has a folder, named after the user's number, which nobody else may open."""
 
 
 class SocketState(StrEnum):
@@ -56,6 +60,30 @@ class EngineSocket:
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """Which engine of a guest is meant: Podman or Docker, the user's own or the whole guest's."""
+
+    is_podman: bool = False
+    is_own: bool = False
+
+    @property
+    def service(self) -> str:
+        """What lets it start, as systemd names it."""
+        return "podman.socket" if self.is_podman else "docker"
+
+    def starts_by(self, enabled: Container[str]) -> str:
+        """Return which of the services that are ``enabled`` starts it; empty when none does."""
+        services = _PODMANS if self.is_podman else _DOCKERS
+        return next((service for service in services if service in enabled), "")
+
+
+OWN_PODMAN = Engine(is_podman=True, is_own=True)
+_DOCKERS = ("docker.service", "docker.socket", "docker")
+_PODMANS = ("podman.socket", "podman.service", "podman")
+"""The services of systemd, and last the one of OpenRC, any of which starts it with the guest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Survey:
     """One look at a guest. All of it is the guest's own word, checked for its form."""
 
@@ -64,11 +92,17 @@ class Survey:
     groups: tuple[str, ...] = ()
     system: tuple[str, ...] = ()
     """``ID`` and ``ID_LIKE`` of ``os-release``."""
+    version: str = ""
+    """``VERSION_ID`` of it."""
+    packagers: tuple[str, ...] = ()
+    """The package managers that can install something while the guest runs."""
     client: str = ""
     """Our address, as the guest sees it."""
     sockets: tuple[EngineSocket, ...] = ()
     docker: str = ""
     """Path of Docker's own command."""
+    has_dockerd: bool = False
+    """Whether Docker's engine is installed, running or not."""
     podman: str = ""
     sudo: str = ""
     """Path of ``sudo``."""
@@ -78,9 +112,13 @@ class Survey:
     init: str = ""
     """``systemd``, ``openrc``, or empty: what else starts services is not known."""
     enabled: tuple[str, ...] = ()
-    """The engine's services that start with the guest."""
+    """The engines' services that start with the guest."""
+    own_enabled: tuple[str, ...] = ()
+    """The engines' services of the user's own that start with the user's others."""
     lingers: bool = False
     """Whether the user's own services run while nobody is signed in."""
+    may_linger: bool = False
+    """Whether the user may let them, which needs no root where polkit is: systemd's own rule allows it."""
     forwards: bool | None = None
     """Whether the SSH server's settings let sockets be forwarded; None: they cannot be read, or say nothing."""
     is_matched: bool = False
@@ -89,3 +127,17 @@ class Survey:
     """The lines in which the pool's key stands, or the one that a rotation replaces, in the server's order."""
     former: tuple[str, ...] = ()
     """Public keys (``type blob``) of other pools."""
+
+    def engine(self, socket: str = "") -> Engine:
+        """Return the engine that listens at ``socket``; without one, the one that is there, Docker's before Podman."""
+        if not socket:
+            is_podman = bool(self.podman) and not self.has_dockerd
+            return Engine(is_podman, is_own=is_podman and self.root is not Root.IS)
+        is_own = self.owns(socket)
+        # What Docker is asked at, the package podman-docker makes a link to root's Podman.
+        is_link = not is_own and bool(self.podman) and not (self.has_dockerd or self.docker)
+        return Engine("podman" in socket or is_link, is_own)
+
+    def owns(self, socket: str) -> bool:
+        """Whether ``socket`` is where engines of the user's own listen."""
+        return socket.startswith(f"{USERS_OWN}{self.uid}/")

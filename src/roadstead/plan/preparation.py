@@ -3,13 +3,12 @@
 from collections.abc import Set
 from dataclasses import dataclass
 
-from roadstead.model.surveys import EngineSocket, Part, Root, SocketState, Survey
+from roadstead.model.surveys import OWN_PODMAN, USERS_OWN, Engine, EngineSocket, Part, Root, SocketState, Survey
 
 _NEAREST = (SocketState.READY, SocketState.DENIED, SocketState.DEAD)
 """Of several sockets the one that is nearest to working is taken."""
 _GROUP = "docker"
 """Whose members open the engine's socket; Podman has none."""
-_USERS_OWN = "/run/user/"
 _OBSTACLES = {
     SocketState.DENIED: ("guest-engine-denied", Part.ENGINE_GROUP),
     SocketState.DEAD: ("guest-engine-down", Part.ENGINE_START),
@@ -44,11 +43,11 @@ class Decision:
 def decide(survey: Survey, wishes: Wishes) -> Decision:
     """Return what is to be done about the guest of ``survey``."""
     former = (Part.FORMER_KEY,) if survey.former else ()
-    socket = _chosen(survey, wishes)
+    wanted = _wanted(survey, wishes)
+    socket = _chosen(survey, wanted)
     if socket is None:
-        is_there = bool(survey.docker or survey.podman)
-        code = "guest-engine-down" if is_there else "guest-engine-missing"
-        return Decision(obstacle=code, needed=Part.ENGINE_START if is_there else Part.ENGINE, useful=former)
+        code, needed = _missing(survey, survey.engine(wanted))
+        return Decision(wanted, obstacle=code, needed=needed, useful=former)
     if socket.state is SocketState.READY:
         return Decision(socket.path, useful=(*_useful(survey, socket), *former))
     cannot_be_added = survey.root is Root.ASKS  # who may do this one thing without a password
@@ -61,16 +60,33 @@ def decide(survey: Survey, wishes: Wishes) -> Decision:
     return Decision(socket.path, obstacle=obstacle, needed=needed, useful=former)
 
 
-def _chosen(survey: Survey, wishes: Wishes) -> EngineSocket | None:
+def _wanted(survey: Survey, wishes: Wishes) -> str:
+    """The socket that was said; nothing where it is another user's own: whoever signed in before was meant."""
+    is_anothers = wishes.socket.startswith(USERS_OWN) and not survey.owns(wishes.socket)
+    return "" if is_anothers else wishes.socket
+
+
+def _missing(survey: Survey, engine: Engine) -> tuple[str, Part]:
+    """What is said where there is no socket, and what helps."""
+    if not survey.has_dockerd and not survey.podman:
+        return "guest-engine-missing", Part.ENGINE
+    # Whether root's Podman runs nobody else sees, and nobody else may use it.
+    return "guest-engine-down", Part.OWN_ENGINE if engine == OWN_PODMAN else Part.ENGINE_START
+
+
+def _chosen(survey: Survey, wanted: str) -> EngineSocket | None:
     there = [
-        socket
-        for socket in survey.sockets
-        if socket.state is not SocketState.ABSENT and wishes.socket in {"", socket.path}
+        socket for socket in survey.sockets if socket.state is not SocketState.ABSENT and wanted in {"", socket.path}
     ]
     return min(there, key=lambda socket: _NEAREST.index(socket.state), default=None)
 
 
 def _useful(survey: Survey, socket: EngineSocket) -> tuple[Part, ...]:
-    if socket.path.startswith(_USERS_OWN):
-        return () if survey.lingers or survey.init != "systemd" else (Part.LINGER,)
-    return () if survey.enabled or not survey.init else (Part.ENGINE_AUTOSTART,)
+    """What lets the engine start with the guest, where that is not so."""
+    engine = survey.engine(socket.path)
+    if not engine.is_own:
+        return () if engine.starts_by(survey.enabled) or not survey.init else (Part.ENGINE_AUTOSTART,)
+    if survey.init != "systemd":
+        return ()
+    lingering = () if survey.lingers else (Part.LINGER,)
+    return lingering if engine.starts_by(survey.own_enabled) else (*lingering, Part.ENGINE_AUTOSTART)

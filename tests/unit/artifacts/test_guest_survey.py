@@ -10,6 +10,7 @@ import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_it_tells_what_is_there(tmp_path: Path, name: str) -> None:
     assert (states[alive], states[dead]) == (SocketState.READY, SocketState.DEAD)
     assert survey.former == (FORMER,)
     assert survey.root is (Root.IS if os.getuid() == 0 else survey.root)
-    assert "debian" in survey.system
+    assert "debian" in survey.system and survey.version.isdecimal() and "apt-get" in survey.packagers
 
 
 def looked(home: Path, config: str, part: str = "") -> Survey:
@@ -156,9 +157,10 @@ def test_a_user_of_a_directory_is_one_to_every_shell(tmp_path: Path, name: str, 
     found = guest_survey.read(told.stdout)
     assert found is not None and found.user == user
     for part in (Part.LINGER, Part.OWN_ENGINE):
-        last = guest_parts.commands(part, replace(found, init="systemd", root=Root.FREE, podman="/usr/bin/podman"))[-1]
+        guest = replace(found, init="systemd", root=Root.FREE, podman="/usr/bin/podman")
+        last = guest_parts.remedy(part, guest).commands[-1]
         said = subprocess.run([name, "-c", f"printf '%s ' {last}"], capture_output=True, timeout=30, check=True)
-        assert {user, f"{user}@"} & set(said.stdout.decode().split(" "))
+        assert user in said.stdout.decode().split(" ")
 
 
 HOSTILE = [
@@ -205,43 +207,119 @@ def survey(*system: str, init: str = "systemd", root: Root = Root.FREE, **more: 
 
 DENIED = (EngineSocket("/var/run/docker.sock", SocketState.DENIED, "docker"),)
 ROOTS = (EngineSocket("/var/run/docker.sock", SocketState.DENIED, "root"),)
-OFFERS = [
-    (Part.ENGINE, survey("ubuntu", "debian"), "usermod -aG docker ann"),
-    (Part.ENGINE, survey("rocky", "rhel", "centos", "fedora"), "systemctl --user -M ann@ enable --now podman.socket"),
-    (Part.ENGINE, survey("alpine", init="openrc"), "addgroup ann docker"),
-    (Part.ENGINE, survey("debian", root=Root.IS), "systemctl enable --now docker"),
-    (Part.ENGINE, survey("nixos"), None),
-    (Part.ENGINE, survey("debian", init=""), None),
-    (Part.ENGINE_START, survey("debian", docker="/usr/bin/docker"), "systemctl enable --now docker"),
-    (Part.ENGINE_START, survey("debian", init=""), None),
-    (Part.ENGINE_GROUP, survey("debian", sockets=DENIED), "usermod -aG docker ann"),
-    (Part.ENGINE_GROUP, survey("debian", sockets=ROOTS), None),
+OWN_SOCKET = "/run/user/1000/docker.sock"
+PODMAN: dict[str, Any] = {"podman": "/usr/bin/podman"}
+AS_ANN = "runuser -u ann -- env XDG_RUNTIME_DIR=/run/user/1000 systemctl --user"
+LINGERS = ("loginctl enable-linger ann", "systemctl start user@1000.service")
+OWN_PODMAN = (*LINGERS, f"{AS_ANN} enable --now podman.socket")
+DOCKER = ("systemctl enable --now docker", "usermod -aG docker ann")
+RHEL = ("dnf install -y podman", *OWN_PODMAN)
+INSTALLS = [
+    (survey("debian"), "apt-get", DOCKER),
+    (survey("ubuntu", "debian"), "apt-get", DOCKER),
+    (survey("fedora"), "dnf", ("dnf install -y moby-engine", *DOCKER)),
+    (survey("amzn", "fedora"), "dnf", ("dnf install -y docker", *DOCKER)),
+    (survey("rhel", "fedora"), "dnf", RHEL),
+    (survey("centos", "rhel", "fedora"), "dnf", RHEL),
+    (survey("rocky", "rhel", "centos", "fedora"), "dnf", RHEL),
+    (survey("almalinux", "rhel", "centos", "fedora"), "dnf", RHEL),
+    (survey("ol", "fedora"), "dnf", RHEL),
     (
-        Part.OWN_ENGINE,
-        survey("debian", podman="/usr/bin/podman"),
-        "systemctl --user -M ann@ enable --now podman.socket",
+        survey("rhel", "fedora", root=Root.IS),
+        "dnf",
+        ("dnf install -y podman", "systemctl enable --now podman.socket"),
     ),
-    (Part.LINGER, survey("debian"), "loginctl enable-linger ann"),
-    (Part.ENGINE_AUTOSTART, survey("alpine", init="openrc"), "rc-update add docker default"),
+    (
+        survey("opensuse-leap", "suse", "opensuse", version="15.6"),
+        "zypper",
+        ("zypper --non-interactive install docker", *DOCKER),
+    ),
+    (
+        survey("sles", "suse", version="15.7"),
+        "zypper",
+        (
+            "SUSEConnect -p sle-module-containers/15.7/$(uname -m)",
+            "zypper --non-interactive install docker",
+            *DOCKER,
+        ),
+    ),
+    (survey("sles", "suse", version="16.0"), "zypper", ("zypper --non-interactive install docker", *DOCKER)),
+    (survey("arch"), "pacman", ("pacman -S --noconfirm docker", *DOCKER)),
+    (
+        survey("alpine", init="openrc"),
+        "apk",
+        ("apk add docker", "rc-update add docker default", "rc-service docker start", "addgroup ann docker"),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("part", "guest", "last"), OFFERS)
-def test_the_commands_are_those_of_the_distribution(part: Part, guest: Survey, last: str | None) -> None:
-    """None where they are not known."""
-    found = guest_parts.commands(part, guest)
-    assert (found[-1] if found else None) == last
+@pytest.mark.parametrize(("guest", "packager", "commands"), INSTALLS)
+def test_an_engine_is_installed_as_the_distribution_has_it(
+    guest: Survey, packager: str, commands: tuple[str, ...]
+) -> None:
+    """With the package manager that is there; without it (an image that cannot be changed, for one) none is known."""
+    found = guest_parts.remedy(Part.ENGINE, replace(guest, packagers=("other", packager)))
+    assert (found.commands[-len(commands) :], found.is_roots) == (commands, True)
+    assert len(found.commands) == len(commands) or packager == "apt-get"
+    assert guest_parts.remedy(Part.ENGINE, guest).commands == ()
+
+
+OFFERS = [
+    (Part.ENGINE, survey("nixos"), "", ()),
+    (Part.ENGINE, survey("debian", init="", packagers=("apt-get",)), "", ()),
+    (Part.ENGINE_START, survey(has_dockerd=True, **PODMAN), "", DOCKER[:1]),
+    (Part.ENGINE_START, survey(init=""), "", ()),
+    (Part.ENGINE_START, survey(**PODMAN), OWN_SOCKET, (*LINGERS, f"{AS_ANN} enable --now docker")),
+    (Part.ENGINE_START, survey(root=Root.IS, **PODMAN), "", ("systemctl enable --now podman.socket",)),
+    (
+        Part.ENGINE_START,
+        survey(root=Root.IS, init="openrc", **PODMAN),
+        "",
+        ("rc-update add podman default", "rc-service podman start"),
+    ),
+    (Part.ENGINE_GROUP, survey("debian", sockets=DENIED), "", ("usermod -aG docker ann",)),
+    (Part.ENGINE_GROUP, survey("debian", sockets=ROOTS), "", ()),
+    (Part.OWN_ENGINE, survey(has_dockerd=True, **PODMAN), "", OWN_PODMAN),
+    (Part.OWN_ENGINE, survey(init="openrc", **PODMAN), "", ()),
+    (Part.LINGER, survey(), OWN_SOCKET, LINGERS[:1]),
+    (Part.ENGINE_AUTOSTART, survey(init="openrc"), "", ("rc-update add docker default",)),
+    (Part.ENGINE_AUTOSTART, survey(), "/run/podman/podman.sock", ("systemctl enable podman.socket",)),
+    (Part.ENGINE_AUTOSTART, survey(), "/var/run/docker.sock", ("systemctl enable docker",)),
+    (Part.ENGINE_AUTOSTART, survey(), OWN_SOCKET, (f"{AS_ANN} enable docker",)),
+]
+
+
+@pytest.mark.parametrize(("part", "guest", "socket", "commands"), OFFERS)
+def test_the_commands_are_those_of_the_engine(
+    part: Part, guest: Survey, socket: str, commands: tuple[str, ...]
+) -> None:
+    """Of the one that is meant, the whole guest's or the user's own; none where they are not known."""
+    assert guest_parts.remedy(part, guest, socket) == guest_parts.Remedy(commands)
+
+
+@pytest.mark.parametrize("part", [Part.OWN_ENGINE, Part.LINGER, Part.ENGINE_AUTOSTART])
+def test_who_never_becomes_root_starts_an_engine_of_his_own(part: Part) -> None:
+    """Where polkit says that he may; no sudo then asks for a password."""
+    guest = survey(root=Root.ASKS, may_linger=True, **PODMAN)
+    socket = "/run/user/1000/podman/podman.sock"
+    found = guest_parts.remedy(part, guest, socket)
+    assert not found.is_roots and "ann" not in " ".join(found.commands)
+    assert guest_parts.advice(part, guest, socket).startswith("as ann: `")
+    assert found.commands[0].split()[:2] in (
+        ["loginctl", "--no-ask-password"],
+        ["XDG_RUNTIME_DIR=/run/user/1000", "systemctl"],
+    )
 
 
 @pytest.mark.parametrize(
     ("guest", "told"),
     [
-        (survey("debian"), "As root in the guest: `systemctl enable --now docker`; then"),
+        (survey("debian"), "In the guest, as root: `systemctl enable --now docker`; then"),
         (
             survey("debian", root=Root.NONE),
-            "As root in the guest: `systemctl enable --now docker` (it cannot be done from here: ann is not root",
+            "In the guest, as root: `systemctl enable --now docker` (it cannot be done from here: ann is not root",
         ),
-        (survey("nixos", init=""), "As root in the guest: start or install the engine, and let the user open its"),
+        (survey("nixos", init=""), "In the guest, start or install the engine, and let the user open its"),
     ],
 )
 def test_only_a_command_is_shown_as_one(guest: Survey, told: str) -> None:

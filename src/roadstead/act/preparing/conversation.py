@@ -18,6 +18,8 @@ from roadstead.peers.links import visits
 from roadstead.peers.links.visits import SignIn
 from roadstead.plan.preparation import Decision
 
+ROOT = "root"
+
 
 class Action(StrEnum):
     """What is to be done."""
@@ -124,14 +126,16 @@ class Answers(Struct, frozen=True, kw_only=True):
 
 
 class Offer(Struct, frozen=True, kw_only=True):
-    """What can be done when it is agreed to: ``commands`` run in the guest, as root. Without one that ``is_needed`` the
-    guest cannot be prepared. One that stands ``apart`` is not meant by a yes to everything: it is agreed to by itself.
-    ``about`` are the single things that it is about, each on a line for people.
+    """What can be done when it is agreed to: ``commands`` run in the guest, as ``runs_as``: root, or who signed in.
+    Without one that ``is_needed`` the guest cannot be prepared; another one that fails is told in the result. One that
+    stands ``apart`` is not meant by a yes to everything: it is agreed to by itself. ``about`` are the single things
+    that it is about, each on a line for people.
     """
 
     id: str
     title: str
     commands: list[str] = []
+    runs_as: str = ROOT
     about: list[str] = []
     is_needed: bool = False
     apart: bool = False
@@ -182,12 +186,18 @@ def offered(decision: Decision, survey: Survey, user: str, known: KnownKeys) -> 
     """Yield what can be offered for ``decision``: what nobody could run is for the operator to do by hand."""
     needed = (decision.needed,) if decision.needed is not None else ()
     for part in (*needed, *decision.useful):
-        commands = guest_parts.commands(part, survey)
         if part is Part.FORMER_KEY:
             yield former_offer(survey.former, known)
-        elif commands and survey.root is not Root.NONE:
-            title = TITLES[part].format(user=user)
-            yield Offer(id=part.value, title=title, commands=list(commands), is_needed=part in needed)
+            continue
+        remedy = guest_parts.remedy(part, survey, decision.socket)
+        if remedy.commands and (survey.root is not Root.NONE or not remedy.is_roots):
+            yield Offer(
+                id=part.value,
+                title=TITLES[part].format(user=user),
+                commands=list(remedy.commands),
+                runs_as=ROOT if remedy.is_roots else survey.user,
+                is_needed=part in needed,
+            )
 
 
 def former_offer(former: Sequence[str], known: KnownKeys) -> Offer:

@@ -161,8 +161,10 @@ class Inside:
         """Take all lines of ``public_key`` out; return whether there were any. Raises `ConflictError`."""
         return await self._take_out(key_lines.command(public_key, public_key, Step.REMOVE))
 
-    async def as_root(self, commands: Sequence[str], root: Root) -> None:
-        """Run ``commands`` one after the other, as root. Raises `ConflictError` ``guest-command-failed``."""
+    async def carry_out(self, commands: Sequence[str], root: Root) -> None:
+        """Run ``commands`` one after the other, as root, who is reached by ``root`` (`Root.IS`: nobody else is needed
+        than who signed in). Raises `ConflictError` ``guest-command-failed``.
+        """
         for command in commands:
             self._guest.left = AGREED_IN_PART
             # What a package manager says may be long, and what counts stands at its end.

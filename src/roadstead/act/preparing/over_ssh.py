@@ -24,6 +24,7 @@ from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import (
+    ROOT,
     Action,
     Answers,
     GuestPreparation,
@@ -40,7 +41,7 @@ from roadstead.errors import ConflictError, LinkError, PeerError, PoolError, quo
 from roadstead.kit.gates import Budget, Gate
 from roadstead.kit.turns import Turns
 from roadstead.model import Snapshot, Vm, VmId, config_keys
-from roadstead.model.surveys import Part, Root, Survey
+from roadstead.model.surveys import Engine, Part, Root, Survey
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import given_keys, messages
 from roadstead.peers.links.given_keys import GivenKey
@@ -289,7 +290,9 @@ class _Preparing:
     about: GuestPreparation
     keys: _Keys
     done: set[str] = field(default_factory=set)
-    """Ids of the offers that were carried out."""
+    """Ids of the offers that were carried out, or tried."""
+    failed: list[str] = field(default_factory=list)
+    """What of them could not be done, and nothing depends on."""
 
     async def run(self) -> GuestPreparation:
         """Sign in, do what was agreed to and sign in again (what a sign-in fixes, groups for one, needs a new one),
@@ -336,20 +339,31 @@ class _Preparing:
             answered = {*self.answers.agreed, *self.answers.declined}
             asked = [offer for offer in offers if offer.id not in answered]
             if asked and not self.done:
-                return replace(self.about, question="consent", offers=asked, checked=_checked(place.vm, survey))
+                return replace(
+                    self.about, question="consent", offers=asked, checked=_checked(place.vm, survey, decision)
+                )
             agreed = [offer for offer in offers if offer.id in self.answers.agreed and offer.commands]
             if agreed:
                 await self._mend(inside, agreed, survey.root)
                 return None
             with self.audit.of("prepare", vm_id):
                 entry = _Entry(self.preparing, place, inside, survey, self.keys)
-                return await entry.let_in(decision, self.answers, self.found, self.about)
+                told = await entry.let_in(decision, self.answers, self.found, self.about)
+                return replace(told, done=[*told.done, *self.failed])
 
     async def _mend(self, inside: Inside, offers: Iterable[Offer], root: Root) -> None:
         with self.audit.of("prepare: mend", self.place.vm.id):
             for offer in offers:
-                await inside.as_root(offer.commands, root)
                 self.done.add(offer.id)
+                await self._carry_out(inside, offer, root)
+
+    async def _carry_out(self, inside: Inside, offer: Offer, root: Root) -> None:
+        try:
+            await inside.carry_out(offer.commands, root if offer.runs_as == ROOT else Root.IS)
+        except ConflictError as error:
+            if offer.is_needed:
+                raise
+            self.failed.append(f"this could not be done: {offer.title} ({error.fields.get('reason')})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +403,7 @@ class _Entry:
         finally:
             link.close()
         said = standing_lines.told(line, self.standing, self.pair.public)
-        checked = _checked(self.place.vm, self.survey)
+        checked = _checked(self.place.vm, self.survey, decision)
         return replace(about, state="prepared", line=line, checked=checked, done=[said, *taken])
 
     async def _proven(self, decision: Decision, found: Found) -> SshLink:
@@ -438,11 +452,19 @@ class _Entry:
         return line
 
     def _obstacle(self, decision: Decision) -> ConflictError:
-        shown = guest_parts.advice(decision.needed, self.survey)
+        shown = guest_parts.advice(decision.needed, self.survey, decision.socket)
         return self.inside.conflict(decision.obstacle, socket=decision.socket, commands=shown)
 
 
-def _checked(vm: Vm, survey: Survey) -> list[tuple[str, str]]:
+def _starts(survey: Survey, engine: Engine) -> str:
+    """What lets the engine start with the guest, for people."""
+    if engine.is_own and (service := engine.starts_by(survey.own_enabled)):
+        return f"{service} of {survey.user}" if survey.lingers else f"no: only while {survey.user} is signed in"
+    service = "" if engine.is_own else engine.starts_by(survey.enabled)
+    return service or ("no" if survey.init else "not known")
+
+
+def _checked(vm: Vm, survey: Survey, decision: Decision) -> list[tuple[str, str]]:
     """What was found in the guest, for people."""
     sockets = [f"{socket.path} ({socket.state})" for socket in survey.sockets if socket.state != "absent"]
     forwards = {True: "yes", False: "no", None: "not said"}[survey.forwards]
@@ -453,6 +475,6 @@ def _checked(vm: Vm, survey: Survey) -> list[tuple[str, str]]:
         ("engine", ", ".join(sockets) or "none"),
         ("docker command", survey.docker or "none"),
         ("groups", " ".join(survey.groups)),
-        ("starts with the guest", ", ".join(survey.enabled) or ("no" if survey.init else "not known")),
+        ("starts with the guest", _starts(survey, survey.engine(decision.socket))),
         ("sshd forwards sockets", forwards),
     ]

@@ -263,6 +263,7 @@ class GuestOffer(Struct, frozen=True, kw_only=True):
     id: str = ""
     title: str = ""
     commands: tuple[str, ...] = ()
+    runs_as: str = "root"
     about: tuple[str, ...] = ()
     is_needed: bool = False
     apart: bool = False

@@ -168,9 +168,11 @@ class Questions:
         print(f"  {terminal_clean(offer.title)}", file=sys.stderr)
         for each in offer.about:
             print(f"    {terminal_clean(each)}", file=sys.stderr)
+        sign = "#" if offer.runs_as == "root" else "$"
         for command in offer.commands:
-            print(f"    # {terminal_clean(command)}", file=sys.stderr)
-        return self._agrees("Run this as root in the guest?" if offer.commands else "Do it?", [offer.title])
+            print(f"    {sign} {terminal_clean(command)}", file=sys.stderr)
+        question = f"Run this as {terminal_clean(offer.runs_as)} in the guest?" if offer.commands else "Do it?"
+        return self._agrees(question, [offer.title])
 
     def _agrees(self, question: str, what: list[str]) -> bool:
         """Whether somebody says yes. Raises `InputError` ``confirmation-needed`` when nobody can."""

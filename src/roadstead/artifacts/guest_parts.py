@@ -48,8 +48,8 @@ _FAMILIES = {
     "alpine": "alpine",
     "arch": "arch",
 }
-"""By the words of ``os-release``. The first that is among them counts: what descends from RHEL names Fedora, too, and so
-do Amazon Linux, which has Docker of its own, and Oracle Linux (``ol``), which names nothing else.
+"""By the words of ``os-release``, of which the first here counts: what descends from RHEL names Fedora, too, and so do
+Amazon Linux, which has a Docker of its own, and Oracle Linux (``ol``), which names nothing else.
 """
 _SLES_MODULE = "SUSEConnect -p sle-module-containers/{version}/$(uname -m)"
 """Where SLES 15 has Docker; from 16 on there are no modules."""
@@ -70,7 +70,7 @@ def remedy(part: Part, survey: Survey, socket: str = "") -> Remedy:
 
 
 def advice(part: Part | None, survey: Survey, socket: str = "") -> str:
-    """Return what is to be done for ``part``: by whom, and the commands between backticks; words where none are known."""
+    """Return what is to be done for ``part``: by whom, and commands between backticks; words where none are known."""
     known = remedy(part, survey, socket) if part is not None else Remedy()
     if not known.commands:
         return "start or install the engine, and let the user open its socket"

@@ -248,6 +248,18 @@ def test_a_passphrase_that_nobody_can_type_is_told_at_once(pool: Canned, locked:
     assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
 
 
+def test_what_the_user_runs_is_not_said_to_be_roots(pool: Canned) -> None:
+    """Whoever agrees knows as whom it runs."""
+    own = {"id": "linger", "title": "let it run", "commands": ["loginctl x"], "runs_as": "ann"}
+    pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1", known=True, offers=[own])
+    with Terminal(pool, "prepare", "web1") as terminal:
+        terminal.wait_for("Password of core: ")
+        terminal.type(f"{SECRET}\n")
+        assert "$ loginctl x" in terminal.wait_for("Run this as ann in the guest? [y/N] ")
+        terminal.type("y\n")
+        assert terminal.ended()[0] == 0
+
+
 def test_offers_are_shown_with_their_commands_and_a_no_is_told(pool: Canned) -> None:
     """What is declined is said to the server, which then tells what it means."""
     denied = problem(409, "guest-engine-denied", "The user ann may not open the socket.", "As root: `usermod`.")

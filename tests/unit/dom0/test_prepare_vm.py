@@ -20,7 +20,7 @@ OFFERS = {
     "offers": [
         {"id": "engine-group", "title": "add ann to docker", "commands": ["usermod -aG docker ann"], "is_needed": True},
         {"id": "former-key", "title": "take a line out"},
-        {"id": "new-one", "title": "something new", "apart": True},
+        {"id": "new-one", "title": "something new", "apart": True, "runs_as": "ann", "commands": ["loginctl x"]},
     ],
 }
 
@@ -43,7 +43,7 @@ def test_it_asks_what_has_to_be_asked(here: Preparer) -> None:
         person.types("yes")
         assert "take a line out" in person.reads("Do it? [y/N] ")
         person.types("n")
-        person.reads("Do it? [y/N] ")
+        assert "$ loginctl x" in person.reads("Run this as ann in the guest? [y/N] ")
         person.types("")
         assert person.ends() == 0
         assert "web1 at 10.0.0.9 is prepared: its line was added." in person.text

@@ -46,14 +46,17 @@ async def unknown(one: World, name: str) -> None:
 
 
 @pytest.mark.limit(60)
-async def test_a_vm_made_with_the_default_drive_needs_only_enabling(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("profile", "applies"), [("cloud-config", "once"), ("flatcar", "each-boot"), ("ignition", "first-boot")]
+)
+async def test_a_vm_made_with_the_default_drive_needs_only_enabling(tmp_path: Path, profile: str, applies: str) -> None:
     """The drive, a boot, `enable`: no sign-in of an operator, no warning."""
     async with world(tmp_path, vms=1, settings=SETTINGS) as one:
         await unknown(one, "vm-1")
         await one.pool.stop_vm("vm-1")
         await one.until(lambda: not one.vm("vm-1").running, "it is off")
-        made = await one.core.commands.drives.create(one.vm("vm-1"), Order())
-        assert made.applies == "once"
+        made = await one.core.commands.drives.create(one.vm("vm-1"), Order(profile=profile))
+        assert made.applies == applies
         await boot(one.pool, "vm-1")
         await one.until(lambda: one.vm("vm-1").running, "it runs")
         assert await one.core.commands.readiness.doubt(one.vm("vm-1")) is None

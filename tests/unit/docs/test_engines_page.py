@@ -20,3 +20,12 @@ def test_every_difference_has_its_test() -> None:
     ]
 
     assert sorted(named) == sorted(written)
+
+
+def test_every_story_of_a_family_is_there() -> None:
+    """Each file that the families' table names exists."""
+    families = PAGE.read_text(encoding="utf-8").partition("## Guest families")[2]
+    named = re.findall(r"`(tests/[\w/]+\.py)`", families)
+
+    assert len(named) > len(TESTS)
+    assert not [file for file in named if not (PAGE.parents[1] / file).is_file()]

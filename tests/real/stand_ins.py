@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from roadstead.lab.guests.real import RealGuest
 from roadstead.lab.guests.real.kinds import USER
 
-FOLDER = "/usr/local/bin"
-"""Before everything else in the path of users, of root, and of sudo."""
+FOLDER = "/usr/bin"
+"""Where the real ones are, which the guest's own layer hides: not every path begins with /usr/local/bin."""
 UNITS = "/run/units"
 SYSTEMCTL = f"""\
 #!/bin/sh
@@ -47,11 +47,13 @@ case "$*" in "--action-id org.freedesktop.login1.set-self-linger --process "[0-9
 """
 
 
-async def put(guest: RealGuest, name: str, text: str) -> None:
+async def put(guest: RealGuest, path: str, text: str) -> None:
     """Put a program into the guest, for everybody there."""
-    path = guest.machine.root / FOLDER.removeprefix("/") / name
-    path.write_text(text)
-    path.chmod(0o755)
+    assert guest.machine.kind.root is not None, "it would be this machine's own that is replaced"
+    await tell(guest, f"rm -f {path}")
+    outside = guest.machine.root / path.removeprefix("/")
+    outside.write_text(text)
+    outside.chmod(0o755)
 
 
 async def tell(guest: RealGuest, script: str) -> str:
@@ -71,11 +73,11 @@ class Systemd:
         await tell(self._guest, f"mkdir -p /run/systemd/system {folders}; rm -f /var/lib/systemd/linger/*")
         await tell(self._guest, f"chmod 1777 {folders}; touch {UNITS}/told; chmod 666 {UNITS}/told")
         for name, text in (("systemctl", SYSTEMCTL), ("loginctl", LOGINCTL)):
-            await put(self._guest, name, text)
+            await put(self._guest, f"{FOLDER}/{name}", text)
 
     async def install_polkit(self) -> None:
         """Let it say that users may let their own services linger."""
-        await put(self._guest, "pkcheck", PKCHECK)
+        await put(self._guest, f"{FOLDER}/pkcheck", PKCHECK)
 
     async def starts(self, unit: str, command: Sequence[str], socket: str, who: str = "system") -> None:
         """Let starting a unit, of the whole guest or of ``who``, start ``command``, which listens at ``socket``."""
@@ -141,6 +143,7 @@ esac
         """Let the guest be of this distribution: without the engine's ``files`` and its own package manager, but with
         those that are ``known`` by what they can be told. One may need that a module was added before.
         """
+        assert self._guest.machine.kind.root is not None, "it would be this machine's own that is replaced"
         words = " ".join(self._files)
         await tell(
             self._guest,
@@ -152,7 +155,7 @@ esac
             folder = self._guest.machine.root / self.FOLDER.removeprefix("/")
             (folder / program).write_text(f"{said}\n")
             (folder / f"{program}.needs").write_text(f"{said}\n" if program == needs_module else "")
-            await put(self._guest, program, self.PROGRAM)
+            await put(self._guest, f"{FOLDER}/{program}", self.PROGRAM)
 
 
 USERMOD = f"""\

@@ -62,15 +62,17 @@ async def managed(one: Raw, socket: str) -> None:
     operations = one.one.core.commands.operations
 
     async def does(verb: str, state: str) -> None:
-        begun = operations.start(verb, [shown("raw")["web"].id], "test")
-        assert [each.ok for each in (await operations.wait(begun.id, PATIENCE_SECONDS)).results] == [True]
-        await one.one.until(lambda: shown("raw")["web"].state == state, verb)
+        # This one has no health check: for one Podman looks for systemd where it seems to run.
+        begun = operations.start(verb, [shown("raw")["cache"].id], "test")
+        ended = await operations.wait(begun.id, PATIENCE_SECONDS)
+        assert [each.ok for each in ended.results] == [True], f"{ended.results}"
+        await one.one.until(lambda: shown("raw")["cache"].state == state, verb)
 
     await does("stop", "exited")
     await does("start", "running")
 
 
-@pytest.mark.parametrize("name", ["bullseye-rootless-podman", "trixie-rootless-podman", "sid-rootless-podman"])
+@pytest.mark.parametrize("name", ["bookworm-rootless-podman", "trixie-rootless-podman", "sid-rootless-podman"])
 async def test_a_podman_of_the_users_own_is_started_and_managed(tmp_path: Path, name: str) -> None:
     """From a guest where it is installed and nothing more: by sudo, which asks for the password."""
     async with guest_of(name, tmp_path, "/usr/bin/docker", "/usr/sbin/dockerd") as guest:

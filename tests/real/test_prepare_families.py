@@ -133,7 +133,7 @@ async def test_others_get_docker_and_the_user_its_group(tmp_path: Path, name: st
         await guest.set_account(in_group=False)
         async with raw_guests(tmp_path, {"raw": guest}) as one:
             await systemd.install()
-            await put(guest, "usermod", USERMOD)
+            await put(guest, "/usr/sbin/usermod", USERMOD)
             await stop_engine(guest)
             engine = guest.machine.kind.engine.starting(guest.folder / "docker", guest.group.removeprefix("/"))
             await systemd.starts("docker.service", engine, DOCKER_SOCKET)

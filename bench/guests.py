@@ -17,8 +17,9 @@ from roadstead.lab.guests.real.machine import TLS_PORT
 from roadstead.model import VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.credentials import credentials
+from roadstead.peers.links.dialing import Gates
 from roadstead.peers.links.keys import PoolKey, generate_pool_key, load_pool_key
-from roadstead.peers.links.ssh import Gates, SshLink, SshTarget, open_ssh
+from roadstead.peers.links.ssh import SshLink, SshTarget, open_ssh
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.peers.links.unix import UnixLink, open_unix
 from roadstead.settings.schema import EngineSettings, LinkSettings

@@ -20,8 +20,9 @@ from roadstead.model import Container, VmId
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.engine.messages.events import EngineEvent
 from roadstead.peers.links.credentials import Credentials, credentials
+from roadstead.peers.links.dialing import Gates
 from roadstead.peers.links.hostkeys import Pins
-from roadstead.peers.links.ssh import Gates, SshLink, SshTarget, open_ssh
+from roadstead.peers.links.ssh import SshLink, SshTarget, open_ssh
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.settings.schema import EngineSettings, LinkSettings
 

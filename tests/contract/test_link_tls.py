@@ -21,9 +21,8 @@ from roadstead.lab.guests.certificates import Authority, Form, Pair
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.links.credentials import credentials
-from roadstead.peers.links.dialing import dial
+from roadstead.peers.links.dialing import Gates, dial
 from roadstead.peers.links.faults import Server
-from roadstead.peers.links.ssh import Gates
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.peers.links.witness import Nobody
 from tests.contract.links_contract import FAST, Sink, call_tls, engine_client, gates, refused, shown

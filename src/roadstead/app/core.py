@@ -14,17 +14,20 @@ from roadstead.act.drives.templates import Templates
 from roadstead.act.drives.vm_drives import VmDrives
 from roadstead.act.firewall import Firewall
 from roadstead.act.guests.checks import Checks, Means
-from roadstead.act.guests.guest import Opened, Services
+from roadstead.act.guests.grounds import Grounds
+from roadstead.act.guests.guest import Services
 from roadstead.act.guests.links import Links
 from roadstead.act.guests.logs import Logs
 from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.pinning import PinWriter
 from roadstead.act.guests.sign_ins import SignIns
-from roadstead.act.guests.tls_ways import GuestWays
+from roadstead.act.guests.ssh_ways import SshWays
+from roadstead.act.guests.tls_ways import TlsWays
+from roadstead.act.guests.unix_ways import UnixWays
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
-from roadstead.act.guests.ways import SshWays, UnixWays
+from roadstead.act.guests.ways import Ways
 from roadstead.act.keys.rotation import Rotations
 from roadstead.act.plugin.access import PluginAccess, PluginDoor
 from roadstead.act.plugin.dom0_preparing import Dom0Preparing
@@ -59,7 +62,7 @@ from roadstead.model import (
     split_container_id,
 )
 from roadstead.peers.database.client import Database
-from roadstead.peers.links.ssh import Gates
+from roadstead.peers.links.dialing import Gates
 from roadstead.plan.publishing import Choice
 from roadstead.settings.schema import LinkSettings, Settings
 
@@ -92,13 +95,13 @@ class Core:
         pools = Pools(database, self._memories, audit, settings.pool, self.tell, self._rules_changed, self._outputs)
         self._pins = PinWriter(self.store, pools.keepers, self._memories, self._reconnect)
         self._sign_ins = SignIns(settings.link.retry_first_seconds)
-        self._ssh = self._ssh_ways(pools, settings.link)
-        self._guests = GuestWays(self._ssh)
-        self._unix = UnixWays(self._local)
+        grounds = self._grounds(pools, settings.link)
+        self._ssh = SshWays(grounds, self._pins.signed_in)
+        self._ways = Ways(self.store, self._ssh, TlsWays(grounds), UnixWays(self._local), settings.link)
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, settings.pool)
         budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
         services = Services(settings, budget, self.tell, self._names, self._sign_ins)
-        self.links = Links(self.store, self._open, services)
+        self.links = Links(self.store, self._ways.open, services)
         self.commands = self._built(Kept(database, pools, audit), door, budget)
 
     def _built(self, kept: Kept, door: PluginDoor | None, budget: Budget) -> Commands:
@@ -107,7 +110,7 @@ class Core:
         vms = Vms(self.store, pools, self.links, self._ssh, self._memories, audit)
         rotations = Rotations(self.store, pools, self.links, self._ssh, self._memories, audit, settings)
         rules = Firewall(self.store, pools, settings.link, audit)
-        trials = TlsTrials(self.store, self._guests, settings, budget)
+        trials = TlsTrials(self.store, self._ways.tls, settings, budget)
         tls = TlsPreparations(self.store, pools, self.links, trials, rules, audit, settings)
         expiries = Expiries(self.store, pools, self.links)
         operations = Operations(vms, audit, settings.server)
@@ -118,7 +121,7 @@ class Core:
         calls = PluginCalls(self.store, pools, vms, operations, (drives, readiness), audit)
         access = PluginAccess(database, pools, door, audit)
         hosts = PluginHosts(pools, settings.link, audit)
-        means = Means(self._guests, self._unix, self._sign_ins, budget, settings, self._names)
+        means = Means(self._ways, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
         watching = (self.links, self._ssh, self._memories, vms)
         over_ssh = SshPreparing(self.store, watching, audit, settings, budget)
@@ -192,19 +195,10 @@ class Core:
             "outputs": {"writes": sum(keeper.outputs.writes for keeper in self.commands.pools.keepers.values())},
         }
 
-    def _ssh_ways(self, pools: Pools, settings: LinkSettings) -> SshWays:
+    def _grounds(self, pools: Pools, settings: LinkSettings) -> Grounds:
         gates = Gates(Gate(settings.parallel_connects), Gate(settings.parallel_logins))
-        return SshWays(
-            self.store,
-            pools.keepers,
-            pools.rules,
-            self._memories,
-            settings,
-            gates,
-            self._sign_ins,
-            self._pins.signed_in,
-            pools.name,
-        )
+        memories, sign_ins = self._memories, self._sign_ins
+        return Grounds(self.store, pools.keepers, pools.rules, memories, settings, gates, sign_ins, pools.name)
 
     def _outputs(self, pool: PoolDoor, choice: Callable[[], Choice]) -> Outputs:
         return Outputs(self.store, self._settings, pool, choice)
@@ -229,9 +223,6 @@ class Core:
         self._pins.forget(vm)
         self._ssh.forget(vm)
         self._sign_ins.forget(vm)
-
-    async def _open(self, vm: VmId) -> Opened:
-        return await (self._unix if vm in self._local else self._guests).open(vm)
 
 
 def _local_facts(engines: Mapping[VmId, str]) -> list[Fact]:

@@ -10,17 +10,11 @@ from roadstead.model.users import is_user
 
 _SOCKET = re.compile(r"(/[A-Za-z0-9._-]+)+")
 _PORT = re.compile(r"[0-9]{1,5}")
-OPENED_UNDER = (
-    config_keys.USERNAME,
-    config_keys.MODE,
-    config_keys.SSH_PORT,
-    config_keys.ENGINE_SOCKET,
-    config_keys.SUDO,
-    config_keys.TLS_PORT,
-    config_keys.TLS_LEGACY,
-    *config_keys.TLS_SECRETS,
-)
-"""The settings that a link was opened under: when one changes, the link no longer holds."""
+_OPENED_UNDER = {
+    config_keys.SSH: (config_keys.USERNAME, config_keys.SSH_PORT, config_keys.ENGINE_SOCKET, config_keys.SUDO),
+    config_keys.TLS: (config_keys.TLS_PORT, config_keys.TLS_LEGACY, *config_keys.TLS_SECRETS),
+}
+"""The settings that count for a link, by the mode of its VM."""
 SOCKET_BYTES = 107
 """What fits into ``sockaddr_un.sun_path`` with its final zero."""
 SSH_PORT, TLS_PORT = 22, 2376
@@ -85,11 +79,18 @@ def is_ssh(vm: Vm) -> bool:
     return _mode(vm) == config_keys.SSH
 
 
-def wants_tls(vm: Vm) -> bool:
-    """Whether to call the engine of ``vm`` over TLS, rather than SSH. Raises `LinkError` ``mode-unsupported``."""
+def check_mode(vm: Vm) -> None:
+    """Raise `LinkError` ``mode-unsupported`` where the mode of ``vm`` is none of ours."""
     if not (is_ssh(vm) or is_tls(vm)):
         raise LinkError("mode-unsupported", vm=vm.id, mode=brief(_mode(vm)))
-    return is_tls(vm)
+
+
+def opened_under(vm: Vm) -> tuple[str | None, ...]:
+    """Return what a link to ``vm`` is opened under: when that changes, the link no longer holds. What counts for the
+    other mode is not in it: a VM is watched as it is while it is made ready for that one.
+    """
+    mode = _mode(vm)
+    return mode, *(vm.settings.get(key) for key in _OPENED_UNDER.get(mode, ()))
 
 
 def _mode(vm: Vm) -> str:

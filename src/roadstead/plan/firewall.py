@@ -11,7 +11,7 @@ from roadstead.errors import ConflictError, LinkError
 from roadstead.kit.text import brief
 from roadstead.model import LOCAL_POOL, Address, PoolId, Snapshot, Vm, VmId, parse_address
 from roadstead.model.firewall import Flow, Network, Place, RuleSet, Server, network_of
-from roadstead.plan.access import SSH_PORT, TLS_PORT, ports_of, wants_tls
+from roadstead.plan.access import SSH_PORT, TLS_PORT, check_mode, is_tls, ports_of
 from roadstead.plan.addresses import Rules, refusal, texts_of
 
 NAMED = 100
@@ -95,8 +95,9 @@ def inside(address: Address, management: tuple[Network, ...]) -> bool:
 
 def port_of(vm: Vm) -> int:
     """Return the port on which ``vm`` is called. Raises `LinkError` ``setting-invalid`` or ``mode-unsupported``."""
+    check_mode(vm)
     ssh, tls = ports_of(vm)
-    return tls if wants_tls(vm) else ssh
+    return tls if is_tls(vm) else ssh
 
 
 @dataclass(frozen=True, slots=True)

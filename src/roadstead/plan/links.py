@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from roadstead.errors import LinkError
 from roadstead.model import LinkState, Snapshot, Vm, VmId
 from roadstead.plan import addresses, pins
-from roadstead.plan.access import Access, Defaults, TlsAccess, access_of, tls_access_of
+from roadstead.plan.access import Access, Defaults, TlsAccess, access_of, check_mode, tls_access_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,14 @@ def wanted_state(vm: Vm | None) -> LinkState:
 def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     """Return the connection over SSH that ``vm``, which is to be connected, needs now.
 
-    Raises `LinkError` when its settings or addresses forbid one: ``setting-invalid``, ``no-address-yet``,
-    ``no-address``, ``no-guest-tools``, ``address-not-allowed``, ``address-claimed-twice``.
+    Raises `LinkError` when its settings or addresses forbid one: ``mode-unsupported``, ``setting-invalid``,
+    ``no-address-yet``, ``no-address``, ``no-guest-tools``, ``address-not-allowed``, ``address-claimed-twice``.
     """
+    check_mode(vm)
+    return _wanted(vm, snapshot, circumstances)
+
+
+def _wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     access = access_of(vm, circumstances.defaults)
     usable = _usable(vm, access.address, circumstances)
     pin = pins.pin_before(vm, circumstances.memory, snapshot)
@@ -67,10 +72,10 @@ def wanted(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
 
 def wanted_for_preparing(vm: Vm, snapshot: Snapshot, circumstances: Circumstances) -> Wanted:
     """Return how ``vm`` is called while somebody prepares it, who confirms its host key: an address that others
-    announce, too, may be called then. Raises as `wanted`.
+    announce, too, may be called then, and its mode may be any. Raises as `wanted`.
     """
     memory = replace(circumstances.memory, address_accepted=True)
-    return wanted(vm, snapshot, replace(circumstances, memory=memory))
+    return _wanted(vm, snapshot, replace(circumstances, memory=memory))
 
 
 def wanted_tls(vm: Vm, circumstances: Circumstances) -> WantedTls:

@@ -15,6 +15,7 @@ from roadstead.errors import LinkError
 from roadstead.kit import clocks, tasks
 from roadstead.lab.guests.containers import CATALOGUE
 from roadstead.model import Gone, HostId, PowerState, Seen, VmId
+from roadstead.model.config_keys import TLS_SECRETS
 from roadstead.plan.addresses import Rules
 from tests.unit.fakes import records
 from tests.unit.fakes.roads import Road, World
@@ -204,10 +205,13 @@ async def test_settings_under_which_a_link_was_opened_open_it_anew(key: str) -> 
         pytest.param({"name": "new"}, id="renamed"),
         pytest.param({"tags": ("a",)}, id="tagged"),
         pytest.param({"settings": records.MANAGED | {records.HOST_KEY: "AAAA"}}, id="pinned"),
+        pytest.param({"settings": records.MANAGED | dict.fromkeys(TLS_SECRETS, "uuid")}, id="made-ready-for-tls"),
     ],
 )
 async def test_a_link_that_lives_is_kept(change: dict[str, Any]) -> None:
-    """Temporary addresses come and go, VMs migrate: a link that works is proof enough."""
+    """Temporary addresses come and go, VMs migrate: a link that works is proof enough. What is written for another
+    kind of link is none of its business.
+    """
     site = Site()
     async with site.running():
         site.see(**change)

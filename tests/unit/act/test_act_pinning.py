@@ -11,8 +11,8 @@ from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
 from roadstead.act.guests.memory import Memories, Met
 from roadstead.act.guests.pinning import RETRY_SECONDS, PinWriter
+from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.guests.vms import Vms
-from roadstead.act.guests.ways import SshWays
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
 from roadstead.errors import NotFoundError, PoolError

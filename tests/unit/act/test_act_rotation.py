@@ -16,7 +16,7 @@ import pytest
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
 from roadstead.act.guests.memory import Memories
-from roadstead.act.guests.ways import SshWays
+from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.keys.pair import PoolKeys
 from roadstead.act.keys.rotation import Rotations
 from roadstead.act.pools.pools import Pools

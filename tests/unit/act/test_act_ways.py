@@ -12,9 +12,10 @@ from typing import Any, Self, cast
 import asyncssh
 import pytest
 
+from roadstead.act.guests.grounds import Grounds
 from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.sign_ins import SignIns
-from roadstead.act.guests.ways import SshWays
+from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.keys.pair import KeyPair
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError
@@ -25,8 +26,9 @@ from roadstead.lab.guests.simulated import lone_guest
 from roadstead.model import Gone, Seen, VmId, config_keys
 from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
+from roadstead.peers.links.dialing import Gates
 from roadstead.peers.links.messages import question
-from roadstead.peers.links.ssh import Gates, SshLink, SshTarget
+from roadstead.peers.links.ssh import SshLink, SshTarget
 from roadstead.plan.addresses import Rules
 from roadstead.settings.schema import EngineSettings, LinkSettings
 from tests.unit.fakes import records
@@ -67,7 +69,7 @@ class Road:
         self.memories = Memories(cast("Database", FakeDatabase()))
         self.met: list[VmId] = []
         self.sign_ins = SignIns(LinkSettings().retry_first_seconds)
-        self.ways = SshWays(
+        grounds = Grounds(
             self.store,
             {records.POOL: cast("PoolKeeper", self.pool)},
             lambda _: Rules(admit=(ip_network("127.0.0.0/8"),)),
@@ -75,8 +77,8 @@ class Road:
             LinkSettings(connect_seconds=2.0, login_seconds=2.0, stagger_seconds=1.0),
             Gates(Gate(4), Gate(4)),
             self.sign_ins,
-            self.met.append,
         )
+        self.ways = SshWays(grounds, self.met.append)
 
     def see(self, *addresses: str, port: int = 22, sudo: str = "") -> None:
         """The pool tells of a VM with these addresses."""
@@ -199,7 +201,7 @@ async def test_a_sign_in_is_polite_after_the_last_one_whatever_that_was_for(monk
             await road.ways.verify(vm, cast("SshLink", known), KEY)
         assert caught.value.code == code
 
-    monkeypatch.setattr("roadstead.act.guests.ways.open_ssh", sign_in)
+    monkeypatch.setattr("roadstead.act.guests.ssh_ways.open_ssh", sign_in)
     await verified()
     await verified()
     await asyncio.sleep(3600)
@@ -210,7 +212,7 @@ async def test_a_sign_in_is_polite_after_the_last_one_whatever_that_was_for(monk
     await verified()
     road.store.apply(Gone("vm", vm))
     await verified("link-lost")
-    gap = road.ways.settings.retry_first_seconds
+    gap = road.ways.grounds.settings.retry_first_seconds
     later = gap + 3600
     assert at == pytest.approx([0, gap, later + gap, later + gap, later + 2 * gap])
     assert road.sign_ins.ago(vm) == float("inf")

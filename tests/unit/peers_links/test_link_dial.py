@@ -8,7 +8,8 @@ import pytest
 
 from roadstead.errors import LinkError
 from roadstead.kit.gates import Gate
-from roadstead.peers.links.ssh import Gates, SshTarget, open_ssh
+from roadstead.peers.links.dialing import Gates
+from roadstead.peers.links.ssh import SshTarget, open_ssh
 from roadstead.settings.schema import LinkSettings
 
 

@@ -12,11 +12,12 @@ from roadstead.plan.access import (
     Defaults,
     TlsAccess,
     access_of,
+    check_mode,
     is_ssh,
     is_tls,
+    opened_under,
     tls_access_of,
     tls_missing,
-    wants_tls,
 )
 from tests.unit.fakes import records
 
@@ -159,8 +160,26 @@ def test_other_users_are_refused_by_name(user: str) -> None:
 def test_a_mode_is_one_of_two(mode: str | None, taken: str) -> None:
     """The historic values; without one it is SSH."""
     vm = _vm(**({} if mode is None else {"xscontainer_mode": mode}))
-    assert (is_ssh(vm), is_tls(vm), wants_tls(vm)) == (taken == "ssh", taken == "tls", taken == "tls")
+    check_mode(vm)
+    assert (is_ssh(vm), is_tls(vm)) == (taken == "ssh", taken == "tls")
     assert (is_tls(vm, "tls"), is_tls(vm, "ssh"), is_tls(vm, None)) == (True, False, taken == "tls")
+
+
+@pytest.mark.parametrize(
+    ("mode", "counts"),
+    [
+        ("ssh", {"xscontainer-username", "roadstead-ssh-port", "roadstead-engine-socket", "roadstead-sudo"}),
+        ("tls", {"roadstead-tls-port", "roadstead-tls-legacy", *config_keys.TLS_SECRETS}),
+        ("none", set()),
+    ],
+)
+def test_a_link_is_opened_under_the_settings_of_its_own_mode(mode: str, counts: set[str]) -> None:
+    """And under the mode itself; that SSH is said makes no difference to what is so without it."""
+    managed = records.MANAGED | {config_keys.MODE: mode}
+    before = opened_under(records.vm(settings=managed))
+    changed = {key: records.vm(settings=managed | {key: "other"}) for key in config_keys.VM_KEYS}
+    assert {key for key, vm in changed.items() if opened_under(vm) != before} == {config_keys.MODE, *counts}
+    assert opened_under(_vm()) == opened_under(_vm(xscontainer_mode="ssh"))
 
 
 @pytest.mark.parametrize("mode", ["TLS", "SSH", "none"])
@@ -168,7 +187,7 @@ def test_a_mode_that_there_is_none_of_is_said(mode: str) -> None:
     """It is told apart from a wrong setting."""
     vm = _vm(xscontainer_mode=mode)
     with pytest.raises(LinkError) as caught:
-        wants_tls(vm)
+        check_mode(vm)
     assert not (is_ssh(vm) or is_tls(vm))
     assert (caught.value.code, caught.value.fields["mode"]) == ("mode-unsupported", mode)
 

@@ -7,27 +7,21 @@ that is not enabled, too.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from roadstead.act.audit import Audit
 from roadstead.act.guests.known import known
-from roadstead.act.guests.sign_ins import SignIns
-from roadstead.act.guests.tls_ways import GuestWays, credentials_of
-from roadstead.act.guests.walks import Walk
-from roadstead.act.guests.ways import UnixWays
+from roadstead.act.guests.walks import Walk, Walked
+from roadstead.act.guests.ways import Kind, Ways
 from roadstead.errors import ConflictError, EngineError, LinkError, RoadsteadError
 from roadstead.kit import tasks
 from roadstead.kit.gates import Budget
 from roadstead.kit.streams import Link, Receiver, Stream
-from roadstead.model import LOCAL_POOL, PathStep, Snapshot, StepFinding, Vm, VmId
+from roadstead.model import PathStep, Snapshot, StepFinding, Vm, VmId
 from roadstead.peers.engine.client import EngineClient
-from roadstead.peers.links import dialing, plain
-from roadstead.peers.links.tls import TlsLink
-from roadstead.plan import origins, path, pins
-from roadstead.plan.access import is_tls, wants_tls
+from roadstead.peers.links import plain
 from roadstead.settings.schema import Settings
 
 PARALLEL = 8
@@ -36,22 +30,13 @@ WHOLE_SECONDS = 120.0
 """Limit on the whole path; each of its steps has the one that links have."""
 PLAIN_SECONDS = 2.0
 """How long an engine without TLS is looked for."""
-_STANDINGS = {
-    pins.Standing.PINNED: "as remembered",
-    pins.Standing.VANISHED: "as remembered here; the pool lost it",
-    pins.Standing.EXPECTED: "as the operator said",
-    pins.Standing.NONE: "first contact; it is shown, not remembered",
-}
-"""What is said of a host key that was taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
     """What checks work with."""
 
-    ways: GuestWays
-    unix: UnixWays
-    sign_ins: SignIns
+    ways: Ways
     budget: Budget
     settings: Settings
     names: Callable[[VmId], Mapping[str, str]]
@@ -112,8 +97,9 @@ class Checks:
         if self._running >= PARALLEL:
             raise ConflictError("too-many-checks", limit=PARALLEL)
         check = Check()
-        walk = Walk(_steps(vm), check.tell, self._means.names(vm.id))
-        task = self._owner.start(partial(self._checked, vm, walk), f"check {vm_id}", walk.fails)
+        kind = self._means.ways.of(vm)
+        walk = Walk(kind.steps, check.tell, self._means.names(vm.id))
+        task = self._owner.start(partial(self._checked, vm, kind, walk), f"check {vm_id}", walk.fails)
         self._running += 1
         task.add_done_callback(self._ended)
         check.runs_as(task)
@@ -122,19 +108,19 @@ class Checks:
     def _ended(self, _: object) -> None:
         self._running -= 1
 
-    async def _checked(self, vm: Vm, walk: Walk) -> None:
+    async def _checked(self, vm: Vm, kind: Kind, walk: Walk) -> None:
         with self._audit.of("check", vm.id):
-            await _Walker(self._means, vm, walk).walk()
+            await _Walker(self._means, vm, kind, walk).walk()
 
 
 class _Walker:
     """Walks along one VM's path, step by step."""
 
-    def __init__(self, means: Means, vm: Vm, walk: Walk) -> None:
+    def __init__(self, means: Means, vm: Vm, kind: Kind, walk: Walk) -> None:
         self._means = means
         self._vm = vm
+        self._kind = kind
         self._walk = walk
-        self._socket, self._user = "", "Roadstead"
 
     async def walk(self) -> None:
         """Walk to the end, or to the step that fails; then look for an engine that lets in everybody."""
@@ -150,19 +136,13 @@ class _Walker:
             await self._plain_port()
 
     async def _whole(self) -> None:
-        link = await self._linked()
+        if PathStep.POWER in self._walk.steps:
+            self._power()
+        walked = await self._kind.walk(self._vm.id, self._walk)
         try:
-            await self._engine(link)
+            await self._engine(walked)
         finally:
-            link.close()
-
-    async def _linked(self) -> Link:
-        if self._vm.pool == LOCAL_POOL:
-            link = (await self._means.unix.open(self._vm.id)).way
-            self._socket = link.address
-            return link
-        self._power()
-        return await (self._tls() if wants_tls(self._vm) else self._ssh())
+            walked.link.close()
 
     def _power(self) -> None:
         if not self._vm.running:
@@ -170,59 +150,12 @@ class _Walker:
         where = f"running on {self._vm.host_name}" if self._vm.host_name else "running"
         self._walk.ok(PathStep.POWER, where if self._vm.enabled else f"{where}; not enabled, checked all the same")
 
-    async def _ssh(self) -> Link:
-        ways = self._means.ways.ssh
-        vm, keeper = ways.found(self._vm.id)
-        wanted = ways.wanted(vm, keeper)
-        self._walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
-        self._socket = wanted.access.socket
-        self._user = f"{wanted.access.user}, by sudo," if wanted.access.sudo else wanted.access.user
-        pair = await keeper.keys.existing()
-        self._walk.ok(PathStep.POOL_KEY, pair.fingerprint)
-        await self._routed(wanted.addresses)
-        try:
-            link = await ways.call(vm, wanted, pair, _Remembering(self._walk, wanted.pin))
-        except LinkError as error:
-            if error.code in origins.KEY_PROBLEMS:
-                keeper.keys.forget()
-            raise
-        self._walk.goes_on(link.address)
-        return link
-
-    async def _tls(self) -> Link:
-        ways = self._means.ways
-        vm, keeper = ways.ssh.found(self._vm.id)
-        wanted = ways.wanted_tls(vm, keeper)
-        self._walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
-        vms = ways.ssh.snapshot.vms.values()
-        shown = await credentials_of(vm, keeper, vms, is_legacy=wanted.access.is_legacy)
-        legacy = "; certificates of the old pack are taken" if wanted.access.is_legacy else ""
-        self._walk.ok(PathStep.SECRETS, f"until {shown.expiry.at:%Y-%m-%d} ({shown.expiry.whose}){legacy}")
-        await self._routed(wanted.addresses)
-        link = await ways.call_tls(wanted, shown, self._walk)
-        self._walk.goes_on(link.address)
-        return link
-
-    async def _routed(self, addresses: tuple[str, ...]) -> None:
-        """Ask for routes, then wait until a sign-in is polite. That one address has no route is told when it is
-        called; here only what all have in common counts.
-        """
-        found: list[str] = []
-        for address in addresses:
-            with suppress(LinkError):
-                found.append(dialing.route(address))
-        if not found:
-            dialing.route(addresses[0])
-        self._walk.ok(PathStep.ROUTE, f"from {', '.join(dict.fromkeys(found))}")
-        await self._means.sign_ins.turn(self._vm.id)
-        self._walk.calls(addresses)
-
-    async def _engine(self, link: Link) -> None:
-        watched = _Watched(link, lambda: self._reached(link))
+    async def _engine(self, walked: Walked) -> None:
+        watched = _Watched(walked.link, lambda: self._reached(walked))
         client = EngineClient(watched, self._vm.id, self._means.settings.engine, self._means.budget)
         try:
             hello = await client.hello()
-            if isinstance(link, TlsLink):
+            if PathStep.CLIENT_CERTIFICATE in self._walk.steps:
                 self._walk.ok(PathStep.CLIENT_CERTIFICATE, "accepted")
             engine = hello.engine
             self._walk.ok(PathStep.API_VERSION, f"{engine.api_version}, of {engine.name} {engine.version}")
@@ -233,14 +166,13 @@ class _Walker:
         finally:
             client.close()
 
-    def _reached(self, link: Link) -> None:
+    def _reached(self, walked: Walked) -> None:
         """The first stream to the engine was opened: who opens a socket finds it, and may."""
-        if isinstance(link, TlsLink):
-            return
         if PathStep.RELAY in self._walk.steps:
-            self._walk.ok(PathStep.RELAY, link.relay)
-        self._walk.ok(PathStep.SOCKET, self._socket)
-        self._walk.ok(PathStep.PERMISSION, f"{self._user} may open it")
+            self._walk.ok(PathStep.RELAY, walked.link.relay)
+        if PathStep.SOCKET in self._walk.steps:
+            self._walk.ok(PathStep.SOCKET, walked.socket)
+            self._walk.ok(PathStep.PERMISSION, f"{walked.user} may open it")
 
     async def _plain_port(self) -> None:
         self._walk.rests()
@@ -251,23 +183,6 @@ class _Walker:
             return
         addresses = ", ".join(error.fields["addresses"] for error in found)
         self._walk.fails(LinkError(found[0].code, addresses=addresses, port=plain.PORT), PathStep.PLAIN_PORT)
-
-
-class _Remembering:
-    """The witness of an SSH link, who knows what the host key was held to."""
-
-    def __init__(self, walk: Walk, pin: pins.Pin) -> None:
-        self._walk = walk
-        self._standing = _STANDINGS[pin.standing]
-
-    def passed(self, step: PathStep, finding: str, address: str) -> None:
-        """See `Witness`."""
-        told = f"{finding}, {self._standing}" if step is PathStep.HOST_KEY else finding
-        self._walk.passed(step, told, address)
-
-    def missed(self, address: str, error: LinkError) -> None:
-        """See `Witness`."""
-        self._walk.missed(address, error)
 
 
 class _Watched:
@@ -287,9 +202,3 @@ class _Watched:
         if opened is not None:
             opened()
         return stream
-
-
-def _steps(vm: Vm) -> path.Path:
-    if vm.pool == LOCAL_POOL:
-        return path.UNIX
-    return path.TLS if is_tls(vm) else path.SSH

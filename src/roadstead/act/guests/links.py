@@ -11,7 +11,7 @@ from roadstead.kit.streams import Link as Way
 from roadstead.model import Link, LinkState, PoolId, Problem, Seen, Snapshot, Vm, VmId, config_keys
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.credentials import Expiry
-from roadstead.plan.access import OPENED_UNDER, flaw
+from roadstead.plan.access import flaw, opened_under
 from roadstead.plan.addresses import Rules, refusal
 from roadstead.plan.links import wanted_state
 
@@ -208,6 +208,5 @@ def _circumstances(vm: Vm) -> tuple[object, ...]:
     """What matters for a link: first what it was opened under (the key is the pool's), then what may help one that does
     not come up.
     """
-    opened_under = vm.pool, *(vm.settings.get(key) for key in OPENED_UNDER)
     may_help = tuple(vm.settings.get(key) for key in (config_keys.ADDRESS, config_keys.HOST_KEY))
-    return opened_under, may_help, vm.addresses, vm.host
+    return (vm.pool, opened_under(vm)), may_help, vm.addresses, vm.host

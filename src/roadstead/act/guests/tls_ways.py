@@ -1,60 +1,64 @@
-"""How engines behind TLS are connected, and which kind of link a guest gets."""
+"""How guests are connected whose engine listens with TLS: by the certificates that their pool keeps for them."""
 
 import asyncio
 from collections.abc import Collection
+from dataclasses import dataclass
 
+from roadstead.act.guests.grounds import Grounds
 from roadstead.act.guests.guest import Opened
-from roadstead.act.guests.ways import SshWays
+from roadstead.act.guests.walks import Walk, Walked
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.secrets import vm_secrets
 from roadstead.errors import LinkError
-from roadstead.kit.turns import Turns
-from roadstead.model import PoolId, Vm, VmId
+from roadstead.model import PathStep, Vm, VmId
 from roadstead.peers.links.credentials import Credentials, credentials
 from roadstead.peers.links.tls import TlsLink, TlsTarget, open_tls
 from roadstead.peers.links.witness import NOBODY, Witness
-from roadstead.plan import links
-from roadstead.plan.access import wants_tls
+from roadstead.plan import links, path
 
 
-class GuestWays:
-    """Opens guests of pools, each over SSH or TLS as its mode says at that moment.
+@dataclass(frozen=True, slots=True)
+class TlsWays:
+    """Opens guests of pools over TLS; see `ways.Kind`."""
 
-    Of a pool's guests only as many have their turn as can be called at once: all at once they would read thousands of
-    secrets, and hold them and half of a call until there is a place for them. What memory had to grow for that (a
-    fifth of what guests take in the end) it keeps.
-    """
-
-    def __init__(self, ssh: SshWays) -> None:
-        self.ssh = ssh
-        self._turns: Turns[PoolId] = Turns(ssh.settings.parallel_connects + ssh.settings.parallel_logins)
+    grounds: Grounds
+    steps = path.TLS
 
     async def open(self, vm_id: VmId) -> Opened:
-        """Connect ``vm_id`` in its turn. Raises `LinkError` or `PoolError` with the reason."""
-        waiting, _ = self.ssh.found(vm_id)
-        async with self._turns.of(waiting.pool):
-            vm, keeper = self.ssh.found(vm_id)
-            if wants_tls(vm):
-                return await self._open_tls(vm, keeper)
-            return await self.ssh.open(vm_id)
+        """Connect ``vm_id``, whose turn it is. Raises `LinkError` or `PoolError` with the reason."""
+        vm, keeper = self.grounds.found(vm_id)
+        wanted = self.wanted(vm, keeper)
+        link = await self.call(wanted, await self._shown(vm, keeper, wanted))
+        self.grounds.memories.note_winner(vm_id, link.address)
+        self.grounds.memories.forget_relay(vm_id)
+        return Opened(link, expiry=lambda: link.expiry)
 
-    def wanted_tls(self, vm: Vm, keeper: PoolKeeper) -> links.WantedTls:
-        """Return the connection over TLS that ``vm`` needs now. Raises `LinkError` as `links.wanted_tls` does."""
-        return links.wanted_tls(vm, self.ssh.circumstances(vm, keeper))
+    async def walk(self, vm_id: VmId, walk: Walk) -> Walked:
+        """Go the same way; see `ways.Kind`. Raises as `open`."""
+        vm, keeper = self.grounds.found(vm_id)
+        wanted = self.wanted(vm, keeper)
+        walk.ok(PathStep.ADDRESS, ", ".join(wanted.addresses))
+        shown = await self._shown(vm, keeper, wanted)
+        legacy = "; certificates of the old pack are taken" if wanted.access.is_legacy else ""
+        walk.ok(PathStep.SECRETS, f"until {shown.expiry.at:%Y-%m-%d} ({shown.expiry.whose}){legacy}")
+        await self.grounds.walk_to(vm_id, wanted.addresses, walk)
+        link = await self.call(wanted, shown, walk)
+        walk.goes_on(link.address)
+        return Walked(link)
 
-    async def call_tls(self, wanted: links.WantedTls, shown: Credentials, witness: Witness = NOBODY) -> TlsLink:
+    def wanted(self, vm: Vm, keeper: PoolKeeper) -> links.WantedTls:
+        """Return the connection that ``vm`` needs now. Raises `LinkError` as `links.wanted_tls` does."""
+        return links.wanted_tls(vm, self.grounds.circumstances(vm, keeper))
+
+    async def call(self, wanted: links.WantedTls, shown: Credentials, witness: Witness = NOBODY) -> TlsLink:
         """Connect so, showing these credentials; nothing that this teaches is kept. Raises as `open_tls` does."""
         target = TlsTarget(wanted.access.port, wanted.addresses)
-        return await open_tls(target, shown, settings=self.ssh.settings, gates=self.ssh.gates, witness=witness)
+        settings, gates = self.grounds.settings, self.grounds.gates
+        return await open_tls(target, shown, settings=settings, gates=gates, witness=witness)
 
-    async def _open_tls(self, vm: Vm, keeper: PoolKeeper) -> Opened:
-        wanted = self.wanted_tls(vm, keeper)
-        vms = self.ssh.snapshot.vms.values()
-        shown = await credentials_of(vm, keeper, vms, is_legacy=wanted.access.is_legacy)
-        link = await self.call_tls(wanted, shown)
-        self.ssh.memories.note_winner(vm.id, link.address)
-        self.ssh.memories.forget_relay(vm.id)
-        return Opened(link, expiry=lambda: link.expiry)
+    async def _shown(self, vm: Vm, keeper: PoolKeeper, wanted: links.WantedTls) -> Credentials:
+        vms = self.grounds.snapshot.vms.values()
+        return await credentials_of(vm, keeper, vms, is_legacy=wanted.access.is_legacy)
 
 
 async def credentials_of(vm: Vm, keeper: PoolKeeper, vms: Collection[Vm], *, is_legacy: bool) -> Credentials:

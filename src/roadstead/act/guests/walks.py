@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from roadstead.errors import LinkError, RoadsteadError, tame
+from roadstead.kit.streams import Link
 from roadstead.model import PathStep, StepFinding
 from roadstead.plan import path
 
@@ -11,6 +13,17 @@ OK, FAILED, MISSED = "ok", "failed", "missed"
 COMMON = ""
 """Stands for no address: what is so whichever of them leads there."""
 Tell = Callable[[StepFinding], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """Where a walk has come to: a link, which whoever has it closes. Where a ``socket`` leads on from there, that is
+    its path, and ``user`` says for people who opens it.
+    """
+
+    link: Link
+    socket: str = ""
+    user: str = ""
 
 
 class Walk:

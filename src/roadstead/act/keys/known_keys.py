@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from roadstead.act.guests.ways import SshWays
+from roadstead.act.guests.grounds import Grounds
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import PoolError
 from roadstead.model import Vm
@@ -35,15 +35,15 @@ class KnownKeys(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PoolsKeys:
-    """Asks the pools of ``ways`` for their keys, and knows what opened a VM before."""
+    """Asks the pools of ``grounds`` for their keys, and knows what opened a VM before."""
 
-    ways: SshWays
+    grounds: Grounds
 
     async def of(self, vm: Vm) -> KnownKeys:
         """Return what may stand in ``vm``. Of a pool that cannot be asked now nothing is known but what was seen."""
-        others = [keeper for pool, keeper in self.ways.pools.items() if pool != vm.pool and keeper.record.live]
+        others = [keeper for pool, keeper in self.grounds.pools.items() if pool != vm.pool and keeper.record.live]
         found = await asyncio.gather(*map(_told, others))
-        seen = {opening.key: self.ways.pool_name(opening.pool) for opening in self.ways.memories.keyed.of(vm.id)}
+        seen = {opening.key: self.grounds.pool_name(opening.pool) for opening in self.grounds.memories.keyed.of(vm.id)}
         named = dict(_named(zip(others, found, strict=True)))
         return KnownKeys(tuple(named), seen | {_fingerprint(key): pool for key, pool in named.items()})
 

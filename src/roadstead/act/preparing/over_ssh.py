@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
 from roadstead.act.guests.memory import Memories, Met
+from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.guests.vms import Reach, Vms
-from roadstead.act.guests.ways import SshWays
 from roadstead.act.keys.keyed import Opening
 from roadstead.act.keys.known_keys import KnownKeys, PoolsKeys
 from roadstead.act.keys.pair import KeyPair
@@ -123,7 +123,7 @@ class SshPreparing:
             if not answers.signs_in:
                 return replace(about, question="sign-in")
             sign_in = await answers.sign_in()
-            keys = _Keys(await place.keeper.keys.pair(), await PoolsKeys(self._ways).of(vm))
+            keys = _Keys(await place.keeper.keys.pair(), await PoolsKeys(self._ways.grounds).of(vm))
             call = _Preparing(self, self._audit, place, found, sign_in, answers, about, keys)
             return await (call.take_back() if answers.action == Action.UNPREPARE else call.run())
 
@@ -133,7 +133,7 @@ class SshPreparing:
         is_taken_back = answers.action == Action.UNPREPARE
         if not vm.running:
             raise ConflictError("unprepare-needs-running" if is_taken_back else "vm-off", vm=vm.name)
-        circumstances = self._ways.circumstances(vm, keeper)
+        circumstances = self._ways.grounds.circumstances(vm, keeper)
         try:
             wanted = links.wanted_for_preparing(vm, self._snapshot, circumstances)
         except LinkError as error:
@@ -176,7 +176,7 @@ class SshPreparing:
 
     def entered(self, place: _Place, found: Found, sign_in: SignIn) -> AbstractAsyncContextManager[Inside]:
         """Sign in as `Guest.entered`, at once; whoever signs in to this guest next waits until that is polite again."""
-        self._ways.sign_ins.begins(place.vm.id)
+        self._ways.grounds.sign_ins.begins(place.vm.id)
         return place.guest.entered(found, sign_in)
 
     # ---- what the last part needs

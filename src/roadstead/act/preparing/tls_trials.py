@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from roadstead.act.guests.tls_ways import GuestWays, credentials_of
+from roadstead.act.guests.tls_ways import TlsWays, credentials_of
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.artifacts.certificates import LOOPBACK
 from roadstead.errors import EngineError, LinkError, PeerError
@@ -27,7 +27,7 @@ class Proof(NamedTuple):
 class TlsTrials:
     """Calls engines over TLS; nothing that this teaches is kept."""
 
-    def __init__(self, snapshot: Snapshot, ways: GuestWays, settings: Settings, budget: Budget) -> None:
+    def __init__(self, snapshot: Snapshot, ways: TlsWays, settings: Settings, budget: Budget) -> None:
         self._snapshot = snapshot
         self._ways = ways
         self._settings = settings
@@ -36,7 +36,7 @@ class TlsTrials:
     def addresses(self, vm: Vm, keeper: PoolKeeper) -> tuple[str, ...]:
         """Return where ``vm`` is called. Raises `LinkError` as `links.wanted_tls` does."""
         try:
-            return self._ways.wanted_tls(vm, keeper).addresses
+            return self._ways.wanted(vm, keeper).addresses
         except LinkError as error:
             raise _named(error, vm) from error
 
@@ -46,7 +46,7 @@ class TlsTrials:
         Raises `LinkError` and `EngineError`.
         """
         try:
-            link = await self._ways.call_tls(self._ways.wanted_tls(vm, keeper), shown)
+            link = await self._ways.call(self._ways.wanted(vm, keeper), shown)
             addresses = tuple(each for each in link.certified() if each != LOOPBACK)
             engine = EngineClient(link, vm.id, self._settings.engine, self._budget)
             try:

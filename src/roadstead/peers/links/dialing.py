@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+from dataclasses import dataclass
 
+from roadstead.kit.gates import Gate
 from roadstead.peers.links import faults
 
 DISCARD = 9
@@ -12,6 +14,14 @@ WAITING_BYTES = 2**18
 """How much of what a guest says may wait in the kernel for us: left to itself that gives each connection up to
 megabytes, and what waits behind them, as the connection's end, would be heard of late.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Limits on how many guests are called at once, shared by all of them, however they are reached."""
+
+    connects: Gate
+    logins: Gate
 
 
 def route(address: str) -> str:

@@ -20,11 +20,10 @@ from asyncssh.packet import SSHPacketLogger
 
 from roadstead.errors import LinkError, PeerError
 from roadstead.kit import clocks
-from roadstead.kit.gates import Gate
 from roadstead.kit.streams import Receiver, Stream
 from roadstead.model import PathStep
 from roadstead.peers.links import faults
-from roadstead.peers.links.dialing import dial
+from roadstead.peers.links.dialing import Gates, dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, Overheard, fingerprint, key_type
 from roadstead.peers.links.pacing import Pace
@@ -114,14 +113,6 @@ class SshTarget:
     pins: Pins = field(default_factory=Pins)
     sudo: bool = False
     """Whether the user opens it as root, by ``sudo`` and the docker command."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gates:
-    """Limits on how many guests are called at once, shared by all of them."""
-
-    connects: Gate
-    logins: Gate
 
 
 class GuestConnection(asyncssh.SSHClientConnection):

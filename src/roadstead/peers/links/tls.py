@@ -27,10 +27,9 @@ from roadstead.kit.streams import Receiver, Stream
 from roadstead.model import PathStep
 from roadstead.peers.links import faults, tls_faults
 from roadstead.peers.links.credentials import Credentials, Expiry, addresses_in, expiry_of
-from roadstead.peers.links.dialing import dial
+from roadstead.peers.links.dialing import Gates, dial
 from roadstead.peers.links.pacing import Pace, Share
 from roadstead.peers.links.race import Race
-from roadstead.peers.links.ssh import Gates
 from roadstead.peers.links.tls_wire import HANDSHAKE_PIECE_BYTES, RECORD_BYTES, Wire
 from roadstead.peers.links.witness import NOBODY, Witness
 from roadstead.settings.schema import LinkSettings

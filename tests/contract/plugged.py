@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from roadstead.act.plugin.access import PluginDoor
-from roadstead.act.pools.secrets import PoolSecrets
+from roadstead.act.pool_database.secrets import PoolSecrets
 from roadstead.app.certificate import certificate
 from roadstead.app.core import Core
 from roadstead.kit import tasks

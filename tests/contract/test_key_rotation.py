@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from roadstead.act.keys.rotation import RotatedVm, Rotation
+from roadstead.act.rotation import RotatedVm, Rotation
 from roadstead.errors import ConflictError
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.pool import moving

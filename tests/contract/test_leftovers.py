@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.pools.secrets import make_vm_secret, vm_secrets
+from roadstead.act.pool_database.secrets import make_vm_secret, vm_secrets
 from roadstead.app.core import Core
 from roadstead.errors import LinkError
 from roadstead.lab.guests.simulated import SimulatedGuests

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.pools.secrets import PoolSecrets
+from roadstead.act.pool_database.secrets import PoolSecrets
 from roadstead.model.config_keys import PLUGIN_FINGERPRINT, PLUGIN_TOKEN_SECRET, PLUGIN_URL, PUBLISHED_KEYS
 from roadstead.settings.schema import AlertSettings
 from tests.contract.plugged import plugged

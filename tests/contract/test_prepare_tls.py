@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.act.pools.config import PoolConfig
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import Action, Answers, Consent, GuestPreparation, TlsAnswers
 from roadstead.artifacts.certificate_checks import Given

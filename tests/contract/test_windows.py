@@ -14,7 +14,7 @@ from roadstead.act.drives.vm_drives import Order
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Reach
 from roadstead.act.plugin.functions import Asked
-from roadstead.act.pools.secrets import make_vm_secret
+from roadstead.act.pool_database.secrets import make_vm_secret
 from roadstead.errors import ConflictError
 from roadstead.lab.guests import keys
 from roadstead.lab.guests.certificates import Authority, Form

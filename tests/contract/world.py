@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from roadstead.act.plugin.access import PluginDoor
-from roadstead.act.pools.secrets import make_vm_secret
+from roadstead.act.pool_database.secrets import make_vm_secret
 from roadstead.act.pools.trials import PoolChange
 from roadstead.app.core import Core
 from roadstead.kit import tasks

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.act.pools.config import PoolConfig
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.errors import PoolError, RoadsteadError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.act.keys.rotation import Rotation
+from roadstead.act.rotation import Rotation
 from roadstead.lab.guests.real import RESTRICTED_KEY, RealGuest
 from roadstead.lab.guests.real.kinds import USER_NUMBER
 from roadstead.lab.guests.real.machine import AUTHORIZED_KEYS

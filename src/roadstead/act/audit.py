@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from roadstead.act.guests.outages import LoggedOutage
 from roadstead.errors import PeerError, RoadsteadError, tame
 from roadstead.kit import clocks
 from roadstead.kit.batches import Batches
+from roadstead.kit.outages import LoggedOutage
 from roadstead.model import AuditEntry
 from roadstead.peers.database.client import Database
 from roadstead.settings.schema import AuditSettings

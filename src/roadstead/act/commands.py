@@ -12,7 +12,6 @@ from roadstead.act.guests.logs import Logs
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
-from roadstead.act.keys.rotation import Rotations
 from roadstead.act.plugin.access import PluginAccess
 from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
@@ -21,6 +20,7 @@ from roadstead.act.pools.pools import Pools
 from roadstead.act.preparing.over_tls import TlsPreparations
 from roadstead.act.preparing.preparing import Preparing
 from roadstead.act.preparing.tls_expiry import Expiries
+from roadstead.act.rotation import Rotations
 
 
 @dataclass(frozen=True, slots=True)

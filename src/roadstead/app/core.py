@@ -18,7 +18,6 @@ from roadstead.act.guests.grounds import Grounds
 from roadstead.act.guests.guest import Services
 from roadstead.act.guests.links import Links
 from roadstead.act.guests.logs import Logs
-from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.pinning import PinWriter
 from roadstead.act.guests.sign_ins import SignIns
@@ -28,12 +27,12 @@ from roadstead.act.guests.unix_ways import UnixWays
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import Vms
 from roadstead.act.guests.ways import Ways
-from roadstead.act.keys.rotation import Rotations
+from roadstead.act.leftovers import Leftovers
+from roadstead.act.memory import Memories
 from roadstead.act.plugin.access import PluginAccess, PluginDoor
 from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
-from roadstead.act.pools.leftovers import Leftovers
 from roadstead.act.pools.pools import Pools
 from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.act.preparing.over_tls import TlsPreparations
@@ -42,6 +41,7 @@ from roadstead.act.preparing.tls_conversation import TlsConversation
 from roadstead.act.preparing.tls_expiry import Expiries
 from roadstead.act.preparing.tls_trials import TlsTrials
 from roadstead.act.publishing.outputs import Outputs, PoolDoor
+from roadstead.act.rotation import Rotations
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store
 from roadstead.kit import clocks, tasks

@@ -10,7 +10,6 @@ from roadstead.act.drives.templates import Template, TemplateText
 from roadstead.act.drives.vm_drives import Beginning, Checked, MadeDrive, Preview, VmDrive
 from roadstead.act.firewall import VmFindings
 from roadstead.act.guests.vms import HostKeys, Why
-from roadstead.act.keys.rotation import Rotation
 from roadstead.act.plugin.access import PluginState
 from roadstead.act.plugin.hosts import HostPlugin, SeenHost
 from roadstead.act.pools.trials import Probe
@@ -18,6 +17,7 @@ from roadstead.act.preparing.conversation import GuestPreparation
 from roadstead.act.preparing.over_tls import TlsPreparation
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
+from roadstead.act.rotation import Rotation
 from roadstead.inventory.views import PoolBranch, VmView
 from roadstead.model import Container, Host, LogEntry, Operation, StepFinding, UsageResult
 from roadstead.serve import shapes

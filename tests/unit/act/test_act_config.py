@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.pools.config import PoolConfig
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.kit import tasks
 from roadstead.model import VmId

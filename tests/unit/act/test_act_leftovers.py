@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.guests.memory import Memories, Met
-from roadstead.act.pools.leftovers import AGAIN_SECONDS, RETRY_SECONDS, Leftovers
+from roadstead.act.leftovers import AGAIN_SECONDS, RETRY_SECONDS, Leftovers
+from roadstead.act.memory import Memories, Met
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks

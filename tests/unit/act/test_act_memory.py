@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.guests.memory import RETRY_SECONDS, Memories, Met, Under
+from roadstead.act.memory import RETRY_SECONDS, Memories, Met, Under
 from roadstead.errors import PeerError
 from roadstead.kit import tasks
 from roadstead.model import PoolId, VmId

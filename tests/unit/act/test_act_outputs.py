@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.pools.config import PoolConfig
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.publishing.outputs import Outputs, PoolDoor, Wiped
 from roadstead.errors import NotFoundError, PoolError, RoadsteadError
 from roadstead.inventory.store import Store

@@ -9,10 +9,10 @@ import pytest
 
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
-from roadstead.act.guests.memory import Memories, Met
 from roadstead.act.guests.pinning import RETRY_SECONDS, PinWriter
 from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.guests.vms import Vms
+from roadstead.act.memory import Memories, Met
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
 from roadstead.errors import NotFoundError, PoolError

@@ -13,7 +13,7 @@ import structlog
 from msgspec import structs
 
 from roadstead.act.audit import Audit
-from roadstead.act.guests.memory import Memories
+from roadstead.act.memory import Memories
 from roadstead.act.pools import pools
 from roadstead.act.pools.pools import Pools
 from roadstead.act.pools.trials import PoolChange

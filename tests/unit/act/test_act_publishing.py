@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.pools.config import PoolConfig
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.publishing.publishing import Publisher
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.inventory.store import Store

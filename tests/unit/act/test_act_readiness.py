@@ -6,7 +6,7 @@ import pytest
 
 from roadstead.act.drives.config_drives import ConfigDrives
 from roadstead.act.drives.readiness import Readiness
-from roadstead.act.guests.memory import Memories
+from roadstead.act.memory import Memories
 from roadstead.model import LinkState, Vm, VmId
 from roadstead.peers.database.client import Database
 from tests.unit.fakes import records

@@ -15,11 +15,11 @@ import pytest
 
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
-from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.keys.pair import PoolKeys
-from roadstead.act.keys.rotation import Rotations
+from roadstead.act.memory import Memories
 from roadstead.act.pools.pools import Pools
+from roadstead.act.rotation import Rotations
 from roadstead.artifacts import key_lines
 from roadstead.inventory.store import Store
 from roadstead.kit import tasks
@@ -158,7 +158,7 @@ async def test_a_slow_pool_holds_up_no_other() -> None:
 
 async def test_nothing_is_kept_of_a_rotation_that_another_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """No link that is closed, and nothing of a VM that needed preparing; while it lasts a closed link is not held."""
-    monkeypatch.setattr("roadstead.act.keys.rotation.SshLink", Guest)
+    monkeypatch.setattr("roadstead.act.rotation.SshLink", Guest)
     desk = Desk()
     xapi = desk.keepers[QUICK].client
     desk.store.apply(Seen(records.vm(pool=QUICK)), Seen(records.link()))

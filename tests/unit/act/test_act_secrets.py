@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from roadstead.act.pools.secrets import PoolSecrets, make_vm_secret, vm_secrets
+from roadstead.act.pool_database.secrets import PoolSecrets, make_vm_secret, vm_secrets
 from roadstead.errors import LinkError, PoolError
 from roadstead.model import Vm
 from roadstead.model.config_keys import MODE, NAMED_MARK, POOL_MARK, TLS, TLS_CA_CERT, VM_MARK

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
-from roadstead.act.guests.memory import Memories, Met
 from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.guests.vms import HostKey, Vms
+from roadstead.act.memory import Memories, Met
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
 from roadstead.act.preparing import entry

@@ -13,10 +13,10 @@ import asyncssh
 import pytest
 
 from roadstead.act.guests.grounds import Grounds
-from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.keys.pair import KeyPair
+from roadstead.act.memory import Memories
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError
 from roadstead.inventory.store import Store

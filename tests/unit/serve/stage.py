@@ -24,7 +24,6 @@ from roadstead.act.guests.operations import Operations
 from roadstead.act.guests.usages import Usages
 from roadstead.act.guests.vms import HostKey, HostKeys, Reach, Why
 from roadstead.act.keys.pair import KeyPair
-from roadstead.act.keys.rotation import RotatedVm, Rotation
 from roadstead.act.plugin.access import PluginAccess, PluginDoor
 from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
@@ -34,6 +33,7 @@ from roadstead.act.preparing.conversation import Answers, GuestPreparation
 from roadstead.act.preparing.over_tls import TlsPreparation
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
+from roadstead.act.rotation import RotatedVm, Rotation
 from roadstead.errors import ConflictError, EngineError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.feed import Feed
 from roadstead.inventory.store import Store

@@ -9,7 +9,7 @@ import asyncio
 import structlog
 
 from roadstead.act.drives.config_drives import ConfigDrives
-from roadstead.act.guests.memory import Memories
+from roadstead.act.memory import Memories
 from roadstead.errors import ConflictError, RoadsteadError
 from roadstead.inventory import views
 from roadstead.model import LOCAL_POOL, LinkState, Vm

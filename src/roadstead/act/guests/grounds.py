@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.sign_ins import SignIns
 from roadstead.act.guests.walks import Walk
+from roadstead.act.memory import Memories
 from roadstead.act.pools.barred import barring
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError

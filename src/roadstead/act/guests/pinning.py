@@ -5,7 +5,7 @@ What is to be written `plan.pins` decides, each time from what the pool holds no
 
 from collections.abc import Callable, Mapping
 
-from roadstead.act.guests.memory import Memories
+from roadstead.act.memory import Memories
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import NotFoundError, PoolError
 from roadstead.kit.backoff import Backoff

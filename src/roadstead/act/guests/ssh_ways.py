@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from roadstead.act.guests.grounds import Grounds
 from roadstead.act.guests.guest import Opened
-from roadstead.act.guests.memory import Met, Under
 from roadstead.act.guests.walks import Walk, Walked
 from roadstead.act.keys.pair import KeyPair
+from roadstead.act.memory import Met, Under
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import LinkError
 from roadstead.model import PathStep, Vm, VmId

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from roadstead.act.guests.grounds import Grounds
 from roadstead.act.guests.guest import Opened
 from roadstead.act.guests.walks import Walk, Walked
+from roadstead.act.pool_database.secrets import vm_secrets
 from roadstead.act.pools.pool import PoolKeeper
-from roadstead.act.pools.secrets import vm_secrets
 from roadstead.errors import LinkError
 from roadstead.model import PathStep, Vm, VmId
 from roadstead.peers.links.credentials import Credentials, credentials

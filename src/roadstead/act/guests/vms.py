@@ -5,8 +5,8 @@ from msgspec import Struct
 from roadstead.act.audit import Audit
 from roadstead.act.guests.known import known
 from roadstead.act.guests.links import Links
-from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.ssh_ways import SshWays
+from roadstead.act.memory import Memories
 from roadstead.act.pools.pools import Pools
 from roadstead.errors import ConflictError, LinkError, quoted, tame
 from roadstead.inventory import views

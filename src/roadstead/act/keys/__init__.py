@@ -1,1 +1,1 @@
-"""The pools' SSH key pairs: found or made, remembered by the VMs they open, and replaced."""
+"""The pools' SSH key pairs: found or made, the steps of replacing one in the pool, and which VMs each opens."""

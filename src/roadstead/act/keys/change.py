@@ -5,13 +5,13 @@ anywhere is gone on with by any instance:
 
 1. ``roadstead-old-private-secret-uuid`` names the same secret as the historic key: that it was added says who begins.
 2. The public half's secret is named as the old one, too; a new pair is made, and the historic keys name it.
-3. Guests are changed over (`act.keys.rotation`).
+3. Guests are changed over (`act.rotation`).
 4. The old secrets are destroyed, each before the key that names it is removed: nobody has to look for a private key
-   that nothing names. What is left nameless all the same (a new pair whose naming failed) `act.pools.leftovers` takes.
+   that nothing names. What is left nameless all the same (a new pair whose naming failed) `act.leftovers` takes.
 """
 
 from roadstead.act.keys.pair import PoolKeys
-from roadstead.act.pools.secrets import PoolSecrets
+from roadstead.act.pool_database.secrets import PoolSecrets
 from roadstead.model import PoolId, config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.xapi.client import XapiClient

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import structlog
 
-from roadstead.act.pools.secrets import PoolSecrets
+from roadstead.act.pool_database.secrets import PoolSecrets
 from roadstead.artifacts.authorized_keys import is_public_key
 from roadstead.errors import LinkError, PoolError
 from roadstead.model import PoolId, config_keys

@@ -1,1 +1,1 @@
-"""The plugin's doors: what hosts may ask for, with which token, and how it gets into them."""
+"""The plugin's doors: what hosts may ask for, whose tokens count, and how it gets into them."""

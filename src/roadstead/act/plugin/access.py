@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 from msgspec import Struct, structs
 
 from roadstead.act.audit import Audit
-from roadstead.act.plugin import plugin_keys
-from roadstead.act.plugin.plugin_keys import hashed
+from roadstead.act.pool_database import plugin_keys
+from roadstead.act.pool_database.plugin_keys import hashed
+from roadstead.act.pool_database.secrets import PoolSecrets
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
-from roadstead.act.pools.secrets import PoolSecrets
 from roadstead.errors import ConflictError, InputError, NotFoundError
 from roadstead.kit.turns import Turns
 from roadstead.model import PoolId, config_keys, parse_address

@@ -1,1 +1,1 @@
-"""Pools as they are held: sessions, trials, the one writer of their keys, their secrets, and what is left behind."""
+"""Pools as they are held: which there are, their sessions, trials of them, their storages."""

@@ -9,7 +9,7 @@ import structlog
 from msgspec.structs import replace
 
 from roadstead.act.keys.pair import PoolKeys
-from roadstead.act.pools.config import PoolConfig
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.pools.trials import Trials
 from roadstead.act.publishing.outputs import Outputs, PoolDoor
 from roadstead.errors import InputError, PeerError, PoolError, RoadsteadError

@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 from msgspec import structs
 
 from roadstead.act.audit import Audit
-from roadstead.act.guests.memory import Memories
-from roadstead.act.guests.outages import LoggedOutage
 from roadstead.act.keys.keyed import Opening
 from roadstead.act.keys.pair import KeyPair
-from roadstead.act.plugin import plugin_keys
+from roadstead.act.memory import Memories
+from roadstead.act.pool_database import plugin_keys
 from roadstead.act.pools.pool import PoolEvents, PoolKeeper, Tell, unusable
 from roadstead.act.pools.trials import PoolChange, Probe, Step, Trials
 from roadstead.act.publishing.outputs import MakeOutputs, Outputs, PoolDoor, Wiped
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.batches import Batches
+from roadstead.kit.outages import LoggedOutage
 from roadstead.kit.text import pem_certificates
 from roadstead.kit.turns import Turns
 from roadstead.model import Gone, Pool, PoolId, VmId

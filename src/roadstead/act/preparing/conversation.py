@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 
-from roadstead.act.keys.known_keys import KnownKeys
+from roadstead.act.preparing.known_keys import KnownKeys
 from roadstead.artifacts import guest_parts
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given

@@ -15,12 +15,11 @@ from msgspec.structs import replace
 
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
-from roadstead.act.guests.memory import Memories, Met
 from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.guests.vms import Reach, Vms
 from roadstead.act.keys.keyed import Opening
-from roadstead.act.keys.known_keys import KnownKeys, PoolsKeys
 from roadstead.act.keys.pair import KeyPair
+from roadstead.act.memory import Memories, Met
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import (
@@ -34,6 +33,7 @@ from roadstead.act.preparing.conversation import (
     offered,
 )
 from roadstead.act.preparing.entry import MATCHED, Found, Guest, Inside
+from roadstead.act.preparing.known_keys import KnownKeys, PoolsKeys
 from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
 from roadstead.artifacts.standing_lines import Standing

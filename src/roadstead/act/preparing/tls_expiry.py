@@ -6,8 +6,8 @@ from datetime import datetime
 from msgspec import Struct
 
 from roadstead.act.guests.links import Links
+from roadstead.act.pool_database.secrets import vm_secrets
 from roadstead.act.pools.pools import Pools
-from roadstead.act.pools.secrets import vm_secrets
 from roadstead.errors import PeerError
 from roadstead.inventory import views
 from roadstead.kit.gates import Gate

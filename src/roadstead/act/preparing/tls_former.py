@@ -6,8 +6,8 @@ that are stored (they ended, say) gets new ones for the addresses at which it is
 
 from datetime import timedelta
 
+from roadstead.act.pool_database.secrets import vm_secrets
 from roadstead.act.pools.pool import PoolKeeper
-from roadstead.act.pools.secrets import vm_secrets
 from roadstead.act.preparing.tls_trials import TlsTrials
 from roadstead.artifacts.certificates import MOST_DAYS
 from roadstead.errors import LinkError

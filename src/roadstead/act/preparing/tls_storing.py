@@ -6,8 +6,8 @@ from functools import partial
 
 import structlog
 
+from roadstead.act.pool_database.secrets import collect_vm_secrets, make_vm_secret
 from roadstead.act.pools.pool import PoolKeeper
-from roadstead.act.pools.secrets import collect_vm_secrets, make_vm_secret
 from roadstead.errors import LinkError, PoolError
 from roadstead.model import Vm, config_keys
 from roadstead.peers.xapi.messages import string, string_map

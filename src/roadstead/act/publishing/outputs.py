@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from roadstead.act.pools.config import PoolConfig
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.publishing.alerts import Alerts
 from roadstead.act.publishing.publishing import Publisher
 from roadstead.errors import PoolError

@@ -11,9 +11,9 @@ from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from roadstead.act.guests.outages import LoggedOutage
 from roadstead.act.keys.keyed import KeyedVms, Opening
 from roadstead.kit.batches import Batches
+from roadstead.kit.outages import LoggedOutage
 from roadstead.kit.turns import Turns
 from roadstead.model import PoolId, Vm, VmId, config_keys
 from roadstead.peers.database.client import Database

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import structlog
 
 from roadstead.act.drives import drive_leftovers
-from roadstead.act.guests.memory import Memories
+from roadstead.act.memory import Memories
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.errors import PoolError
 from roadstead.kit.backoff import Backoff

@@ -106,7 +106,7 @@ class PoolSecrets:
         """Whether ``key`` names the secret ``uuid`` although naming it ended with ``error``: only the answer was lost.
 
         If not, a secret of which the pool refused the naming goes. Where the pool may still be about it, it stays: a
-        key must not come to name what is gone. `act.pools.leftovers` takes it later.
+        key must not come to name what is gone. `act.leftovers` takes it later.
         """
         try:
             if (await self.names()).get(key) == uuid:

@@ -5,7 +5,7 @@ operator takes it back, and with the pool: a token that nobody knows any more wo
 import hashlib
 from collections.abc import Collection
 
-from roadstead.act.pools.secrets import PoolSecrets
+from roadstead.act.pool_database.secrets import PoolSecrets
 from roadstead.model import PoolId, config_keys
 from roadstead.peers.xapi.client import XapiClient
 

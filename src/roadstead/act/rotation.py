@@ -17,11 +17,11 @@ from msgspec import Struct
 
 from roadstead.act.audit import Audit
 from roadstead.act.guests.links import Links
-from roadstead.act.guests.memory import Memories
 from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.keys.change import KeyChange
 from roadstead.act.keys.keyed import Opening
 from roadstead.act.keys.pair import KeyPair
+from roadstead.act.memory import Memories
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
 from roadstead.artifacts import key_faults, key_lines

@@ -52,6 +52,7 @@ GROUPS: dict[str, Mapping[str, codes.Code]] = {
     "Pools": codes.POOLS,
     "Hosts of pools": codes.HOSTS,
     "Preparing a guest": codes.PREPARING,
+    "Certificates": codes.CERTIFICATES,
     "What was asked for": codes.INPUT,
     "The plugin's calls": codes.PLUGIN,
     "Config drives": codes.DRIVES,

@@ -4,6 +4,7 @@
 happened, a remedy what the reader does next; both are whole sentences.
 """
 
+from roadstead.errors.certificates import CERTIFICATES
 from roadstead.errors.drives import DRIVES
 from roadstead.errors.firewall import FIREWALL
 from roadstead.errors.guests import REACHING_A_GUEST
@@ -354,6 +355,7 @@ CODES: dict[str, Code] = {
     **POOLS,
     **HOSTS,
     **PREPARING,
+    **CERTIFICATES,
     **INPUT,
     **PLUGIN,
     **DRIVES,
@@ -362,7 +364,11 @@ CODES: dict[str, Code] = {
 }
 """Every code that an error, a problem or an operation's result may carry."""
 
+PROBLEMS = frozenset({*REACHING_A_GUEST, *REACHING_AN_ENGINE, *POOLS, "internal"})
+"""Those that may be the problem of a VM or a pool; ``internal`` is a mistake of ours, made while it was kept."""
+
 __all__ = [
+    "CERTIFICATES",
     "CODES",
     "DRIVES",
     "FIREWALL",
@@ -371,6 +377,7 @@ __all__ = [
     "PLUGIN",
     "POOLS",
     "PREPARING",
+    "PROBLEMS",
     "REACHING_AN_ENGINE",
     "REACHING_A_GUEST",
     "RUNNING",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple, TypeVar
 
 from roadstead.errors import InputError
-from roadstead.errors.codes import POOLS, REACHING_A_GUEST, REACHING_AN_ENGINE
+from roadstead.errors.codes import PROBLEMS
 from roadstead.inventory import views
 from roadstead.inventory.terms import Language, Term
 from roadstead.model import CONTAINER_STATES, HEALTHS, Container, ContainerId, LinkState, Port, Vm, VmId
@@ -69,7 +69,7 @@ _STATES: dict[Kind, tuple[str, ...]] = {
     "vm": (*(state.value for state in LinkState), _STALE),
 }
 _EITHER_STATE = tuple(dict.fromkeys(state for states in _STATES.values() for state in states))
-_PROBLEMS = tuple(sorted({**REACHING_A_GUEST, **REACHING_AN_ENGINE, **POOLS}))
+_PROBLEMS = tuple(sorted(PROBLEMS))
 _MOST_NAMED = 20
 """A longer list of possible values is not read out: the nearest ones are named."""
 _NEAREST = 5

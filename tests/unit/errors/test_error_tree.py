@@ -41,12 +41,6 @@ def test_outages_can_be_told_from_everything_else() -> None:
     assert outages == {"PeerError", "PoolError", "LinkError", "EngineError", "ServerError"}
 
 
-def test_no_code_means_two_things() -> None:
-    """A code stands in one table only: of two rows the later one would win everywhere."""
-    tables = [getattr(codes, name) for name in codes.__all__ if name.isupper() and name != "CODES"]
-    assert sum(map(len, tables)) == len(codes.CODES)
-
-
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_every_code_is_a_whole_row(code: str) -> None:
     """A stable name, a status of an error, a cause and a remedy in whole sentences."""

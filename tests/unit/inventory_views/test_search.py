@@ -193,6 +193,7 @@ def test_malformed_query_names_the_term(query: str, term: str) -> None:
         ("state:up", None, "up", [*CONTAINER_STATES, "stale", "unknown", *map(str, LinkState)]),
         ("health:sick", "vm", "sick", ["healthy", "unhealthy", "starting"]),
         ("problem:key-rejektet", None, "key-rejektet", ["key-rejected"]),
+        ("problem:cd-drive-full", "vm", "cd-drive-full", []),
     ],
 )
 def test_a_value_that_a_field_never_has_is_refused(
@@ -212,6 +213,12 @@ def test_a_value_that_a_field_never_has_is_refused(
 def test_a_value_may_be_written_in_every_way(query: str) -> None:
     """Case, globs and quotes are the same to a field of few values as to all others."""
     search.parse(query, "container")
+
+
+@pytest.mark.parametrize("code", ["internal", "tls-expires-soon", "secret-shared", "no-relay", "pool-unusable"])
+def test_whatever_may_be_wrong_with_a_vm_can_be_looked_for(code: str) -> None:
+    """Also what is a mistake of ours, whichever chapter of the table its code is in."""
+    search.parse(f"problem:{code}", "vm")
 
 
 @given(st.text(max_size=60))

@@ -44,6 +44,20 @@ class Slow:
         await asyncio.sleep(self._seconds)
         self.notes.append(("ends", uuid, value))
 
+    async def add_vm_key(self, uuid: str, _key: str, value: str) -> bool:
+        """See `XapiClient`."""
+        await self.set_vm_key(uuid, _key, value)
+        return False
+
+
+async def test_what_is_offered_takes_its_turn() -> None:
+    """After a write that was asked for before, so that it finds what that wrote."""
+    slow = Slow()
+    async with _writing(slow) as config, asyncio.TaskGroup() as group:
+        group.create_task(config.set(ONE, "key", "True"))
+        group.create_task(config.offer(ONE, "key", "False"))
+    assert slow.notes == [(what, ONE, value) for value in ("True", "False") for what in ("begins", "ends")]
+
 
 async def test_writes_to_one_vm_take_turns() -> None:
     """Who enables a VM and disables it at once has it disabled, whichever write takes longer."""
@@ -88,6 +102,17 @@ async def test_what_is_written_is_made_durable() -> None:
         assert _config(xapi)[HOST_KEY] == "AAAA"
         assert "sync_database" not in xapi.calls
         await asyncio.sleep(3)
+        assert xapi.calls.count("sync_database") == 1
+
+
+async def test_what_is_offered_takes_the_place_of_nothing() -> None:
+    """It is made durable where it was added, and else changes nothing."""
+    xapi = small_pool()
+    async with _writing(xapi) as config:
+        for value in ("22", "2222"):
+            await config.offer(ONE, SSH_PORT, value)
+            await asyncio.sleep(100)
+        assert _config(xapi)[SSH_PORT] == "22"
         assert xapi.calls.count("sync_database") == 1
 
 

@@ -14,9 +14,11 @@ import pytest
 from roadstead.act.drives.config_drives import ConfigDrives, Wanted
 from roadstead.act.drives.templates import Templates
 from roadstead.act.keys.pair import KeyPair
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.pools.pools import Pools
 from roadstead.errors import PoolError
 from roadstead.model.config_keys import CONFIG_DRIVE, MONITOR
+from roadstead.peers.xapi.client import XapiClient
 from tests.unit.fakes import records
 
 pytestmark = pytest.mark.looptime
@@ -157,6 +159,10 @@ class Desk:
     def keeper(self, pool: str) -> Desk:
         assert pool == records.POOL
         return self
+
+    @property
+    def config(self) -> PoolConfig:
+        return PoolConfig(cast("XapiClient", self.client), 60.0)
 
     async def key(self, pool: str) -> KeyPair:
         assert pool == records.POOL

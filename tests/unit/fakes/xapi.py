@@ -158,6 +158,12 @@ class FakeXapi:
                 return
         raise NotFoundError("no-such-vm", name=uuid)
 
+    async def add_vm_key(self, uuid: str, key: str, value: str) -> bool:
+        if any(vm["uuid"] == uuid and key in vm["other_config"] for vm in self.objects.get("vm", {}).values()):
+            return False
+        await self.set_vm_key(uuid, key, value)
+        return True
+
     async def set_pool_key(self, key: str, value: str | None) -> None:
         self._called(f"set_pool_key {key}")
         ref, pool = await self.pool()

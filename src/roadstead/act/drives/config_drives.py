@@ -21,6 +21,7 @@ from roadstead.act.drives import drive_leftovers
 from roadstead.act.drives.drive_leftovers import NAME
 from roadstead.act.drives.guest_agents import GuestAgents
 from roadstead.act.drives.templates import Templates
+from roadstead.act.pool_database.config import PoolConfig
 from roadstead.act.pools import storages
 from roadstead.act.pools.pools import Pools
 from roadstead.artifacts import config_drive, drive_templates, guest_agent, tokens
@@ -29,9 +30,8 @@ from roadstead.artifacts.drive_templates import Choice
 from roadstead.errors import ConflictError, InputError, NotFoundError, PoolError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.turns import Turns
-from roadstead.model import PoolId, PowerState
+from roadstead.model import PoolId, PowerState, VmId
 from roadstead.model.config_keys import CONFIG_DRIVE, DISABLED, DRIVE_MARK, MARKED, MONITOR, PROFILE_MARK
-from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.disks import Disks
 from roadstead.peers.xapi.messages.disks import Disk, Machine, Storage
 from roadstead.plan import config_drives as plan
@@ -218,7 +218,7 @@ class ConfigDrives:
             uuid = await making.make(image, order.host, until)
             try:
                 async with asyncio.timeout(AFTER_SECONDS):
-                    await self._offer_management(self._pools.keeper(pool).client, order.drive)
+                    await self._offer_management(self._pools.keeper(pool).config, order.drive)
                     await making.finish()
                     await self._sweep(pool)
             except TimeoutError:
@@ -253,12 +253,12 @@ class ConfigDrives:
         return drive._replace(agent=agent.files, warnings=(*drive.warnings, *agent.warnings))
 
     @staticmethod
-    async def _offer_management(client: XapiClient, drive: Drive) -> None:
+    async def _offer_management(config: PoolConfig, drive: Drive) -> None:
         """Let clients offer to manage a VM that lets the pool's key in: they ask whether the key is there at all."""
         if not drive.opens:
             return
         try:
-            await client.add_vm_key(drive.guest.uuid, MONITOR, DISABLED)
+            await config.offer(VmId(drive.guest.uuid), MONITOR, DISABLED)
         except (PoolError, NotFoundError) as error:  # the drive is there, and register writes the key, too
             log.warning("management not offered", vm=drive.guest.uuid, problem=error.code)
 

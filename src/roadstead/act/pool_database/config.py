@@ -33,6 +33,13 @@ class PoolConfig:
             await self._client.set_vm_key(vm, key, value)
         self._syncs.add()
 
+    async def offer(self, vm: VmId, key: str, value: str) -> None:
+        """Make ``key`` of the VM be ``value`` unless it is there; otherwise as `set`."""
+        async with self._turns.of(vm):
+            is_added = await self._client.add_vm_key(vm, key, value)
+        if is_added:
+            self._syncs.add()
+
     async def publish(self, vm: VmId, changes: Mapping[str, str | None]) -> None:
         """Make each key of the VM be its value, or absent. What is derived need not survive a failover.
 

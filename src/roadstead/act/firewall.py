@@ -149,7 +149,10 @@ class Firewall:
     def _own(self, addresses: list[Address]) -> Iterator[Address]:
         """Yield from which address of ours a guest is called, in each version of IP that it has."""
         for address in {address.version: address for address in reversed(addresses)}.values():
-            source = parse_address(net.source_towards(str(address)) or "")
+            try:
+                source = parse_address(net.source_towards(str(address)))
+            except OSError:  # no way leads there
+                continue
             if source is not None and not source.is_loopback:
                 yield source
 

@@ -2,6 +2,9 @@
 
 import socket
 
+DISCARD = 9
+"""A port that is named only because one must be."""
+
 
 def is_own(address: str) -> bool:
     """Whether ``address`` (a literal) is one of this machine's own: whatever can be bound to is.
@@ -17,17 +20,14 @@ def is_own(address: str) -> bool:
     return True
 
 
-def source_towards(address: str) -> str | None:
-    """Return the address with which this machine would call ``address`` (a literal); None where no way leads there.
+def source_towards(address: str) -> str:
+    """Return the address with which this machine would call ``address`` (a literal). Raises `OSError` where no way
+    leads there.
 
-    Nothing is sent: a datagram socket only looks its way up.
+    Nothing is sent: a datagram socket that is connected only asks the kernel for its route.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.setblocking(False)
-            probe.connect((address, 9))
-            source: str = probe.getsockname()[0]
-    except OSError:
-        return None
-    return source
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.setblocking(False)
+        probe.connect((address, DISCARD))
+        return str(probe.getsockname()[0])

@@ -36,4 +36,5 @@ def test_without_a_socket_nothing_is_our_own(monkeypatch: pytest.MonkeyPatch, nu
 def test_the_way_to_an_address_names_our_own() -> None:
     """What we call ourselves from is an address of ours; where no way leads there is none."""
     assert source_towards("127.0.0.1") == "127.0.0.1"
-    assert source_towards("255.255.255.255") is None
+    with pytest.raises(OSError, match=r"denied|unreachable"):
+        source_towards("255.255.255.255")

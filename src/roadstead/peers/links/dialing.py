@@ -4,11 +4,9 @@ import asyncio
 import socket
 from dataclasses import dataclass
 
+from roadstead.kit import net
 from roadstead.kit.gates import Gate
 from roadstead.peers.links import faults
-
-DISCARD = 9
-"""A port that is named only because one must be."""
 
 WAITING_BYTES = 2**18
 """How much of what a guest says may wait in the kernel for us: left to itself that gives each connection up to
@@ -25,17 +23,11 @@ class Gates:
 
 
 def route(address: str) -> str:
-    """Return the address of ours from which ``address`` is called. Nothing is sent: a datagram socket that is
-    connected only asks the kernel for its route.
-
-    Raises `LinkError` ``unreachable`` when it has none.
+    """Return the address of ours from which ``address`` is called; nothing is sent. Raises `LinkError` ``unreachable``
+    when there is no way to it.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            sock.connect((address, DISCARD))
-            return str(sock.getsockname()[0])
+        return net.source_towards(address)
     except OSError as error:
         raise faults.unreachable(error, address) from error
 

@@ -21,7 +21,7 @@ never contains the text of its cause: the log prints the chain.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from roadstead.errors.codes import CODES, Code
 from roadstead.errors.filling import filled, quoted
@@ -52,6 +52,11 @@ class RoadsteadError(Exception):
         return filled(self.row.cause, self.fields)
 
     @property
+    def clause(self) -> str:
+        """The cause as a part of another sentence, which ends itself."""
+        return self.cause.removesuffix(".")
+
+    @property
     def remedy(self) -> str:
         """What to do next, in one plain sentence."""
         return filled(self.row.remedy, self.fields)
@@ -60,6 +65,10 @@ class RoadsteadError(Exception):
     def status(self) -> int:
         """The HTTP status under which the API reports it."""
         return self.row.status
+
+    def about(self, **fields: object) -> Self:
+        """Return this error with these fields, too, or in the place of those that it has: what its words are about."""
+        return type(self)(self.code, **{**self.fields, **fields})
 
     def __str__(self) -> str:
         return f"{self.cause} {self.remedy}".strip()

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from roadstead.errors import RoadsteadError
 from roadstead.model import config_keys
 from roadstead.model.ids import ContainerId, HostId, PoolId, VmId
 
@@ -51,6 +52,11 @@ class Problem(Struct, frozen=True, gc=False):
     cause: str
     remedy: str
     since: datetime
+
+    @staticmethod
+    def of(error: RoadsteadError, since: datetime) -> "Problem":
+        """Return the problem that ``error`` is."""
+        return Problem(error.code, error.cause, error.remedy, since)
 
 
 class Pool(Struct, frozen=True, kw_only=True, gc=False):

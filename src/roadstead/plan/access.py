@@ -55,18 +55,15 @@ class Defaults:
     socket: str
 
 
-_YES_OR_NO = frozenset({"", config_keys.ENABLED, config_keys.DISABLED})
-
-
 def flaw(vm: Vm) -> LinkError | None:
     """Return what is wrong with how ``vm``, which is not managed, says so. Other clients take other values for a yes,
     so whoever wrote one believes that the VM is managed.
     """
-    value = vm.settings.get(config_keys.MONITOR, "")
-    if value in _YES_OR_NO:
-        return None
-    reason = f"only {config_keys.ENABLED} and {config_keys.DISABLED} count, spelled like this"
-    return LinkError("setting-invalid", vm=vm.id, key=config_keys.MONITOR, value=brief(value), reason=reason)
+    try:
+        _says_yes(vm, config_keys.MONITOR)
+    except LinkError as error:
+        return error
+    return None
 
 
 def is_tls(vm: Vm, mode: str | None = None) -> bool:
@@ -104,7 +101,7 @@ def access_of(vm: Vm, defaults: Defaults) -> Access:
         port=_port(vm, config_keys.SSH_PORT, SSH_PORT),
         socket=_socket(vm, defaults.socket),
         address=_address(vm),
-        sudo=_sudo(vm),
+        sudo=_says_yes(vm, config_keys.SUDO),
     )
 
 
@@ -130,16 +127,8 @@ def tls_access_of(vm: Vm) -> TlsAccess:
     return TlsAccess(
         port=_port(vm, config_keys.TLS_PORT, TLS_PORT),
         address=_address(vm),
-        is_legacy=_is_legacy(vm),
+        is_legacy=_says_yes(vm, config_keys.TLS_LEGACY),
     )
-
-
-def _is_legacy(vm: Vm) -> bool:
-    value = vm.settings.get(config_keys.TLS_LEGACY, "")
-    if value not in _YES_OR_NO:
-        reason = f"only {config_keys.ENABLED} and {config_keys.DISABLED} count, spelled like this"
-        raise LinkError("setting-invalid", vm=vm.id, key=config_keys.TLS_LEGACY, value=brief(value), reason=reason)
-    return value == config_keys.ENABLED
 
 
 def ports_of(vm: Vm) -> tuple[int, int]:
@@ -166,10 +155,10 @@ def _socket(vm: Vm, default: str) -> str:
     return path
 
 
-def _sudo(vm: Vm) -> bool:
-    key = config_keys.SUDO
-    value = vm.settings.get(key) or config_keys.DISABLED
-    if value not in {config_keys.ENABLED, config_keys.DISABLED}:
+def _says_yes(vm: Vm, key: str) -> bool:
+    """Whether ``key`` of ``vm`` says yes; where it is not set, or empty, it says no."""
+    value = vm.settings.get(key, "")
+    if value not in {"", config_keys.ENABLED, config_keys.DISABLED}:
         reason = f"only {config_keys.ENABLED} and {config_keys.DISABLED} count, spelled like this"
         raise LinkError("setting-invalid", vm=vm.id, key=key, value=brief(value), reason=reason)
     return value == config_keys.ENABLED

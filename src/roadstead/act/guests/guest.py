@@ -191,10 +191,10 @@ class Guest:
         link, way = self._services.settings.link, opened.way
         if way.asks_after and (now - way.heard).total_seconds() > way.asks_after * SILENCE:
             error = LinkError(SILENT, seconds=round(link.keepalive_seconds * (link.keepalive_count + 1)))
-            return replace(_problem(error), since=way.heard)
+            return Problem.of(error, way.heard)
         expiry = opened.expiry()
         if expiry is not None and expiry.at - now < timedelta(days=link.expiry_days):
-            return _problem(expiry.fault(EXPIRING))
+            return Problem.of(expiry.fault(EXPIRING), now)
         return None
 
     def reconnect(self) -> None:
@@ -305,7 +305,7 @@ class Guest:
         self._wake.clear()
         problem = None
         if hidden > 0:
-            problem = _problem(EngineError("engine-too-large", hidden=hidden, total=total))
+            problem = Problem.of(EngineError("engine-too-large", hidden=hidden, total=total), clocks.now())
         elif self._opened is not None:
             problem = self._doubt(self._opened, clocks.now())
         link = self._described(LinkState.LIVE, problem)
@@ -324,10 +324,10 @@ class Guest:
         if error.code == WAITING:
             self._say(self._described(LinkState.CONNECTING, None))
             return
-        named = type(error)(error.code, **{**error.fields, **self._services.names(self.vm)})
+        named = error.about(**self._services.names(self.vm))
         if self._link.problem is None or self._link.problem.code != named.code:
             log.warning("guest lost", vm=self.vm, name=named.fields.get("vm"), problem=named.code)
-        self._say(self._described(LinkState.BROKEN, _problem(named)))
+        self._say(self._described(LinkState.BROKEN, Problem.of(named, clocks.now())))
 
     def failed(self, error: RoadsteadError) -> None:
         """Its keeper has ended, which nothing but a mistake of ours does."""
@@ -362,10 +362,6 @@ class Guest:
     def _tell(self, facts: Sequence[Fact]) -> None:
         if not self._closed:
             self._services.tell(facts)
-
-
-def _problem(error: PeerError) -> Problem:
-    return Problem(error.code, error.cause, error.remedy, clocks.now())
 
 
 def _monotonic() -> float:

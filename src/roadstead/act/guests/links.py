@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from roadstead.act.guests.guest import Guest, Opened, Services
-from roadstead.errors import LinkError
 from roadstead.kit import clocks, tasks
 from roadstead.kit.streams import Link as Way
 from roadstead.model import Link, LinkState, PoolId, Problem, Seen, Snapshot, Vm, VmId, config_keys
@@ -192,8 +191,7 @@ class Links:
         error = flaw(vm)
         if error is None:
             return None
-        error = LinkError(error.code, **{**error.fields, **self._services.names(vm.id)})
-        return Problem(error.code, error.cause, error.remedy, clocks.now())
+        return Problem.of(error.about(**self._services.names(vm.id)), clocks.now())
 
 
 def _now() -> float:

@@ -73,4 +73,4 @@ async def credentials_of(vm: Vm, keeper: PoolKeeper, vms: Collection[Vm], *, is_
         if error.code != "secret-unusable":
             raise
         named = vm.settings.get(error.fields["key"], "")
-        raise LinkError(error.code, **error.fields, secret=named) from error
+        raise error.about(secret=named) from error

@@ -106,7 +106,7 @@ class Walk:
             self.passed(step, "", address)
 
     def _named(self, error: RoadsteadError) -> RoadsteadError:
-        return type(error)(error.code, **{**error.fields, **self._names})
+        return error.about(**self._names)
 
     def _say(self, place: int, state: str, finding: str, address: str, error: RoadsteadError | None = None) -> None:
         now = time.monotonic()

@@ -138,7 +138,7 @@ class PoolKeeper:
         """Say so, and have a session with the right again as soon as there is one; it is looked for in ``seconds``."""
         log.warning("pool account lacks a right", pool=self.id, name=self._record.name, call=call)
         error = PoolError("pool-not-permitted", call=call, pool=self._record.name)
-        self._lack = Problem(error.code, error.cause, error.remedy, clocks.now())
+        self._lack = Problem.of(error, clocks.now())
         if self._record.live:
             self._say(replace(self._record, problem=self._lack))
         await asyncio.sleep(seconds)
@@ -203,7 +203,7 @@ class PoolKeeper:
         if known is None or known.code != error.code:
             log.warning("pool lost", pool=self.id, name=self._record.name, problem=error.code)
             known = None
-        problem = Problem(error.code, error.cause, error.remedy, known.since if known else clocks.now())
+        problem = Problem.of(error, known.since if known else clocks.now())
         self._say(replace(self._record, live=False, problem=problem, as_of=self._heard))
         self._settled.set()
 
@@ -222,7 +222,7 @@ class PoolKeeper:
 
 def unusable(name: str, error: InputError) -> PoolError:
     """Return the problem of the pool ``name``, of which something that we hold makes no sense."""
-    return PoolError("pool-unusable", pool=name, reason=error.cause.removesuffix("."))
+    return PoolError("pool-unusable", pool=name, reason=error.clause)
 
 
 def _pins(facts: Sequence[Fact]) -> dict[VmId, str]:

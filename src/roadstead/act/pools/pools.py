@@ -261,7 +261,7 @@ class Pools:
         except TimeoutError:
             return f"it takes longer than {WIPE_SECONDS:g} s"
         except PoolError as error:
-            return error.cause.removesuffix(".")
+            return error.clause
         return ""
 
     async def _remove(self, pool: PoolId) -> None:

@@ -137,7 +137,7 @@ class SshPreparing:
         try:
             wanted = links.wanted_for_preparing(vm, self._snapshot, circumstances)
         except LinkError as error:
-            raise LinkError(error.code, **{"uuid": vm.id, **error.fields, "vm": vm.name}) from error
+            raise error.about(uuid=vm.id, vm=vm.name) from error
         user = answers.user or wanted.access.user
         guest = Guest(vm.name, user, wanted.access.port, wanted.addresses, self._settings.link)
         if is_taken_back:
@@ -261,7 +261,7 @@ class SshPreparing:
             if secrets.all_named(vm):  # of a time when it was reached over TLS
                 await tls_storing.forget(place.keeper, vm)
         except PoolError as error:
-            raise LinkError("prepare-unfinished", vm=vm.name, reason=error.cause.rstrip(".")) from error
+            raise LinkError("prepare-unfinished", vm=vm.name, reason=error.clause) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +399,7 @@ class _Entry:
             taken = await self._clear(answers)
             await self.preparing.keep(self.place, link, decision, self.pair)
         except PoolError as error:
-            raise LinkError("prepare-unfinished", vm=about.name, reason=error.cause.rstrip(".")) from error
+            raise LinkError("prepare-unfinished", vm=about.name, reason=error.clause) from error
         finally:
             link.close()
         said = standing_lines.told(line, self.standing, self.pair.public)
@@ -416,7 +416,7 @@ class _Entry:
             if error.code == "key-rejected":
                 hint = MATCHED if self.survey.is_matched else ""
                 raise self.inside.conflict("guest-key-not-taken", hint=hint) from error
-            raise self.inside.conflict("guest-engine-unseen", reason=error.cause.rstrip(".")) from error
+            raise self.inside.conflict("guest-engine-unseen", reason=error.clause) from error
 
     async def _clear(self, answers: Answers) -> list[str]:
         """Take out the lines of keys that this one replaces; return what was done."""

@@ -301,7 +301,7 @@ class TlsPreparations:
             try:
                 await store(keeper, vm, given, is_legacy=False)
             except PoolError as error:
-                raise LinkError("certificates-not-stored", vm=vm.name, reason=error.cause.rstrip(".")) from error
+                raise LinkError("certificates-not-stored", vm=vm.name, reason=error.clause) from error
 
     async def _wait_until_used(self, work: _Work, keeper: PoolKeeper, shown: Credentials, cd: Visit) -> None:
         """Try until the engine is reached with ``shown``. Raises `ConflictError` ``certificates-not-used``."""
@@ -312,7 +312,7 @@ class TlsPreparations:
                     await cd.renew()
                     await asyncio.sleep(settings.try_seconds)
         except TimeoutError as error:
-            last = work.error.cause.rstrip(".") if work.error is not None else "it was not reached"
+            last = work.error.clause if work.error is not None else "it was not reached"
             seconds = round(settings.wait_seconds)
             raise ConflictError("certificates-not-used", vm=work.vm.name, seconds=seconds, last=last) from error
 

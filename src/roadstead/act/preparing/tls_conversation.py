@@ -88,7 +88,7 @@ class TlsConversation:
                 await self._vms.disable(vm.id)
                 await tls_storing.forget(keeper, vm)
             except PoolError as error:
-                raise LinkError("prepare-unfinished", vm=vm.name, reason=error.cause.rstrip(".")) from error
+                raise LinkError("prepare-unfinished", vm=vm.name, reason=error.clause) from error
         done = ["our certificate and its key are destroyed", STAYS]
         if config_keys.HOST_KEY in vm.settings:
             done.append(LINE_STAYS)

@@ -207,7 +207,7 @@ class Visit:
             if self._drive:
                 await tls_removal.put_back(self._disks, self._drive, self._former)
         except PoolError as error:
-            self._problem = error.cause.rstrip(".")
+            self._problem = error.clause
             log.info("CD with certificates not removed yet", vm=self._machine.uuid, problem=str(error))
             return False
         return True

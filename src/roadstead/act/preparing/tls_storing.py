@@ -33,7 +33,7 @@ async def store(keeper: PoolKeeper, vm: Vm, values: Sequence[str], *, is_legacy:
         await keeper.config.set(vm.id, config_keys.MODE, config_keys.TLS)
         await keeper.config.set(vm.id, config_keys.MONITOR, config_keys.ENABLED)
     except PoolError as error:
-        raise LinkError("prepare-unfinished", vm=vm.name, reason=error.cause.rstrip(".")) from error
+        raise LinkError("prepare-unfinished", vm=vm.name, reason=error.clause) from error
     await collect(keeper, vm, set(made.values()))
 
 

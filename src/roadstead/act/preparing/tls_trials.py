@@ -75,5 +75,4 @@ class TlsTrials:
 
 def _named(error: PeerError, vm: Vm) -> PeerError:
     """Return ``error`` with what its words say of the VM."""
-    names = {"vm": vm.name, "uuid": vm.id, "pool": vm.pool_name}
-    return type(error)(error.code, **{**error.fields, **names})
+    return error.about(vm=vm.name, uuid=vm.id, pool=vm.pool_name)

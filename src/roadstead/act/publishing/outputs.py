@@ -78,7 +78,7 @@ class Outputs:
         except TimeoutError:
             reason = f"it takes longer than {seconds:g} s"
         except PoolError as error:
-            reason = error.cause.removesuffix(".")
+            reason = error.clause
         left = len(self._ours())
         return Wiped(vms=max(before - left, 0), left=left, reason=reason if left else "")
 

@@ -68,7 +68,7 @@ _REASONS = {
 def reason(error: LinkError) -> str:
     """Return why a far end could not be worked with, as the part of a sentence that says "…: it refuses…"."""
     said = _REASONS.get(error.code)
-    return said.format_map(error.fields) if said is not None else error.cause.rstrip(".")
+    return said.format_map(error.fields) if said is not None else error.clause
 
 
 def dial_fault(error: OSError, address: str, port: int, server: Server) -> LinkError:

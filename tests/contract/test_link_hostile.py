@@ -14,7 +14,7 @@ from roadstead.errors import PeerError
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.engine.client import EngineClient
-from roadstead.peers.links import pacing, ssh
+from roadstead.peers.links import connections, pacing
 from tests.contract.links_contract import Sink, call, engine_client, refused
 from tests.unit.lab.guests_support import KEY, KEY_LINE
 
@@ -97,7 +97,7 @@ async def test_keys_are_not_exchanged_again_and_again(guest: SimulatedGuest) -> 
 
 async def test_keys_may_be_exchanged_again_later(guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch) -> None:
     """As servers do after a gigabyte: the link goes on."""
-    monkeypatch.setattr(ssh, "REKEY_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "REKEY_SECONDS", 0.0)
     link = await call(guest, KEY)
     client = engine_client(link)
     await client.hello()
@@ -212,7 +212,7 @@ async def test_a_guest_that_never_rests_is_cut_off(guest: SimulatedGuest, monkey
 
 async def test_what_comes_before_the_sign_in_has_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """However well formed it is: the connection ends, and the reason is told."""
-    monkeypatch.setattr(ssh, "HANDSHAKE_BYTES", 2**10)
+    monkeypatch.setattr(connections, "HANDSHAKE_BYTES", 2**10)
     async with lone_guest("talker", count=3, public_keys=[KEY_LINE]) as talker:
         error = await refused(call(talker, KEY))
 

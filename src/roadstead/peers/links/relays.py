@@ -17,6 +17,7 @@ from asyncssh.channel import SSHChannel
 
 from roadstead.errors import EngineError, LinkError, PeerError
 from roadstead.kit.streams import Receiver, Stream
+from roadstead.peers.links.connections import FloodError
 from roadstead.peers.links.messages import (
     HTTP,
     NOISE_BYTES,
@@ -43,13 +44,6 @@ LATE_SECONDS = 30.0
 """How long a channel whose opening was given up may take to open, to be closed then."""
 COMPLAINT_BYTES = 4096
 _PING = b"GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n"
-
-
-class FloodError(asyncssh.ProtocolError):
-    """A server says so much, for so long, that its connection is ended (`pacing`)."""
-
-    def __init__(self) -> None:
-        super().__init__("it says too much")
 
 
 class SessionStream:

@@ -14,10 +14,10 @@ import asyncssh
 
 from roadstead.errors import InputError, LinkError
 from roadstead.peers.links import faults, key_files
+from roadstead.peers.links.connections import FIXED, SIGNATURES, GuestConnection, handshake_fault, prepared, shake_hands
 from roadstead.peers.links.dialing import dial
 from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals, named
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS
-from roadstead.peers.links.ssh import FIXED, SIGNATURES, GuestConnection, handshake_fault, prepared, shake_hands
 from roadstead.settings.schema import LinkSettings
 
 USER = "root"

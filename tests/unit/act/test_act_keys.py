@@ -124,6 +124,13 @@ async def test_a_pool_without_a_pair_gets_one(made: list[str]) -> None:
     assert len(made) == 1
 
 
+async def test_an_account_that_may_not_synchronise_gets_its_pair_at_once(made: list[str]) -> None:
+    """The pool flushes by itself: that is no reason to keep the first guests waiting."""
+    xapi = small_pool()
+    xapi.fail("sync_database", "pool-not-permitted")
+    assert (await _keys(xapi).pair()).public.split()[1] == _blob(made[0])
+
+
 async def test_many_who_need_it_make_it_once(made: list[str]) -> None:
     """The guests of a pool ask at the same time."""
     xapi = small_pool()

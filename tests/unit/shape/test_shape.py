@@ -136,6 +136,14 @@ def test_how_a_vm_is_reached_is_read_in_one_place() -> None:
     assert [source.name for source in PRODUCT if reading.search(source.text)] == ["src/roadstead/plan/access.py"]
 
 
+def test_what_is_kept_in_pools_is_written_in_one_place() -> None:
+    """`act.pool_database` alone writes `other_config` and makes secrets: in turn, marked, kept in a failover."""
+    writing = re.compile(r"\.(set_vm_key|add_vm_key|replace_vm_keys|set_pool_key|add_pool_key|create_secret)\b")
+    writers = {source.path.parent.name for source in PRODUCT if writing.search(source.text)}
+
+    assert writers == {"pool_database"}
+
+
 def test_nothing_depends_on_this_machine() -> None:
     """No file names an absolute path of somebody's machine or the host of a package registry."""
     found = {}

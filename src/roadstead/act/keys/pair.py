@@ -54,7 +54,6 @@ class PoolKeys:
     """Reads, makes and remembers the key pair of one pool."""
 
     def __init__(self, client: XapiClient, pool: PoolId) -> None:
-        self._client = client
         self._pool = pool
         self._secrets = PoolSecrets(client, pool)
         self._pair: KeyPair | None = None
@@ -162,7 +161,7 @@ class PoolKeys:
         if not await self._secrets.offer(config_keys.PRIVATE_KEY_SECRET, private):
             return await self._others()
         await self._secrets.put(config_keys.PUBLIC_KEY_SECRET, public)
-        await self._client.sync_database()
+        await self._secrets.keep()
         return KeyPair((await keys.load_pool_key(private),), public.strip())
 
     async def _others(self) -> KeyPair:

@@ -19,13 +19,12 @@ from msgspec import Struct, structs
 
 from roadstead.act.audit import Audit
 from roadstead.act.pool_database import plugin_keys
-from roadstead.act.pool_database.plugin_keys import hashed
-from roadstead.act.pool_database.secrets import PoolSecrets
+from roadstead.act.pool_database.plugin_keys import Told, hashed
 from roadstead.act.pools.pool import PoolKeeper
 from roadstead.act.pools.pools import Pools
 from roadstead.errors import ConflictError, InputError, NotFoundError
 from roadstead.kit.turns import Turns
-from roadstead.model import PoolId, config_keys, parse_address
+from roadstead.model import PoolId, parse_address
 from roadstead.peers.database.client import Database, PluginToken
 
 TOKEN_BYTES = 32
@@ -145,22 +144,18 @@ class PluginAccess:
 
     async def state(self, pool: PoolId) -> PluginState:
         """Tell how the pool's plugin stands."""
-        held = PoolSecrets(self._pools.keeper(pool).client, pool)
-        named = await held.names()
-        uuid = named.get(config_keys.PLUGIN_TOKEN_SECRET, "")
-        token = await held.value(uuid) if uuid else None
+        told = await plugin_keys.read(self._pools.keeper(pool).client, pool)
         known = [one for one in await self._database.plugin_tokens() if one.pool == pool]
-        url, fingerprint = named.get(config_keys.PLUGIN_URL, ""), named.get(config_keys.PLUGIN_FINGERPRINT, "")
-        is_off = not (url or fingerprint or uuid or known)
-        reason = "" if is_off else self._trouble(fingerprint, token, known)
+        is_off = told == plugin_keys.NOTHING and not known
+        reason = "" if is_off else self._trouble(told, known)
         return PluginState(
             state="off" if is_off else "broken" if reason else "on",
             reason=reason,
-            url=url,
-            fingerprint=fingerprint,
+            url=told.url,
+            fingerprint=told.fingerprint,
             since=max((one.since for one in known), default=None),
             listen=self._door.shown if self._door is not None else "",
-            hint=_LOOPBACK if _is_loopback(urlsplit(url).hostname or "") else "",
+            hint=_LOOPBACK if _is_loopback(urlsplit(told.url).hostname or "") else "",
         )
 
     # ---- pieces
@@ -173,19 +168,15 @@ class PluginAccess:
     async def _give(self, keeper: PoolKeeper, url: str, door: PluginDoor) -> None:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         await self._database.keep_plugin_token(keeper.id, hashed(token))
-        for key, value in ((config_keys.PLUGIN_URL, url), (config_keys.PLUGIN_FINGERPRINT, door.fingerprint)):
-            await keeper.client.set_pool_key(key, value)
-        held = PoolSecrets(keeper.client, keeper.id)
-        await held.replace(config_keys.PLUGIN_TOKEN_SECRET, token)
+        await plugin_keys.tell(keeper.client, keeper.id, url, door.fingerprint, token)
         await self._database.forget_plugin_tokens(keeper.id, but=hashed(token))
-        await held.keep()
 
-    def _trouble(self, fingerprint: str, token: str | None, known: list[PluginToken]) -> str:
+    def _trouble(self, told: Told, known: list[PluginToken]) -> str:
         if self._door is None:
             return "this server does not listen for the plugin"
-        if fingerprint.replace(":", "").lower() != self._door.fingerprint:
+        if told.fingerprint.replace(":", "").lower() != self._door.fingerprint:
             return "the pool names another certificate than this server shows"
-        if token is None or hashed(token) not in {one.hash for one in known}:
+        if not told.token or hashed(told.token) not in {one.hash for one in known}:
             return "the token that the pool keeps is not valid here"
         return ""
 

@@ -72,7 +72,7 @@ async def test_a_role_that_is_taken_away_is_the_pools_problem_until_it_is_back(t
         await one.until(lambda: HOST_KEY not in one.vm("vm-2").settings, "what cannot be put back is missed")
         _give(pool, Role.POOL_OPERATOR)
         await one.until(lambda: _problem(one) == "", "over")
-        await one.until(lambda: "renamed" in _config(one, "vm-1")[DOCKER_PS], "made up for")
+        await one.until(lambda: "renamed" in _config(one, "vm-1").get(DOCKER_PS, ""), "made up for")
         await one.until_live("vm-1", "vm-2")
         await one.until(lambda: {DOCKER_PS, HOST_KEY} <= _config(one, "vm-2").keys(), "the other one, too")
 

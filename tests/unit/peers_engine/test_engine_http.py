@@ -416,6 +416,16 @@ async def test_a_lost_link_is_no_dead_engine() -> None:
     assert isinstance(await _error(same(b"HTTP/1.1 200 OK\r\n", End())), EngineError)
 
 
+async def test_a_body_that_ends_with_its_stream_is_cut_by_a_lost_link() -> None:
+    """Half of an old answer is no answer: only an engine that hangs up ends it."""
+    half = b"HTTP/1.0 200 OK\r\n\r\nhalf"
+    lost = await _error(same(half, Lost()))
+
+    assert (await _http(same(half, End())).get("/")).body == b"half"
+    assert isinstance(lost, LinkError)
+    assert lost.code == "link-lost"
+
+
 @given(st.lists(st.binary(max_size=200), max_size=10))
 def test_no_bytes_break_the_client(said: list[bytes]) -> None:
     """Bytes are an answer or an error of ours, never another exception."""

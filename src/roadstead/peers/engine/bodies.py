@@ -8,7 +8,7 @@ import asyncio
 from roadstead.errors import EngineError
 from roadstead.kit.streams import Link, Stream
 from roadstead.kit.waiter import Waiter
-from roadstead.peers.engine.http import FINAL, Reader, end_of
+from roadstead.peers.engine.http import FINAL, Reader, end_of_body
 from roadstead.peers.engine.messages.versions import refusal
 from roadstead.settings.schema import EngineSettings
 
@@ -91,12 +91,9 @@ class BodyStream:
             self._waiter.wake()
 
     def stream_ended(self, error: Exception | None) -> None:
-        """The stream ended: that ends the body too, where nothing else does."""
+        """The stream ended."""
         if not self._is_over:
-            if self._reader.ends_with_stream:
-                self._reader.complete = True
-            else:
-                self._error = end_of(self._link, error)
+            self._error = end_of_body(self._reader, self._link, error)
         self._waiter.wake()
 
     @property

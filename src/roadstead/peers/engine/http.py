@@ -242,14 +242,11 @@ class Exchange:
             self._stream.pause_reading()
             self._waiter.wake()
 
-    def stream_ended(self, error: Exception) -> None:
-        """The stream ended: that ends the body too, where nothing else does."""
+    def stream_ended(self, link: Link, error: Exception | None) -> None:
+        """The stream over ``link`` ended."""
         if self.is_over():
             return
-        if self.reader.ends_with_stream:
-            self.reader.complete = True
-        else:
-            self.error = error
+        self.error = end_of_body(self.reader, link, error)
         self._waiter.wake()
 
     def _take(self, data: bytes) -> None:
@@ -354,7 +351,7 @@ class Channel:
         """Note that the stream is gone."""
         self.ended = True
         if self._exchange is not None:
-            self._exchange.stream_ended(end_of(self._link, error))
+            self._exchange.stream_ended(self._link, error)
 
 
 def end_of(link: Link, error: Exception | None) -> Exception:
@@ -362,6 +359,14 @@ def end_of(link: Link, error: Exception | None) -> Exception:
     if isinstance(error, PeerError | Mistake):
         return error
     return EngineError("engine-down") if link.is_open else LinkError("link-lost")
+
+
+def end_of_body(reader: Reader, link: Link, error: Exception | None) -> Exception | None:
+    """Return what the end of a stream means for the body that ``reader`` reads: as `end_of`, or None when it ends so.
+    Only an engine that hangs up ends one; a link that is lost cuts it.
+    """
+    reader.complete |= reader.ends_with_stream and error is None and link.is_open
+    return None if reader.complete else end_of(link, error)
 
 
 class Http:

@@ -149,7 +149,8 @@ class TlsStream:
         if data:
             self._pace.take(data, _Turns(self))
         else:
-            self._end(None)
+            # Without the farewell that OpenSSL would have told of: that is a cut, by whomever.
+            self._end(LinkError("link-lost"))
 
     def _feed(self, data: bytes) -> None:
         """Take in a piece of what came; until the first answer in smaller ones, as a handshake is read."""

@@ -262,12 +262,13 @@ async def _taken(body: BodyStream) -> tuple[bytes, str]:
     """All of a body, and the code of what broke it off."""
     taken = b""
     try:
-        while not body.is_ended:
+        while True:
             await body.wait()
-            taken += body.take(2**14)
+            if not (data := body.take(2**14)):
+                return taken, ""
+            taken += data
     except tls.LinkError as error:
         return taken, error.code
-    return taken, ""
 
 
 FATAL = 2

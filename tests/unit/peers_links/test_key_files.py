@@ -17,9 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from roadstead.errors import InputError
 from roadstead.peers.links import key_files
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*few is not secure")
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 SECRET = "opensesame"
-FEW_ROUNDS = 50
+FEW_ROUNDS = 4
+"""Of which bcrypt warns, for good reason."""
+HEAD_START = 2
+"""Seconds of a processor that a process had before it began with a file."""
 
 
 def with_rounds(rounds: int) -> str:
@@ -45,19 +49,26 @@ def with_iterations() -> str:
     return f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}-----END ENCRYPTED PRIVATE KEY-----\n"
 
 
+@pytest.fixture(autouse=True)
+def _as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside whatever else a machine does its processes would wait for it, as they are to; a test cannot."""
+    monkeypatch.setattr(key_files, "NICE", 0)
+
+
 @pytest.mark.parametrize("make", [lambda: with_rounds(2**31 - 1), with_iterations], ids=["bcrypt", "pbkdf2"])
 async def test_a_file_that_would_take_for_ever_is_given_up(
     make: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes a bounded time of a processor."""
-    monkeypatch.setattr(key_files, "SECONDS", 2)
+    monkeypatch.setattr(key_files, "SECONDS", 1)
     with pytest.raises(InputError) as caught:
         await key_files.read_key(make(), "guess")
     assert caught.value.code == "key-file-costly"
 
 
 LIMITED = """
-import sys
+import os, sys, time
+{before}
 from roadstead.peers.links import key_files
 def opened(*_):
     {work}
@@ -65,6 +76,24 @@ def opened(*_):
 key_files.opened = opened
 key_files.main()
 """
+
+
+def limited(work: str, before: str = "") -> tuple[str, ...]:
+    """A process that does this with its file, and that before."""
+    return (sys.executable, "-I", "-c", LIMITED.format(work=work, before=before))
+
+
+async def ran(words: tuple[str, ...], seconds: int = 1, nice: int = 0) -> tuple[int | None, bytes]:
+    """How a process ended, and its complaint."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
+    given = json.dumps({"seconds": seconds, "nice": nice, "pem": "", "passphrase": None})
+    try:
+        _, complaint = await process.communicate(given.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode, complaint
 
 
 @pytest.mark.parametrize(
@@ -78,17 +107,21 @@ key_files.main()
 )
 async def test_the_process_is_ended_by_the_system_itself(work: str, wanted: int) -> None:
     """Whatever the library does meanwhile, and though nobody waits for it."""
-    words = (sys.executable, "-I", "-c", LIMITED.format(work=work))
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
-    given = json.dumps({"seconds": 1, "pem": "", "passphrase": None})
-    try:
-        _, complaint = await process.communicate(given.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-    assert process.returncode == wanted, complaint
+    code, complaint = await ran(limited(work))
+    assert code == wanted, complaint
     assert (b"MemoryError" in complaint) is (wanted == 1)
+
+
+async def test_the_time_of_a_file_begins_with_it() -> None:
+    """What a process takes to start is none of it: on a busy machine that alone is more than a second."""
+    code, complaint = await ran(limited("pass", f"while time.process_time() < {HEAD_START}: pass"))
+    assert code == 0, complaint
+
+
+async def test_others_go_first() -> None:
+    """A file that is dear keeps nobody waiting who works on something else."""
+    code, complaint = await ran(limited("assert os.nice(0) == 7"), nice=7)
+    assert code == 0, complaint
 
 
 async def test_who_gives_up_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,9 @@ class Inside(Protocol):
         with another log driver, when so told.
         """
 
+    async def say(self, name: str, line: str) -> None:
+        """Let such a container say one more line, to its stdout."""
+
     async def rename(self, old: str, new: str) -> None:
         """Give a container another name."""
 
@@ -141,6 +144,9 @@ class SimulatedInside:
         self.engine.start(made)
         self.engine.logs.write(made, self.engine.now(), "one\n")
         self.engine.logs.write(made, self.engine.now(), "two\n", STDERR)
+
+    async def say(self, name: str, line: str) -> None:
+        self.engine.logs.write(self._found(name), self.engine.now(), f"{line}\n")
 
     async def rename(self, old: str, new: str) -> None:
         self.engine.rename(self._found(old), new)
@@ -252,6 +258,9 @@ class RealInside:
     async def speak(self, name: str, *, tty: bool = False, driver: str = "") -> None:
         options = (*(("--tty",) if tty else ()), *(("--log-driver", driver) if driver else ()))
         await self._run(name, *options, BASE_IMAGE, *SPEAKING)
+
+    async def say(self, name: str, line: str) -> None:
+        await self.guest.docker("exec", name, "sh", "-c", f"echo {line} > /proc/1/fd/1")
 
     async def rename(self, old: str, new: str) -> None:
         await self.guest.docker("rename", old, new)

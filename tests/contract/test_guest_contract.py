@@ -528,6 +528,30 @@ async def test_logs_tell_what_a_container_wrote(scene: Scene, *, tty: bool) -> N
     assert logs.readers == 0
 
 
+@pytest.mark.parametrize("tty", [False, True], ids=["frames", "terminal"])
+async def test_who_follows_logs_goes_on_when_the_vm_is_back(scene: Scene, *, tty: bool) -> None:
+    """Twice: what was said meanwhile is read, nothing is read twice, and that the VM was away is told."""
+    await scene.inside.speak(BOX, tty=tty)
+    found = await scene.until_shown(BOX, "running")
+    reading = await scene.world.core.commands.logs.open(found, LogWish(follow=True))
+    read = sorted(entry.text for entry in await _entries(reading, 2))
+    for word in ("three", "four"):
+        await scene.inside.lose()
+        (lost,) = await _entries(reading, 1)
+        assert (lost.stream, reading.is_ended) == ("notice", False)
+        await scene.inside.say(BOX, word)
+        await scene.inside.regain()
+        back, *entries = await _entries(reading, 2)
+        assert back.stream == "notice"
+        read += [entry.text for entry in entries]
+    await scene.inside.say(BOX, "five")
+    read += [entry.text for entry in await _entries(reading, 1)]
+    await scene.inside.do("kill", BOX)
+
+    assert await _entries(reading) == []
+    assert read == ["one", "two", "three", "four", "five"]
+
+
 async def test_logs_that_cannot_be_read_are_told(scene: Scene) -> None:
     """Of a driver that keeps none, with the engine's reason; the VM itself has no problem."""
     await scene.inside.speak(BOX, driver="none")

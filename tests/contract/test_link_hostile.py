@@ -11,10 +11,12 @@ import pytest
 from asyncssh.packet import Boolean, String, UInt32
 
 from roadstead.errors import PeerError
+from roadstead.kit.rates import Allowance
 from roadstead.lab.guests.guest import SimulatedGuest
 from roadstead.lab.guests.simulated import lone_guest
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import connections, pacing
+from roadstead.peers.links.ssh import SshLink
 from tests.contract.links_contract import Sink, call, engine_client, refused
 from tests.unit.lab.guests_support import KEY, KEY_LINE
 
@@ -112,7 +114,7 @@ async def test_keys_may_be_exchanged_again_later(guest: SimulatedGuest, monkeypa
 
 
 AT_ONCE = 1000
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 15.0
 FLOODS: dict[str, tuple[int, bytes]] = {
     "ignored": (2, String(b"")),
     "ignored, large": (2, String(b"x" * 30_000)),
@@ -134,10 +136,10 @@ async def test_who_says_nothing_for_too_long_is_cut_off(
     guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Under a name of its own; no window of a channel holds such packets back."""
-    _bear_little(monkeypatch)
     link = await call(guest, KEY)
     sink = Sink()
     stream = await link.open(sink)
+    _bear_little(link, monkeypatch)
     (connection,) = guest._connections  # noqa: SLF001 - the server's end, to say what asyncssh never would
     assert isinstance(connection, asyncssh.SSHServerConnection)
     kind, payload = (FLOODS | IN_A_CHANNEL)[name]
@@ -174,17 +176,20 @@ async def test_what_servers_say_now_and_then_is_no_flood(guest: SimulatedGuest, 
     await link.wait_closed()
 
 
-def _bear_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a guest that takes all of its share be cut off soon."""
+def _bear_little(link: SshLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a guest that takes all of its share be cut off soon. It has nothing in hand, so that it never rests, however
+    late a busy machine hears it.
+    """
     monkeypatch.setattr(pacing, "PATIENCE_SECONDS", 0.3)
-    monkeypatch.setattr(pacing, "BURST_SECONDS", 0.01)
-    monkeypatch.setattr(pacing, "SHARE", 0.01)
+    pace = link._connection._pace  # noqa: SLF001 - it was let in with the usual share
+    assert pace is not None
+    pace._share._allowance = Allowance(0.01, 0.0)  # noqa: SLF001 - the same
 
 
 async def _failed(client: EngineClient) -> PeerError | None:
     """How a list fails; None when it is whole."""
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT_SECONDS):
             listing = await client.containers()
     except PeerError as error:
         return error
@@ -194,9 +199,9 @@ async def _failed(client: EngineClient) -> PeerError | None:
 
 async def test_a_guest_that_never_rests_is_cut_off(guest: SimulatedGuest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that says each byte in a message of its own, longer than we bear with: its link is lost, the next works."""
-    _bear_little(monkeypatch)
     await guest.misbehave("crumbs")
     link = await call(guest, KEY)
+    _bear_little(link, monkeypatch)
     error = await _failed(engine_client(link))
     assert error is not None
     assert error.code == "ssh-floods"

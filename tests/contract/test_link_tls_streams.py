@@ -7,11 +7,16 @@ import fcntl
 import random
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 
+from roadstead.errors import LinkError
+from roadstead.kit import tasks
 from roadstead.kit.streams import Stream
 from roadstead.peers.engine.bodies import BodyStream
 from roadstead.peers.links import tls
@@ -27,6 +32,7 @@ PIECES = [b"%04d" % number * 25 for number in range(64)]
 """Each in a record of its own; all of them are read of the socket at once."""
 LARGE = random.Random(7).randbytes(2**22)
 """More than both sockets take."""
+REQUEST = b"GET / HTTP/1.1\r\n\r\n"
 OWED_SECONDS = 1e5
 """Of a processor: nobody waits for its end."""
 LITTLE_OWED = 0.2 * 0.15
@@ -45,6 +51,10 @@ class Pausing(Sink):
         if self.pauses and self.stream is not None:
             self.stream.pause_reading()
         super().data_received(data)
+
+    def is_beyond(self, pieces: int) -> bool:
+        """Whether more than so many came, or the end."""
+        return self.pieces > pieces or bool(self.ends)
 
 
 def unread(stream: TlsStream) -> int:
@@ -73,6 +83,13 @@ async def opened(over: Far, sink: Sink) -> TlsStream:
     if isinstance(sink, Pausing):
         sink.stream = stream
     return stream
+
+
+@asynccontextmanager
+async def meanwhile(do: Callable[..., Any], *given: object) -> AsyncIterator[asyncio.Task[Any]]:
+    """Let a far end do something while the block does its part."""
+    async with asyncio.TaskGroup() as group:
+        yield tasks.spawn(group, asyncio.to_thread(do, *given), "far end")
 
 
 def say_all(peer: Peer, pieces: list[bytes]) -> None:
@@ -115,15 +132,14 @@ async def test_a_pause_out_of_turn_holds_until_it_is_resumed() -> None:
         stream = await opened(over, sink)
         stream.pause_reading()
         stream.pause_reading()
-        saying = asyncio.create_task(asyncio.to_thread(over.peer.say, LARGE))
-        await until(lambda: unread(stream) > 2 * tls.READ_BYTES)
-        await turns()
-        held = stream._wire.incoming.pending  # noqa: SLF001 - what takes our memory
-        assert (sink.data, held <= tls.READ_BYTES, saying.done()) == (b"", True, False)
+        async with meanwhile(over.peer.say, LARGE) as saying:
+            await until(lambda: unread(stream) > 2 * tls.READ_BYTES)
+            await turns()
+            held = stream._wire.incoming.pending  # noqa: SLF001 - what takes our memory
+            assert (sink.data, held <= tls.READ_BYTES, saying.done()) == (b"", True, False)
 
-        stream.resume_reading()
-        await sink.wait_until(lambda: len(sink.data) == len(LARGE))
-        await saying
+            stream.resume_reading()
+            await sink.wait_until(lambda: len(sink.data) == len(LARGE))
         assert sink.data == LARGE
 
 
@@ -132,15 +148,13 @@ async def test_a_receiver_that_pauses_at_every_piece_gets_all() -> None:
     async with far() as over:
         sink = Pausing()
         stream = await opened(over, sink)
-        saying = asyncio.create_task(asyncio.to_thread(over.peer.say, LARGE))
-        heard = 0
-        while len(sink.data) < len(LARGE) and not sink.ends:
-            pieces = sink.pieces
-            await sink.wait_until(lambda before=pieces: sink.pieces > before or sink.ends)
-            assert sink.ends or sink.pieces == pieces + 1
-            heard += 1
-            stream.resume_reading()
-        await saying
+        async with meanwhile(over.peer.say, LARGE):
+            heard = 0
+            while len(sink.data) < len(LARGE) and not sink.ends:
+                await sink.wait_until(partial(sink.is_beyond, heard))
+                heard += 1
+                assert sink.pieces == heard
+                stream.resume_reading()
         assert (sink.data == LARGE, sink.ends) == (True, [])
         assert heard >= len(LARGE) // 2**14
 
@@ -193,8 +207,8 @@ ENDS: dict[str, tuple[Callable[[Peer], None], str]] = {
 
 @pytest.mark.parametrize("way", ENDS)
 async def test_a_cut_is_no_end(way: str) -> None:
-    """Only whoever has the keys can end a stream: a connection that closes without a farewell was cut, maybe by somebody
-    in between. What came before is told in each case.
+    """Only whoever has the keys can end a stream: a connection that closes without a farewell was cut, maybe by
+    somebody in between. What came before is told in each case.
     """
     end, code = ENDS[way]
     async with far() as over:
@@ -202,9 +216,8 @@ async def test_a_cut_is_no_end(way: str) -> None:
         stream = await opened(over, sink)
         await asyncio.to_thread(over.peer.say, b"said")
         await sink.wait_for(b"said")
-        ending = asyncio.create_task(asyncio.to_thread(end, over.peer))
-        await sink.wait_until_ended()
-        await ending
+        async with meanwhile(end, over.peer):
+            await sink.wait_until_ended()
         stream.write(b"too late")
         await turns()
 
@@ -247,10 +260,8 @@ async def test_an_answer_that_ends_with_its_stream_is_not_cut_short(
     """Logs of a terminal may be such a one: half of it is told as half."""
     async with far() as over:
         body = BodyStream(over.link, EngineSettings())
-        opening = asyncio.create_task(body.open(b"GET / HTTP/1.1\r\n\r\n"))
-        assert await asyncio.to_thread(over.peer.hears, 18) == b"GET / HTTP/1.1\r\n\r\n"
-        await asyncio.to_thread(over.peer.say, b"HTTP/1.1 200 OK\r\nContent-Type: x/y\r\n\r\nhalf")
-        await opening
+        async with meanwhile(over.peer.answers, b"HTTP/1.1 200 OK\r\nContent-Type: x/y\r\n\r\nhalf"):
+            await body.open(REQUEST)
         await asyncio.to_thread(end, over.peer)
         taken, told = await _taken(body)
         body.close()
@@ -267,7 +278,7 @@ async def _taken(body: BodyStream) -> tuple[bytes, str]:
             if not (data := body.take(2**14)):
                 return taken, ""
             taken += data
-    except tls.LinkError as error:
+    except LinkError as error:
         return taken, error.code
 
 
@@ -296,7 +307,7 @@ async def test_an_alert_says_why_we_are_refused(number: int) -> None:
         await sink.wait_until_ended()
 
     (error,) = sink.ends
-    assert isinstance(error, tls.LinkError)
+    assert isinstance(error, LinkError)
     assert (error.code, error.fields.get("reason")) == ("tls-client-rejected", ALERTS[number])
 
 
@@ -357,16 +368,16 @@ async def test_a_guest_that_owes_waits_on_all_its_connections_and_no_other_does(
     async with far() as restless, far() as neighbour:
         sinks = [Sink(), Sink()]
         streams = [await opened(restless, sinks[0])]
-        accepting = asyncio.create_task(restless.accepted())
-        streams.append(await opened(restless, sinks[1]))
-        peers = [restless.peer, await accepting]
+        async with meanwhile(restless.accept) as accepting:
+            streams.append(await opened(restless, sinks[1]))
+        peers = [restless.peer, accepting.result()]
         restless.link.share.spend(OWED_SECONDS)
         for peer, sink in zip(peers, sinks, strict=True):
             await asyncio.to_thread(peer.say, b"heard")
             await sink.wait_for(b"heard")
         for peer, stream in zip(peers, streams, strict=True):
             await asyncio.to_thread(peer.say, b"not yet")
-            await until(lambda owing=stream: unread(owing))
+            await until(partial(unread, stream))
             # What the receiver wants does not count while something is owed.
             stream.pause_reading()
             stream.resume_reading()

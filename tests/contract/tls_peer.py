@@ -11,10 +11,10 @@ import select
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
+from roadstead.kit import tasks
 from roadstead.lab.guests import tlsd
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.guests.tls_floods import RANDOM, KeyLog, Sealer
@@ -45,6 +45,13 @@ class Peer:
     def say(self, data: bytes) -> None:
         """Say some data, in a record of its own where it is not larger than one."""
         self.tls.sendall(data)
+
+    def answers(self, data: bytes) -> None:
+        """Wait for the end of a request's head, and say ``data``."""
+        heard = b""
+        while not heard.endswith(b"\r\n\r\n"):
+            heard += self.tls.recv(1)
+        self.say(data)
 
     def alert(self, level: int, number: int) -> None:
         """Say an alert (RFC 8446, 6), instead of the first data."""
@@ -79,10 +86,8 @@ class Peer:
     def says_goodbye(self) -> None:
         """End the data as TLS does (``close_notify``), and the connection."""
         self.tls.settimeout(0)
-        try:
+        with suppress(ssl.SSLWantReadError):  # the answer to it
             self.tls.unwrap()
-        except ssl.SSLWantReadError:  # the answer to it
-            pass
         self.close()
 
     def cuts_a_record(self, data: bytes) -> None:
@@ -136,9 +141,9 @@ class Far:
         self.peer = first
         """Of the first stream that is opened."""
 
-    async def accepted(self) -> Peer:
-        """The far end of one more."""
-        return await asyncio.to_thread(self._listener.accept)
+    def accept(self) -> Peer:
+        """The far end of one more; blocks."""
+        return self._listener.accept()
 
 
 @asynccontextmanager
@@ -147,28 +152,11 @@ async def far() -> AsyncIterator[Far]:
     listener = await asyncio.to_thread(Listener)
     try:
         async with asyncio.TaskGroup() as group:
-            accepting = group.create_task(asyncio.to_thread(listener.accept))
-            opening = open_tls(listener.target, await shown(OURS), settings=FAST, gates=gates())
-            calling = group.create_task(opening)
-        link = calling.result()
+            accepting = tasks.spawn(group, asyncio.to_thread(listener.accept), "far end")
+            link = await open_tls(listener.target, await shown(OURS), settings=FAST, gates=gates())
         try:
             yield Far(link, listener, accepting.result())
         finally:
             link.close()
     finally:
         await asyncio.to_thread(listener.close)
-
-
-class Moment:
-    """Something that a thread waits for."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def comes(self) -> None:
-        """It is now."""
-        self._event.set()
-
-    def wait(self) -> None:
-        """Wait for it."""
-        assert self._event.wait(SECONDS)

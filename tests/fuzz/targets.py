@@ -40,7 +40,7 @@ from roadstead.peers.engine.messages import containers, processes, statistics, v
 from roadstead.peers.engine.messages.events import ACTIONS, Splitter, read_event
 from roadstead.peers.engine.messages.frames import PIECE_BYTES
 from roadstead.peers.engine.messages.guarded import check_object, tolerant
-from roadstead.peers.engine.messages.logs import LogReader
+from roadstead.peers.engine.messages.logs import STAMP_BYTES, LogReader
 from roadstead.peers.links import credentials, messages
 from roadstead.peers.links.hostkeys import Pins
 from roadstead.peers.xapi.messages import records
@@ -189,7 +189,8 @@ def logged(data: bytes) -> None:
     kept of a line, and none commands a terminal.
     """
     for is_framed in (True, False):
-        reader = LogReader(is_framed=is_framed, is_stamped=bool(len(data) % 2))
+        is_stamped, is_exact = bool(len(data) % 2), bool(len(data) % 4 // 2)
+        reader = LogReader(is_framed=is_framed, is_stamped=is_stamped, is_exact=is_exact)
         with suppress(RoadsteadError):
             for piece in _pieces(data):
                 for start in range(0, len(piece), TAKEN_BYTES):
@@ -200,9 +201,11 @@ def logged(data: bytes) -> None:
 
 
 def _show_entry(entry: LogEntry) -> None:
-    assert len(entry.text) <= PIECE_BYTES + TAKEN_BYTES
+    assert len(entry.text) <= PIECE_BYTES + 2 * STAMP_BYTES + TAKEN_BYTES
     assert msgspec.json.decode(msgspec.json.encode(entry), type=LogEntry) == entry
-    shown = logs.as_text(views.LogEntry(entry.stream, entry.text, entry.time), b"")
+    told = views.LogEntry(entry.stream, entry.text, entry.data, entry.time, entry.partial)
+    assert logs.as_written(told, b"").endswith(entry.data or entry.text.encode() if entry.partial else b"\n")
+    shown = logs.as_text(told, b"").decode()
     assert all(character.isprintable() or character == "\t" for character in shown.removesuffix("\n"))
 
 

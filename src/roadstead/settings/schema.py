@@ -147,6 +147,10 @@ class LogSettings(Section):
         default=86400.0, gt=0, description="How long one of them may read, also of what is followed."
     )
     bytes: int = Field(default=2**30, ge=2**16, description="How much an engine may send to one of them.")
+    lost_seconds: float = Field(
+        default=3600.0, ge=0, description="How long one that follows waits for a VM that was lost, to go on then."
+    )
+    retry_seconds: float = Field(default=1.0, gt=0, description="How often it looks whether the VM is back.")
 
 
 class CertificateSettings(Section):

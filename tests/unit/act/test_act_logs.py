@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, cast
 
 import pytest
@@ -25,27 +26,31 @@ class Guests:
 
     def __init__(self) -> None:
         self.logs_: list[FakeLogs] = []
+        self.wishes: list[LogWish] = []
         self.error: RoadsteadError | None = None
         self.turns = 0
 
     def engine(self, _: VmId) -> Any:
-        if isinstance(self.error, LinkError):
+        if isinstance(self.error, LinkError | ConflictError):
             raise self.error
         return self
 
-    async def logs(self, _engine_id: str, _wish: LogWish) -> FakeLogs:
+    async def logs(self, _engine_id: str, wish: LogWish) -> FakeLogs:
         assert self.turns == 1
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+        self.wishes.append(wish)
         self.logs_.append(FakeLogs())
         return self.logs_[-1]
 
     @asynccontextmanager
     async def turn(self, _: VmId) -> AsyncIterator[None]:
         self.turns += 1
-        yield
-        self.turns -= 1
+        try:
+            yield
+        finally:
+            self.turns -= 1
 
 
 async def _opened(wish: LogWish = FOLLOWED) -> tuple[Reading, FakeLogs]:
@@ -132,6 +137,113 @@ async def test_an_engine_that_stops_in_the_middle_is_told() -> None:
     assert reading.take() == []
     await asyncio.sleep(2)
     assert (_codes(reading.take()), reading.is_ended) == (["engine-timed-out"], True)
+
+
+LOST = LinkError("link-lost")
+TIMES = [f"2026-11-27T12:00:{second:02}.000000000Z" for second in range(60)]
+
+
+async def _lost(**settings: float) -> tuple[Guests, Reading, list[LogEntry]]:
+    """A reader that follows, whose VM was lost after a line; and what was told of that."""
+    guests = Guests()
+    bounds = SETTINGS.logs.model_copy(update={"lost_seconds": 60.0, "retry_seconds": 1.0, **settings})
+    logs = Logs(cast("Any", guests), guests, SETTINGS.model_copy(update={"logs": bounds}))
+    reading = await logs.open(SHOP, FOLLOWED)
+    guests.logs_[0].write("one", time=TIMES[10])
+    assert [entry.text for entry in reading.take()] == ["one"]
+    guests.logs_[0].end(LOST)
+    guests.error = LinkError("vm-not-live", vm="x")
+    return guests, reading, reading.take()
+
+
+@pytest.mark.looptime
+async def test_who_follows_goes_on_when_the_vm_is_back() -> None:
+    """Both is told; nothing is lost or told twice; meanwhile nobody's turn is kept."""
+    guests, reading, told = await _lost()
+    assert [(entry.stream, entry.code) for entry in told] == [("notice", "link-lost")]
+    assert (guests.logs_[0].closed, reading.is_ended) == (1, False)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(30):
+            await reading.wait()
+    assert (reading.take(), guests.turns) == ([], 0)
+    guests.error = None
+    await reading.wait()
+    assert [entry.stream for entry in reading.take()] == ["notice"]
+    guests.logs_[1].write("one", time=TIMES[10])
+    guests.logs_[1].write("two", time=TIMES[11])
+    await reading.wait()
+    assert [(entry.text, entry.time) for entry in reading.take()] == [("two", "")]
+    again = guests.wishes[1]
+    assert (again.follow, again.timestamps, again.tail, again.since) == (
+        True,
+        True,
+        None,
+        datetime.fromisoformat(TIMES[9]),
+    )
+    reading.close()
+    assert guests.logs_[1].closed == 1
+
+
+@pytest.mark.looptime
+async def test_it_goes_on_again_and_again() -> None:
+    """Also where nothing came in between."""
+    guests, reading, _ = await _lost()
+    for number in range(1, 4):
+        guests.error = None
+        await reading.wait()
+        assert [entry.stream for entry in reading.take()] == ["notice"]
+        guests.logs_[number].end(EngineError("engine-down"))
+        assert [(entry.stream, entry.code) for entry in reading.take()] == [("notice", "engine-down")]
+    assert not reading.is_ended
+
+
+@pytest.mark.looptime
+async def test_a_vm_that_does_not_come_back_is_given_up() -> None:
+    """After a while, with what is wrong then."""
+    guests, reading, _ = await _lost()
+    began = asyncio.get_running_loop().time()
+    await reading.wait()
+    (entry,) = reading.take()
+    assert (entry.stream, entry.code, reading.is_ended) == ("problem", "vm-not-live", True)
+    assert 60 < asyncio.get_running_loop().time() - began <= 62
+    assert len(guests.logs_) == 1
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    "error", [ConflictError("vm-not-enabled", vm="x"), EngineError("engine-refused", reason="no such container")]
+)
+async def test_what_does_not_pass_is_not_waited_for(error: RoadsteadError) -> None:
+    """A VM that is no longer managed, a container that is gone."""
+    guests, reading, _ = await _lost()
+    guests.error = error
+    await reading.wait()
+    assert (_codes(reading.take()), reading.is_ended) == ([error.code], True)
+
+
+async def test_whoever_wants_to_know_at_once_is_told_at_once() -> None:
+    """By a setting; and so is a reader who does not follow, and one of an engine that tells no times."""
+    _, reading, told = await _lost(lost_seconds=0.0)
+    assert (_codes(told), told[0].stream, reading.is_ended) == (["link-lost"], "problem", True)
+    for wish in (FOLLOWED, LogWish()):
+        reading, logs = await _opened(wish)
+        logs.write("without a time")
+        reading.take()
+        logs.end(LOST)
+        assert [entry.stream for entry in reading.take()] == ["problem"]
+
+
+@pytest.mark.looptime
+async def test_bounds_hold_over_all_of_it() -> None:
+    """What came before counts, too."""
+    guests, reading, _ = await _lost(bytes=100)
+    guests.logs_[0].received = 60
+    guests.error = None
+    await reading.wait()
+    reading.take()
+    guests.logs_[1].received = 98
+    guests.logs_[1].write("two", time=TIMES[12])
+    assert (_codes(reading.take()), reading.is_ended) == (["", "logs-cut"], True)
 
 
 def _codes(entries: list[LogEntry]) -> list[str]:

@@ -1,5 +1,6 @@
 """`roadstead logs`: what a container wrote, on a terminal, in a pipe and in a file."""
 
+import base64
 import json
 import time
 from pathlib import Path
@@ -47,11 +48,40 @@ def test_raw_logs_are_for_files(logged: Canned, tmp_path: Path) -> None:
     assert done.returncode == 0
     written = Path(out.name).read_bytes().decode()
     assert written == "one\ttab\x1b[1;31m red\x1b[0m\n\x1b]0;owned\x07\x1b[2J\u202egpj \r50 %\nlong line\n"
+    assert [each.query["exact"] for each in logged.asked if each.path.endswith("/logs")] == [["true"]]
     with Terminal(logged, "logs", "web", "--raw") as terminal:
         code, shown = terminal.ended()
     assert code == 2
     assert "--raw" in shown
     assert "owned" not in shown
+
+
+def test_raw_is_byte_for_byte(canned: Canned, tmp_path: Path) -> None:
+    """What is no text, line ends of Windows, and a last line without an end; whatever the terminal's encoding is."""
+    said = b"caf\xe9\r\n\xff\xfe\x00 \xc3\xbc\nno end"
+    pieces = said.split(b"\n")
+    canned.answers["GET /containers/match"] = [MATCH]
+    canned.answers[LOGS] = lines(
+        {"stream": "stdout", "text": "caf\ufffd", "data": base64.b64encode(pieces[0]).decode()},
+        {"stream": "stdout", "text": "x", "data": base64.b64encode(pieces[1]).decode()},
+        {"stream": "stdout", "text": "no end", "partial": True},
+    )
+    done = run_shell(canned, f"PYTHONIOENCODING=ascii roadstead logs web --raw > {tmp_path / 'out'}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out").read_bytes() == said
+
+
+@pytest.mark.parametrize("form", [[], ["--format", "json"]])
+def test_that_the_vm_was_lost_is_told_beside(canned: Canned, form: list[str]) -> None:
+    """On stderr, tamed; what goes on there is nothing but logs, and the command does not fail."""
+    canned.answers["GET /containers/match"] = [MATCH]
+    one, two = ({"stream": "stdout", "text": text} for text in ("one", "two"))
+    lost = {"stream": "notice", "text": "The connection was lost.\x1b[2J", "code": "link-lost"}
+    canned.answers[LOGS] = lines(one, lost, {"stream": "notice", "text": "It is back."}, two)
+    done = run(canned, "logs", "web", "--follow", *form)
+
+    assert (done.returncode, done.stderr) == (0, "Note: The connection was lost.?[2J\nNote: It is back.\n")
+    assert done.stdout == ("".join(json.dumps(each) + "\n" for each in (one, two)) if form else "one\ntwo\n")
 
 
 def test_stderr_is_red_on_a_terminal(logged: Canned) -> None:

@@ -15,13 +15,14 @@ class FakeLogs:
         self._ends = ends
         self._news = asyncio.Event()
         self._error: PeerError | None = None
+        self.began: float | None = None
         self.received = 0
         self.is_ended = False
         self.closed = 0
 
-    def write(self, *texts: str) -> None:
+    def write(self, *texts: str, time: str = "") -> None:
         """Let the container write lines."""
-        self._entries.extend(LogEntry(stream="stderr", text=text) for text in texts)
+        self._entries.extend(LogEntry(stream="stderr", text=text, time=time) for text in texts)
         self.received += sum(map(len, texts))
         self._news.set()
 

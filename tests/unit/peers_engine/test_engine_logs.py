@@ -131,6 +131,44 @@ async def test_long_lines_come_in_parts(stamp: bytes) -> None:
     assert found[0].time == stamp.decode().strip()
 
 
+STAMP = b"2026-11-27T12:00:00.123456789Z "
+
+
+async def test_long_lines_of_a_terminal_have_times_in_them() -> None:
+    """Before each part, without a frame: they are no text, also where a part ends with its line, or with the answer."""
+    whole, rest = b"x" * LONGEST_BYTES, b"y" * 10
+    body = (
+        STAMP + whole + STAMP + whole + STAMP + rest + b"\r\n" + STAMP + whole + STAMP + b"\r\n" + STAMP + whole + STAMP
+    )
+    _, stream = await begun(engine(body, RAW, tty=True), LogWish(timestamps=True))
+    found = await read(stream)
+
+    assert [(each.text.encode(), each.partial) for each in found] == [
+        (whole, True),
+        (whole, True),
+        (rest, False),
+        (whole, True),
+        (b"", False),
+        (whole, True),
+    ]
+    assert {each.time for each in found} == {STAMP.decode().strip()}
+
+
+@pytest.mark.parametrize("tty", [False, True], ids=["frames", "terminal"])
+async def test_every_byte_is_told_where_it_is_asked_for(*, tty: bool) -> None:
+    """Beside the text, where that does not tell it; otherwise nobody needs it twice."""
+    said = [b"caf\xe9\r\n", b"\xc3\xbc\n", b"\r\n", b"\x00\xff\n", b"no end\xc3"]
+    body = b"".join(said if tty else [frame(1, each) for each in said])
+    made = engine(body, RAW if tty else MULTIPLEXED, tty=tty)
+    _, stream = await begun(made, LogWish(exact=True))
+    found = await read(stream)
+
+    told = [(each.data or each.text.encode()) + (b"" if each.partial else b"\n") for each in found]
+    assert told == said
+    assert [bool(each.data) for each in found] == [True, False, True, True, True]
+    assert not any(each.data for each in await read((await begun(made))[1]))
+
+
 @pytest.mark.parametrize(
     "time", ["2026-11-27T12:00:00.000000001Z", "2026-11-27T12:00:00Z", "2026-11-27T13:00:00.000000001+01:00"]
 )

@@ -52,7 +52,7 @@ async def test_what_is_asked_for_reaches_the_engine(tmp_path: Path) -> None:
     async with stage.running(tmp_path) as api:
         for query in (
             "",
-            "?stream=stderr&tail=5&since=2026-11-27T12:00:00Z&until=2026-11-27T13:00:00Z&timestamps=true&follow=true",
+            "?stream=stderr&tail=5&since=2026-11-27T12:00:00Z&until=2026-11-27T13:00:00Z&timestamps=true&follow=true&exact=true",
         ):
             api.world.vms.logs = FakeLogs(ends=True)
             async with reading(api, query) as content:
@@ -66,6 +66,7 @@ async def test_what_is_asked_for_reaches_the_engine(tmp_path: Path) -> None:
             until=datetime(2026, 11, 27, 13, tzinfo=UTC),
             timestamps=True,
             follow=True,
+            exact=True,
         )
 
 

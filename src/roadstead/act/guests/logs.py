@@ -1,14 +1,23 @@
-"""Logs of containers, handed on as they are read and kept nowhere: who reads slowly makes the engine wait."""
+"""Logs of containers, handed on as they are read and kept nowhere: who reads slowly makes the engine wait.
+
+Whoever follows is not left alone when the VM is lost: the logs are gone on with when it is back.
+"""
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from roadstead.act.guests.log_places import Place
 from roadstead.act.guests.usages import Engines, Turns
-from roadstead.errors import ConflictError, EngineError, PeerError, RoadsteadError
+from roadstead.errors import ConflictError, EngineError, LinkError, PeerError, RoadsteadError
 from roadstead.model import Container, LogEntry, LogWish, VmId
 from roadstead.peers.engine.logs import LogStream
 from roadstead.settings.schema import Settings
+
+BACK = "The VM is back. Reading goes on where it stopped."
+_PASSING = {"engine-down", "engine-timed-out", "vm-off"}
+"""What ends by itself, besides what links say."""
+Open = Callable[[LogWish], Awaitable[LogStream]]
 
 
 class Reading:
@@ -17,39 +26,81 @@ class Reading:
     Whoever was given it closes it. Its last entry tells why it is the last, unless everything was read.
     """
 
-    def __init__(self, stream: LogStream, wish: LogWish, settings: Settings, closed: Callable[[], None]) -> None:
-        self._stream = stream
-        self._most_bytes = settings.logs.bytes
-        self._seconds = settings.logs.seconds
+    def __init__(self, wish: LogWish, settings: Settings, begin: Open, closed: Callable[[], None]) -> None:
+        self._wish = wish
+        self._place = Place(wish)
+        self._begin = begin
+        self._settings = settings
         # What is followed may be silent for as long as its container is.
         self._patience = settings.logs.seconds if wish.follow else settings.engine.answer_seconds
+        self._stream: LogStream | None = None
+        self._received = 0
+        """How many bytes came of the streams that have ended."""
         self._end = _now() + settings.logs.seconds
-        self._came = _now()
+        self._came = self._lost_at = _now()
+        self._words: list[LogEntry] = []
+        """Of ours, which wait to be taken."""
         self._closed = closed
         self.is_ended = False
         """Whether nothing more will come."""
 
+    async def begin(self) -> None:
+        """Begin to read. Raises what the engine says, and what `Engines.engine` raises."""
+        self._stream = await self._begin(self._place.wish())
+        self._place.begins(self._stream.began)
+        self._came = _now()
+
     async def wait(self) -> None:
         """Wait until `take` has something to look at; who waits for long looks now and then all the same."""
-        await self._stream.wait()
+        if self._stream is not None:
+            await self._stream.wait()
+        while self._stream is None and not self._words:
+            await self._try_again()
 
     def take(self) -> list[LogEntry]:
         """Return what has come meanwhile; never waits."""
+        words, self._words = self._words, []
+        if self._stream is None or self.is_ended:
+            return words
         try:
-            entries = self._stream.take()
-            self._check(entries)
+            found = self._stream.take()
+            self._check(found)
         except PeerError as error:
-            return [self._problem(error)]
+            return [*words, self._broken(error)]
         self.is_ended = self._stream.is_ended
-        if (reason := self._excess()) and not self.is_ended:
+        entries = [*words, *filter(None, map(self._place.read, found))]
+        if (reason := self._excess(self._stream)) and not self.is_ended:
             entries.append(self._problem(ConflictError("logs-cut", reason=reason)))
         return entries
 
     def close(self) -> None:
         """End it; harmless on one that has ended."""
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
         closed, self._closed = self._closed, lambda: None
         closed()
+
+    async def _try_again(self) -> None:
+        """Begin again, when the time has come and the VM is back."""
+        await asyncio.sleep(self._settings.logs.retry_seconds)
+        try:
+            await self.begin()
+        except RoadsteadError as error:
+            if not _passes(error) or _now() - self._lost_at > self._settings.logs.lost_seconds:
+                self._words.append(self._problem(error))
+        else:
+            self._words.append(LogEntry(stream="notice", text=BACK))
+
+    def _broken(self, error: PeerError) -> LogEntry:
+        """Return what is told of an answer that broke off: it is gone on with, or was the last."""
+        seconds = self._settings.logs.lost_seconds
+        if self._stream is None or not (self._wish.follow and seconds and self._place.is_known and _passes(error)):
+            return self._problem(error)
+        self._received += self._stream.received
+        self._stream.close()
+        self._stream, self._lost_at = None, _now()
+        text = f"{error.cause} Reading goes on when the VM is back, if that is within {seconds:g} s."
+        return LogEntry(stream="notice", text=text, code=error.code)
 
     def _check(self, entries: list[LogEntry]) -> None:
         """Raise `EngineError` ``engine-timed-out`` when an engine that has more to say says nothing for long."""
@@ -59,17 +110,23 @@ class Reading:
         elif now - self._came > self._patience:
             raise EngineError("engine-timed-out", seconds=f"{self._patience:g}")
 
-    def _excess(self) -> str:
+    def _excess(self, stream: LogStream) -> str:
         """Return which bound was reached; nothing when none was."""
-        if self._stream.received > self._most_bytes:
-            return f"the engine has sent {self._most_bytes} bytes"
+        bound = self._settings.logs
+        if self._received + stream.received > bound.bytes:
+            return f"the engine has sent {bound.bytes} bytes"
         if _now() > self._end:
-            return f"it went on for {self._seconds:g} s"
+            return f"it went on for {bound.seconds:g} s"
         return ""
 
     def _problem(self, error: RoadsteadError) -> LogEntry:
         self.is_ended = True
         return LogEntry(stream="problem", text=str(error), code=error.code)
+
+
+def _passes(error: RoadsteadError) -> bool:
+    """Whether it may be over by and by."""
+    return isinstance(error, LinkError) or error.code in _PASSING
 
 
 class Logs:
@@ -96,13 +153,18 @@ class Logs:
         if self._readers[vm] >= limit:
             raise ConflictError("too-many-log-readers", vm=container.vm_name, limit=limit)
         self._readers[vm] += 1
-        try:
+
+        async def begin(wish: LogWish) -> LogStream:
             async with self._turns.turn(vm):
-                stream = await self._engines.engine(vm).logs(container.engine_id, wish)
+                return await self._engines.engine(vm).logs(container.engine_id, wish)
+
+        reading = Reading(wish, self._settings, begin, lambda: self._leave(vm))
+        try:
+            await reading.begin()
         except BaseException:
-            self._leave(vm)
+            reading.close()
             raise
-        return Reading(stream, wish, self._settings, lambda: self._leave(vm))
+        return reading
 
     def _leave(self, vm: VmId) -> None:
         self._readers[vm] -= 1

@@ -366,10 +366,13 @@ class UsageResult(Struct, frozen=True, kw_only=True):
 
 
 class LogEntry(Struct, frozen=True):
-    """A line that a container wrote, or a part of a long one; or why there are no more."""
+    """A line that a container wrote, or a part of a long one; or a word of the server's: a notice, or why there are no
+    more.
+    """
 
     stream: str = ""
     text: str = ""
+    data: bytes = b""
     time: str = ""
     partial: bool = False
 

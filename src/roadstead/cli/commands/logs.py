@@ -45,7 +45,7 @@ OneStream = Annotated[
     Literal["stdout", "stderr"] | None,
     typer.Option("--stream", show_default=False, help="Only what was written there."),
 ]
-Raw = Annotated[bool, typer.Option("--raw", help="Escape nothing, e.g. keep colours; never done on a terminal.")]
+Raw = Annotated[bool, typer.Option("--raw", help="Every byte as it was written; never done on a terminal.")]
 
 
 def logs(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -64,7 +64,9 @@ def logs(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Print what a container has written.
 
     On a terminal what it wrote to stderr is red. What could command a terminal is shown as `?`, and colours are left
-    out; `--raw` writes all of it, into a file or a pipe. `--format json` has an object on each line.
+    out; `--raw` writes all of it byte for byte, into a file or a pipe. `--format json` has an object on each line.
+
+    When the VM is lost, `--follow` waits for it and goes on where it stopped; stderr tells of either.
 
     Examples:
       roadstead logs web1/nginx --tail 100
@@ -80,6 +82,7 @@ def logs(  # noqa: PLR0913, PLR0917 - one parameter for each option
         "until": until,
         "timestamps": "true" if timestamps else None,
         "follow": "true" if follow else None,
+        "exact": "true" if raw else None,
     }
     connected = session.of(ctx).client(client.SILENCE_SECONDS)
     path = f"/containers/{_found(connected, name if container is None else f'{client.given(name)}/{container}')}/logs"

@@ -196,7 +196,8 @@ class EngineClient:
             raise EngineError("logs-until-unsupported", version=self._version[2:])
         body = BodyStream(self._link, self._settings)
         try:
-            return LogStream(body, await self._log_reader(body, engine_id, wish))
+            reader, date = await self._log_reader(body, engine_id, wish)
+            return LogStream(body, reader, date)
         except BaseException:
             body.close()
             raise
@@ -223,8 +224,10 @@ class EngineClient:
     def _spoken(self) -> versions.Version:
         return versions.parsed_version(self._version[2:]) or (0, 0)
 
-    async def _log_reader(self, body: BodyStream, engine_id: str, wish: LogWish) -> LogReader:
-        """Ask for logs, and return what reads them: in frames, where the answer or the inspection says so."""
+    async def _log_reader(self, body: BodyStream, engine_id: str, wish: LogWish) -> tuple[LogReader, float | None]:
+        """Ask for logs, and return what reads them: in frames, where the answer or the inspection says so; and when it
+        began.
+        """
         path = f"{self._version}/containers/{_part(engine_id)}/logs?{logs.query(wish)}"
         try:
             with self._doubting():
@@ -236,7 +239,8 @@ class EngineClient:
         is_framed = headers.get("content-type", "").startswith(logs.FRAMED)
         if not is_framed:
             is_framed = not logs.read_terminal(await self.inspect(engine_id), self._settings.json_depth)
-        return LogReader(is_framed=is_framed, is_stamped=wish.timestamps)
+        reader = LogReader(is_framed=is_framed, is_stamped=wish.timestamps, is_exact=wish.exact)
+        return reader, versions.read_date(headers.get("date", ""))
 
     def _events_path(self, since: float | None) -> str:
         filters = {"type": ["container"]}

@@ -14,12 +14,14 @@ TAKEN_BYTES = 2**13
 class LogStream:
     """An answer with logs that has begun. Whoever was given it closes it."""
 
-    def __init__(self, body: BodyStream, reader: LogReader) -> None:
+    def __init__(self, body: BodyStream, reader: LogReader, began: float | None = None) -> None:
         self._body = body
         self._reader = reader
         self._error: EngineError | None = None
         self.is_ended = False
         """Whether there are no more entries."""
+        self.began = began
+        """When, by the engine's clock (seconds since the epoch); None where it does not tell."""
 
     @property
     def received(self) -> int:

@@ -24,6 +24,7 @@ Since = Annotated[str | None, Query(description="Only from then on: a time (RFC 
 Until = Annotated[str | None, Query(description="Only up to then, written the same.")]
 Stamped = Annotated[bool, Query(description="With the time of each entry.")]
 Follow = Annotated[bool, Query(description="Go on with what the container writes, until it ends.")]
+Exact = Annotated[bool, Query(description="With every byte: entries have `data` (Base64) where `text` differs.")]
 
 
 async def inspect_container(call: Call, vm: VmPart, engine_id: EnginePart) -> Response:
@@ -51,10 +52,12 @@ async def read_logs(  # noqa: PLR0913 - one for each part of the query
     *,
     timestamps: Stamped = False,
     follow: Follow = False,
+    exact: Exact = False,
 ) -> Response:
     """Read what a container has written, an entry on each line: a line of its, or part of a long one. They are written
     as they come, and a reader that is slow makes the engine wait. What is followed has an empty line after 15 s of
-    silence. When the reading ends before the logs do, the last entry is a `problem` that tells why.
+    silence, and goes on when a VM that was lost is back: a `notice` tells of either. When the reading ends before the
+    logs do, the last entry is a `problem` that tells why.
     """
     now = clocks.now()
     wish = LogWish(
@@ -64,6 +67,7 @@ async def read_logs(  # noqa: PLR0913 - one for each part of the query
         until=moments.read("until", until, now),
         timestamps=timestamps,
         follow=follow,
+        exact=exact,
     )
     reading = await call.commands.logs.open(existing(call, vm, engine_id), wish)
     return logs.LogAnswer(reading, call.services.readers)

@@ -1,8 +1,8 @@
 """Logs: how they are asked for, and what comes as an answer, read line by line.
 
 Each message of a log is a frame of its own: a line with its end, or, of a line longer than 16 KiB, a part without one.
-With a container that has a terminal of its own there are no frames: the lines follow each other. A time, where it was
-asked for, stands before each message and a blank after it, also before the later parts of a line.
+With a container that has a terminal of its own there are no frames: the messages follow each other. A time, where it
+was asked for, stands before each message and a blank after it, also before the later parts of a line.
 Sources: moby's ``daemon/server/httputils/write_log_stream.go`` and ``daemon/logger/copier.go``; Podman's
 ``pkg/api/handlers/compat/containers_logs.go``.
 """
@@ -10,7 +10,7 @@ Sources: moby's ``daemon/server/httputils/write_log_stream.go`` and ``daemon/log
 import codecs
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from msgspec import Struct, field
 
@@ -26,6 +26,8 @@ FRAMED = "application/vnd.docker.multiplexed-stream"
 UNTIL_SINCE = (1, 35)
 """From this API version on ``until`` is heeded."""
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)) ")
+STAMP_BYTES = 40
+"""No time is longer, with its blank."""
 _decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -75,9 +77,12 @@ def unreadable(reason: str) -> EngineError:
 
 
 class LogReader:
-    """Reads the body of an answer with logs; ``is_stamped`` tells whether times were asked for."""
+    """Reads the body of an answer with logs; ``is_stamped`` tells whether times were asked for, ``is_exact`` whether
+    every byte was.
+    """
 
-    def __init__(self, *, is_framed: bool, is_stamped: bool) -> None:
+    def __init__(self, *, is_framed: bool, is_stamped: bool, is_exact: bool = False) -> None:
+        self._is_exact = is_exact
         self._frames = Frames() if is_framed else None
         self._is_stamped = is_stamped
         self._rest = b""
@@ -104,19 +109,32 @@ class LogReader:
         if self._frames is not None and self._frames.is_within:
             raise invalid("it ends in the middle of a frame")
         rest, self._rest = self._rest, b""
-        if rest:
-            yield from self._message("stdout", rest, starts=self._starts)
+        while rest:
+            rest = yield from self._part(rest)
 
     def _lines(self, data: bytes) -> Iterator[LogEntry]:
         """Read what has no frames: whole lines, and long ones in parts."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            yield from self._message("stdout", line + b"\n", starts=self._starts)
+        for each in lines:
+            line = each + b"\n"
+            while line:
+                line = yield from self._part(line)
             self._starts = True
-        if len(self._rest) >= PIECE_BYTES:
-            part, self._rest = self._rest, b""
-            yield from self._message("stdout", part, starts=self._starts)
-            self._starts = False
+        # What may be the time of the next part is waited for.
+        while len(self._rest) >= PIECE_BYTES + 2 * STAMP_BYTES:
+            self._rest = yield from self._part(self._rest)
+
+    def _part(self, line: bytes) -> Generator[LogEntry, None, bytes]:
+        """Read a line, or its first part where the time of the next one stands after it; return what is left of it."""
+        if self._starts and self._is_stamped:
+            stamp = _STAMP.match(line)
+            end = (stamp.end() if stamp else 0) + PIECE_BYTES
+            if _STAMP.match(line, end):
+                yield from self._message("stdout", line[:end], starts=True)
+                return line[end:]
+        yield from self._message("stdout", line, starts=self._starts)
+        self._starts = False
+        return b""
 
     def _message(self, stream: LogStreamName, data: bytes, *, starts: bool) -> Iterator[LogEntry]:
         """Read one message, or a part of one: usually one line."""
@@ -125,9 +143,13 @@ class LogReader:
             time, data = stamp[1].decode("ascii"), data[stamp.end() :]
         *lines, rest = data.split(b"\n")
         for line in lines:
-            text = self._decoders[stream].decode(line, final=True)
             # Windows ends its lines with both, and so does every terminal.
-            yield LogEntry(stream=stream, text=text.removesuffix("\r"), time=time)
+            text = self._decoders[stream].decode(line, final=True).removesuffix("\r")
+            yield LogEntry(stream=stream, text=text, time=time, data=self._exactly(line, text))
         if rest:
             text = self._decoders[stream].decode(rest)
-            yield LogEntry(stream=stream, text=text, time=time, partial=True)
+            yield LogEntry(stream=stream, text=text, time=time, partial=True, data=self._exactly(rest, text))
+
+    def _exactly(self, said: bytes, text: str) -> bytes:
+        """Return what was ``said`` where it was asked for and ``text`` does not tell it."""
+        return said if self._is_exact and text.encode() != said else b""

@@ -7,14 +7,14 @@ Sources: the recordings in ``tests/data/engine``; moby's ``api/types/container/s
 counts as used memory.
 """
 
-import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from roadstead.kit import moments
 from roadstead.model import Usage
 from roadstead.peers.engine.messages.guarded import check_depth, fitted, invalid, tolerant
 
@@ -24,8 +24,6 @@ engine may tell the largest number that it knows.
 """
 TICK_NS = 100
 """Windows counts CPU time in units of 100 ns."""
-_READ = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|[+-]\d\d:\d\d)")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = "0001-01-01T00:00:00Z"
 """The zero of Go's times."""
 _CACHED = ("total_inactive_file", "inactive_file")
@@ -129,7 +127,7 @@ def read_sample(data: bytes, depth: int, kind: str, as_of: datetime) -> Sample |
     told = fitted(tolerant(data), StatsAnswer)
     if told is None:
         raise invalid("it is no JSON object")
-    at_ns = _moment(told.read)
+    at_ns = moments.nanoseconds(told.read) if told.read != _NEVER else None
     if at_ns is None:
         return None
     is_windows = (told.os_type or kind) == "windows"
@@ -207,16 +205,3 @@ def _sum(values: Iterable[int]) -> int | None:
 
 def _count(value: int | None) -> int | None:
     return value if value is not None and 0 <= value < MOST else None
-
-
-def _moment(text: str) -> int | None:
-    """Return a time in ns since the epoch; None when it is none, or Go's zero."""
-    found = _READ.fullmatch(text)
-    if found is None or text == _NEVER:
-        return None
-    try:
-        second = datetime.fromisoformat(found[1] + found[3].replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    since = second - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 10**9 + int((found[2] or "0").ljust(9, "0"))

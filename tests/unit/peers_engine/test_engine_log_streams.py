@@ -16,7 +16,7 @@ from roadstead.model import LogWish
 from roadstead.peers.engine.bodies import WAITING_BYTES
 from roadstead.peers.engine.messages.frames import PIECE_BYTES, Frames
 from roadstead.peers.engine.messages.logs import LogReader, read_terminal
-from tests.unit.peers_engine.logged import ID, MULTIPLEXED, PATH, begun, engine, frame, read
+from tests.unit.peers_engine.logged import ID, MULTIPLEXED, PATH, RAW, begun, engine, frame, read
 from tests.unit.peers_engine.pretender import Pretender
 from tests.unit.peers_engine.scripted import End, Lost, Piece, answer, pieces
 
@@ -182,3 +182,18 @@ def _script(made: Pretender, said: Sequence[Piece]) -> Callable[[int, bytes], Se
     """``said`` in answer to the question for logs, everything else as the engine says it."""
     usual = made.link.script
     return lambda number, data: said if b"/logs" in data else usual(number, data)
+
+
+@pytest.mark.parametrize("tty", [False, True], ids=["frames", "terminal"])
+async def test_every_byte_is_told_where_it_is_asked_for(*, tty: bool) -> None:
+    """Beside the text, where that does not tell it; otherwise nobody needs it twice."""
+    said = [b"caf\xe9\r\n", b"\xc3\xbc\n", b"\r\n", b"\x00\xff\n", b"no end\xc3"]
+    body = b"".join(said if tty else [frame(1, each) for each in said])
+    made = engine(body, RAW if tty else MULTIPLEXED, tty=tty)
+    _, stream = await begun(made, LogWish(exact=True))
+    found = await read(stream)
+
+    told = [(each.data or each.text.encode()) + (b"" if each.partial else b"\n") for each in found]
+    assert told == said
+    assert [bool(each.data) for each in found] == [True, False, True, True, True]
+    assert not any(each.data for each in await read((await begun(made))[1]))

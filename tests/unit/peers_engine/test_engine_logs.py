@@ -154,21 +154,6 @@ async def test_long_lines_of_a_terminal_have_times_in_them() -> None:
     assert {each.time for each in found} == {STAMP.decode().strip()}
 
 
-@pytest.mark.parametrize("tty", [False, True], ids=["frames", "terminal"])
-async def test_every_byte_is_told_where_it_is_asked_for(*, tty: bool) -> None:
-    """Beside the text, where that does not tell it; otherwise nobody needs it twice."""
-    said = [b"caf\xe9\r\n", b"\xc3\xbc\n", b"\r\n", b"\x00\xff\n", b"no end\xc3"]
-    body = b"".join(said if tty else [frame(1, each) for each in said])
-    made = engine(body, RAW if tty else MULTIPLEXED, tty=tty)
-    _, stream = await begun(made, LogWish(exact=True))
-    found = await read(stream)
-
-    told = [(each.data or each.text.encode()) + (b"" if each.partial else b"\n") for each in found]
-    assert told == said
-    assert [bool(each.data) for each in found] == [True, False, True, True, True]
-    assert not any(each.data for each in await read((await begun(made))[1]))
-
-
 @pytest.mark.parametrize(
     "time", ["2026-11-27T12:00:00.000000001Z", "2026-11-27T12:00:00Z", "2026-11-27T13:00:00.000000001+01:00"]
 )

@@ -8,6 +8,7 @@ import random
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from roadstead.lab.pool.driver import MONITOR_KEY, NewVm
 from roadstead.model import Container, LinkState, Problem
 from roadstead.model.config_keys import HOST_KEY
 from roadstead.peers.links.messages import fingerprint
+from tests.contract.hostility import DEEDS, DEEDS_OVER_SSH, DEEDS_OVER_TLS, done, printed
 from tests.contract.world import QUICK, World, world
 
 PROBLEMS = {
@@ -71,10 +73,10 @@ PROBLEMS = {
 OVER_TLS = {
     "certificate-of-another-vm": "tls-wrong-address",
     "certificate-of-another-ca": "tls-untrusted",
-    "handshake-never-ends": "engine-timed-out",
-    "half-open": "engine-timed-out",
-    "tls-half-handshake": "engine-timed-out",
-    "tls-drips": "engine-timed-out",
+    "handshake-never-ends": "timed-out",
+    "half-open": "timed-out",
+    "tls-half-handshake": "timed-out",
+    "tls-drips": "timed-out",
     "tls-tickets": "tls-floods",
     "tls-key-updates": "tls-floods",
     "tls-key-requests": "tls-floods",
@@ -82,11 +84,13 @@ OVER_TLS = {
     "tls-hello-requests": "tls-floods",
     "silence": "engine-timed-out",
     "garbage": "engine-answer-invalid",
-    "endless-text": "engine-too-large",
     "event-blanks": "engine-answer-invalid",
     "event-huge": "engine-answer-invalid",
+    **{name: PROBLEMS[name] for name in done(DEEDS) if name in PROBLEMS},
 }
-"""The same of a guest that is reached over TLS: what only such a one can do, and some of each other kind."""
+"""The same of a guest that is reached over TLS: what only such a one can do, all that hostile ones may do, and some of
+each other kind.
+"""
 PECULIAR = (
     "streamlocal-forbidden",
     "exec-forbidden",
@@ -120,9 +124,11 @@ ODD = (
     "event-wrong-types",
 )
 """What is read past: the guest stays live, with its own containers and no others."""
+ODD_OVER_TLS = tuple(name for name in ODD if name in done(DEEDS))
 SMALL = QUICK.model_copy(
     update={"engine": QUICK.engine.model_copy(update={"answer_bytes": 2**18, "containers": 500, "event_bytes": 2**16})}
 )
+UNHURT = SMALL.model_copy(update={"engine": QUICK.engine})
 CHANGES = 5
 SLOWER = 30
 """How many times as long as before a change in a neighbour may take until it is shown: the misbehaving guest shares our
@@ -136,6 +142,18 @@ def test_no_misbehaviour_is_forgotten() -> None:
     """
     known = {*PROBLEMS, *OVER_TLS, *PECULIAR, *ODD, "keys-unwritable"}
     assert known == MISBEHAVIOURS.keys()
+
+
+@pytest.mark.parametrize(
+    ("over", "kind", "deeds"),
+    [
+        pytest.param({*PROBLEMS, *ODD}, DEEDS_OVER_SSH, DEEDS, id="ssh"),
+        pytest.param({*OVER_TLS, *ODD_OVER_TLS}, DEEDS_OVER_TLS, DEEDS, id="tls"),
+    ],
+)
+def test_no_hostile_deed_is_forgotten(over: set[str], kind: dict[str, Any], deeds: dict[str, Any]) -> None:
+    """Each is done to somebody here, over either kind of link."""
+    assert done(kind, deeds) - over == set()
 
 
 async def _delay(one: World, name: str) -> float:
@@ -183,6 +201,11 @@ async def _break_and_mend(one: World, trait: str, code: str) -> None:
     await broken.misbehave(trait)
     broken.cut()
     await one.until_problem("vm-1", code)
+    link = one.vm("vm-1").link
+    assert link is not None
+    assert link.problem is not None
+    assert (link.problem.cause + link.problem.remedy).isprintable()
+    assert [line for line in printed(one.containers("vm-1").values()) if not line.isprintable()] == []
     if code != "engine-too-large":
         assert all(container.stale for container in one.containers("vm-1").values())
         assert all(container.problem == code for container in one.containers("vm-1").values())
@@ -200,20 +223,36 @@ async def _break_and_mend(one: World, trait: str, code: str) -> None:
 @pytest.mark.parametrize("trait", ODD)
 async def test_what_makes_no_sense_is_read_past(tmp_path: Path, trait: str, caplog: pytest.LogCaptureFixture) -> None:
     """A guest that says odd things among sensible ones stays live; only its own containers are shown, within bounds."""
-    async with world(tmp_path, settings=SMALL.model_copy(update={"engine": QUICK.engine})) as one:
-        calm, odd = await _delay(one, "vm-2"), one.guest("vm-1")
-        await odd.misbehave(trait)
-        odd.cut()
-        await one.until(lambda: not one.is_live("vm-1"), "the link is lost")
-        await one.until(lambda: one.is_live("vm-1"), "it is listed again")
-        assert await _delay(one, "vm-2") <= SLOWER * calm
-        shown = one.containers("vm-1").values()
-        assert {each.engine_id for each in shown} <= {each["id"] for each in await odd.truth()}
-        assert all(len(text.encode()) <= QUICK.engine.text_bytes for each in shown for text in _texts(each))
-        assert _loud(caplog) == []
-        await odd.misbehave()
-        odd.cut()
-        await one.until_live("vm-1")
+    async with world(tmp_path, settings=UNHURT) as one:
+        await _read_past(one, trait)
+    assert _loud(caplog) == []
+
+
+@pytest.mark.parametrize("trait", ODD_OVER_TLS)
+async def test_what_makes_no_sense_is_read_past_over_tls(
+    tmp_path: Path, trait: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same of a guest that is reached over TLS."""
+    async with world(tmp_path, settings=UNHURT, is_tls=True) as one:
+        await _read_past(one, trait)
+    assert _loud(caplog) == []
+
+
+async def _read_past(one: World, trait: str) -> None:
+    """Have the first VM say odd things and be listed all the same, beside one that is well; then no more."""
+    calm, odd = await _delay(one, "vm-2"), one.guest("vm-1")
+    await odd.misbehave(trait)
+    odd.cut()
+    await one.until(lambda: not one.is_live("vm-1"), "the link is lost")
+    await one.until(lambda: one.is_live("vm-1"), "it is listed again")
+    assert await _delay(one, "vm-2") <= SLOWER * calm
+    shown = one.containers("vm-1").values()
+    assert {each.engine_id for each in shown} <= {each["id"] for each in await odd.truth()}
+    assert all(len(text.encode()) <= QUICK.engine.text_bytes for each in shown for text in _texts(each))
+    assert [line for line in printed(shown) if not line.isprintable()] == []
+    await odd.misbehave()
+    odd.cut()
+    await one.until_live("vm-1")
 
 
 def _texts(container: Container) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from roadstead.lab.guests.fleet import DistantGuest
 from roadstead.lab.guests.misbehaviour import MISBEHAVIOURS, Layer
 from roadstead.peers.engine.client import EngineClient
 from roadstead.settings.schema import EngineSettings
+from tests.contract.hostility import DEEDS, DEEDS_OVER_SSH, DEEDS_OVER_TLS, done, printed
 from tests.contract.world import CALM, World, add, kept, lab, running
 
 pytestmark = [pytest.mark.alone, pytest.mark.limit(60)]
@@ -43,11 +44,14 @@ what was kept and is kept, and what the allocator holds back of all this.
 """
 HARMLESS = {"keys-unwritable", "host-key-all-types", "command-forced", "dial-stdio-missing", "exec-noise"}
 """What is no attack: kinds of guests."""
-OVER_TLS = (
-    *("certificate-of-another-vm", "certificate-of-another-ca", "handshake-never-ends", "half-open"),
-    *("garbage", "crumbs", "endless-chunks", "endless-list", "event-flood", "event-blanks", "event-bulk-numbers"),
-    *(name for name, trait in MISBEHAVIOURS.items() if trait.layer is Layer.TLS),
+OVER_TLS = sorted(
+    {
+        *("handshake-never-ends", "garbage", "crumbs", "event-blanks", "event-bulk", "event-bulk-lists"),
+        *done(DEEDS, DEEDS_OVER_TLS),
+        *(name for name, trait in MISBEHAVIOURS.items() if trait.layer in {Layer.CERTIFICATE, Layer.TLS}),
+    }
 )
+"""All that hostile guests may do, what only such a one can do, and what costs most."""
 OVER_SSH = sorted(
     name
     for name, trait in MISBEHAVIOURS.items()
@@ -125,10 +129,17 @@ async def _suffered(one: World, hostile: DistantGuest, trait: str) -> list[tuple
         calm = await _times(engine, CALM_SECONDS)
         await _behave(one, hostile, trait)
         under_attack = await _times(engine, ATTACK_SECONDS)
+        assert [line for line in printed(one.containers("vm-1").values()) if not line.isprintable()] == []
         if under_attack.hold(calm):
             return []
         found.append((calm, under_attack))
     return found
+
+
+def test_no_hostile_deed_is_forgotten() -> None:
+    """Each is measured over either kind of link."""
+    assert done(DEEDS, DEEDS_OVER_SSH) - {*OVER_SSH} == set()
+    assert done(DEEDS, DEEDS_OVER_TLS) - {*OVER_TLS} == set()
 
 
 def _memory() -> int:

@@ -1,5 +1,5 @@
-"""Each step of the path to a VM's engine is the first that fails for something: of a VM that was never enabled and of one
-that is, over SSH and over TLS.
+"""Each step of the path to a VM's engine is the first that fails for something: of a VM that was never enabled and of
+one that is, over SSH and over TLS.
 """
 
 from __future__ import annotations

@@ -145,11 +145,9 @@ class LogReader:
         for line in lines:
             # Windows ends its lines with both, and so does every terminal.
             text = self._decoders[stream].decode(line, final=True).removesuffix("\r")
-            yield LogEntry(stream=stream, text=text, time=time, data=self._exactly(line, text))
+            data = line if self._is_exact and text.encode() != line else b""
+            yield LogEntry(stream=stream, text=text, time=time, data=data)
         if rest:
             text = self._decoders[stream].decode(rest)
-            yield LogEntry(stream=stream, text=text, time=time, partial=True, data=self._exactly(rest, text))
-
-    def _exactly(self, said: bytes, text: str) -> bytes:
-        """Return what was ``said`` where it was asked for and ``text`` does not tell it."""
-        return said if self._is_exact and text.encode() != said else b""
+            data = rest if self._is_exact and text.encode() != rest else b""
+            yield LogEntry(stream=stream, text=text, time=time, partial=True, data=data)

@@ -4,13 +4,14 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent import futures
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from functools import partial
 
 from roadstead.cli import failures
 from roadstead.cli.api import client
 from roadstead.cli.api.views import GuestPreparation, Vm
-from roadstead.cli.commands import certifying, preparing_summary, secrets
+from roadstead.cli.commands import calls, certifying, preparing_summary, secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.commands.preparing_questions import Questions
 from roadstead.cli.display import output
@@ -82,24 +83,25 @@ class Rounds:
             time.sleep(LOOK_SECONDS)
 
     def _call(self, going: list[Guest]) -> None:
-        threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prepare")
-        calls = {threads.submit(self._ask, guest): guest for guest in going}
+        called = calls.begin([partial(self._ask, guest) for guest in going], AT_ONCE)
+        guests = dict(zip(called, going, strict=True))
         try:
-            for call in as_completed(calls):
-                self._answered(calls[call], call)
+            for call in as_completed(called):
+                self._answered(guests[call], call)
         except KeyboardInterrupt:
-            threads.shutdown(wait=False, cancel_futures=True)
-            self._wait(calls)
+            self._wait(guests)
             raise
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            for call in called:
+                call.cancel()
 
-    def _wait(self, calls: Mapping[Future[GuestPreparation], Guest]) -> None:
+    def _wait(self, guests: Mapping[Future[GuestPreparation], Guest]) -> None:
         """Wait for what the server was given before somebody broke off, until that is done again."""
-        for guest in calls.values():
+        begun = [call for call in guests if not call.cancel()]
+        for guest in guests.values():
             if guest.is_called:
                 guest.say("the server works on it; what comes of that is waited for, until another Ctrl-C")
-        futures.wait([call for call in calls if not call.cancelled()])
+        futures.wait(begun)
 
     def _answered(self, guest: Guest, call: Future[GuestPreparation]) -> None:
         guest.asked = guest.error = None

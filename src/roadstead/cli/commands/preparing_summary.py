@@ -35,7 +35,10 @@ def broken_off(guests: Sequence[Guest]) -> list[str]:
     """Return what an interrupted command says: how far each VM is, and who tells of those that the server works on."""
     told = [f"{guest.name}: {_standing(guest)}" for guest in guests]
     if any(guest.is_called for guest in guests):
-        told.append("`roadstead vms` and `roadstead audit` tell what comes of what the server goes on with.")
+        told.append(
+            "`roadstead vms` and `roadstead audit` tell what comes of what the server goes on with; the same command"
+            " again finishes what it leaves."
+        )
     return told
 
 

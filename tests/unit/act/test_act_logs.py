@@ -1,8 +1,8 @@
 """Logs on their way through: so many readers, so many bytes, so much time."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
 import pytest
@@ -28,10 +28,11 @@ class Guests:
         self.error: RoadsteadError | None = None
         self.turns = 0
 
-    def engine(self, _: VmId) -> Any:
+    @contextmanager
+    def asking(self, _: VmId) -> Iterator[Any]:
         if isinstance(self.error, LinkError):
             raise self.error
-        return self
+        yield self
 
     async def logs(self, _engine_id: str, _wish: LogWish) -> FakeLogs:
         assert self.turns == 1

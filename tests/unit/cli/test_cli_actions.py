@@ -1,5 +1,6 @@
 """What is done to containers and VMs: names resolved, questions asked, results told, exit codes."""
 
+import json
 import threading
 from typing import Any
 
@@ -207,6 +208,45 @@ def test_why_tells_problem_cause_remedy_and_facts(canned: Canned) -> None:
     assert lines[0] == "vm1: broken"
     assert "  Cause    It refuses." in lines and "  Remedy   Start sshd." in lines
     assert "  last heard  never" in lines
+
+
+def _why(canned: Canned, *names: str) -> None:
+    canned.answers["GET /vms"] = [vm(name, problem={"code": "refused"} if name == "db" else None) for name in names]
+    for name in names:
+        canned.answers[f"GET /vms/{name}"] = vm(name)
+        canned.answers[f"GET /vms/{name}-uuid/why"] = {"vm": f"{name}-uuid", "name": name, "state": "live", "facts": []}
+
+
+def test_why_takes_several_vms_as_prepare_does(canned: Canned) -> None:
+    """By name, pattern and search, each once; JSON is a list then."""
+    _why(canned, "web1", "web2", "db")
+    assert run(canned, "why", "web*", "db", "web1").stdout.split() == ["web1:", "live", "web2:", "live", "db:", "live"]
+    assert [each["name"] for each in json.loads(run(canned, "why", "db", "web1", "--format", "json").stdout)] == [
+        "db",
+        "web1",
+    ]
+    canned.asked.clear()
+    done = run(canned, "why", "-f", "tag:shop")
+    assert (canned.asked[0].query["q"], done.stdout.count(": live")) == (["tag:shop"], 3)
+
+
+def test_why_without_a_name_is_about_those_with_a_problem(canned: Canned) -> None:
+    """And says so when there is none."""
+    _why(canned, "web1", "db")
+    assert run(canned, "why").stdout.split() == ["db:", "live"]
+    _why(canned, "web1")
+    done = run(canned, "why")
+    assert (done.returncode, done.stdout, "none has a problem" in done.stderr) == (0, "", True)
+
+
+def test_hostkey_show_without_a_name_shows_all(canned: Canned) -> None:
+    """And says how a pool is made known where there is no VM."""
+    canned.answers["GET /vms"] = [vm("b"), vm("a")]
+    for name in ("a", "b"):
+        canned.answers[f"GET /vms/{name}-uuid/hostkey"] = key("pinned", "SHA256:x", "SHA256:x")
+    assert [line.split()[0] for line in run(canned, "hostkey", "show").stdout.splitlines()] == ["VM", "a", "b"]
+    canned.answers["GET /vms"] = canned.answers["GET /pools"] = []
+    assert "`roadstead pool add URL`" in run(canned, "hostkey", "show").stderr
 
 
 def key(state: str, shown: str | None = None, pinned: str | None = None) -> dict[str, Any]:

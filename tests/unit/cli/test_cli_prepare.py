@@ -116,7 +116,7 @@ def test_a_wrong_password_holds_no_other_vm_up(pool: Canned) -> None:
 
 
 def test_an_interruption_tells_how_far_each_vm_is(pool: Canned) -> None:
-    """One that the server works on is waited for; another Ctrl-C ends that at once, and of what comes of it others tell."""
+    """One that the server works on is waited for; another Ctrl-C ends that at once, and says who tells what follows."""
     begun, goes_on = threading.Event(), threading.Event()
     inner = guest("web1", known=True)
 

@@ -89,7 +89,7 @@ class Logs:
     async def open(self, container: Container, wish: LogWish) -> Reading:
         """Begin to read the logs of ``container``.
 
-        Raises `ConflictError` ``too-many-log-readers``, what `Engines.engine` raises, and what the engine says
+        Raises `ConflictError` ``too-many-log-readers``, what `Engines.asking` raises, and what the engine says
         (`EngineClient.logs`).
         """
         vm, limit = container.vm, self._settings.logs.readers
@@ -98,7 +98,8 @@ class Logs:
         self._readers[vm] += 1
         try:
             async with self._turns.turn(vm):
-                stream = await self._engines.engine(vm).logs(container.engine_id, wish)
+                with self._engines.asking(vm) as engine:
+                    stream = await engine.logs(container.engine_id, wish)
         except BaseException:
             self._leave(vm)
             raise

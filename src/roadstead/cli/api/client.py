@@ -114,12 +114,7 @@ class Waiting:
 
     def read(self, shape: type[T]) -> T:
         """Return the answer decoded into ``shape``. Raises `Refused`, `ServerError`."""
-        import msgspec
-
-        try:
-            return msgspec.json.decode(self.raw(), type=shape)
-        except msgspec.DecodeError as error:
-            raise ServerError("server-answer-invalid", address=self.server) from error
+        return decoded(self.raw(), shape, self.server)
 
     def records(self, shape: type[T]) -> Iterator[T]:
         """Yield what the lines of an answer hold, each decoded into ``shape`` when it comes: one at least.
@@ -225,6 +220,16 @@ class _Mapped:
             raise ServerError("server-gone", address=self._server) from error
         if isinstance(error, wire.NotHttp):
             raise ServerError("server-answer-invalid", address=self._server) from error
+
+
+def decoded(body: bytes, shape: type[T], server: Server) -> T:
+    """Return an answer's ``body`` decoded into ``shape``. Raises `ServerError` when it is none of it."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.DecodeError as error:
+        raise ServerError("server-answer-invalid", address=server) from error
 
 
 def _accepted(status: int, body: bytes, server: Server) -> bytes:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from roadstead.cli import helping, options, session
-from roadstead.cli.commands.prepare import ANSWER_SECONDS, VmNames
+from roadstead.cli.commands.prepare import ANSWER_SECONDS
 
 Address = Annotated[
     list[str] | None,
@@ -129,7 +129,7 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
 @helping.command(app)
 def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    names: VmNames = None,
+    names: options.AnyVms = None,
     filters: options.Filters = None,
     expiring: Expiring = None,
     address: FormerAddress = None,

@@ -2,15 +2,14 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from roadstead.cli import failures, session
 from roadstead.cli.api import client
-from roadstead.cli.api.views import HostKey, Key, Vm, Why
+from roadstead.cli.api.views import HostKey, Key, Vm
 from roadstead.cli.commands import names, secrets
-from roadstead.cli.display import output, table, words
+from roadstead.cli.display import empty, output, table, words
 from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
@@ -73,29 +72,13 @@ def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:
     return worked
 
 
-def explain(connected: client.Client, name: str, *, as_json: bool) -> None:
-    """Print what stands between us and a VM, what to do about it, and what is known."""
-    waiting = connected.ask(f"/vms/{client.part(name)}/why")
-    if as_json:
-        output.write_json(waiting.raw())
+def show_keys(connected: client.Client, given: Sequence[str]) -> None:
+    """Print the host keys of the VMs that are ``given``, or of all: the remembered one and the one that each shows."""
+    vms = names.vms(connected, given) if given else names.every(connected)
+    if not vms:
+        empty.vms(connected, None)
         return
-    told = waiting.read(Why)
-    output.write([f"{output.bold(terminal_clean(told.name))}: {_coloured(told.state)}"])
-    if told.problem is not None:
-        since = words.age(told.problem.since, datetime.now(UTC))
-        facts = [
-            ("Problem", f"{told.problem.code}, since {since}" if told.problem.since else told.problem.code),
-            ("Cause", told.problem.cause),
-            ("Remedy", told.problem.remedy),
-        ]
-        output.write(["", *map(terminal_clean, pairs(facts))])
-    if told.facts:
-        output.write(["", *map(terminal_clean, pairs(told.facts))])
-
-
-def show_keys(connected: client.Client, given: list[str]) -> None:
-    """Print the host keys of VMs: the remembered one and the one that the VM shows."""
-    found = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
+    found = [(vm, _key(connected, vm)) for vm in vms]
     expected = [_fingerprint(key.expected) if key.expected else "" for _, key in found]
     made = [
         table.Column("VM", [vm.name for vm, _ in found]),
@@ -211,7 +194,3 @@ def _fingerprint(key: Key | None) -> str:
     if key is None:
         return "none"
     return f"{key.fingerprint} ({key.type})" if key.type else key.fingerprint
-
-
-def _coloured(state: str) -> str:
-    return output.paint_state(state) if output.is_coloured() else state

@@ -5,21 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from roadstead.cli import completion, options, session
+from roadstead.cli import options, session
 from roadstead.cli.display import output
 from roadstead.kit.text import terminal_clean
 
 ANSWER_SECONDS = 600.0
 """An engine may be installed meanwhile."""
-VmNames = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="VM…",
-        autocompletion=completion.vms,
-        show_default=False,
-        help="A VM: its name, its uuid or the first digits of it (at least 4), or a pattern such as `web*`.",
-    ),
-]
 NeedsKey = Annotated[
     str | None,
     typer.Option(metavar="POOL", show_default=False, help="Also the VMs that a rotation of this pool's key waits for."),
@@ -134,7 +125,7 @@ RemoveFormerKey = Annotated[
 
 def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    names: VmNames = None,
+    names: options.AnyVms = None,
     filters: options.Filters = None,
     needs_key: NeedsKey = None,
     user: User = None,
@@ -198,7 +189,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
 def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    names: VmNames = None,
+    names: options.AnyVms = None,
     filters: options.Filters = None,
     user: User = None,
     password_file: PasswordFile = None,

@@ -210,6 +210,20 @@ def test_why_tells_problem_cause_remedy_and_facts(canned: Canned) -> None:
     assert "  last heard  never" in lines
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+def test_why_breaks_no_word_on_a_narrow_terminal(canned: Canned, columns: int) -> None:
+    """A fingerprint, an id, a command: what is longer than its line stands on one of its own."""
+    words = ["ssh-ed25519", "SHA256:" + "x" * 27, "11111111-1111-1111-1111-111111111111"]
+    canned.answers["GET /vms/vm1/why"] = {
+        "vm": "u", "name": "vm1", "state": "broken", "facts": [["xscontainer-tls-client-cert", " ".join(words)]],
+        "problem": {"code": "refused", "cause": "It refuses " * 9, "remedy": "Say `roadstead prepare vm1`."},
+    }  # fmt: skip
+    with Terminal(canned, "why", "vm1", columns=columns) as terminal:
+        lines = terminal.ended()[1].splitlines()
+    assert set(words) <= {word for line in lines for word in line.split()}
+    assert all(len(line) <= columns for line in lines if words[2] not in line)
+
+
 def _why(canned: Canned, *names: str) -> None:
     canned.answers["GET /vms"] = [vm(name, problem={"code": "refused"} if name == "db" else None) for name in names]
     for name in names:

@@ -191,7 +191,7 @@ def test_ps_refuses_an_order_by_nothing(canned: Canned, sort: str) -> None:
 
 
 def test_narrow_terminals_show_what_matters_most(canned: Canned) -> None:
-    """At 60 columns a VM's problem and a container's age are there; what is left out is marked, and only then."""
+    """At 60 columns a VM's problem is whole, and a container's age is there; what is left out is marked."""
     broken = vm("vm-with-a-name", "broken", host_name="host-of-the-pool", problem={"code": "address-not-allowed"})
     canned.answers["GET /vms"] = [broken]
     canned.answers["GET /containers"] = [
@@ -204,9 +204,9 @@ def test_narrow_terminals_show_what_matters_most(canned: Canned) -> None:
 
     vms, containers = shown("vms"), shown("ps")
 
-    assert vms[0].split() == ["NAME", "STATE", "CONTAINERS", "ADDRESS", "PROBLEM", "…"]
-    assert "address-n" in vms[1]
-    assert containers[0].split() == ["NAME", "VM", "IMAGE", "STATE", "STATUS", "PORTS", "AGE"]
+    assert vms[0].split() == ["NAME", "STATE", "CONTAINERS", "PROBLEM", "…"]
+    assert vms[1].split()[-1] == "address-not-allowed"
+    assert containers[0].split() == ["NAME", "VM", "STATE", "STATUS", "AGE", "…"]
     assert all(len(line) <= 60 for line in [*vms, *containers])
 
 

@@ -352,6 +352,25 @@ def test_what_makes_no_sense_is_named(pool: Canned, words: list[str], named: str
     assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_what_came_of_it_is_whole_on_every_terminal(pool: Canned, columns: int) -> None:
+    """The code is looked up; other columns give way, and `--no-trunc` shows them all."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = problem(409, "guest-host-key-differs", "It shows another.")
+    pool.answers["POST /vms/web2-uuid/prepare"] = {
+        "name": "web2", "state": "prepared", "done": ["x"], "user": "ann", "address": "10.0.0.7",
+        "checked": [["engine", "/var/run/docker.sock (ready)"], ["starts with the guest", "docker.service"]],
+    }  # fmt: skip
+
+    def shown(*words: str) -> str:
+        with Terminal(pool, "prepare", "web1", "web2", *words, columns=columns) as terminal:
+            return terminal.ended()[1]
+
+    table = shown().partition("VM ")[2].splitlines()
+    assert any("failed: guest-host-key-differs" in line for line in table)
+    assert all(len(line) <= columns for line in table)
+    assert "/var/run/docker.sock (ready)" in shown("--no-trunc")
+
+
 def test_what_is_to_be_repeated_can_be_copied(pool: Canned) -> None:
     """A name with a space is one word, and is taken back as it was given."""
     pool.answers["GET /vms/web1"] = {**vm("web1"), "name": "Übung 1"}

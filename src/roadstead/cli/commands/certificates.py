@@ -77,7 +77,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def main(ctx: typer.Context, format: options.Format = "table") -> None:
+def main(ctx: typer.Context, format: options.Format = "table", no_trunc: options.NoTrunc = False) -> None:
     """List until when the certificates of all VMs that are reached over TLS are good; `make`, `renew` and `import`
     give a VM others.
 
@@ -88,7 +88,7 @@ def main(ctx: typer.Context, format: options.Format = "table") -> None:
     if ctx.invoked_subcommand is None:
         from roadstead.cli.commands import certifying
 
-        certifying.listing(session.connect(ctx), format)
+        certifying.listing(session.connect(ctx), format, cut=not no_trunc)
 
 
 @helping.command(app)
@@ -104,6 +104,7 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     add_drive: AddDrive = False,
     no_wait: NoWait = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Make certificates for VMs and bring them to each on a virtual CD.
 
@@ -123,7 +124,7 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
         TlsOptions(True, *made, source=tuple(source or ())), "prepare", yes=yes, is_watched=not no_wait
     )
     connected = session.of(ctx).client(ANSWER_SECONDS)
-    preparing.work(connected, targets.vms(connected, names), wanted)
+    preparing.work(connected, targets.vms(connected, names), wanted, cut=not no_trunc)
 
 
 @helping.command(app)
@@ -140,6 +141,7 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     eject: Eject = False,
     no_wait: NoWait = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Replace the certificates of VMs that are reached over TLS: all are made anew, and go the way of those of `make`.
 
@@ -162,7 +164,7 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     connected = session.of(ctx).client(ANSWER_SECONDS)
     vms, refused = renewing.chosen(connected, names, filters, expiring)
     if vms:
-        preparing.work(connected, vms, wanted, refused)
+        preparing.work(connected, vms, wanted, refused, cut=not no_trunc)
 
 
 @helping.command(app, name="import")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
+FAIR_CELLS = 34
+"""How much room a value needs beside its name; with less, its further lines begin further left."""
 TLS = "tls"
 """What is said in the place of a host key's state where none is used."""
 SETTLED = {"pinned", "expected", "none", TLS}
@@ -82,12 +85,12 @@ def show_keys(connected: client.Client, given: Sequence[str]) -> None:
     expected = [_fingerprint(key.expected) if key.expected else "" for _, key in found]
     made = [
         table.Column("VM", [vm.name for vm, _ in found]),
-        table.Column("STATE", [key.state for _, key in found]),
-        table.Column("REMEMBERED", [_fingerprint(key.pinned) for _, key in found], least=20),
-        *([table.Column("EXPECTED", expected, least=20)] if any(expected) else []),
-        table.Column("SHOWN", [_fingerprint(key.shown) for _, key in found], least=20),
+        table.Column("STATE", [key.state for _, key in found], whole=True),
+        table.Column("REMEMBERED", [_fingerprint(key.pinned) for _, key in found], whole=True),
+        *([table.Column("EXPECTED", expected, whole=True)] if any(expected) else []),
+        table.Column("SHOWN", [_fingerprint(key.shown) for _, key in found], whole=True),
     ]
-    output.write(table.lines(made, None))
+    output.write(table.lines(made, output.room()))
 
 
 def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> None:
@@ -144,9 +147,19 @@ def forget_keys(connected: client.Client, given: list[str], *, yes: bool) -> Non
 
 
 def pairs(facts: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[str]:
-    """Return lines of names and values, the values below each other."""
-    widest = max(len(name) for name, _ in facts)
-    return [f"  {name:<{widest}}  {value}" for name, value in facts]
+    """Return lines of names and values, the values below each other; no word is broken where a terminal is narrow."""
+    widest, room = max(len(name) for name, _ in facts), output.room()
+    whole = [f"  {name:<{widest}}  {terminal_clean(value)}" for name, value in facts]
+    if room is None:
+        return whole
+    indent = " " * (widest + 4 if room - widest > FAIR_CELLS else 4)
+    return [part for line in whole for part in _folded(line, room, indent)]
+
+
+def _folded(line: str, room: int, indent: str) -> list[str]:
+    if len(line) <= room:
+        return [line]
+    return textwrap.wrap(line, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _ask_before_cutting_off(connected: client.Client, vm: Vm, host_key: str) -> None:

@@ -151,6 +151,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ca_cert: CaCert = None,
     legacy_certificate: Legacy = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Prepare the guests of VMs, over SSH or TLS, and enable them.
 
@@ -184,7 +185,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if not vms:
         output.write([terminal_clean(f"No VM waits for the key of {needs_key}.")])
         return
-    preparing.work(connected, vms, wanted)
+    preparing.work(connected, vms, wanted, cut=not no_trunc)
 
 
 def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
@@ -197,6 +198,7 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     host_key: HostKeys = None,
     remove_former_key: RemoveFormerKey = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Take the pool's key out of VMs, and disable them.
 
@@ -216,4 +218,5 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ())), yes=yes)
     wanted.signing.check()
     connected = session.of(ctx).client(ANSWER_SECONDS)
-    preparing.work(connected, managing.let_go(connected, targets.vms(connected, names, filters), yes=yes), wanted)
+    vms = managing.let_go(connected, targets.vms(connected, names, filters), yes=yes)
+    preparing.work(connected, vms, wanted, cut=not no_trunc)

@@ -29,10 +29,15 @@ _STATES = {"prepared", "unprepared"}
 
 
 def work(
-    connected: client.Client, vms: list[Vm], wanted: Wanted, refused: Mapping[str, RoadsteadError] | None = None
+    connected: client.Client,
+    vms: list[Vm],
+    wanted: Wanted,
+    refused: Mapping[str, RoadsteadError] | None = None,
+    *,
+    cut: bool = True,
 ) -> None:
     """Do what is wanted to ``vms``; some that failed end the command with 4, and so do those (by id) that are
-    ``refused`` beforehand.
+    ``refused`` beforehand. The table at the end fits the terminal when it is ``cut``.
 
     Raises `InputError` for what is said of one VM alone when there are several.
     """
@@ -47,7 +52,7 @@ def work(
             output.result(guest.vm.name, str(guest.error), ok=False)
     with failures.leaving(lambda: preparing_summary.broken_off(guests)):
         Rounds(connected, Questions(wanted, key), guests).run()
-    output.write(preparing_summary.lines(guests))
+    output.write(preparing_summary.lines(guests, cut=cut))
     if all(isinstance(guest.error, InputError) for guest in guests):  # nobody was there to answer
         raise SystemExit(failures.USAGE)
     failures.leave([guest.result is not None for guest in guests])

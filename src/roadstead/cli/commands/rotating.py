@@ -59,9 +59,9 @@ def status(connected: client.Client, pool: str, format: str) -> None:
     output.write([f"new key  {told.fingerprint}", f"old key  {told.old_fingerprint}", ""])
     made = [
         table.Column("VM", [vm.name for vm in told.vms], least=10),
-        table.Column("STATE", [vm.state.replace("-", " ") for vm in told.vms]),
-        table.Column("NEEDS OLD KEY", ["yes" if vm.needs_old else "no" for vm in told.vms], rank=2),
-        table.Column("REASON", [vm.reason or "-" for vm in told.vms], least=20, rank=1),
+        table.Column("STATE", [vm.state.replace("-", " ") for vm in told.vms], whole=True),
+        table.Column("NEEDS OLD KEY", ["yes" if vm.needs_old else "no" for vm in told.vms], whole=True),
+        table.Column("REASON", [vm.reason or "-" for vm in told.vms], whole=True),
     ]
     output.write(table.lines(made, output.room()))
     _summary(pool, told)

@@ -46,7 +46,9 @@ def vms(
         empty.vms(connected, query)
 
 
-def search(ctx: typer.Context, terms: options.Terms, format: options.Format = "table") -> None:
+def search(
+    ctx: typer.Context, terms: options.Terms, format: options.Format = "table", no_trunc: options.NoTrunc = False
+) -> None:
     """Find VMs and containers by text or by fields.
 
     All pools are searched; every term must match.
@@ -62,7 +64,7 @@ def search(ctx: typer.Context, terms: options.Terms, format: options.Format = "t
         return
     from roadstead.cli.display import vmrows
 
-    vmrows.write_found(waiting)
+    vmrows.write_found(waiting, cut=not no_trunc)
 
 
 def tree(ctx: typer.Context) -> None:

@@ -34,15 +34,15 @@ def columns(results: Sequence[UsageResult]) -> list[table.Column]:
     return [
         table.Column("NAME", [each.name for each in results], least=10),
         table.Column("VM", [each.vm_name for each in results]),
-        table.Column("CPU %", [_share(each.cpu_percent) for each in told]),
-        table.Column("OF CPUS", [_number(each.cpus) for each in told], rank=3),
-        table.Column("MEMORY", [size(each.memory_bytes) for each in told]),
-        table.Column("LIMIT", [size(each.memory_limit_bytes) for each in told], rank=1),
-        table.Column("RECEIVED", [size(each.network_received_bytes) for each in told], rank=2),
-        table.Column("SENT", [size(each.network_sent_bytes) for each in told], rank=2),
-        table.Column("READ", [size(each.disk_read_bytes) for each in told], rank=2),
-        table.Column("WRITTEN", [size(each.disk_written_bytes) for each in told], rank=2),
-        table.Column("PROCESSES", [_number(each.processes) for each in told], rank=4),
+        table.Column("CPU %", [_share(each.cpu_percent) for each in told], rank=1, whole=True),
+        table.Column("OF CPUS", [_number(each.cpus) for each in told], rank=3, whole=True),
+        table.Column("MEMORY", [size(each.memory_bytes) for each in told], rank=1, whole=True),
+        table.Column("LIMIT", [size(each.memory_limit_bytes) for each in told], rank=1, whole=True),
+        table.Column("RECEIVED", [size(each.network_received_bytes) for each in told], rank=2, whole=True),
+        table.Column("SENT", [size(each.network_sent_bytes) for each in told], rank=2, whole=True),
+        table.Column("READ", [size(each.disk_read_bytes) for each in told], rank=2, whole=True),
+        table.Column("WRITTEN", [size(each.disk_written_bytes) for each in told], rank=2, whole=True),
+        table.Column("PROCESSES", [_number(each.processes) for each in told], rank=4, whole=True),
     ]
 
 

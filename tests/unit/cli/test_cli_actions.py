@@ -300,6 +300,8 @@ def test_hostkey_confirm_asks_once_and_leaves_settled_ones_alone(canned: Canned)
 
     assert "2 VMs (a, c)?" in question and "SHA256:new-a" in question
     assert code == 0 and "c: confirmed SHA256:new-c" in shown
+    confirmed = [asked.query.get("confirm") for asked in canned.asked if asked.method == "POST"]
+    assert confirmed == [["a-uuid"], ["c-uuid"]]
     assert not canned.bodies("POST", "/vms/b-uuid/hostkey/confirm")
 
 

@@ -406,6 +406,7 @@ def test_unprepare_says_so(pool: Canned) -> None:
     done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
     assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["web1", "unprepared"])
     assert sent(pool, "web1")["action"] == "unprepare"
+    assert pool.asked[-1].query["confirm"] == ["web1-uuid"]
     done = run(pool, "unprepare", "web1", "--password-file=-", "--remove-former-key", stdin=f"{SECRET}\n")
     assert (done.returncode, sent(pool, "web1")["agreed"]) == (0, ["former-key"])
     pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1")
@@ -479,6 +480,31 @@ def test_what_is_the_same_over_tls_is_asked_once(pool: Canned) -> None:
     assert sent(pool, "web2") == {
         "mode": "tls", "agreed": ["cd-eject", "tls-cd"], "tls": {"addresses": ["10.0.0.7"], "preparation": "web2-1"},
     }  # fmt: skip
+
+
+def test_imported_certificates_are_renewed_after_a_yes_of_their_own(pool: Canned) -> None:
+    """Neither `--yes` nor silence is one; `--replace-imported` says it beforehand."""
+    imported = {"id": "tls-imported", "title": "replace what was made elsewhere", "is_needed": True, "apart": True}
+    told = {"name": "web1", "mode": "tls", "addresses": ["10.0.0.7"]}
+
+    def answer(asked: Asked) -> Any:
+        if "addresses" not in asked.body.get("tls", {}):
+            return told | {"state": "asks", "question": "addresses"}
+        if "tls-imported" in asked.body.get("declined", []):
+            return problem(409, "prepare-declined", "It was not agreed to this.", "Repeat the command.")
+        if "tls-imported" in asked.body.get("agreed", []):
+            return told | {"state": "prepared", "done": ["x"]}
+        return told | {"state": "asks", "question": "consent", "offers": [imported]}
+
+    pool.answers["POST /vms/web1-uuid/prepare"] = answer
+    assert run(pool, "certificates", "renew", "web1", "--yes").returncode == 1
+    assert run(pool, "certificates", "renew", "web1", "--yes", "--replace-imported").returncode == 0
+    with Terminal(pool, "certificates", "renew", "web1") as terminal:
+        terminal.wait_for("Is that right? [y/N] ")
+        terminal.type("y\n")
+        assert "replace what was made elsewhere" in terminal.wait_for("Do it? [y/N] ")
+        terminal.type("y\n")
+        assert terminal.ended()[0] == 0
 
 
 def test_an_answer_that_nobody_gives_is_wrong_usage(pool: Canned) -> None:

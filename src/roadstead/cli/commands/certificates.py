@@ -69,6 +69,10 @@ Eject = Annotated[bool, typer.Option("--eject", help="Take out a CD that is in t
 AddDrive = Annotated[
     bool, typer.Option("--add-drive", help="Give a VM without a CD drive one; the VM must be shut down.")
 ]
+ReplaceImported = Annotated[
+    bool,
+    typer.Option("--replace-imported", help="Also those that were made elsewhere and imported; --yes does not say so."),
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not watch until the VM uses them.")]
 
 app = typer.Typer(
@@ -139,6 +143,7 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     with_client_key: WithClientKey = False,
     storage: Storage = "",
     eject: Eject = False,
+    replace_imported: ReplaceImported = False,
     no_wait: NoWait = False,
     yes: options.Yes = False,
     no_trunc: options.NoTrunc = False,
@@ -146,8 +151,9 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """Replace the certificates of VMs that are reached over TLS: all are made anew, and go the way of those of `make`.
 
     What is not said is as it was: for which addresses they are, and for how long. The old ones are used until the
-    VM uses the new ones. With `--expiring` a VM is left alone whose certificates are good for longer; without names all
-    VMs are meant. VMs that fail stop no others; a summary ends it, and the exit code is 4 when some failed.
+    VM uses the new ones. Certificates that were made elsewhere are replaced after a question of their own. With
+    `--expiring` a VM is left alone whose certificates are good for longer; without names all VMs are meant. VMs that
+    fail stop no others; a summary ends it, and the exit code is 4 when some failed.
 
     Examples:
       roadstead certificates renew win1
@@ -159,7 +165,10 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     made = (tuple(address or ()), days, with_client_key, storage, eject)
     wanted = renewing.wanted(
-        TlsOptions(False, *made, source=tuple(source or ())), "renew", yes=yes, is_watched=not no_wait
+        TlsOptions(False, *made, replace_imported=replace_imported, source=tuple(source or ())),
+        "renew",
+        yes=yes,
+        is_watched=not no_wait,
     )
     connected = session.of(ctx).client(ANSWER_SECONDS)
     vms, refused = renewing.chosen(connected, names, filters, expiring)

@@ -109,7 +109,8 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
     def change(vm: Vm) -> str:
         # Named, so that another key than the one that was read and compared is not taken.
         shown = asked[vm.id]
-        connected.post(HostKey, _path(vm) + "/confirm", {"fingerprint": shown.fingerprint if shown else None})
+        compared = {"fingerprint": shown.fingerprint if shown else None}
+        connected.post(HostKey, _path(vm) + "/confirm", compared, confirm=vm.id)
         return f"confirmed {_fingerprint(shown)}" if shown else "confirmed that it may be called at its address"
 
     chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)
@@ -129,7 +130,7 @@ def expect_key(connected: client.Client, given: list[str], host_key: str, *, yes
         _ask_before_cutting_off(connected, found[0], host_key)
 
     def change(vm: Vm) -> str:
-        told = connected.post(HostKey, _path(vm) + "/confirm", {"host_key": host_key})
+        told = connected.post(HostKey, _path(vm) + "/confirm", {"host_key": host_key}, confirm=vm.id)
         return f"must show {_fingerprint(told.expected)}" if told.expected else f"shows {_fingerprint(told.shown)}"
 
     failures.leave(each(found, change))
@@ -139,7 +140,7 @@ def forget_keys(connected: client.Client, given: list[str], *, yes: bool) -> Non
     """Forget the remembered host keys of VMs, after one question."""
 
     def change(vm: Vm) -> str:
-        connected.delete(_path(vm))
+        connected.delete(_path(vm), confirm=vm.id)
         return "forgotten; the next contact is the first again"
 
     found = confirmed(names.vms(connected, given), "forget the host keys of", yes=yes, always=True)

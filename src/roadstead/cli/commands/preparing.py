@@ -120,7 +120,8 @@ class Rounds:
         guest.has_cd = "preparation" in guest.answers.get("tls", {})
         guest.is_called = True
         try:
-            told = self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
+            path = f"/vms/{client.part(guest.vm.id)}/prepare"
+            told = self.connected.post(GuestPreparation, path, guest.answers, confirm=guest.confirmed)
         except (client.Refused, RoadsteadError) as error:
             guest.is_called, guest.error = False, error
             raise

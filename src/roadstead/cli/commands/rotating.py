@@ -37,7 +37,7 @@ def rotate(connected: client.Client, pool: str, *, yes: bool, is_watched: bool) 
         refusal = InputError("confirmation-needed", candidates=[f"every managed VM of {pool}"])
         if not session.agreed(f"Replace the SSH key of the pool {terminal_clean(pool)}?", refusal=refusal):
             failures.stop()
-    told = connected.post(Rotation, _path(pool))
+    told = connected.post(Rotation, _path(pool), confirm=before.pool)
     output.write([f"new key  {told.fingerprint}", f"old key  {told.old_fingerprint or 'retired'}"])
     if is_watched:
         told = _watched(connected, pool, told)

@@ -70,7 +70,7 @@ def remove(connected: client.Client, pool: str, name: str, *, yes: bool) -> None
     question = f"Remove the template {terminal_clean(name)} with all its versions?"
     if not yes and not session.agreed(question, refusal=refusal):
         failures.stop()
-    left = connected.remove(list[Template], _path(pool, name))
+    left = connected.remove(list[Template], _path(pool, name), confirm=name)
     is_back = any(one.name == name for one in left)
     output.result(name, "removed; the product's own counts again" if is_back else "removed")
 

@@ -86,7 +86,7 @@ async def test_imported_certificates_are_replaced_after_a_yes_of_its_own(tmp_pat
         before = there.named()
         with pytest.raises(ConflictError) as declined:
             await talk.step((Consent.CD,), action=Action.RENEW, addresses=addresses, declined=(Consent.IMPORTED,))
-        assert declined.value.code == "prepare-declined"
+        assert declined.value.code == "certificates-imported"
         assert there.named() == before and there.disks() == []
         await talk.prepared(await talk.step(AGREED, action=Action.RENEW, addresses=addresses))
         await there.one.until_live(VM)

@@ -142,11 +142,7 @@ class TlsConversation:
             offers.append(_needed(Consent.IMPORTED, apart=is_renewal))
         for offer in offers:
             if offer.id in answers.declined:
-                raise (
-                    lack
-                    if lack and offer.id in _ALLOWED.values()
-                    else ConflictError("prepare-declined", vm=vm.name, what=offer.title)
-                )
+                raise _declined(vm, offer, lack)
         asked = [offer for offer in offers if offer.id not in answers.agreed]
         if asked:
             return replace(about, question="consent", offers=asked)
@@ -190,6 +186,15 @@ async def _lack(vm: Vm, keeper: PoolKeeper, answers: Answers) -> ConflictError |
 
 
 _ALLOWED = {"cd-drive-full": Consent.EJECT, "cd-drive-missing": Consent.ADD_DRIVE}
+
+
+def _declined(vm: Vm, offer: Offer, lack: ConflictError | None) -> ConflictError:
+    """Return why nothing is made without what was not agreed to."""
+    if offer.id == Consent.IMPORTED:
+        return ConflictError("certificates-imported", vm=vm.name)
+    if lack is not None and offer.id in _ALLOWED.values():
+        return lack
+    return ConflictError("prepare-declined", vm=vm.name, what=offer.title)
 
 
 def _placing(answers: Answers) -> Placing:

@@ -104,6 +104,14 @@ def api() -> Iterator[str]:
         "`Roadstead-Number`: the number of the last change that they contain, for `since=` of the stream of changes.",
         "Times are RFC 3339 in UTC.",
         "",
+        "**What cannot be undone is confirmed by naming it.** Where the table of a request has `confirm`, that is",
+        "the id of what it is done to (a template has its name), in the query: without it, or with another one,",
+        "nothing is done, and the error `confirmation-missing` says in `fields` which `id` is meant, and in `what`",
+        "what would be done. Ids, not names: what a name stands for may change. Requests whose body names it",
+        "already need no more: the targets of an operation, the VMs that a dropped key loses, the offers in",
+        "`agreed` while a VM is prepared (its imported certificates are replaced when `tls-imported` stands there),",
+        "the key of a host that is signed in to.",
+        "",
         "## Requests",
     )
     for path, methods in described["paths"].items():

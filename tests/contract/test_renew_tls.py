@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from roadstead.act.preparing import tls_storing
-from roadstead.act.preparing.conversation import Action
+from roadstead.act.preparing.conversation import Action, Consent
 from roadstead.artifacts.certificate_checks import Given
+from roadstead.errors import ConflictError
 from roadstead.lab.guests.certificates import Authority, Form
 from roadstead.lab.pool import cds
 from roadstead.model import config_keys
@@ -72,6 +73,26 @@ async def test_the_short_life_of_the_old_packs_is_not_repeated(tmp_path: Path) -
         assert asked.until - dt.datetime.now(dt.UTC) > dt.timedelta(days=729)
         assert (await talk.prepared(asked)).state == "prepared"
         assert talk.config()[config_keys.TLS_LEGACY] == config_keys.DISABLED
+
+
+async def test_imported_certificates_are_replaced_after_a_yes_of_its_own(tmp_path: Path) -> None:
+    """A yes to all is none to that when many are renewed; a no leaves everything; of our own nothing is asked."""
+    async with yard(tmp_path) as there:
+        talk, addresses = Talk(there), there.one.vm(VM).addresses
+        for action, is_apart in ((Action.RENEW, True), (Action.PREPARE, False)):
+            asked = await talk.step((Consent.CD,), action=action, addresses=addresses, renew=True)
+            assert [(offer.id, offer.apart) for offer in asked.offers] == [(Consent.IMPORTED, is_apart)]
+            assert "made elsewhere" in asked.offers[0].title
+        before = there.named()
+        with pytest.raises(ConflictError) as declined:
+            await talk.step((Consent.CD,), action=Action.RENEW, addresses=addresses, declined=(Consent.IMPORTED,))
+        assert declined.value.code == "certificates-imported"
+        assert there.named() == before and there.disks() == []
+        await talk.prepared(await talk.step(AGREED, action=Action.RENEW, addresses=addresses))
+        await there.one.until_live(VM)
+        asked = await talk.step((Consent.CD,), action=Action.RENEW, addresses=addresses)
+        assert asked.question == "run-script"
+        await there.certificates.cancel(there.id)
 
 
 async def test_a_vm_that_is_not_behind_tls_has_nothing_to_renew(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from roadstead.cli.display import words
 from roadstead.cli.display.notes import Note
 from roadstead.cli.failures import ERROR
 from roadstead.errors import StartError
+from roadstead.lab.pool.state import Folder
 from roadstead.serve.server import loopback_socket
 
 STOP_SECONDS = 60
@@ -44,6 +45,7 @@ class DemoOptions:
     vms: int
     containers: int
     windows: int
+    raw: int
     rate: float
     port: int
     """Of the pool."""
@@ -160,6 +162,7 @@ def _lab_words(options: DemoOptions) -> list[str]:
         "vms": options.vms,
         "containers": options.containers,
         "windows": options.windows,
+        "raw": options.raw,
         "rate": options.rate,
         "port": options.port,
     }
@@ -189,11 +192,12 @@ def _show(server: str, hints: Sequence[Note]) -> None:
 
 
 def hints(url: str, options: DemoOptions, vms: int) -> list[Note]:
-    """What to try in another terminal; the pool has so many ``vms``, those with Windows among them."""
+    """What to try in another terminal; the pool has so many ``vms``, those with Windows and the raw ones among them."""
     program = _relative(Path(sys.executable).with_name("roadstead"))
     pool, server = _relative(options.state / "pool"), _relative(options.state / "server")
     socket = server / "roadstead.sock"
     enter = f"{program} lab enter --state {pool} web-1"
+    prepare = f"{program} prepare raw-1 --user core --password-file {Folder(pool).password_file}"
     inside = [
         Note("type docker inside a guest: run, rename, …", f"{enter} docker pause web"),
         Note("pull its network cable; without a command: a shell", f"{enter} ip link set eth0 down"),
@@ -207,6 +211,7 @@ def hints(url: str, options: DemoOptions, vms: int) -> list[Note]:
         Note("every container of every VM; `vms`, `tree`, `events`, `why VM`", f"{program} ps"),
         Note("also start, restart, pause, unpause", f"{program} stop 'web-1/web*'"),
         Note("power a VM off (start, …)", f"{program} lab do --state {pool} stop web-1"),
+        *([Note("prepare a VM that nobody has prepared yet", prepare)] if options.raw else []),
         *(inside if options.guests == "real" else []),
         Note(f"API: {url}api/v1/openapi.json with the token in {server / 'token'}"),
     ]

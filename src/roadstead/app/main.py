@@ -31,7 +31,7 @@ Windows = Annotated[
     int, typer.Option(help="How many more VMs with the engine of Windows Server, over TLS and simulated.")
 ]
 Raw = Annotated[
-    int, typer.Option(help="How many more VMs that nobody has prepared; their users have the pool's password.")
+    int, typer.Option(help="How many more VMs that nobody has prepared; their user core has the pool's password.")
 ]
 Plugins = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="A plugin of the hosts; repeatable.")]
 Rate = Annotated[float, typer.Option(metavar="EVENTS/S", help="Changes that containers make by themselves, in all.")]
@@ -114,7 +114,7 @@ def lab_run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Examples:
       roadstead lab --vms 50 --rate 10
       roadstead lab --windows 2                               also VMs whose engine is reached over TLS
-      roadstead lab --guests real --raw 2                     also VMs to try `roadstead prepare` on
+      roadstead lab --raw 2                                   also VMs to try `roadstead prepare` on
       roadstead lab --guests none --vm mine=192.0.2.7@admin
       roadstead lab --second-pool 2 --historic                then: roadstead lab do bring queue-101
       roadstead lab do stop web-1                             act on the running lab
@@ -219,6 +219,7 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
         int | None, typer.Option(help="How many containers each VM has.", show_default="5 real or 8 simulated")
     ] = None,
     windows: Windows = 1,
+    raw: Raw = 1,
     rate: Rate = 0.5,
     port: PoolPort = 8443,
     api_port: Annotated[int, typer.Option(help="The port of Roadstead's API.")] = places.DEFAULT_PORT,
@@ -244,6 +245,7 @@ def demo(  # noqa: PLR0913, PLR0917 - one parameter for each option
         vms=vms or (3 if is_real else 5),
         containers=containers or (5 if is_real else 8),
         windows=windows,
+        raw=raw,
         rate=rate,
         port=port,
         api_port=api_port,

@@ -22,6 +22,8 @@ BEFORE = timedelta(minutes=10)
 """How long ago they began to be valid: clocks of guests differ."""
 LOOPBACK = "127.0.0.1"
 """Also in the engine's certificate, so that its own machine reaches it."""
+AUTHORITY, CLIENT = "CA of ", "Roadstead"
+"""What our CAs are called, before the VM's name, and what we are."""
 RSA_BITS, RSA_EXPONENT = 3072, 65537
 
 KeyKind = Literal["rsa", "ec"]
@@ -68,13 +70,19 @@ def make(name: str, addresses: Sequence[str], days: int, kind: KeyKind = "rsa") 
     """
     begin = datetime.now(UTC).replace(microsecond=0) - BEFORE
     signing = _Signing(_new_key(kind), begin, begin + timedelta(days=days))
-    authority = signing.authority(_named(f"CA of {name}"))
+    authority = signing.authority(_named(f"{AUTHORITY}{name}"))
     return Certificates(
         authority=authority,
         server=signing.leaf(_named(name), _new_key(kind), ExtendedKeyUsageOID.SERVER_AUTH, [_alternatives(addresses)]),
-        client=signing.leaf(_named("Roadstead"), _new_key(kind), ExtendedKeyUsageOID.CLIENT_AUTH, []),
+        client=signing.leaf(_named(CLIENT), _new_key(kind), ExtendedKeyUsageOID.CLIENT_AUTH, []),
         until=signing.end,
     )
+
+
+def is_ours(client: x509.Certificate) -> bool:
+    """Whether `make` made this certificate of a client, by what it calls itself and its CA."""
+    names = [name.rfc4514_string() for name in (client.subject, client.issuer)]
+    return names[0] == f"CN={CLIENT}" and names[1].startswith(f"CN={AUTHORITY}")
 
 
 class _Signing:

@@ -14,7 +14,7 @@ INTRODUCTION = """See and control the containers inside the VMs of XenServer and
 First steps:
   roadstead pool add https://pool.example.net   make a pool known
   roadstead vms                                 its VMs, and which are managed
-  roadstead enable web1                         manage the containers of a VM
+  roadstead prepare web1 --user ann             let the pool's key in, and manage the VM
   roadstead ps --watch                          every container, live
   roadstead why web1                            what is wrong, and what to do
 

@@ -38,14 +38,17 @@ NoTrunc = Annotated[
     bool, typer.Option("--no-trunc", help="Shorten nothing and leave no column out, however wide the table gets.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+A_CONTAINER = (
+    "A container: its name, vm/name, id, the first digits of its id (at least 4), or a pattern such as `vm1/web*`."
+)
+A_VM = "A VM: its name, its uuid or the first digits of it (at least 4), or a pattern such as `web*`."
 ContainerNames = Annotated[
     list[str],
     typer.Argument(
         metavar="NAME…",
         autocompletion=completion.containers,
         show_default=False,
-        help="A container: its name, vm/name, id, the first digits of its id (at least 4), or a pattern such as "
-        "`vm1/web*`.",
+        help=A_CONTAINER,
     ),
 ]
 VmNames = Annotated[
@@ -54,8 +57,12 @@ VmNames = Annotated[
         metavar="VM…",
         autocompletion=completion.vms,
         show_default=False,
-        help="A VM: its name, its uuid or the first digits of it (at least 4), or a pattern such as `web*`.",
+        help=A_VM,
     ),
+]
+AnyVms = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="VM…", autocompletion=completion.vms, show_default=False, help=A_VM),
 ]
 VmName = Annotated[
     str,

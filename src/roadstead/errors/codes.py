@@ -199,6 +199,11 @@ INPUT = {
     "body-incomplete": Code(408, "The request's body did not arrive in time.", "Send it again."),
     "body-too-large": Code(413, "The request's body is larger than {limit} bytes.", "Send less at once."),
     "confirmation-needed": Code(409, "This needs a yes before it touches {candidates}.", "Say so with --yes."),
+    "confirmation-missing": Code(
+        422,
+        "This would {what}: the request has to name that in `{field}`.",
+        "If that is what you want, send it again with `{field}={id}` in the query.",
+    ),
     "field-invalid": Code(422, "{field} is not valid: {reason}.", "Correct it and try again."),
     "file-unreadable": Code(422, "The file {path} cannot be read: {reason}.", "Check its name and its rights."),
     "filter-invalid": Code(

@@ -101,6 +101,12 @@ REACHING_A_GUEST = {
         "The VM has stopped answering; what is shown of it may be out of date.",
         "Check that it is alive and that the network to it works; after {seconds} s of silence it counts as lost.",
     ),
+    "path-silent": Code(
+        503,
+        "Nothing came from {vm} ({address}, port {port}) for {seconds} s: neither its engine nor its system answers.",
+        "Check that the VM is alive, and the route and the firewalls on the way to that address and port;"
+        " `roadstead why {vm} --deep` walks the path and names the step that fails.",
+    ),
     "no-guest-tools": Code(
         409,
         "The VM announces no address: no guest tools have said anything since it was started.",

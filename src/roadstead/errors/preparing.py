@@ -104,6 +104,12 @@ PREPARING = {
         "Check that its SSH server runs and that no firewall stands between; then repeat the command. {besides}"
         " Nothing was changed.",
     ),
+    "certificates-imported": Code(
+        409,
+        "The certificates of {vm} were made elsewhere and imported, and it was not agreed to replace them.",
+        "Renew them where they were made, and bring them with `roadstead certificates import {vm}`; or say"
+        " --replace-imported. Nothing was changed.",
+    ),
     "prepare-declined": Code(
         409,
         "For {vm} it was not agreed to this: {what}.",

@@ -16,7 +16,7 @@ from roadstead.lab import control
 from roadstead.lab.guests import GuestMaker
 from roadstead.lab.guests.profiles import WINDOWS_PROFILE
 from roadstead.lab.guests.real import RealGuests
-from roadstead.lab.guests.simulated import SimulatedGuests
+from roadstead.lab.guests.simulated import GUESTS_PER_PROCESS, SimulatedGuests
 from roadstead.lab.guests.tlsd import PORT as TLS_PORT
 from roadstead.lab.pool import contents, dom0, historic
 from roadstead.lab.pool.driver import NewVm
@@ -36,7 +36,6 @@ LABPLUG = Path(dom0.__file__).parent / "labplug"
 
 _FILES_OF_ONE_GUEST = 6
 _FILES_BESIDES = 1024
-_GUESTS_IN_THIS_PROCESS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ class LabOptions:
     windows: int = 0
     """How many further VMs run Windows: with an engine that is simulated, and reached over TLS."""
     raw: int = 0
-    """How many further VMs nobody has prepared: their guests are real, and their users have the pool's password."""
+    """How many further VMs nobody has prepared: their users have the pool's password."""
     historic: bool = False
     """Whether the old pack's keys are there already."""
     second: int = 0
@@ -223,11 +222,20 @@ def checked(options: LabOptions) -> LabOptions:
         raise InputError("field-invalid", field="--profile", reason=reason)
     if not 0 <= options.rate < float("inf"):
         raise InputError("field-invalid", field="--rate", reason=f"{options.rate} is not a rate")
-    if options.raw and options.guests != "real":
-        raise InputError("field-invalid", field="--raw", reason="only real guests can be prepared")
+    _check_raw(options)
     for text in options.vm:
         _parse_vm(text)
     return options
+
+
+def _check_raw(options: LabOptions) -> None:
+    if not options.raw:
+        return
+    if options.guests == "none":
+        raise InputError("field-invalid", field="--raw", reason="without guests there is nothing to prepare")
+    if options.guests == "simulated" and options.vms + options.windows + options.raw > GUESTS_PER_PROCESS:
+        reason = f"among simulated guests they are possible in a pool of up to {GUESTS_PER_PROCESS} VMs"
+        raise InputError("field-invalid", field="--raw", reason=reason)
 
 
 def _parse_vm(text: str) -> NewVm:
@@ -321,7 +329,7 @@ def _raise_open_files(options: LabOptions) -> tuple[str, ...]:
     """Raise the limit of open files as far as allowed; a sentence when that may not be enough."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    wanted = _FILES_BESIDES + _FILES_OF_ONE_GUEST * min(options.vms, _GUESTS_IN_THIS_PROCESS)
+    wanted = _FILES_BESIDES + _FILES_OF_ONE_GUEST * min(options.vms, GUESTS_PER_PROCESS)
     if hard == resource.RLIM_INFINITY or hard >= wanted:
         return ()
     return (f"The lab may open {hard} files, but {options.vms} VMs need about {wanted}: raise `ulimit -Hn`.",)

@@ -32,7 +32,7 @@ VERBS: dict[str, Usage] = {
     "admit": Usage("VM", "let the pool's key into its guest"),
     "run-cd": Usage("VM", "run what is on the CD in its drive, as its administrator would"),
     "host-key": Usage("VM", "give its guest another SSH host key, as a reinstalled one has"),
-    "raw": Usage("VM", "make its real guest one that nobody has prepared; its user has the pool's password"),
+    "raw": Usage("VM", "make its guest one that nobody has prepared; its user has the pool's password"),
     "door": Usage("VM", "the words with which `lab enter` runs a command in its guest"),
     "truth": Usage("", "what the guests themselves know of their containers"),
     "rate": Usage("EVENTS/S", "how often containers change by themselves, in all"),

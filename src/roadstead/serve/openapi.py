@@ -13,6 +13,7 @@ from msgspec import json
 from roadstead.inventory.views import VmShown
 from roadstead.model import Container, Host, Pool
 from roadstead.serve.calls import VERSION
+from roadstead.serve.handlers.parameters import REQUIRED
 from roadstead.serve.problems import MEDIA_TYPE, ProblemDocument
 from roadstead.serve.routes import EVENTS, PREFIX, TABLE, Route
 from roadstead.serve.shapes import Relist, ShownChange
@@ -38,6 +39,10 @@ def document(app: FastAPI) -> dict[str, Any]:
     for row in TABLE:
         operation = api["paths"][PREFIX + row.path][row.method.lower()]
         operation["x-permission"] = row.permission
+        for parameter in operation.get("parameters", ()):
+            if parameter["schema"].pop(REQUIRED, False):
+                parameter["required"] = True
+                parameter["schema"].pop("default", None)
         operation["responses"] = _responses(row, next(of_answer) if row.answer is not None else {})
     records = [{"$ref": _REFERENCE.format(name=kind.__name__)} for kind in _RECORDS]
     components[ShownChange.__name__]["properties"]["record"] = {"anyOf": [*records, {"type": "null"}]}

@@ -1,8 +1,8 @@
 """Logs on their way through: so many readers, so many bytes, so much time."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, cast
 
@@ -30,10 +30,11 @@ class Guests:
         self.error: RoadsteadError | None = None
         self.turns = 0
 
-    def engine(self, _: VmId) -> Any:
+    @contextmanager
+    def asking(self, _: VmId) -> Iterator[Any]:
         if isinstance(self.error, LinkError | ConflictError):
             raise self.error
-        return self
+        yield self
 
     async def logs(self, _engine_id: str, wish: LogWish) -> FakeLogs:
         assert self.turns == 1

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, cast
 
@@ -52,10 +52,11 @@ class Engines:
         if action == "pause" and container.endswith("frozen"):
             raise ConflictError("pause-unsupported", container=container, action=action)
 
-    def engine(self, vm: VmId) -> EngineClient:
+    @contextmanager
+    def asking(self, vm: VmId) -> Iterator[EngineClient]:
         if error := self.unreachable.get(vm):
             raise error
-        return cast("EngineClient", _Engine(self, vm))
+        yield cast("EngineClient", _Engine(self, vm))
 
     async def act(self, vm: VmId, action: str, engine_id: str) -> None:
         """Do it."""

@@ -20,7 +20,7 @@ from roadstead.act.preparing import entry
 from roadstead.errors import ConflictError, LinkError, NotFoundError, RoadsteadError
 from roadstead.inventory.store import Store
 from roadstead.model import LOCAL_POOL, LinkState, PoolId, PowerState, Seen, VmId, container_id
-from roadstead.model.config_keys import HOST_KEY, MODE, MONITOR, TLS
+from roadstead.model.config_keys import HOST_KEY, MODE, MONITOR, TLS, TLS_SECRETS
 from roadstead.peers.database.client import Database
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links.messages import fingerprint
@@ -327,6 +327,27 @@ async def test_why_tells_what_is_known(desk: Desk) -> None:
     )
     assert HOST_KEY not in facts
     assert desk.tries == [("within 3 s", ONE)]
+
+
+SECRETS = dict.fromkeys(TLS_SECRETS, "11111111-1111-1111-1111-111111111111")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (records.MANAGED | SECRETS | {MODE: TLS}, [*TLS_SECRETS]),
+        (SECRETS | {MODE: TLS}, []),
+        (records.MANAGED | SECRETS, ["certificates for TLS"]),
+    ],
+    ids=["in use", "just unprepared", "reached over SSH"],
+)
+async def test_why_names_certificates_where_they_are_in_use(
+    desk: Desk, settings: dict[str, str], told: list[str]
+) -> None:
+    """Keys that vanished count as there for a while: what was just destroyed is not told of as if it were used."""
+    desk.see(settings=settings)
+    facts = dict((await desk.vms.why(ONE)).facts)
+    assert sorted(name for name in facts if "tls-" in name or "TLS" in name) == sorted(told)
 
 
 @pytest.mark.parametrize(

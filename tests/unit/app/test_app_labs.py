@@ -21,7 +21,9 @@ from roadstead.lab.pool.state import Folder
 from tests.unit.lab.pool_support import PlainGuests
 
 PROGRAM = (sys.executable, "-c", "from roadstead.app.main import main; main()")
-DEMO = DemoOptions(Path(), guests="simulated", hosts=1, vms=1, containers=1, windows=0, rate=0.0, port=0, api_port=0)
+DEMO = DemoOptions(
+    Path(), guests="simulated", hosts=1, vms=1, containers=1, windows=0, raw=0, rate=0.0, port=0, api_port=0
+)
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +145,19 @@ def test_a_demonstration_says_how_to_type_docker_inside_a_guest() -> None:
     assert "lab enter --state .lab/pool web-1 docker pause web" in said("real")
     assert "lab enter" not in said("simulated") and "stop 'web-1/" in said("simulated")
     assert said("real").startswith("1 VM, real guests, 1 host. ")
+
+
+@pytest.mark.parametrize("guests", ["real", "simulated"])
+def test_a_demonstration_says_how_to_prepare_a_vm(guests: str) -> None:
+    """Where one is raw, the first day shows the step that every VM of one's own needs, as it is typed."""
+    options = replace(DEMO, state=Path.cwd() / ".lab", guests=guests)
+    command = "prepare raw-1 --user core --password-file .lab/pool/password"
+
+    def said(raw: int) -> str:
+        told = hints("http://127.0.0.1:1/", replace(options, raw=raw), 2)
+        return "\n".join(line for hint in told for line in hint.lines(200))
+
+    assert command in said(1) and "prepare" not in said(0)
 
 
 @pytest.mark.parametrize(("kept", "asked", "kind"), [("simulated", "auto", "simulated"), ("simulated", "real", "real")])

@@ -1,5 +1,6 @@
 """What is done to containers and VMs: names resolved, questions asked, results told, exit codes."""
 
+import json
 import threading
 from typing import Any
 
@@ -209,6 +210,59 @@ def test_why_tells_problem_cause_remedy_and_facts(canned: Canned) -> None:
     assert "  last heard  never" in lines
 
 
+@pytest.mark.parametrize("columns", [40, 60])
+def test_why_breaks_no_word_on_a_narrow_terminal(canned: Canned, columns: int) -> None:
+    """A fingerprint, an id, a command: what is longer than its line stands on one of its own."""
+    words = ["ssh-ed25519", "SHA256:" + "x" * 27, "11111111-1111-1111-1111-111111111111"]
+    canned.answers["GET /vms/vm1/why"] = {
+        "vm": "u", "name": "vm1", "state": "broken", "facts": [["xscontainer-tls-client-cert", " ".join(words)]],
+        "problem": {"code": "refused", "cause": "It refuses " * 9, "remedy": "Say `roadstead prepare vm1`."},
+    }  # fmt: skip
+    with Terminal(canned, "why", "vm1", columns=columns) as terminal:
+        lines = terminal.ended()[1].splitlines()
+    assert set(words) <= {word for line in lines for word in line.split()}
+    assert all(len(line) <= columns for line in lines if words[2] not in line)
+
+
+def _why(canned: Canned, *names: str) -> None:
+    canned.answers["GET /vms"] = [vm(name, problem={"code": "refused"} if name == "db" else None) for name in names]
+    for name in names:
+        canned.answers[f"GET /vms/{name}"] = vm(name)
+        canned.answers[f"GET /vms/{name}-uuid/why"] = {"vm": f"{name}-uuid", "name": name, "state": "live", "facts": []}
+
+
+def test_why_takes_several_vms_as_prepare_does(canned: Canned) -> None:
+    """By name, pattern and search, each once; JSON is a list then."""
+    _why(canned, "web1", "web2", "db")
+    assert run(canned, "why", "web*", "db", "web1").stdout.split() == ["web1:", "live", "web2:", "live", "db:", "live"]
+    assert [each["name"] for each in json.loads(run(canned, "why", "db", "web1", "--format", "json").stdout)] == [
+        "db",
+        "web1",
+    ]
+    canned.asked.clear()
+    done = run(canned, "why", "-f", "tag:shop")
+    assert (canned.asked[0].query["q"], done.stdout.count(": live")) == (["tag:shop"], 3)
+
+
+def test_why_without_a_name_is_about_those_with_a_problem(canned: Canned) -> None:
+    """And says so when there is none."""
+    _why(canned, "web1", "db")
+    assert run(canned, "why").stdout.split() == ["db:", "live"]
+    _why(canned, "web1")
+    done = run(canned, "why")
+    assert (done.returncode, done.stdout, "none has a problem" in done.stderr) == (0, "", True)
+
+
+def test_hostkey_show_without_a_name_shows_all(canned: Canned) -> None:
+    """And says how a pool is made known where there is no VM."""
+    canned.answers["GET /vms"] = [vm("b"), vm("a")]
+    for name in ("a", "b"):
+        canned.answers[f"GET /vms/{name}-uuid/hostkey"] = key("pinned", "SHA256:x", "SHA256:x")
+    assert [line.split()[0] for line in run(canned, "hostkey", "show").stdout.splitlines()] == ["VM", "a", "b"]
+    canned.answers["GET /vms"] = canned.answers["GET /pools"] = []
+    assert "`roadstead pool add URL`" in run(canned, "hostkey", "show").stderr
+
+
 def key(state: str, shown: str | None = None, pinned: str | None = None) -> dict[str, Any]:
     """Return an answer about a host key."""
     return {
@@ -246,6 +300,8 @@ def test_hostkey_confirm_asks_once_and_leaves_settled_ones_alone(canned: Canned)
 
     assert "2 VMs (a, c)?" in question and "SHA256:new-a" in question
     assert code == 0 and "c: confirmed SHA256:new-c" in shown
+    confirmed = [asked.query.get("confirm") for asked in canned.asked if asked.method == "POST"]
+    assert confirmed == [["a-uuid"], ["c-uuid"]]
     assert not canned.bodies("POST", "/vms/b-uuid/hostkey/confirm")
 
 

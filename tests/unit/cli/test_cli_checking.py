@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.canned import Canned, Raw, Stream, Terminal, problem, run
+from tests.unit.cli.canned import Canned, Raw, Stream, Terminal, problem, run, vm
 
 CHECK = "POST /vms/vm1/check"
 SHOWN = "ssh-ed25519 SHA256:rkGDVP0Pzv4Ul7wkHt1gSx115A35S16AR0hmhgyvcGM"
@@ -71,6 +71,21 @@ def test_for_programs_it_is_one_list(canned: Canned, findings: list[dict[str, An
     done = run(canned, "why", "vm1", "--deep", "--format", "json")
 
     assert (json.loads(done.stdout), done.returncode) == (findings, code)
+
+
+def test_several_paths_are_walked_one_after_the_other(canned: Canned) -> None:
+    """Each below its VM's name; some that fail end with 4, and JSON tells whose the steps are."""
+    canned.answers |= {"GET /vms/a": vm("a"), "GET /vms/b": vm("b")}
+    canned.answers |= {"POST /vms/a-uuid/check": lines(GOOD), "POST /vms/b-uuid/check": lines(BAD)}
+
+    done = run(canned, "why", "a", "b", "--deep")
+    told = json.loads(run(canned, "why", "a", "b", "--deep", "--format", "json").stdout)
+
+    assert (done.returncode, [line for line in done.stdout.splitlines() if line in {"a", "b"}]) == (4, ["a", "b"])
+    assert told == [
+        {"vm": "a-uuid", "name": "a", "steps": GOOD},
+        {"vm": "b-uuid", "name": "b", "steps": BAD},
+    ]
 
 
 def test_steps_are_shown_while_others_are_under_way(canned: Canned) -> None:

@@ -24,6 +24,7 @@ def drives(canned: Canned) -> None:
             return problem(422, "config-invalid", "The configuration is wrong in line 3.", "Correct that line.")
         return PREVIEW
 
+    canned.answers["GET /vms/vm1"] = vm()
     canned.answers[f"GET {DRIVE}"] = {"name": "vm1", "template": "#cloud-config\n", "ssh_keys": ["ssh-rsa A me"]}
     canned.answers[f"POST {DRIVE}/preview"] = judged
     canned.answers[f"POST {DRIVE}"] = MADE
@@ -51,6 +52,9 @@ def test_a_refused_text_is_edited_again(canned: Canned, tmp_path: Path) -> None:
     assert (code, "new-disk" in rest, "\x1b[2J" in shown) == (0, True, False)
     assert (tmp_path / "editor.seen").read_text() == "#cloud-config\n" + BAD
     assert canned.bodies("POST", DRIVE) == [{"template": GOOD, "ssh_keys": ["ssh-rsa A me"]}]
+    assert next(each.query for each in canned.asked if (each.method, each.path) == ("POST", DRIVE)) == {
+        "confirm": ["vm1-uuid"]
+    }
     assert not list(tmp_path.glob("config-drive-*"))
 
 

@@ -347,6 +347,7 @@ def test_a_rotation_is_begun_after_a_yes_and_watched(canned: Canned) -> None:
     assert "che (formerly managed)" in refused.stdout
     done = run(canned, "pool", "key", "rotate", "lab", "--yes")
     assert done.returncode == 0
+    assert [each.query for each in canned.asked if each.method == "POST"] == [{"confirm": ["p"]}]
     assert "SHA256:new" in done.stdout and "SHA256:old" in done.stdout
     assert "changed over" in done.stdout and "needs preparing (no command)" in done.stdout + done.stderr
     assert "1 VM left that the old key opens: 1 needs preparing." in done.stdout

@@ -116,14 +116,14 @@ def test_a_wrong_password_holds_no_other_vm_up(pool: Canned) -> None:
 
 
 def test_an_interruption_tells_how_far_each_vm_is(pool: Canned) -> None:
-    """One that the server works on is waited for; and of what comes of it after another Ctrl-C others tell."""
+    """One that the server works on is waited for; another Ctrl-C ends that at once, and says who tells what follows."""
     begun, goes_on = threading.Event(), threading.Event()
     inner = guest("web1", known=True)
 
     def slow(asked: Asked) -> Any:
         if "password" in asked.body:
             begun.set()
-            assert goes_on.wait(LIMIT_SECONDS)
+            assert goes_on.wait(4 * LIMIT_SECONDS)
         return inner(asked)
 
     pool.answers["POST /vms/web1-uuid/prepare"] = slow
@@ -140,11 +140,13 @@ def test_an_interruption_tells_how_far_each_vm_is(pool: Canned) -> None:
             terminal.wait_for("web1: the server works on it")
             if presses > 1:
                 terminal.interrupt()
-                terminal.wait_for("web1: the server goes on with it\nweb2: prepared\n")
-                terminal.wait_for("`roadstead vms` and `roadstead audit` tell")
-            goes_on.set()
+            else:
+                goes_on.set()
             code, shown = terminal.ended()
+            goes_on.set()
         assert code == 130
+        assert ("web1: the server goes on with it\nweb2: prepared\n" in shown) == (presses > 1)
+        assert ("`roadstead vms` and `roadstead audit` tell" in shown) == (presses > 1)
         assert presses > 1 or "web1: prepared\nweb2: prepared\n" in shown
 
 
@@ -350,6 +352,25 @@ def test_what_makes_no_sense_is_named(pool: Canned, words: list[str], named: str
     assert not pool.bodies("POST", "/vms/web1-uuid/prepare")
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_what_came_of_it_is_whole_on_every_terminal(pool: Canned, columns: int) -> None:
+    """The code is looked up; other columns give way, and `--no-trunc` shows them all."""
+    pool.answers["POST /vms/web1-uuid/prepare"] = problem(409, "guest-host-key-differs", "It shows another.")
+    pool.answers["POST /vms/web2-uuid/prepare"] = {
+        "name": "web2", "state": "prepared", "done": ["x"], "user": "ann", "address": "10.0.0.7",
+        "checked": [["engine", "/var/run/docker.sock (ready)"], ["starts with the guest", "docker.service"]],
+    }  # fmt: skip
+
+    def shown(*words: str) -> str:
+        with Terminal(pool, "prepare", "web1", "web2", *words, columns=columns) as terminal:
+            return terminal.ended()[1]
+
+    table = shown().partition("VM ")[2].splitlines()
+    assert any("failed: guest-host-key-differs" in line for line in table)
+    assert all(len(line) <= columns for line in table)
+    assert "/var/run/docker.sock (ready)" in shown("--no-trunc")
+
+
 def test_what_is_to_be_repeated_can_be_copied(pool: Canned) -> None:
     """A name with a space is one word, and is taken back as it was given."""
     pool.answers["GET /vms/web1"] = {**vm("web1"), "name": "Übung 1"}
@@ -385,6 +406,7 @@ def test_unprepare_says_so(pool: Canned) -> None:
     done = run(pool, "unprepare", "web1", "--password-file=-", stdin=f"{SECRET}\n")
     assert (done.returncode, done.stdout.splitlines()[1].split()[:2]) == (0, ["web1", "unprepared"])
     assert sent(pool, "web1")["action"] == "unprepare"
+    assert pool.asked[-1].query["confirm"] == ["web1-uuid"]
     done = run(pool, "unprepare", "web1", "--password-file=-", "--remove-former-key", stdin=f"{SECRET}\n")
     assert (done.returncode, sent(pool, "web1")["agreed"]) == (0, ["former-key"])
     pool.answers["POST /vms/web1-uuid/prepare"] = guest("web1")
@@ -458,6 +480,31 @@ def test_what_is_the_same_over_tls_is_asked_once(pool: Canned) -> None:
     assert sent(pool, "web2") == {
         "mode": "tls", "agreed": ["cd-eject", "tls-cd"], "tls": {"addresses": ["10.0.0.7"], "preparation": "web2-1"},
     }  # fmt: skip
+
+
+def test_imported_certificates_are_renewed_after_a_yes_of_their_own(pool: Canned) -> None:
+    """Neither `--yes` nor silence is one; `--replace-imported` says it beforehand."""
+    imported = {"id": "tls-imported", "title": "replace what was made elsewhere", "is_needed": True, "apart": True}
+    told = {"name": "web1", "mode": "tls", "addresses": ["10.0.0.7"]}
+
+    def answer(asked: Asked) -> Any:
+        if "addresses" not in asked.body.get("tls", {}):
+            return told | {"state": "asks", "question": "addresses"}
+        if "tls-imported" in asked.body.get("declined", []):
+            return problem(409, "prepare-declined", "It was not agreed to this.", "Repeat the command.")
+        if "tls-imported" in asked.body.get("agreed", []):
+            return told | {"state": "prepared", "done": ["x"]}
+        return told | {"state": "asks", "question": "consent", "offers": [imported]}
+
+    pool.answers["POST /vms/web1-uuid/prepare"] = answer
+    assert run(pool, "certificates", "renew", "web1", "--yes").returncode == 1
+    assert run(pool, "certificates", "renew", "web1", "--yes", "--replace-imported").returncode == 0
+    with Terminal(pool, "certificates", "renew", "web1") as terminal:
+        terminal.wait_for("Is that right? [y/N] ")
+        terminal.type("y\n")
+        assert "replace what was made elsewhere" in terminal.wait_for("Do it? [y/N] ")
+        terminal.type("y\n")
+        assert terminal.ended()[0] == 0
 
 
 def test_an_answer_that_nobody_gives_is_wrong_usage(pool: Canned) -> None:

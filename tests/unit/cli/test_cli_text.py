@@ -66,7 +66,7 @@ def test_what_a_container_was_and_when_comes_before_what_it_is() -> None:
     heading, row = table.lines(rows.columns([lost], NOW), 59)
 
     assert heading.split() == ["NAME", "VM", "STATE", "STATUS", "…"]
-    assert row.split("  ") == ["worker-qu…", "queue…", "unknown (was runnin…", "as of 9 min a…"]
+    assert row.split("  ") == ["worker-qu…", "queue…", "unknown (was running)", "as of 9 min …"]
 
 
 def test_a_wide_terminal_shortens_nothing() -> None:
@@ -83,6 +83,34 @@ def test_a_column_that_is_left_out_leaves_a_mark() -> None:
 
     assert list(table.lines(columns, 21)) == ["A         C         …", "xxxxxxx…  xxxxxxx…"]
     assert next(table.lines(columns, 30)).split() == ["A", "B", "C"]
+
+
+def test_words_are_not_broken_where_that_can_be() -> None:
+    """Text ends between two words, unless that would lose half of it; a name that is one word is cut where it must."""
+    assert cells.shortened("up 9 d, healthy", 12) == "up 9 d, …"
+    assert cells.shortened("a bcdefghijklmnop", 10) == "a bcdefgh…"
+    assert cells.shortened("one two", 4) == "one…"
+    assert cells.shortened("容器 abc defgh", 11) == "容器 abc …"
+
+
+@pytest.mark.parametrize("room", [20, 40, 60, 80, 120])
+def test_what_is_copied_is_never_cut(room: int) -> None:
+    """A code, a fingerprint: whole in a column, or in a block for each row where the terminal has no room for it."""
+    code, key, long = "guest-host-key-differs", "SHA256:" + "x" * 43, "a sentence that says why this is so"
+
+    made = [
+        table.Column("VM", ["web-1", "web-2"]),
+        table.Column("RESULT", [f"failed: {code}", "prepared"], whole=True),
+        table.Column("KEY", [key, "-"], whole=True),
+        table.Column("REASON", [long, "-"], rank=1),
+    ]
+    lines = list(table.lines(made, room))
+
+    shown = [word for line in lines for word in line.split()]
+    assert {code, key, "web-1", "web-2", "prepared"} <= set(shown)
+    assert not [line for line in lines if len(line) > room and key not in line and code not in line]
+    assert lines[0].startswith("VM ") == (room >= 100)
+    assert room >= 100 or " ".join(shown).count(long) == 1
 
 
 def test_piped_values_are_whole_and_padding_is_bounded() -> None:

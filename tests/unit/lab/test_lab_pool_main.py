@@ -120,7 +120,8 @@ async def test_options_that_an_old_folder_ignores_are_told(tmp_path: Path) -> No
         ({"vm": ("name=@user",)}, "--vm"),
         ({"vm": ("name=10.0.0.1,banana",)}, "--vm"),
         ({"raw": 101}, "--raw"),
-        ({"raw": 1}, "--raw"),
+        ({"raw": 1, "guests": "none"}, "--raw"),
+        ({"raw": 1, "guests": "simulated", "vms": 2000}, "--raw"),
     ],
 )
 async def test_bad_options_are_refused_by_name(tmp_path: Path, changes: dict[str, Any], field: str) -> None:

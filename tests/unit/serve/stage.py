@@ -1,8 +1,8 @@
 """A real server on a socket in a test's folder: a real store and feed, real operations, stand-ins for pools and VMs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -258,8 +258,9 @@ class Vms:
     def check(self, action: str, container: ContainerId) -> None:
         """Every engine here can do everything."""
 
-    def engine(self, vm: VmId) -> Any:
-        return Engine(self)
+    @contextmanager
+    def asking(self, vm: VmId) -> Iterator[Any]:
+        yield Engine(self)
 
 
 @dataclass

@@ -89,7 +89,7 @@ async def test_pool_is_removed(tmp_path: Path) -> None:
     async with stage.running(tmp_path) as api:
         api.world.pools.keep("pool-1", "https://10.0.0.1")
         wiped = {"vms": 2, "left": 1, "reason": "it is slow", "plugin": ""}
-        assert await api.ask("DELETE", "/pools/pool-1?keep_published=false") == wiped
+        assert await api.ask("DELETE", "/pools/pool-1?confirm=pool-1&keep_published=false") == wiped
         assert await api.get("/vms") == []
         await api.refused("DELETE", "/pools/pool-1", 404, "no-such-pool")
 
@@ -149,7 +149,7 @@ async def test_a_rotation_is_begun_shown_and_ended(tmp_path: Path) -> None:
     async with stage.running(tmp_path) as api:
         api.world.pools.keep("pool-1", "https://10.0.0.1")
         assert (await api.get("/pools/pool-1/key/rotation"))["state"] == "none"
-        begun = await api.ask("POST", "/pools/pool-1/key/rotation", status=202)
+        begun = await api.ask("POST", "/pools/pool-1/key/rotation?confirm=pool-1", status=202)
         assert (begun["state"], begun["vms"][0]["needs_old"]) == ("rotating", True)
         drop = "/pools/pool-1/key/rotation/drop"
         await api.refused("POST", drop, 409, "rotation-moved", json={"vms": []})
@@ -193,15 +193,18 @@ async def test_why_tells_what_is_known(tmp_path: Path) -> None:
         assert (why["vm"], why["state"], why["facts"]) == ("vm-1", "live", [["port", "22"]])
 
 
+CONFIRM = "/vms/web-1/hostkey/confirm?confirm=vm-1"
+
+
 async def test_host_key_is_shown_confirmed_and_forgotten(tmp_path: Path) -> None:
     """Each command on a host key reaches the VM that was named."""
     async with stage.running(tmp_path) as api:
         assert (await api.get("/vms/web-1/hostkey"))["pinned"]["type"] == "ssh-ed25519"
-        await api.refused("POST", "/vms/web-1/hostkey/confirm", 409, "nothing-to-confirm")
-        assert (await api.ask("DELETE", "/vms/web-1/hostkey"))["state"] == "none"
-        said = await api.ask("POST", "/vms/web-1/hostkey/confirm", json={"host_key": "SHA256:x"})
+        await api.refused("POST", CONFIRM, 409, "nothing-to-confirm")
+        assert (await api.ask("DELETE", "/vms/web-1/hostkey?confirm=vm-1"))["state"] == "none"
+        said = await api.ask("POST", CONFIRM, json={"host_key": "SHA256:x"})
         assert (said["state"], said["expected"]["fingerprint"]) == ("expected", "SHA256:x")
-        await api.refused("POST", "/vms/web-1/hostkey/confirm", 422, "field-invalid", json={"host_key": "x" * 5000})
+        await api.refused("POST", CONFIRM, 422, "field-invalid", json={"host_key": "x" * 5000})
         assert api.world.vms.asked == [("forget", "vm-1"), ("expect", "SHA256:x")]
 
 

@@ -34,7 +34,7 @@ async def test_default_and_validate_need_no_pool(tmp_path: Path) -> None:
         assert (status, told["ok"], told["faults"][0]["line"]) == (200, False, 3)
 
 
-@pytest.mark.parametrize("path", [VM, f"{VM}/preview"])
+@pytest.mark.parametrize("path", [f"{VM}?confirm=vm-1", f"{VM}/preview"])
 async def test_what_is_wrong_is_named(tmp_path: Path, path: str) -> None:
     """A profile that there is not, a field that there is not, a key that is none."""
     async with stage.running(tmp_path, stage.FEW) as api:
@@ -71,6 +71,6 @@ async def test_templates_of_a_pool(tmp_path: Path) -> None:
         status, told = await asked(api, "POST", f"{base}/flatcar", json={"template": "#cloud-config\na: ["})
         assert (status, told["code"], told["fields"]["line"]) == (422, "config-invalid", "3")
         assert (await asked(api, "POST", f"{base}/web/restore", json={"version": 9}))[0] == 404
-        status, left = await asked(api, "DELETE", f"{base}/web")
+        status, left = await asked(api, "DELETE", f"{base}/web?confirm=web")
         assert (status, len(left)) == (200, len(drive_templates.PROFILES))
         assert (await asked(api, "GET", f"{base}/web"))[1]["code"] == "no-such-drive-template"

@@ -146,7 +146,7 @@ class Logs:
     async def open(self, container: Container, wish: LogWish) -> Reading:
         """Begin to read the logs of ``container``.
 
-        Raises `ConflictError` ``too-many-log-readers``, what `Engines.engine` raises, and what the engine says
+        Raises `ConflictError` ``too-many-log-readers``, what `Engines.asking` raises, and what the engine says
         (`EngineClient.logs`).
         """
         vm, limit = container.vm, self._settings.logs.readers
@@ -156,7 +156,8 @@ class Logs:
 
         async def begin(wish: LogWish) -> LogStream:
             async with self._turns.turn(vm):
-                return await self._engines.engine(vm).logs(container.engine_id, wish)
+                with self._engines.asking(vm) as engine:
+                    return await engine.logs(container.engine_id, wish)
 
         reading = Reading(wish, self._settings, begin, lambda: self._leave(vm))
         try:

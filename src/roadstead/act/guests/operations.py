@@ -6,7 +6,7 @@ An operation only asks the engines; what it changes comes back as an observed fa
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Protocol
 
@@ -35,8 +35,8 @@ class Targets(Protocol):
     def check(self, action: str, container: ContainerId) -> None:
         """Raise `ConflictError` for an action of which it is known that the engine cannot do it."""
 
-    def engine(self, vm: VmId) -> EngineClient:
-        """Return the engine of a VM. Raises `ConflictError` or `LinkError` when it cannot be reached now."""
+    def asking(self, vm: VmId) -> AbstractContextManager[EngineClient]:
+        """Hold the engine of a VM. Raises `ConflictError` or `LinkError` when it cannot be reached now."""
 
 
 class Operations:
@@ -116,9 +116,9 @@ class Operations:
         """Do ``action`` to one container in its turn, without an operation; raises what stands in the way."""
         vm, engine_id = split_container_id(container)
         async with self.turn(vm):
-            engine = self._targets.engine(vm)
-            self._targets.check(action, container)
-            await engine.act(action, engine_id)
+            with self._targets.asking(vm) as engine:
+                self._targets.check(action, container)
+                await engine.act(action, engine_id)
 
     @asynccontextmanager
     async def turn(self, vm: VmId) -> AsyncIterator[None]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -22,8 +22,8 @@ MOST_CONTAINERS = 200
 class Engines(Protocol):
     """Where engines are found."""
 
-    def engine(self, vm: VmId) -> EngineClient:
-        """Return the engine of a VM. Raises `ConflictError` or `LinkError` when it cannot be reached now."""
+    def asking(self, vm: VmId) -> AbstractContextManager[EngineClient]:
+        """Hold the engine of a VM. Raises `ConflictError` or `LinkError` when it cannot be reached now."""
 
 
 class Turns(Protocol):
@@ -72,4 +72,5 @@ class Usages:
 
     async def _sample(self, container: Container) -> statistics.Sample:
         async with self._turns.turn(container.vm):
-            return await self._engines.engine(container.vm).sample(container.engine_id)
+            with self._engines.asking(container.vm) as engine:
+                return await engine.sample(container.engine_id)

@@ -1,5 +1,8 @@
 """What an operator may ask about one VM: enable it, judge its host key, learn why it is not watched."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from msgspec import Struct
 
 from roadstead.act.audit import Audit
@@ -8,8 +11,9 @@ from roadstead.act.guests.links import Links
 from roadstead.act.guests.ssh_ways import SshWays
 from roadstead.act.memory import Memories
 from roadstead.act.pools.pools import Pools
-from roadstead.errors import ConflictError, LinkError, quoted, tame
+from roadstead.errors import ConflictError, EngineError, LinkError, quoted, tame
 from roadstead.inventory import views
+from roadstead.kit import clocks
 from roadstead.model import (
     LOCAL_POOL,
     ContainerId,
@@ -30,6 +34,7 @@ TRY_SECONDS = 3.0
 _SAID_OTHERWISE = frozenset({config_keys.MONITOR, config_keys.HOST_KEY, config_keys.TLS_LEGACY})
 """Settings that the facts about a VM tell in words of their own."""
 _LEGACY = "accepted: without key usage and key identifiers; CA, address and dates are verified"
+_UNUSED = "kept in the pool, not in use"
 _CLAIMED = "address-claimed-twice"
 _WAITING = pins.HOST_KEY_PROBLEMS | {_CLAIMED}
 
@@ -206,7 +211,8 @@ class Vms:
     async def inspect(self, container: ContainerId) -> bytes:
         """Return everything the engine knows of a container, as JSON. Raises `LinkError` ``vm-not-live``."""
         vm_id, engine_id = split_container_id(container)
-        return await self.engine(vm_id).inspect(engine_id)
+        with self.asking(vm_id) as engine:
+            return await engine.inspect(engine_id)
 
     def engine(self, vm_id: VmId) -> EngineClient:
         """Return the engine of a VM that is live. Raises `ConflictError` or `LinkError` when it is not."""
@@ -218,6 +224,23 @@ class Vms:
         if not vm.running:
             raise ConflictError("vm-off", vm=vm.name)
         raise LinkError("vm-not-live", vm=vm.name)
+
+    @contextmanager
+    def asking(self, vm_id: VmId) -> Iterator[EngineClient]:
+        """Yield the engine of a VM that is live, for an operator's question. Raises as `engine`, and `LinkError`
+        ``path-silent`` in the place of ``engine-timed-out`` when meanwhile nothing at all was heard from the guest:
+        then it is not the engine that is slow.
+        """
+        engine, way, began = self.engine(vm_id), self._links.way(vm_id), clocks.now()
+        try:
+            yield engine
+        except EngineError as error:
+            if error.code != "engine-timed-out" or way is None or not way.asks_after or way.heard >= began:
+                raise
+            vm = known(self._snapshot, vm_id)
+            port = access.ports_of(vm)[access.is_tls(vm)]
+            about = {"vm": vm.name, "address": way.address, "port": port}
+            raise LinkError("path-silent", **about, seconds=error.fields["seconds"]) from error
 
     # ---- pieces
 
@@ -265,7 +288,7 @@ class Vms:
             ("enabled", "yes" if vm.enabled else "no"),
             ("next step", _next_step(vm)),
             ("announced addresses", ", ".join(vm.addresses)),
-            *((key, tame(value)) for key, value in sorted(vm.settings.items()) if key not in _SAID_OTHERWISE),
+            *((key, tame(value)) for key, value in sorted(vm.settings.items()) if key not in _left_unsaid(vm)),
             ("waiting for", "its address" if waits else ""),
             ("no address since", silent.isoformat(timespec="seconds") if silent else ""),
             (f"{last}address", link.address if link else ""),
@@ -277,6 +300,7 @@ class Vms:
                 _LEGACY if is_tls and vm.settings.get(config_keys.TLS_LEGACY) == config_keys.ENABLED else "",
             ),
             ("certificates until", self._links.until(vm.id) if is_tls else ""),
+            ("certificates for TLS", _UNUSED if vm.enabled and not is_tls and not access.tls_missing(vm) else ""),
             ("last heard", heard.isoformat(timespec="seconds") if heard else ""),
             (
                 f"{last}engine",
@@ -286,6 +310,14 @@ class Vms:
             ),
         ]
         return [(name, str(value)) for name, value in rows if value]
+
+
+def _left_unsaid(vm: Vm) -> frozenset[str]:
+    """Settings that are not told as they are. Those that name certificates are only where these are in use: when a VM
+    was just unprepared, they were destroyed, and a key that vanished still counts as there for a while.
+    """
+    is_used = vm.enabled and access.is_tls(vm)
+    return _SAID_OTHERWISE if is_used else _SAID_OTHERWISE | set(config_keys.TLS_SECRETS)
 
 
 def _next_step(vm: Vm) -> str:

@@ -138,7 +138,8 @@ class PluginCalls:
         vm = self._vm(asked)
         _, engine_id = split_container_id(self._container(vm, asked.arguments["object"]).id)
         async with self._operations.turn(vm.id):
-            found = await self._vms.engine(vm.id).top(engine_id)
+            with self._vms.asking(vm.id) as engine:
+                found = await engine.top(engine_id)
             return SUCCESS + _bounded(await asyncio.to_thread(inspected.docker_top, *found))
 
     async def default_drive(self, asked: Asked) -> str:

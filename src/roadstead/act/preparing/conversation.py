@@ -44,6 +44,8 @@ class Consent(StrEnum):
     """Another CD is taken out of the drive meanwhile."""
     ADD_DRIVE = "cd-add-drive"
     """The VM, which is shut down, gets a CD drive."""
+    IMPORTED = "tls-imported"
+    """Certificates that were made elsewhere are replaced."""
 
 
 TITLES = {

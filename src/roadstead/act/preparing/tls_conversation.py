@@ -31,6 +31,8 @@ TITLES = {
     " the whole VM, until these certificates are replaced",
     Consent.EJECT: "take out the CD that is in its drive ({disk}), and put it back afterwards",
     Consent.ADD_DRIVE: "give it a CD drive, as it has none and is shut down",
+    Consent.IMPORTED: "replace its certificates, which were made elsewhere and imported, by some of Roadstead's making:"
+    " whoever else reaches the engine by them is shut out",
 }
 BY_HAND = (
     "Run configure_tls.cmd from the CD (Container TLS) as an administrator: it lets connections to the engine in from"
@@ -135,9 +137,12 @@ class TlsConversation:
         if not said.addresses:
             return replace(about, question="addresses")
         offers = list(_offers(lack, with_client_key=said.with_client_key))
+        if await tls_former.is_imported(vm, keeper):
+            # Whoever has many renewed means those that Roadstead made; of one alone it was said.
+            offers.append(_needed(Consent.IMPORTED, apart=is_renewal))
         for offer in offers:
             if offer.id in answers.declined:
-                raise lack if lack and offer.apart else ConflictError("prepare-declined", vm=vm.name, what=offer.title)
+                raise _declined(vm, offer, lack)
         asked = [offer for offer in offers if offer.id not in answers.agreed]
         if asked:
             return replace(about, question="consent", offers=asked)
@@ -183,6 +188,15 @@ async def _lack(vm: Vm, keeper: PoolKeeper, answers: Answers) -> ConflictError |
 _ALLOWED = {"cd-drive-full": Consent.EJECT, "cd-drive-missing": Consent.ADD_DRIVE}
 
 
+def _declined(vm: Vm, offer: Offer, lack: ConflictError | None) -> ConflictError:
+    """Return why nothing is made without what was not agreed to."""
+    if offer.id == Consent.IMPORTED:
+        return ConflictError("certificates-imported", vm=vm.name)
+    if lack is not None and offer.id in _ALLOWED.values():
+        return lack
+    return ConflictError("prepare-declined", vm=vm.name, what=offer.title)
+
+
 def _placing(answers: Answers) -> Placing:
     agreed = answers.agreed
     return Placing(answers.tls.storage, eject=Consent.EJECT in agreed, add_drive=Consent.ADD_DRIVE in agreed)
@@ -195,7 +209,11 @@ def _offers(lack: ConflictError | None, *, with_client_key: bool) -> Iterator[Of
         title = TITLES[consent].format_map(lack.fields)
         yield Offer(id=consent, title=title, is_needed=True, apart=True)
     for consent in (Consent.CD, *([Consent.CLIENT_KEY] if with_client_key else [])):
-        yield Offer(id=consent, title=TITLES[consent], is_needed=True)
+        yield _needed(consent)
+
+
+def _needed(consent: Consent, *, apart: bool = False) -> Offer:
+    return Offer(id=consent, title=TITLES[consent], is_needed=True, apart=apart)
 
 
 def _stands(about: GuestPreparation, told: TlsPreparation) -> GuestPreparation:

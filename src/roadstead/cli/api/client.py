@@ -17,6 +17,8 @@ from roadstead.errors import InputError, ServerError
 from roadstead.settings import places
 
 PREFIX = "/api/v1"
+CONFIRM = "confirm"
+"""In the query of what cannot be undone: the id of what it is done to."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 180.0
 """The slowest answers are to `pool add`, which signs in and waits for the first listing."""
@@ -114,12 +116,7 @@ class Waiting:
 
     def read(self, shape: type[T]) -> T:
         """Return the answer decoded into ``shape``. Raises `Refused`, `ServerError`."""
-        import msgspec
-
-        try:
-            return msgspec.json.decode(self.raw(), type=shape)
-        except msgspec.DecodeError as error:
-            raise ServerError("server-answer-invalid", address=self.server) from error
+        return decoded(self.raw(), shape, self.server)
 
     def records(self, shape: type[T]) -> Iterator[T]:
         """Yield what the lines of an answer hold, each decoded into ``shape`` when it comes: one at least.
@@ -163,9 +160,9 @@ class Client:
         """GET ``path``, decoded into ``shape``."""
         return self.ask(path, query).read(shape)
 
-    def post(self, shape: type[T], path: str, body: dict[str, Any] | None = None) -> T:
-        """POST ``body`` as JSON, the answer decoded into ``shape``."""
-        return self._sent("POST", path, None, body or {}).read(shape)
+    def post(self, shape: type[T], path: str, body: dict[str, Any] | None = None, *, confirm: str | None = None) -> T:
+        """POST ``body`` as JSON, the answer decoded into ``shape``; ``confirm`` names what a yes was said to."""
+        return self._sent("POST", path, {CONFIRM: confirm}, body or {}).read(shape)
 
     def text(self, path: str, body: dict[str, Any]) -> bytes:
         """POST ``body`` as JSON; the answer is a text and comes as it is."""
@@ -179,13 +176,13 @@ class Client:
         """PATCH with ``body`` as JSON, the answer decoded into ``shape``."""
         return self._sent("PATCH", path, None, body).read(shape)
 
-    def delete(self, path: str) -> bytes:
-        """DELETE ``path`` and return what the server says to it."""
-        return self._sent("DELETE", path, None, None).raw()
+    def delete(self, path: str, *, confirm: str | None = None) -> bytes:
+        """DELETE ``path`` and return what the server says to it; ``confirm`` is as for `post`."""
+        return self._sent("DELETE", path, {CONFIRM: confirm}, None).raw()
 
-    def remove(self, shape: type[T], path: str, query: Query | None = None) -> T:
-        """DELETE ``path``, the answer decoded into ``shape``."""
-        return self._sent("DELETE", path, query, None).read(shape)
+    def remove(self, shape: type[T], path: str, query: Query | None = None, *, confirm: str | None = None) -> T:
+        """DELETE ``path``, the answer decoded into ``shape``; ``confirm`` is as for `post`."""
+        return self._sent("DELETE", path, {**(query or {}), CONFIRM: confirm}, None).read(shape)
 
     def _sent(self, method: str, path: str, query: Query | None, body: dict[str, Any] | None) -> Waiting:
         content = b"" if body is None else json.dumps(body).encode()
@@ -225,6 +222,16 @@ class _Mapped:
             raise ServerError("server-gone", address=self._server) from error
         if isinstance(error, wire.NotHttp):
             raise ServerError("server-answer-invalid", address=self._server) from error
+
+
+def decoded(body: bytes, shape: type[T], server: Server) -> T:
+    """Return an answer's ``body`` decoded into ``shape``. Raises `ServerError` when it is none of it."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except msgspec.DecodeError as error:
+        raise ServerError("server-answer-invalid", address=server) from error
 
 
 def _accepted(status: int, body: bytes, server: Server) -> bytes:

@@ -192,6 +192,7 @@ class RotatedVm(Struct, frozen=True, kw_only=True):
 class Rotation(Struct, frozen=True, kw_only=True):
     """How the rotation of a pool's key stands."""
 
+    pool: str = ""
     state: str = ""
     fingerprint: str = ""
     old_fingerprint: str = ""

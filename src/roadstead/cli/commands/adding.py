@@ -105,7 +105,7 @@ def remove(connected: client.Client, name: str, *, keep_published: bool, yes: bo
         question = f"Forget the pool {terminal_clean(pool.name)} and its password ({pool.vms} VMs are shown no more)?"
         if not session.agreed(question, refusal=refusal):
             failures.stop()
-    wiped = connected.remove(Wiped, path, {"keep_published": "true"} if keep_published else None)
+    wiped = connected.remove(Wiped, path, {"keep_published": "true"} if keep_published else None, confirm=pool.id)
     output.result(pool.name, _removed(wiped, keep_published=keep_published))
     if wiped.plugin:
         said = f"its plugin is still told to call here, and will be refused, because: {wiped.plugin}"

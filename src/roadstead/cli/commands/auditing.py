@@ -35,12 +35,12 @@ def write(waiting: client.Waiting, *, cut: bool) -> None:
     """
     found = waiting.read(list[AuditEntry])
     made = [
-        table.Column("TIME", [_time(entry.at) for entry in found], least=20),
+        table.Column("TIME", [_time(entry.at) for entry in found], whole=True),
         table.Column("WHO", [entry.who or "-" for entry in found], rank=2),
         table.Column("FROM", [entry.origin or "-" for entry in found], rank=4),
-        table.Column("WHAT", [entry.what for entry in found], least=10),
-        table.Column("TARGET", [entry.name or entry.target or "-" for entry in found], least=10, rank=1),
-        table.Column("RESULT", [entry.code or entry.result for entry in found], least=23),
+        table.Column("WHAT", [entry.what for entry in found], least=table.NAME_CELLS),
+        table.Column("TARGET", [entry.name or entry.target or "-" for entry in found], whole=True),
+        table.Column("RESULT", [entry.code or entry.result for entry in found], whole=True),
     ]
     output.write(table.lines(made, output.room() if cut else None))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from roadstead.cli import helping, options, session
-from roadstead.cli.commands.prepare import ANSWER_SECONDS, VmNames
+from roadstead.cli.commands.prepare import ANSWER_SECONDS
 
 Address = Annotated[
     list[str] | None,
@@ -69,6 +69,10 @@ Eject = Annotated[bool, typer.Option("--eject", help="Take out a CD that is in t
 AddDrive = Annotated[
     bool, typer.Option("--add-drive", help="Give a VM without a CD drive one; the VM must be shut down.")
 ]
+ReplaceImported = Annotated[
+    bool,
+    typer.Option("--replace-imported", help="Also those that were made elsewhere and imported; --yes does not say so."),
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not watch until the VM uses them.")]
 
 app = typer.Typer(
@@ -77,7 +81,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def main(ctx: typer.Context, format: options.Format = "table") -> None:
+def main(ctx: typer.Context, format: options.Format = "table", no_trunc: options.NoTrunc = False) -> None:
     """List until when the certificates of all VMs that are reached over TLS are good; `make`, `renew` and `import`
     give a VM others.
 
@@ -88,7 +92,7 @@ def main(ctx: typer.Context, format: options.Format = "table") -> None:
     if ctx.invoked_subcommand is None:
         from roadstead.cli.commands import certifying
 
-        certifying.listing(session.connect(ctx), format)
+        certifying.listing(session.connect(ctx), format, cut=not no_trunc)
 
 
 @helping.command(app)
@@ -104,6 +108,7 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
     add_drive: AddDrive = False,
     no_wait: NoWait = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Make certificates for VMs and bring them to each on a virtual CD.
 
@@ -123,13 +128,13 @@ def make(  # noqa: PLR0913, PLR0917 - one parameter for each option
         TlsOptions(True, *made, source=tuple(source or ())), "prepare", yes=yes, is_watched=not no_wait
     )
     connected = session.of(ctx).client(ANSWER_SECONDS)
-    preparing.work(connected, targets.vms(connected, names), wanted)
+    preparing.work(connected, targets.vms(connected, names), wanted, cut=not no_trunc)
 
 
 @helping.command(app)
 def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    names: VmNames = None,
+    names: options.AnyVms = None,
     filters: options.Filters = None,
     expiring: Expiring = None,
     address: FormerAddress = None,
@@ -138,14 +143,17 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
     with_client_key: WithClientKey = False,
     storage: Storage = "",
     eject: Eject = False,
+    replace_imported: ReplaceImported = False,
     no_wait: NoWait = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Replace the certificates of VMs that are reached over TLS: all are made anew, and go the way of those of `make`.
 
     What is not said is as it was: for which addresses they are, and for how long. The old ones are used until the
-    VM uses the new ones. With `--expiring` a VM is left alone whose certificates are good for longer; without names all
-    VMs are meant. VMs that fail stop no others; a summary ends it, and the exit code is 4 when some failed.
+    VM uses the new ones. Certificates that were made elsewhere are replaced after a question of their own. With
+    `--expiring` a VM is left alone whose certificates are good for longer; without names all VMs are meant. VMs that
+    fail stop no others; a summary ends it, and the exit code is 4 when some failed.
 
     Examples:
       roadstead certificates renew win1
@@ -157,12 +165,15 @@ def renew(  # noqa: PLR0913, PLR0917 - one parameter for each option
 
     made = (tuple(address or ()), days, with_client_key, storage, eject)
     wanted = renewing.wanted(
-        TlsOptions(False, *made, source=tuple(source or ())), "renew", yes=yes, is_watched=not no_wait
+        TlsOptions(False, *made, replace_imported=replace_imported, source=tuple(source or ())),
+        "renew",
+        yes=yes,
+        is_watched=not no_wait,
     )
     connected = session.of(ctx).client(ANSWER_SECONDS)
     vms, refused = renewing.chosen(connected, names, filters, expiring)
     if vms:
-        preparing.work(connected, vms, wanted, refused)
+        preparing.work(connected, vms, wanted, refused, cut=not no_trunc)
 
 
 @helping.command(app, name="import")

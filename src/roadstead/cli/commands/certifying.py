@@ -14,7 +14,7 @@ ENDING_SECONDS = 180.0
 CUT_OFF = "An engine on which its script has run is cut off now: `roadstead prepare {name} --mode tls` makes new ones."
 
 
-def listing(connected: client.Client, format: str) -> None:
+def listing(connected: client.Client, format: str, *, cut: bool) -> None:
     """Print until when all certificates are good."""
     waiting = connected.ask("/certificates")
     if format == "json":
@@ -27,14 +27,14 @@ def listing(connected: client.Client, format: str) -> None:
     now = datetime.now(UTC)
     made = [
         table.Column("VM", [each.name for each in told], least=10),
-        table.Column("POOL", [each.pool_name for each in told], rank=2),
-        table.Column("STATE", [each.state for each in told]),
-        table.Column("UNTIL", [f"{each.until:%Y-%m-%d}" if each.until else "unknown" for each in told]),
-        table.Column("LEFT", [_left(each.until, now) for each in told]),
-        table.Column("ENDS FIRST", [each.whose or "-" for each in told], least=10, rank=3),
-        table.Column("PROBLEM", [each.problem or "-" for each in told], rank=1),
+        table.Column("POOL", [each.pool_name for each in told], rank=3),
+        table.Column("STATE", [each.state for each in told], rank=4, whole=True),
+        table.Column("UNTIL", [f"{each.until:%Y-%m-%d}" if each.until else "unknown" for each in told], whole=True),
+        table.Column("LEFT", [_left(each.until, now) for each in told], rank=2, whole=True),
+        table.Column("ENDS FIRST", [each.whose or "-" for each in told], least=table.NAME_CELLS, rank=4),
+        table.Column("PROBLEM", [each.problem or "-" for each in told], rank=1, whole=True),
     ]
-    output.write(table.lines(made, output.room()))
+    output.write(table.lines(made, output.room() if cut else None))
 
 
 def show(connected: client.Client, name: str, format: str) -> None:

@@ -2,9 +2,8 @@
 
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from roadstead.cli import failures
 from roadstead.cli.api import client
 from roadstead.cli.api.views import StepFinding
 from roadstead.cli.display import output
@@ -17,33 +16,39 @@ INDENT = " " * 8
 LEAST_COLUMNS = 40
 
 
-def check(connected: client.Client, name: str, *, as_json: bool) -> None:
-    """Print what is found on the way to a VM; ends the command with 1 when a step failed."""
-    findings = connected.begin(f"/vms/{client.part(name)}/check").records(StepFinding)
-    if as_json:
-        import msgspec
+def check(connected: client.Client, name: str) -> bool:
+    """Print what is found on the way to a VM; return whether every step was passed."""
+    return is_passed(_shown(_found(connected, name)))
 
-        found = list(findings)
-        output.write_json(msgspec.json.encode(found))
-    else:
-        found = _shown(findings)
-    failures.leave([not any(one.state == FAILED for one in found)])
+
+def found(connected: client.Client, name: str) -> list[StepFinding]:
+    """Return what is found on the way to a VM."""
+    return list(_found(connected, name))
+
+
+def is_passed(findings: Iterable[StepFinding]) -> bool:
+    """Whether no step failed."""
+    return not any(one.state == FAILED for one in findings)
+
+
+def _found(connected: client.Client, name: str) -> Iterator[StepFinding]:
+    return connected.begin(f"/vms/{client.part(name)}/check").records(StepFinding)
 
 
 def _shown(findings: Iterable[StepFinding]) -> list[StepFinding]:
-    found: list[StepFinding] = []
+    seen: list[StepFinding] = []
     address = ""
     for one in findings:
-        found.append(one)
+        seen.append(one)
         at = f" at {one.address}" if one.address != address and one.address else ""
         address = one.address or address
         _write(one, at)
-    first = next((one for one in found if one.state == FAILED), None)
+    first = next((one for one in seen if one.state == FAILED), None)
     if first is None:
         _say("", "All is well: every step was passed.")
     else:
         _say("", f"The first step that fails: {first.step} ({first.code}).", first.remedy)
-    return found
+    return seen
 
 
 def _write(one: StepFinding, at: str) -> None:

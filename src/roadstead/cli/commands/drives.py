@@ -9,7 +9,7 @@ import msgspec
 
 from roadstead.cli import failures, session
 from roadstead.cli.api import client
-from roadstead.cli.api.views import Beginning, CheckedText, DriveFile, DrivePreview, MadeDrive, VmDrive
+from roadstead.cli.api.views import Beginning, CheckedText, DriveFile, DrivePreview, MadeDrive, Vm, VmDrive
 from roadstead.cli.display import output
 from roadstead.errors import InputError, quoted
 from roadstead.kit.text import terminal_clean
@@ -165,7 +165,8 @@ def agreed(found: DrivePreview) -> bool:
 
 def made(connected: client.Client, name: str, wanted: Wanted, format: Format) -> None:
     """Make a drive and print its disk."""
-    drive = connected.post(MadeDrive, _path(name), wanted)
+    vm = connected.get(Vm, f"/vms/{client.part(name)}")
+    drive = connected.post(MadeDrive, _path(name), wanted, confirm=vm.id)
     if format == "json":
         output.write_json(msgspec.json.encode(drive))
     else:

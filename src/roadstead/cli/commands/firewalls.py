@@ -35,12 +35,13 @@ def _told(found: Sequence[VmFindings]) -> list[str]:
     if not found:
         return ["No managed VM runs there: nothing was tried."]
     rows = [(one, port) for one in found for port in _shown(one)]
+    painted = _painted if output.is_coloured() else None
     columns = [
         table.Column("VM", [one.name for one, _ in rows], least=10),
-        table.Column("ADDRESS", [port.address or "-" for _, port in rows], least=15),
-        table.Column("PORT", [_ports(one, port) for one, port in rows]),
-        table.Column("MUST BE", [port.expected or "-" for _, port in rows], rank=2),
-        table.Column("IS", [port.state for _, port in rows], paint=_painted if output.is_coloured() else None),
+        table.Column("ADDRESS", [port.address or "-" for _, port in rows], whole=True),
+        table.Column("PORT", [_ports(one, port) for one, port in rows], whole=True),
+        table.Column("MUST BE", [port.expected or "-" for _, port in rows], whole=True),
+        table.Column("IS", [port.state for _, port in rows], paint=painted, whole=True),
     ]
     lines = [*table.lines(columns, output.room())]
     for one in found:

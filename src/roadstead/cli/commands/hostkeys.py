@@ -23,16 +23,19 @@ app = typer.Typer(
 
 
 @helping.command(app)
-def show(ctx: typer.Context, names: options.VmNames) -> None:
+def show(ctx: typer.Context, names: options.AnyVms = None) -> None:
     """Show the remembered host key of VMs, the one that each must show next, and the one that it shows now.
 
+    Without a name those of all VMs are shown.
+
     Examples:
+      roadstead hostkey show
       roadstead hostkey show web1
       roadstead hostkey show '*'
     """
     from roadstead.cli.commands import managing
 
-    managing.show_keys(session.connect(ctx), names)
+    managing.show_keys(session.connect(ctx), names or ())
 
 
 @helping.command(app)

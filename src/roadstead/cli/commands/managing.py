@@ -2,19 +2,21 @@
 
 import base64
 import hashlib
-from collections.abc import Callable
-from datetime import UTC, datetime
+import textwrap
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from roadstead.cli import failures, session
 from roadstead.cli.api import client
-from roadstead.cli.api.views import HostKey, Key, Vm, Why
+from roadstead.cli.api.views import HostKey, Key, Vm
 from roadstead.cli.commands import names, secrets
-from roadstead.cli.display import output, table, words
+from roadstead.cli.display import empty, output, table, words
 from roadstead.errors import ConflictError, InputError, RoadsteadError
 from roadstead.kit.text import terminal_clean
 
 SHOWN_NAMES = 10
+FAIR_CELLS = 34
+"""How much room a value needs beside its name; with less, its further lines begin further left."""
 TLS = "tls"
 """What is said in the place of a host key's state where none is used."""
 SETTLED = {"pinned", "expected", "none", TLS}
@@ -73,38 +75,22 @@ def each(vms: list[Vm], change: Callable[[Vm], str]) -> list[bool]:
     return worked
 
 
-def explain(connected: client.Client, name: str, *, as_json: bool) -> None:
-    """Print what stands between us and a VM, what to do about it, and what is known."""
-    waiting = connected.ask(f"/vms/{client.part(name)}/why")
-    if as_json:
-        output.write_json(waiting.raw())
+def show_keys(connected: client.Client, given: Sequence[str]) -> None:
+    """Print the host keys of the VMs that are ``given``, or of all: the remembered one and the one that each shows."""
+    vms = names.vms(connected, given) if given else names.every(connected)
+    if not vms:
+        empty.vms(connected, None)
         return
-    told = waiting.read(Why)
-    output.write([f"{output.bold(terminal_clean(told.name))}: {_coloured(told.state)}"])
-    if told.problem is not None:
-        since = words.age(told.problem.since, datetime.now(UTC))
-        facts = [
-            ("Problem", f"{told.problem.code}, since {since}" if told.problem.since else told.problem.code),
-            ("Cause", told.problem.cause),
-            ("Remedy", told.problem.remedy),
-        ]
-        output.write(["", *map(terminal_clean, pairs(facts))])
-    if told.facts:
-        output.write(["", *map(terminal_clean, pairs(told.facts))])
-
-
-def show_keys(connected: client.Client, given: list[str]) -> None:
-    """Print the host keys of VMs: the remembered one and the one that the VM shows."""
-    found = [(vm, _key(connected, vm)) for vm in names.vms(connected, given)]
+    found = [(vm, _key(connected, vm)) for vm in vms]
     expected = [_fingerprint(key.expected) if key.expected else "" for _, key in found]
     made = [
         table.Column("VM", [vm.name for vm, _ in found]),
-        table.Column("STATE", [key.state for _, key in found]),
-        table.Column("REMEMBERED", [_fingerprint(key.pinned) for _, key in found], least=20),
-        *([table.Column("EXPECTED", expected, least=20)] if any(expected) else []),
-        table.Column("SHOWN", [_fingerprint(key.shown) for _, key in found], least=20),
+        table.Column("STATE", [key.state for _, key in found], whole=True),
+        table.Column("REMEMBERED", [_fingerprint(key.pinned) for _, key in found], whole=True),
+        *([table.Column("EXPECTED", expected, whole=True)] if any(expected) else []),
+        table.Column("SHOWN", [_fingerprint(key.shown) for _, key in found], whole=True),
     ]
-    output.write(table.lines(made, None))
+    output.write(table.lines(made, output.room()))
 
 
 def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> None:
@@ -123,7 +109,8 @@ def confirm_keys(connected: client.Client, given: list[str], *, yes: bool) -> No
     def change(vm: Vm) -> str:
         # Named, so that another key than the one that was read and compared is not taken.
         shown = asked[vm.id]
-        connected.post(HostKey, _path(vm) + "/confirm", {"fingerprint": shown.fingerprint if shown else None})
+        compared = {"fingerprint": shown.fingerprint if shown else None}
+        connected.post(HostKey, _path(vm) + "/confirm", compared, confirm=vm.id)
         return f"confirmed {_fingerprint(shown)}" if shown else "confirmed that it may be called at its address"
 
     chosen = confirmed([vm for vm, _ in doubtful], "confirm the host keys of", yes=yes, always=True)
@@ -143,7 +130,7 @@ def expect_key(connected: client.Client, given: list[str], host_key: str, *, yes
         _ask_before_cutting_off(connected, found[0], host_key)
 
     def change(vm: Vm) -> str:
-        told = connected.post(HostKey, _path(vm) + "/confirm", {"host_key": host_key})
+        told = connected.post(HostKey, _path(vm) + "/confirm", {"host_key": host_key}, confirm=vm.id)
         return f"must show {_fingerprint(told.expected)}" if told.expected else f"shows {_fingerprint(told.shown)}"
 
     failures.leave(each(found, change))
@@ -153,7 +140,7 @@ def forget_keys(connected: client.Client, given: list[str], *, yes: bool) -> Non
     """Forget the remembered host keys of VMs, after one question."""
 
     def change(vm: Vm) -> str:
-        connected.delete(_path(vm))
+        connected.delete(_path(vm), confirm=vm.id)
         return "forgotten; the next contact is the first again"
 
     found = confirmed(names.vms(connected, given), "forget the host keys of", yes=yes, always=True)
@@ -161,9 +148,19 @@ def forget_keys(connected: client.Client, given: list[str], *, yes: bool) -> Non
 
 
 def pairs(facts: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> list[str]:
-    """Return lines of names and values, the values below each other."""
-    widest = max(len(name) for name, _ in facts)
-    return [f"  {name:<{widest}}  {value}" for name, value in facts]
+    """Return lines of names and values, the values below each other; no word is broken where a terminal is narrow."""
+    widest, room = max(len(name) for name, _ in facts), output.room()
+    whole = [f"  {name:<{widest}}  {terminal_clean(value)}" for name, value in facts]
+    if room is None:
+        return whole
+    indent = " " * (widest + 4 if room - widest > FAIR_CELLS else 4)
+    return [part for line in whole for part in _folded(line, room, indent)]
+
+
+def _folded(line: str, room: int, indent: str) -> list[str]:
+    if len(line) <= room:
+        return [line]
+    return textwrap.wrap(line, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _ask_before_cutting_off(connected: client.Client, vm: Vm, host_key: str) -> None:
@@ -211,7 +208,3 @@ def _fingerprint(key: Key | None) -> str:
     if key is None:
         return "none"
     return f"{key.fingerprint} ({key.type})" if key.type else key.fingerprint
-
-
-def _coloured(state: str) -> str:
-    return output.paint_state(state) if output.is_coloured() else state

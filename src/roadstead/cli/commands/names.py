@@ -14,18 +14,23 @@ def vms(connected: client.Client, names: Iterable[str]) -> list[Vm]:
     Raises `Refused` (unknown or ambiguous, as the server says it) and `NotFoundError` (a pattern that matches none).
     """
     found: dict[str, Vm] = {}
-    every: list[Vm] | None = None
+    known: list[Vm] | None = None
     for name in names:
         if not is_pattern(name):
             vm = connected.get(Vm, f"/vms/{client.part(name)}")
             found[vm.id] = vm
             continue
-        every = connected.get(list[Vm], "/vms", {"fields": "id,name"}) if every is None else every
-        matching = sorted((vm for vm in every if vm.name == name or fnmatchcase(vm.name, name)), key=lambda vm: vm.name)
+        known = every(connected) if known is None else known
+        matching = [vm for vm in known if vm.name == name or fnmatchcase(vm.name, name)]
         if not matching:
             raise NotFoundError("no-such-vm", name=name)
         found.update((vm.id, vm) for vm in matching)
     return list(found.values())
+
+
+def every(connected: client.Client) -> list[Vm]:
+    """Return all VMs, by their names."""
+    return sorted(connected.get(list[Vm], "/vms", {"fields": "id,name"}), key=lambda vm: vm.name)
 
 
 def is_pattern(name: str) -> bool:

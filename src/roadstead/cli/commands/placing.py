@@ -219,11 +219,11 @@ def _table(told: list[Done]) -> Iterator[str]:
     plugins = [one.plugin or HostPlugin() for one in told]
     made = [
         table.Column("HOST", [one.host.name for one in told]),
-        table.Column("ADDRESS", [one.host.address for one in told], rank=2),
-        table.Column("RESULT", [_result(one) for one in told], least=26),
-        table.Column("VERSION", [plugin.version or "-" for plugin in plugins], rank=1),
-        table.Column("BEFORE", [_before(plugin) for plugin in plugins], rank=4),
-        table.Column("PYTHON", [plugin.python or "-" for plugin in plugins], rank=3),
+        table.Column("ADDRESS", [one.host.address for one in told], whole=True),
+        table.Column("RESULT", [_result(one) for one in told], whole=True),
+        table.Column("VERSION", [plugin.version or "-" for plugin in plugins], whole=True),
+        table.Column("BEFORE", [_before(plugin) for plugin in plugins], whole=True),
+        table.Column("PYTHON", [plugin.python or "-" for plugin in plugins], whole=True),
     ]
     return table.lines(made, output.room())
 

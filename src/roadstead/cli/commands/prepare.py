@@ -5,21 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from roadstead.cli import completion, options, session
+from roadstead.cli import options, session
 from roadstead.cli.display import output
 from roadstead.kit.text import terminal_clean
 
 ANSWER_SECONDS = 600.0
 """An engine may be installed meanwhile."""
-VmNames = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="VM…",
-        autocompletion=completion.vms,
-        show_default=False,
-        help="A VM: its name, its uuid or the first digits of it (at least 4), or a pattern such as `web*`.",
-    ),
-]
 NeedsKey = Annotated[
     str | None,
     typer.Option(metavar="POOL", show_default=False, help="Also the VMs that a rotation of this pool's key waits for."),
@@ -134,7 +125,7 @@ RemoveFormerKey = Annotated[
 
 def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    names: VmNames = None,
+    names: options.AnyVms = None,
     filters: options.Filters = None,
     needs_key: NeedsKey = None,
     user: User = None,
@@ -160,6 +151,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ca_cert: CaCert = None,
     legacy_certificate: Legacy = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Prepare the guests of VMs, over SSH or TLS, and enable them.
 
@@ -193,12 +185,12 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if not vms:
         output.write([terminal_clean(f"No VM waits for the key of {needs_key}.")])
         return
-    preparing.work(connected, vms, wanted)
+    preparing.work(connected, vms, wanted, cut=not no_trunc)
 
 
 def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ctx: typer.Context,
-    names: VmNames = None,
+    names: options.AnyVms = None,
     filters: options.Filters = None,
     user: User = None,
     password_file: PasswordFile = None,
@@ -206,6 +198,7 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     host_key: HostKeys = None,
     remove_former_key: RemoveFormerKey = False,
     yes: options.Yes = False,
+    no_trunc: options.NoTrunc = False,
 ) -> None:
     """Take the pool's key out of VMs, and disable them.
 
@@ -225,4 +218,5 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ())), yes=yes)
     wanted.signing.check()
     connected = session.of(ctx).client(ANSWER_SECONDS)
-    preparing.work(connected, managing.let_go(connected, targets.vms(connected, names, filters), yes=yes), wanted)
+    vms = managing.let_go(connected, targets.vms(connected, names, filters), yes=yes)
+    preparing.work(connected, vms, wanted, cut=not no_trunc)

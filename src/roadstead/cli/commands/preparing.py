@@ -4,13 +4,14 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from concurrent import futures
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
+from functools import partial
 
 from roadstead.cli import failures
 from roadstead.cli.api import client
 from roadstead.cli.api.views import GuestPreparation, Vm
-from roadstead.cli.commands import certifying, preparing_summary, secrets
+from roadstead.cli.commands import calls, certifying, preparing_summary, secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.commands.preparing_questions import Questions
 from roadstead.cli.display import output
@@ -28,10 +29,15 @@ _STATES = {"prepared", "unprepared"}
 
 
 def work(
-    connected: client.Client, vms: list[Vm], wanted: Wanted, refused: Mapping[str, RoadsteadError] | None = None
+    connected: client.Client,
+    vms: list[Vm],
+    wanted: Wanted,
+    refused: Mapping[str, RoadsteadError] | None = None,
+    *,
+    cut: bool = True,
 ) -> None:
     """Do what is wanted to ``vms``; some that failed end the command with 4, and so do those (by id) that are
-    ``refused`` beforehand.
+    ``refused`` beforehand. The table at the end fits the terminal when it is ``cut``.
 
     Raises `InputError` for what is said of one VM alone when there are several.
     """
@@ -46,7 +52,7 @@ def work(
             output.result(guest.vm.name, str(guest.error), ok=False)
     with failures.leaving(lambda: preparing_summary.broken_off(guests)):
         Rounds(connected, Questions(wanted, key), guests).run()
-    output.write(preparing_summary.lines(guests))
+    output.write(preparing_summary.lines(guests, cut=cut))
     if all(isinstance(guest.error, InputError) for guest in guests):  # nobody was there to answer
         raise SystemExit(failures.USAGE)
     failures.leave([guest.result is not None for guest in guests])
@@ -82,24 +88,25 @@ class Rounds:
             time.sleep(LOOK_SECONDS)
 
     def _call(self, going: list[Guest]) -> None:
-        threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="prepare")
-        calls = {threads.submit(self._ask, guest): guest for guest in going}
+        called = calls.begin([partial(self._ask, guest) for guest in going], AT_ONCE)
+        guests = dict(zip(called, going, strict=True))
         try:
-            for call in as_completed(calls):
-                self._answered(calls[call], call)
+            for call in as_completed(called):
+                self._answered(guests[call], call)
         except KeyboardInterrupt:
-            threads.shutdown(wait=False, cancel_futures=True)
-            self._wait(calls)
+            self._wait(guests)
             raise
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            for call in called:
+                call.cancel()
 
-    def _wait(self, calls: Mapping[Future[GuestPreparation], Guest]) -> None:
+    def _wait(self, guests: Mapping[Future[GuestPreparation], Guest]) -> None:
         """Wait for what the server was given before somebody broke off, until that is done again."""
-        for guest in calls.values():
+        begun = [call for call in guests if not call.cancel()]
+        for guest in guests.values():
             if guest.is_called:
                 guest.say("the server works on it; what comes of that is waited for, until another Ctrl-C")
-        futures.wait([call for call in calls if not call.cancelled()])
+        futures.wait(begun)
 
     def _answered(self, guest: Guest, call: Future[GuestPreparation]) -> None:
         guest.asked = guest.error = None
@@ -113,7 +120,8 @@ class Rounds:
         guest.has_cd = "preparation" in guest.answers.get("tls", {})
         guest.is_called = True
         try:
-            told = self.connected.post(GuestPreparation, f"/vms/{client.part(guest.vm.id)}/prepare", guest.answers)
+            path = f"/vms/{client.part(guest.vm.id)}/prepare"
+            told = self.connected.post(GuestPreparation, path, guest.answers, confirm=guest.confirmed)
         except (client.Refused, RoadsteadError) as error:
             guest.is_called, guest.error = False, error
             raise

@@ -75,6 +75,11 @@ class Guest:
         """What is asked; nothing when that is over, or went wrong."""
         return self.asked.question if self.asked is not None else ""
 
+    @property
+    def confirmed(self) -> str | None:
+        """What is confirmed where preparing is taken back: whoever was to be asked has been asked by then."""
+        return self.vm.id if self.answers.get("action") == "unprepare" else None
+
     def answer(self, **said: Any) -> None:
         """Add to what was said about the mode ``tls``."""
         self.answers["tls"] = {**self.answers.get("tls", {}), **said}

@@ -32,6 +32,7 @@ class TlsOptions:
     ca_cert: Path | None = None
     legacy_certificate: bool = False
     source: tuple[str, ...] = ()
+    replace_imported: bool = False
 
     def said(self, mode: str) -> dict[str, Any]:
         """Return what every VM is told. Raises `InputError` for what does not go together, naming the option."""
@@ -45,7 +46,8 @@ class TlsOptions:
             return {"tls": {"given": self._given(given, files)}}
         if self.legacy_certificate:
             raise InputError("field-invalid", field="--legacy-certificate", reason="it belongs to --client-cert")
-        agreed = [id for id, is_said in (("cd-eject", self.eject), ("cd-add-drive", self.add_drive)) if is_said]
+        offers = {"cd-eject": self.eject, "cd-add-drive": self.add_drive, "tls-imported": self.replace_imported}
+        agreed = [id for id, is_said in offers.items() if is_said]
         told: dict[str, Any] = {"addresses": list(self.address), "sources": [_network(each) for each in self.source]}
         told |= {"days": self.days, "storage": self.storage, "with_client_key": self.with_client_key}
         is_new = self.generate_certs or self.days is not None or self.with_client_key

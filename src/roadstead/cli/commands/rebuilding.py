@@ -32,7 +32,7 @@ def rebuild(connected: client.Client, given: Sequence[str], *, again: bool, prev
             wanted = drives.settled(looked, wanted, yes=yes)
             if not yes and not drives.agreed(drives.previewed(connected, vm.id, wanted)):
                 return "left as it is"
-        made = connected.post(MadeDrive, f"/vms/{client.part(vm.id)}/config-drive", wanted)
+        made = connected.post(MadeDrive, f"/vms/{client.part(vm.id)}/config-drive", wanted, confirm=vm.id)
         return terminal_clean(drives.outcome(made))
 
     failures.leave(managing.each(found, change))

@@ -37,7 +37,7 @@ def rotate(connected: client.Client, pool: str, *, yes: bool, is_watched: bool) 
         refusal = InputError("confirmation-needed", candidates=[f"every managed VM of {pool}"])
         if not session.agreed(f"Replace the SSH key of the pool {terminal_clean(pool)}?", refusal=refusal):
             failures.stop()
-    told = connected.post(Rotation, _path(pool))
+    told = connected.post(Rotation, _path(pool), confirm=before.pool)
     output.write([f"new key  {told.fingerprint}", f"old key  {told.old_fingerprint or 'retired'}"])
     if is_watched:
         told = _watched(connected, pool, told)
@@ -59,9 +59,9 @@ def status(connected: client.Client, pool: str, format: str) -> None:
     output.write([f"new key  {told.fingerprint}", f"old key  {told.old_fingerprint}", ""])
     made = [
         table.Column("VM", [vm.name for vm in told.vms], least=10),
-        table.Column("STATE", [vm.state.replace("-", " ") for vm in told.vms]),
-        table.Column("NEEDS OLD KEY", ["yes" if vm.needs_old else "no" for vm in told.vms], rank=2),
-        table.Column("REASON", [vm.reason or "-" for vm in told.vms], least=20, rank=1),
+        table.Column("STATE", [vm.state.replace("-", " ") for vm in told.vms], whole=True),
+        table.Column("NEEDS OLD KEY", ["yes" if vm.needs_old else "no" for vm in told.vms], whole=True),
+        table.Column("REASON", [vm.reason or "-" for vm in told.vms], whole=True),
     ]
     output.write(table.lines(made, output.room()))
     _summary(pool, told)

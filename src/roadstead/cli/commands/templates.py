@@ -70,7 +70,7 @@ def remove(connected: client.Client, pool: str, name: str, *, yes: bool) -> None
     question = f"Remove the template {terminal_clean(name)} with all its versions?"
     if not yes and not session.agreed(question, refusal=refusal):
         failures.stop()
-    left = connected.remove(list[Template], _path(pool, name))
+    left = connected.remove(list[Template], _path(pool, name), confirm=name)
     is_back = any(one.name == name for one in left)
     output.result(name, "removed; the product's own counts again" if is_back else "removed")
 
@@ -96,12 +96,12 @@ def _say(saved: TemplateText, *, is_new: bool = True) -> None:
 def _table(found: Sequence[Template], *more: table.Column) -> None:
     made = [
         table.Column("NAME", [one.name for one in found], least=10),
-        table.Column("PROFILE", [one.profile for one in found]),
-        table.Column("VERSION", [str(one.version or "0 (built in)") for one in found]),
+        table.Column("PROFILE", [one.profile for one in found], whole=True),
+        table.Column("VERSION", [str(one.version or "0 (built in)") for one in found], whole=True),
         *more,
-        table.Column("SAVED", [words.moment(one.saved) if one.saved else "-" for one in found], rank=1),
-        table.Column("BY", [one.who or "-" for one in found], rank=1),
-        table.Column("BYTES", [str(one.size) for one in found], rank=2),
+        table.Column("SAVED", [words.moment(one.saved) if one.saved else "-" for one in found], whole=True),
+        table.Column("BY", [one.who or "-" for one in found]),
+        table.Column("BYTES", [str(one.size) for one in found], rank=2, whole=True),
     ]
     output.write(table.lines(made, output.room()))
 

@@ -46,7 +46,9 @@ def vms(
         empty.vms(connected, query)
 
 
-def search(ctx: typer.Context, terms: options.Terms, format: options.Format = "table") -> None:
+def search(
+    ctx: typer.Context, terms: options.Terms, format: options.Format = "table", no_trunc: options.NoTrunc = False
+) -> None:
     """Find VMs and containers by text or by fields.
 
     All pools are searched; every term must match.
@@ -62,7 +64,7 @@ def search(ctx: typer.Context, terms: options.Terms, format: options.Format = "t
         return
     from roadstead.cli.display import vmrows
 
-    vmrows.write_found(waiting)
+    vmrows.write_found(waiting, cut=not no_trunc)
 
 
 def tree(ctx: typer.Context) -> None:
@@ -123,24 +125,26 @@ def disable(ctx: typer.Context, names: options.VmNames, yes: options.Yes = False
 
 def why(
     ctx: typer.Context,
-    name: options.VmName,
+    names: options.AnyVms = None,
+    filters: options.Filters = None,
     deep: Annotated[bool, typer.Option("--deep", help="Walk the path to its engine step by step.")] = False,
     format: options.TextFormat = "text",
 ) -> None:
-    """Tell why a VM is not being watched, and what to do.
+    """Tell why VMs are not being watched, and what to do.
 
-    Asking also tries to reach the VM, and waits a few seconds for what comes of it. With `--deep` the server walks the
-    path to the VM's engine on a connection of its own, also when the VM is not enabled: each step is shown as it is
-    done, and the first one that fails with its remedy. Exit code 1 when a step failed.
+    Asking also tries to reach each VM, and waits a few seconds for what comes of it. Without a name, all managed VMs
+    that have a problem are meant. With `--deep` the server walks the path to a VM's engine on a connection of its own,
+    also when the VM is not enabled: each step is shown as it is done, and the first one that fails with its remedy.
+    Exit code 1 when a step failed, 4 when one did on the way to some of several VMs. JSON of several VMs, or of those
+    of a search, is a list.
 
     Examples:
       roadstead why web1
       roadstead why web1 --deep
+      roadstead why 'web*' db1
+      roadstead why -f tag:shop
+      roadstead why
     """
-    from roadstead.cli.commands import checking, managing
+    from roadstead.cli.commands import explaining
 
-    connected = session.connect(ctx)
-    if deep:
-        checking.check(connected, name, as_json=format == "json")
-    else:
-        managing.explain(connected, name, as_json=format == "json")
+    explaining.explain(session.connect(ctx), names or (), filters, format, deep=deep)

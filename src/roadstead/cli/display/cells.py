@@ -25,18 +25,24 @@ def _cells(character: str) -> int:
 
 
 def shortened(text: str, cells: int) -> str:
-    """Return ``text`` in at most ``cells`` cells, its end replaced by an ellipsis when it does not fit."""
+    """Return ``text`` in at most ``cells`` cells, its end replaced by an ellipsis when it does not fit: between two
+    words, where that loses less than half of it.
+    """
     if width(text) <= cells:
         return text
-    if text.isascii():
-        return text[: max(cells - 1, 0)] + ELLIPSIS[:cells]
-    kept, room = [], cells - 1
+    kept = text[: max(cells - 1, 0)] if text.isascii() else _beginning(text, cells - 1)
+    blank = kept.rfind(" ", len(kept) // 2) if text[len(kept) : len(kept) + 1] != " " else -1
+    return (kept if blank < 0 else kept[: blank + 1]) + ELLIPSIS[:cells]
+
+
+def _beginning(text: str, room: int) -> str:
+    kept = []
     for character in text:
         room -= _cells(character)
         if room < 0:
             break
         kept.append(character)
-    return "".join(kept) + ELLIPSIS[:cells]
+    return "".join(kept)
 
 
 def padded(text: str, cells: int) -> str:

@@ -71,10 +71,10 @@ def where(connected: client.Client, pool: str, format: str, *, cut: bool) -> Non
         return
     made = [
         table.Column("VM", [vm.name for vm, _ in rows], least=10),
-        table.Column("STATE", [state(vm) for vm, _ in rows], least=10),
+        table.Column("STATE", [state(vm) for vm, _ in rows], least=18),
         table.Column("POWER", [vm.power or "-" for vm, _ in rows], rank=2),
-        table.Column("KEY", [key.key for _, key in rows]),
-        table.Column("FINGERPRINT", [key.fingerprint for _, key in rows], least=12, rank=1),
+        table.Column("KEY", [key.key for _, key in rows], whole=True),
+        table.Column("FINGERPRINT", [key.fingerprint for _, key in rows], rank=1, whole=True),
     ]
     output.write(table.lines(made, output.room() if cut else None))
 

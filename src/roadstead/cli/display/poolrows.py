@@ -14,7 +14,7 @@ from roadstead.kit.text import terminal_clean
 def write(waiting: client.Waiting, *, wide: bool) -> bool:
     """Print the pools that the server answers with, ``wide`` with their ids; return whether there were any."""
     found = sorted(waiting.read(list[Pool]), key=lambda pool: pool.name)
-    ids = [table.Column("ID", [pool.id for pool in found], least=36)] if wide else []
+    ids = [table.Column("ID", [pool.id for pool in found], whole=True)] if wide else []
     output.write(table.lines([*ids, *columns(found)], None if wide else output.room()))
     return bool(found)
 
@@ -24,16 +24,16 @@ def columns(pools: Sequence[Pool]) -> list[table.Column]:
     return [
         table.Column("NAME", [pool.name for pool in pools], least=10),
         table.Column("STATE", [_state(pool) for pool in pools], paint=output.state_painter()),
-        table.Column("URL", [pool.url or "-" for pool in pools], least=12, rank=2),
+        table.Column("URL", [pool.url or "-" for pool in pools], rank=2, whole=True),
         table.Column("USER", [pool.user or "-" for pool in pools], rank=6),
-        table.Column("VMS", [str(pool.vms) for pool in pools], least=4, rank=3),
-        table.Column("MANAGED", [str(pool.managed) for pool in pools], least=7, rank=4),
-        table.Column("RUNNING", [str(pool.running) for pool in pools], least=7, rank=5),
-        table.Column("CERTIFICATE", [_certificate(pool) for pool in pools], rank=9),
-        table.Column("ADMIT", [",".join(pool.admit) or "-" for pool in pools], rank=7),
-        table.Column("ONLY", [",".join(pool.only) or "-" for pool in pools], rank=8),
+        table.Column("VMS", [str(pool.vms) for pool in pools], rank=3, whole=True),
+        table.Column("MANAGED", [str(pool.managed) for pool in pools], rank=4, whole=True),
+        table.Column("RUNNING", [str(pool.running) for pool in pools], rank=5, whole=True),
+        table.Column("CERTIFICATE", [_certificate(pool) for pool in pools], rank=9, whole=True),
+        table.Column("ADMIT", [",".join(pool.admit) or "-" for pool in pools], rank=7, whole=True),
+        table.Column("ONLY", [",".join(pool.only) or "-" for pool in pools], rank=8, whole=True),
         table.Column("PUBLISH", [pool.publish or "-" for pool in pools], rank=10),
-        table.Column("PROBLEM", [pool.problem.code if pool.problem else "-" for pool in pools], least=10, rank=1),
+        table.Column("PROBLEM", [pool.problem.code if pool.problem else "-" for pool in pools], rank=1, whole=True),
     ]
 
 

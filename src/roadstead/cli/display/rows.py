@@ -29,14 +29,14 @@ def columns(containers: Sequence[Container], now: datetime, *, wide: bool = Fals
     made = [
         table.Column("NAME", [c.name for c in containers], least=10),
         table.Column("VM", [c.vm_name for c in containers], least=6, rank=1),
-        table.Column("IMAGE", [c.image for c in containers], least=6, rank=3),
-        table.Column("STATE", [words.state(c) for c in containers], least=20, paint=output.state_painter()),
-        table.Column("STATUS", [words.status(c, now) for c in containers], least=14, rank=2),
-        table.Column("PORTS", [words.ports(c.ports) if c.ports else "-" for c in containers], least=6, rank=5),
-        table.Column("AGE", [words.age(c.created, now) for c in containers], least=7, rank=4),
+        table.Column("IMAGE", [c.image for c in containers], least=12, rank=4),
+        table.Column("STATE", [words.state(c) for c in containers], least=21, paint=output.state_painter()),
+        table.Column("STATUS", [words.status(c, now) for c in containers], least=13, rank=2),
+        table.Column("PORTS", [words.ports(c.ports) if c.ports else "-" for c in containers], least=12, rank=5),
+        table.Column("AGE", [words.age(c.created, now) for c in containers], rank=3, whole=True),
     ]
     if wide:
-        made.append(table.Column("ID", [c.id.rpartition("/")[2][:12] for c in containers], least=12, rank=6))
+        made.append(table.Column("ID", [c.id.rpartition("/")[2][:12] for c in containers], rank=6, whole=True))
         made.append(table.Column("COMMAND", [c.command for c in containers], rank=7))
     return made
 

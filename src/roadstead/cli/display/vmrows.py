@@ -22,12 +22,12 @@ def write(waiting: client.Waiting, sort: str, *, cut: bool) -> bool:
     return bool(found)
 
 
-def write_found(waiting: client.Waiting) -> None:
+def write_found(waiting: client.Waiting, *, cut: bool) -> None:
     """Print what a search found: VMs first, then containers."""
     found = waiting.read(Found)
-    room, now = output.room(), datetime.now(UTC)
+    room, now = output.room() if cut else None, datetime.now(UTC)
     if found.vms:
-        output.write([*table.lines(columns(ordered(list(found.vms), "pool_name,name")), room)])
+        output.write([*table.lines(columns(ordered(list(found.vms), "pool_name,name"), cut=cut), room)])
     if found.vms and found.containers:
         output.write([""])
     if found.containers:
@@ -41,15 +41,17 @@ def columns(vms: Sequence[Vm], *, cut: bool = True) -> list[table.Column]:
     return [
         table.Column("NAME", [vm.name for vm in vms], least=10),
         table.Column("STATE", [vm.state for vm in vms], paint=output.state_painter()),
-        table.Column("CONTAINERS", [held(vm) for vm in vms], least=10, rank=2),
-        table.Column("POOL", [vm.pool_name or "-" for vm in vms], rank=5),
-        table.Column("HOST", [vm.host_name or "-" for vm in vms], rank=4),
-        table.Column(
-            "ADDRESS", [vm.address or (vm.addresses[0] if vm.addresses else "-") for vm in vms], least=15, rank=3
-        ),
-        table.Column("PROBLEM", [vm.problem.code if vm.problem else "-" for vm in vms], least=10, rank=1),
-        table.Column("ID", [vm.id[:ID_DIGITS] if cut else vm.id for vm in vms], least=ID_DIGITS, rank=6),
+        table.Column("CONTAINERS", [held(vm) for vm in vms], rank=2, whole=True),
+        table.Column("POOL", [vm.pool_name or "-" for vm in vms], least=table.NAME_CELLS, rank=5),
+        table.Column("HOST", [vm.host_name or "-" for vm in vms], least=table.NAME_CELLS, rank=4),
+        table.Column("ADDRESS", [_address(vm) for vm in vms], rank=3, whole=True),
+        table.Column("PROBLEM", [vm.problem.code if vm.problem else "-" for vm in vms], rank=1, whole=True),
+        table.Column("ID", [vm.id[:ID_DIGITS] if cut else vm.id for vm in vms], rank=6, whole=True),
     ]
+
+
+def _address(vm: Vm) -> str:
+    return vm.address or (vm.addresses[0] if vm.addresses else "-")
 
 
 def held(vm: Vm) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import ssl
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from roadstead.lab.guests.engine import Engine
 from roadstead.lab.guests.http import HttpStream, Outlet, Reply
 from roadstead.lab.guests.misbehaviour import Layer
 from roadstead.lab.guests.releases import TODAY, Release
+from roadstead.lab.guests.shell import DENIED
 from roadstead.lab.guests.tls_floods import FLOODS, OLD_FLOOD, KeyLog
 
 LISTEN_BACKLOG = 128
@@ -46,6 +48,17 @@ class Lot:
         """Give a guest another host key, for ever where the keys are kept in a file."""
         known = self.host_keys.generations
         known[str(number)] = known.get(str(number), 0) + 1
+        await self.keep()
+
+    def prepared(self, number: int, *, anew: bool) -> keys.Prepared:
+        """Return what was done in a guest that began as nobody had prepared it; nothing yet, when it begins `anew`."""
+        known = self.host_keys.prepared
+        if anew or str(number) not in known:
+            known[str(number)] = keys.Prepared()
+        return known[str(number)]
+
+    async def keep(self) -> None:
+        """Write what is to last into the file, where there is one."""
         if self._key_path is not None:
             await asyncio.to_thread(keys.save, self._key_path, self.host_keys)
 
@@ -75,6 +88,9 @@ class SimulatedGuest:
         self._extra_keys = 0
         self._admitted: frozenset[bytes] = frozenset()
         self._removed: frozenset[bytes] = frozenset()
+        self._password = ""
+        self._prepared: keys.Prepared | None = None
+        """What was done in it, where nobody had prepared it; None where its maker's keys open it."""
         self._server: asyncio.Server | None = None
         self._secure: ssl.SSLContext | None = None
         self._key_log: KeyLog | None = None
@@ -142,6 +158,8 @@ class SimulatedGuest:
             server.close()
         self.cut()
         self.engine.shut_down()
+        if self._prepared is not None:
+            await self.lot.keep()
 
     async def destroy(self) -> None:
         """Stop, and forget the containers."""
@@ -160,9 +178,7 @@ class SimulatedGuest:
 
     async def admit(self, public_key: str) -> None:
         """Let the owner of this key in, too."""
-        added = {asyncssh.import_public_key(public_key).public_data}
-        self._admitted |= added
-        self._removed -= added
+        self._let_in(asyncssh.import_public_key(public_key).public_data)
 
     async def secure_engine(self, authority: str, server: Pair) -> None:
         """Give its engine, which listens with TLS, other certificates, and start it anew."""
@@ -172,8 +188,18 @@ class SimulatedGuest:
             await self.start()
 
     async def make_raw(self, password: str) -> None:
-        """There is nothing in it that could be prepared. Raises `ConflictError` ``lab-guest-without-inside``."""
-        raise ConflictError("lab-guest-without-inside", vm=self.name)
+        """Let it be as nobody has prepared it: no key opens it, its user signs in with ``password``, and may not open
+        the engine's socket. What was done in it since stays, where that is said before its first start. Raises
+        `ConflictError` ``lab-guest-without-inside`` where there is no SSH server.
+        """
+        if self._authority is not None:
+            raise ConflictError("lab-guest-without-inside", vm=self.name)
+        self._prepared = self.lot.prepared(self.number, anew=self.is_running)
+        self._password, self._admitted = password, frozenset()
+        self.faults -= {DENIED}
+        if not self._prepared.joined:
+            self.faults |= {DENIED}
+        self.cut()
 
     async def truth(self) -> list[dict[str, object]]:
         """Its containers: `id`, `name` and `state` of each."""
@@ -238,19 +264,60 @@ class SimulatedGuest:
         """Whether this user may sign in with this key."""
         return "key-rejected" not in self.faults and user == self.lot.user and self._knows(public_data)
 
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether anybody may sign in with a password."""
+        return bool(self._password)
+
+    def signs_in(self, user: str, password: str) -> bool:
+        """Whether this user may sign in with this password."""
+        return self.takes_passwords and (user, password) == (self.user, self._password)
+
+    def join(self) -> None:
+        """Let its user open the engine's socket."""
+        self.faults -= {DENIED}
+        if self._prepared is not None:
+            self._prepared.joined = True
+
+    def line_of(self, key: bytes) -> str:
+        """The line of this key in `authorized_keys`; empty without one, or where that has no options."""
+        return self._prepared.lines.get(_text(key), "") if self._prepared is not None else ""
+
+    def set_line(self, key: bytes, line: str) -> bool:
+        """Make ``line`` the one line of this key; return whether the file is a new one."""
+        if self._prepared is None:
+            self._let_in(key)
+            return False
+        is_new = not self._prepared.lines
+        self._prepared.lines[_text(key)] = line
+        return is_new
+
     def change_keys(self, old: bytes, new: bytes, *, is_removal: bool) -> bool:
         """Let the owner of ``new`` in as that of ``old``, or the latter no more; return whether there was the old."""
         if not self._knows(old):
             return False
         if is_removal:
-            self._removed |= {old}
-            self._admitted -= {old}
+            self._shut_out(old)
+        elif line := self.line_of(old):
+            self.set_line(new, line.replace(_text(old), _text(new)))
         else:
-            self._admitted |= {new}
-            self._removed -= {new}
+            self._let_in(new)
         return True
 
+    def _let_in(self, key: bytes) -> None:
+        self._admitted |= {key}
+        self._removed -= {key}
+
+    def _shut_out(self, key: bytes) -> None:
+        self._admitted -= {key}
+        if self._prepared is not None:
+            self._prepared.lines.pop(_text(key), None)
+        else:
+            self._removed |= {key}
+
     def _knows(self, public_data: bytes) -> bool:
+        if self._prepared is not None:
+            return bool(self.line_of(public_data)) or public_data in self._admitted
         return (public_data in self.lot.keys or public_data in self._admitted) and public_data not in self._removed
 
     def opened(self, connection: sshd.Abortable) -> None:
@@ -327,6 +394,11 @@ class SimulatedGuest:
         if "host-key-all-types" in self.faults and self._rsa is not None:
             return [self._ed25519(), self._ecdsa(), self._rsa]
         return [self._ed25519()]
+
+
+def _text(key: bytes) -> str:
+    """A public key as it stands in a line."""
+    return base64.b64encode(key).decode()
 
 
 async def _stop_accepting(server: asyncio.Server) -> None:

@@ -1,4 +1,5 @@
-"""Host keys of simulated guests: thousands of them, from one secret in one file.
+"""Host keys of simulated guests, thousands of them, from one secret in one file; and what was done in those that began
+as nobody had prepared them.
 
 Each key is derived from the secret and the guest's number, so a restarted lab shows the same keys without storing each.
 """
@@ -21,12 +22,23 @@ SHARED_NUMBER = 0
 """The number whose keys guests show that share a key."""
 
 
+class Prepared(msgspec.Struct):
+    """What was done in a guest that nobody had prepared."""
+
+    lines: dict[str, str] = {}
+    """Of `authorized_keys`, by the base64 of their keys."""
+    joined: bool = False
+    """Whether its user was let to the engine's socket."""
+
+
 class KeyFile(msgspec.Struct):
     """What the file holds."""
 
     secret: str
     generations: dict[str, int] = {}
     """How often each guest (by number) got a new key."""
+    prepared: dict[str, Prepared] = {}
+    """By the numbers of the guests that began as nobody had prepared them."""
 
 
 def load(path: Path) -> KeyFile:

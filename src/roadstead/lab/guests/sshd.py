@@ -7,18 +7,17 @@ thousands of guests, and it can misbehave at every step of a connection.
 from __future__ import annotations
 
 import asyncio
-import base64
 import itertools
-import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import asyncssh
 
-from roadstead.artifacts import key_lines
+from roadstead.lab.guests import shell
 from roadstead.lab.guests.http import HttpStream, Outlet
 from roadstead.lab.guests.misbehaviour import Layer, of_layer
 from roadstead.lab.guests.releases import Release
+from roadstead.lab.guests.shell import Inhabited
 from roadstead.peers.links import messages
 
 _SOCKET = messages.DOCKER_SOCKET
@@ -59,10 +58,6 @@ _FINDINGS = {
 }
 
 
-# The same of the change of a key: it is read from what the command is given, and carried out.
-_KEY_CHANGE = re.compile(r"step=(?P<step>\w+); ot=\S+; ob=(?P<old>\S+); nt=\S+; nb=(?P<new>\S+);")
-
-
 class Abortable(Protocol):
     """A connection that can be cut."""
 
@@ -70,7 +65,7 @@ class Abortable(Protocol):
         """Cut it."""
 
 
-class ServedGuest(Protocol):
+class ServedGuest(Inhabited, Protocol):
     """The guest that the server stands in."""
 
     faults: frozenset[str]
@@ -84,8 +79,12 @@ class ServedGuest(Protocol):
     def admits(self, user: str, public_data: bytes) -> bool:
         """Whether this user may sign in with this key."""
 
-    def change_keys(self, old: bytes, new: bytes, *, is_removal: bool) -> bool:
-        """Put one key beside another in `authorized_keys`, or take the old one out; whether that was there."""
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether anybody may sign in with a password."""
+
+    def signs_in(self, user: str, password: str) -> bool:
+        """Whether this user may sign in with this password."""
 
     def opened(self, connection: Abortable) -> None:
         """A connection was made."""
@@ -255,6 +254,12 @@ class _Server(asyncssh.SSHServer):
             return asyncio.get_running_loop().create_future()
         return self._guest.admits(username, key.public_data)
 
+    def password_auth_supported(self) -> bool:
+        return self._guest.takes_passwords
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return self._guest.signs_in(username, password)
+
     def unix_connection_requested(
         self, dest_path: str
     ) -> _Forward | tuple[asyncssh.SSHUNIXChannel[bytes], asyncssh.SSHUNIXSession[bytes]]:
@@ -362,9 +367,9 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
             channel.write(NOISE)
         command = str(channel.get_command() or "")
         complaint, status = self._judge(command)
-        change = _KEY_CHANGE.search(command)
-        if change is not None and "command-forced" not in self._guest.faults:
-            channel.write(f"\n{key_lines.MARK}{self._changed(change)}\n".encode())
+        answer = shell.answer(self._guest, command) if "command-forced" not in self._guest.faults else None
+        if answer is not None:
+            channel.write(answer.encode())
             channel.exit(0)
         elif command in {_QUESTION, _SUDO_QUESTION} and "command-forced" not in self._guest.faults:
             found = messages.Relay.SUDO if command == _SUDO_QUESTION else self._finding()
@@ -382,13 +387,6 @@ class _Command(_Relay, asyncssh.SSHServerSession[bytes]):
         if self._channel is not None:
             self._channel.exit(0)
         return False
-
-    def _changed(self, change: re.Match[str]) -> key_lines.Answer:
-        if "keys-unwritable" in self._guest.faults:
-            return key_lines.Answer.OWNER
-        old, new = base64.b64decode(change["old"]), base64.b64decode(change["new"])
-        found = self._guest.change_keys(old, new, is_removal=change["step"] == key_lines.Step.REMOVE)
-        return key_lines.Answer.DONE if found else key_lines.Answer.ABSENT
 
     def _judge(self, command: str) -> tuple[str, int]:
         """What a shell complains of and with which exit code; no complaint when the relay runs."""

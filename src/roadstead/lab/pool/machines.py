@@ -336,14 +336,16 @@ class Machines:
         if (machine.user, machine.port) == (guest.user, guest.port):
             return
         machine.user, machine.port = guest.user, guest.port
-        if machine.raw:
-            return
         if guest.tls is not None:
             self._prepare_tls(vm, guest.port, guest.tls)
             return
-        keys = {**self._database.get("VM", vm)["other_config"], USER_KEY: guest.user, PORT_KEY: str(guest.port)}
-        if guest.port == SSH_PORT:
-            del keys[PORT_KEY]
+        keys = dict(self._database.get("VM", vm)["other_config"])
+        if not machine.raw:
+            keys[USER_KEY] = guest.user
+        if guest.port != SSH_PORT:
+            keys[PORT_KEY] = str(guest.port)
+        else:
+            keys.pop(PORT_KEY, None)
         self._database.write("VM", vm, "other_config", keys)
 
     def _prepare_tls(self, vm: str, port: int, keys: TlsKeys) -> None:

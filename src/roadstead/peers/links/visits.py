@@ -6,7 +6,7 @@ key decides: it is looked at first, without a sign-in, and a visit takes the one
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -225,8 +225,9 @@ async def _said(connection: GuestConnection, task: Task, address: str) -> bytes:
             channel, _ = await connection.create_session(
                 lambda: listener, task.command, request_pty=False, encoding=None, window=OUTPUT_BYTES
             )
-            channel.write(task.input)
-            channel.write_eof()
+            with suppress(BrokenPipeError):  # it has ended before it read anything: what it said is there
+                channel.write(task.input)
+                channel.write_eof()
             await listener.ended.wait()
     except TimeoutError as error:
         raise faults.timed_out(WORKING, address) from error

@@ -4,12 +4,13 @@ import asyncio
 
 from starlette.responses import Response
 
+from roadstead.errors import tame
 from roadstead.inventory import names
 from roadstead.model import Vm
 from roadstead.serve import answers
 from roadstead.serve.bodies import DriveText, DriveWanted
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import DriveProfile, Unmasked, VmName
+from roadstead.serve.handlers.parameters import Confirm, DriveProfile, Unmasked, VmName, must_confirm
 
 
 async def begin_config_drive(call: Call, vm: VmName, profile: DriveProfile = "") -> Response:
@@ -31,9 +32,13 @@ async def preview_config_drive(call: Call, vm: VmName, body: DriveWanted | None 
     return answers.record(await call.commands.drives.preview(_vm(call, vm), (body or DriveWanted()).order()))
 
 
-async def create_config_drive(call: Call, vm: VmName, body: DriveWanted | None = None) -> Response:
+async def create_config_drive(
+    call: Call, vm: VmName, body: DriveWanted | None = None, confirm: Confirm = ""
+) -> Response:
     """Make a VM's config drive; the former one goes when the new one is in its place."""
-    return answers.record(await call.commands.drives.create(_vm(call, vm), (body or DriveWanted()).order()), 201)
+    found = _vm(call, vm)
+    must_confirm(confirm, found.id, f"make a config drive for {tame(found.name)}, and destroy the one that it has")
+    return answers.record(await call.commands.drives.create(found, (body or DriveWanted()).order()), 201)
 
 
 async def show_config_drive(call: Call, vm: VmName, *, secrets: Unmasked = False) -> Response:

@@ -2,12 +2,13 @@
 
 from starlette.responses import Response
 
+from roadstead.errors import tame
 from roadstead.inventory import names
 from roadstead.model import PoolId
 from roadstead.serve import answers
 from roadstead.serve.bodies import DriveTemplate, FormerVersion
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import PoolName, TemplateName, TemplateVersion
+from roadstead.serve.handlers.parameters import Confirm, PoolName, TemplateName, TemplateVersion, must_confirm
 
 
 async def list_drive_templates(call: Call, pool: PoolName) -> Response:
@@ -41,9 +42,10 @@ async def restore_drive_template(call: Call, pool: PoolName, template: TemplateN
     return answers.record(await call.commands.templates.restore(_id(call, pool), template, body.version))
 
 
-async def remove_drive_template(call: Call, pool: PoolName, template: TemplateName) -> Response:
+async def remove_drive_template(call: Call, pool: PoolName, template: TemplateName, confirm: Confirm = "") -> Response:
     """Remove a template of the pool with all its versions; answers with what is left. Drives stay as they are."""
     id = _id(call, pool)
+    must_confirm(confirm, template, f"remove the template {tame(template)} with all its versions")
     await call.commands.templates.remove(id, template)
     return answers.record(await call.commands.templates.listed(id))
 

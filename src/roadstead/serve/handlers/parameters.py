@@ -6,6 +6,7 @@ from urllib.parse import unquote
 from fastapi import Path, Query
 from pydantic import AfterValidator
 
+from roadstead.errors import InputError
 from roadstead.inventory.names import GLOB_CHARACTERS
 
 
@@ -39,13 +40,36 @@ Names = Annotated[
 KeepPublished = Annotated[
     bool, Query(description="Leave in the pool what was published there of containers, and alerts.")
 ]
+REQUIRED = "x-required"
+"""Marks a parameter that a request cannot do without, although it is ours to say so: our error names what is missing.
+"""
+CONFIRM = "confirm"
+Confirm = Annotated[
+    str,
+    Query(
+        description="The yes to what cannot be undone: what this is done to, named by its id (a template by its name). "
+        "Without it, or with another one, nothing is done (`confirmation-missing`, which names the id).",
+        max_length=256,
+        json_schema_extra={REQUIRED: True},
+    ),
+]
+ConfirmUndoing = Annotated[
+    str, Query(description="Needed with the action `unprepare`: the id of the VM, as a yes.", max_length=256)
+]
 Fields = Annotated[str | None, Query(description="Names of fields with commas between them: rows of only these.")]
 DriveProfile = Annotated[
     Literal["", "cloud-config", "flatcar", "ignition", "windows", "coreos"],
     Query(description="Kind of guest; without one it is chosen by the VM's system, else its name."),
 ]
 Unmasked = Annotated[bool, Query(description="Mask no secrets.")]
+
 TemplateName = Annotated[str, Written, Path(description="Name of the template.")]
 TemplateVersion = Annotated[
     int | None, Query(ge=0, description="Which version; without one the newest, 0 is the product's own.")
 ]
+
+
+def must_confirm(given: str, id: str, what: str) -> None:
+    """Raise `InputError` ``confirmation-missing`` unless ``given`` names by its ``id`` what is about to be done."""
+    if given != id:
+        raise InputError("confirmation-missing", field=CONFIRM, id=id, what=what)

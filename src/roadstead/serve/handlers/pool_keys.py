@@ -6,12 +6,13 @@ from starlette.responses import Response
 
 from roadstead.act.keys.pair import KeyPair
 from roadstead.artifacts import authorized_keys
+from roadstead.errors import tame
 from roadstead.inventory import names
 from roadstead.model import PoolId, VmId
 from roadstead.serve import answers, shapes
 from roadstead.serve.bodies import LostVms
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import PoolName, VmPart
+from roadstead.serve.handlers.parameters import Confirm, PoolName, VmPart, must_confirm
 
 
 async def show_pool_key(call: Call, pool: PoolName) -> Response:
@@ -56,12 +57,14 @@ async def show_rotation(call: Call, pool: PoolName) -> Response:
     return answers.record(await call.commands.rotations.state(_id(call, pool)))
 
 
-async def rotate_pool_key(call: Call, pool: PoolName) -> Response:
+async def rotate_pool_key(call: Call, pool: PoolName, confirm: Confirm = "") -> Response:
     """Make a second key for the pool and change its guests over to it; a rotation that is under way is gone on with.
 
     Answers when the new key is made; the guests follow. The old key goes when no managed VM needs it any more.
     """
-    return answers.record(await call.commands.rotations.begin(_id(call, pool)), 202)
+    found = names.find_pool(call.store, pool)
+    must_confirm(confirm, found.id, f"replace the SSH key of the pool {tame(found.name)} in all its managed VMs")
+    return answers.record(await call.commands.rotations.begin(found.id), 202)
 
 
 async def drop_old_key(call: Call, pool: PoolName, body: LostVms) -> Response:

@@ -5,13 +5,14 @@ from functools import partial
 
 from starlette.responses import Response
 
+from roadstead.errors import tame
 from roadstead.inventory import names, views
 from roadstead.inventory.views import PoolCounts
 from roadstead.model import Pool, PoolId
 from roadstead.serve import answers, shapes
 from roadstead.serve.bodies import HostsToSee, HostVisit, NewPool, PluginAddress, PoolEdit, ServerToProbe
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import HostPart, KeepPublished, PoolName
+from roadstead.serve.handlers.parameters import Confirm, HostPart, KeepPublished, PoolName, must_confirm
 
 FIRST_LISTING_SECONDS = 60.0
 """How long an answer waits until a pool that was added or changed is listed."""
@@ -49,9 +50,13 @@ async def change_pool(call: Call, pool: PoolName, body: PoolEdit) -> Response:
     return answers.record(await _listed(call, changed))
 
 
-async def remove_pool(call: Call, pool: PoolName, *, keep_published: KeepPublished = False) -> Response:
+async def remove_pool(
+    call: Call, pool: PoolName, confirm: Confirm = "", *, keep_published: KeepPublished = False
+) -> Response:
     """Forget a pool. What was published in it is taken away before, as far as the pool lets us; VMs stay enabled."""
-    return answers.record(await call.commands.pools.remove(_id(call, pool), keep_published=keep_published))
+    found = names.find_pool(call.store, pool)
+    must_confirm(confirm, found.id, f"forget the pool {tame(found.name)} and its password")
+    return answers.record(await call.commands.pools.remove(found.id, keep_published=keep_published))
 
 
 async def test_pool(call: Call, pool: PoolName) -> Response:

@@ -7,13 +7,16 @@ from msgspec import json, structs
 from starlette.responses import Response
 
 from roadstead.act.guests.checks import Check
+from roadstead.act.preparing.conversation import Action
+from roadstead.errors import tame
 from roadstead.inventory import names, views
 from roadstead.model import Vm, VmId
+from roadstead.plan.access import is_tls
 from roadstead.serve import answers
 from roadstead.serve.answers import LINES, Patient
 from roadstead.serve.bodies import ComparedKey, GuestAnswers, HowReached
 from roadstead.serve.calls import Call
-from roadstead.serve.handlers.parameters import VmName
+from roadstead.serve.handlers.parameters import Confirm, ConfirmUndoing, VmName, must_confirm
 from roadstead.serve.shapes import EnabledVm
 
 
@@ -41,7 +44,9 @@ async def disable_vm(call: Call, vm: VmName) -> Response:
     return _shown(call, call.store.vms.get(found.id, found))
 
 
-async def prepare_vm(call: Call, vm: VmName, body: GuestAnswers | None = None) -> Response:
+async def prepare_vm(
+    call: Call, vm: VmName, body: GuestAnswers | None = None, confirm: ConfirmUndoing = ""
+) -> Response:
     """Prepare the guest of a VM, or take that back: all answers so far are given, and the next question or the result
     is returned.
 
@@ -49,9 +54,15 @@ async def prepare_vm(call: Call, vm: VmName, body: GuestAnswers | None = None) -
     yet), `sign-in` and `consent`; in the mode `tls` they are `addresses`, `consent` and `run-script`, after which the
     call is repeated with `preparation` until it is over. Doing it again changes nothing. What is given to sign in is
     sent only to the host key that is named or remembered, and kept nowhere.
+
+    What is done in the guest or to its certificates, imported ones too, is done when `agreed` names the offer; the
+    action `unprepare` is confirmed by `confirm`.
     """
-    answers_so_far = (body or GuestAnswers()).answers()
-    return answers.record(await call.commands.preparing.step(_id(call, vm), answers_so_far))
+    found, said = names.find_vm(call.store, vm), (body or GuestAnswers()).answers()
+    if said.action is Action.UNPREPARE:
+        lost = "its certificates" if is_tls(found) else "the line of the pool's key in it"
+        must_confirm(confirm, found.id, f"take away {lost} and end the management of {tame(found.name)}")
+    return answers.record(await call.commands.preparing.step(found.id, said))
 
 
 async def explain_vm(call: Call, vm: VmName) -> Response:
@@ -78,19 +89,24 @@ def show_host_key(call: Call, vm: VmName) -> Response:
     return answers.record(call.commands.vms.host_keys(_id(call, vm)))
 
 
-async def confirm_host_key(call: Call, vm: VmName, compared: ComparedKey | None = None) -> Response:
+async def confirm_host_key(
+    call: Call, vm: VmName, compared: ComparedKey | None = None, confirm: Confirm = ""
+) -> Response:
     """Accept the host key that a VM showed (named by its fingerprint), or an address that is claimed twice; or say,
     before the first contact too, which key it must show.
     """
-    if compared is not None and compared.host_key is not None:
-        return answers.record(await call.commands.vms.expect_host_key(_id(call, vm), compared.host_key))
-    fingerprint = compared.fingerprint if compared is not None else None
-    return answers.record(await call.commands.vms.confirm_host_key(_id(call, vm), fingerprint))
+    found, compared = names.find_vm(call.store, vm), compared or ComparedKey()
+    must_confirm(confirm, found.id, f"trust what {tame(found.name)} shows, or what is named")
+    if compared.host_key is not None:
+        return answers.record(await call.commands.vms.expect_host_key(found.id, compared.host_key))
+    return answers.record(await call.commands.vms.confirm_host_key(found.id, compared.fingerprint))
 
 
-async def forget_host_key(call: Call, vm: VmName) -> Response:
+async def forget_host_key(call: Call, vm: VmName, confirm: Confirm = "") -> Response:
     """Forget the remembered host key of a VM: the next contact is a first contact."""
-    return answers.record(await call.commands.vms.forget_host_key(_id(call, vm)))
+    found = names.find_vm(call.store, vm)
+    must_confirm(confirm, found.id, f"forget the host key of {tame(found.name)}")
+    return answers.record(await call.commands.vms.forget_host_key(found.id))
 
 
 def _id(call: Call, name: str) -> VmId:

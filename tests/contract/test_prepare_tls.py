@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from roadstead.act.preparing import tls_storing
 from roadstead.act.preparing.conversation import Action, Answers, Consent, GuestPreparation, TlsAnswers
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.errors import PoolError, RoadsteadError
+from roadstead.kit import tasks
 from roadstead.lab.guests.certificates import Authority
 from roadstead.lab.pool import storage
 from roadstead.lab.pool.mishaps import Mishap
@@ -236,6 +238,51 @@ async def test_certificates_of_others_are_taken_once_they_work(tmp_path: Path) -
         await guest.secure_engine(ours.certificate, ours.server(guest.addresses))
         assert (await talk.step(given=given)).state == "prepared"
         await talk.there.one.until_live(VM)
+
+
+@pytest.mark.parametrize("other", ["brought, too", "taken back", "prepared over SSH"])
+async def test_one_changes_how_a_vm_is_managed_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    """What is begun while certificates are being stored waits, over SSH, too: the VM is never left half of both."""
+    async with raw(tmp_path) as talk:
+        there, ours = talk.there, Authority("ours")
+        client, guest = ours.client(), talk.there.one.guest(VM)
+        await guest.secure_engine(ours.certificate, ours.server(guest.addresses))
+        given = Given(client.certificate, client.key, ours.certificate)
+        reached, goes_on, write = asyncio.Event(), asyncio.Event(), PoolConfig.set
+
+        async def slow(config: PoolConfig, vm: VmId, key: str, value: str | None) -> None:
+            if key == config_keys.MODE:
+                monkeypatch.setattr(PoolConfig, "set", write)
+                reached.set()
+                await goes_on.wait()
+            await write(config, vm, key, value)
+
+        async def besides() -> str:
+            if other == "brought, too":
+                return (await talk.step(given=given)).state
+            if other == "taken back":
+                return (await talk.undone()).state
+            with pytest.raises(RoadsteadError) as caught:
+                await there.one.core.commands.preparing.step(there.id, Answers(user="core"))
+            return caught.value.code
+
+        monkeypatch.setattr(PoolConfig, "set", slow)
+        async with asyncio.TaskGroup() as group:
+            first = tasks.spawn(group, talk.step(given=given), "first")
+            await reached.wait()
+            second = tasks.spawn(group, besides(), "second")
+            await asyncio.wait({second}, timeout=1.0)
+            was_done = second.done()
+            goes_on.set()
+        assert (first.result().state, was_done) == ("prepared", False)
+        states = {"brought, too": "prepared", "taken back": "unprepared", "prepared over SSH": "guest-unreachable"}
+        assert second.result() == states[other]
+        config = talk.config()
+        named = {config[key] for key in TLS_SECRETS if key in config}
+        assert named <= there.secrets()
+        assert bool(named) is (other != "taken back") is (config[config_keys.MONITOR] == config_keys.ENABLED)
 
 
 async def test_storage_without_space_leaves_nothing(tmp_path: Path) -> None:

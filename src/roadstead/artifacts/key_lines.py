@@ -5,7 +5,9 @@ that hold the key in question. In a rotation the first step only adds (each such
 its options and its comment), the second, after the new key was seen to work, only removes. Setting a line puts it where
 the first line of its key stands, or at the end of the file that the SSH server reads first. A file is replaced whole
 and at once by a copy of the same mode and owner in the same folder, after its size was compared with what was to
-change; a symbolic link is followed, and a file that somebody else changed meanwhile is left alone.
+change; a symbolic link is followed, and a file that somebody else changed meanwhile is left alone. Where a line that is
+set takes the place of another one, the file that was there stays beside it under a name of its own, until the new line
+is seen to work (it goes then) or not to (it comes back).
 
 It is POSIX ``sh`` and ``awk`` (busybox has both) in one argument without newlines, backslashes and exclamation marks,
 so that every login shell hands it on as it is. Lines are read as OpenSSH reads them (sshd(8), AUTHORIZED_KEYS FILE
@@ -38,6 +40,10 @@ class Step(StrEnum):
     """Take them out."""
     SET = "set"
     """Leave one, which is given, in their place; add it where there is none."""
+    KEEP = "keep"
+    """Let go of the file that was there before one was set in the place of another."""
+    BACK = "back"
+    """Put that file back, unless something else was changed since."""
 
 
 class Answer(StrEnum):
@@ -47,6 +53,8 @@ class Answer(StrEnum):
     """Every line of the old key that was found has its new one, or is gone."""
     ABSENT = "absent"
     """There is no line of the old key in any file that the user may read."""
+    REPLACED = "replaced"
+    """Done, in the place of another line of the key: what was there can come back."""
     MADE = "made"
     """Done, and the file is a new one."""
     MADE_FOLDER = "made with its folder"
@@ -79,7 +87,7 @@ class Answer(StrEnum):
     @property
     def is_done(self) -> bool:
         """Whether it was done, whatever had to be made for it."""
-        return self in {Answer.DONE, Answer.MADE, Answer.MADE_FOLDER}
+        return self in {Answer.DONE, Answer.REPLACED, Answer.MADE, Answer.MADE_FOLDER}
 
 
 def command(old: str, new: str, step: Step) -> str:
@@ -104,11 +112,14 @@ def setting(line: str, key: str) -> str:
 
 
 def undoing(key: str, answer: Answer) -> str:
-    """Return the command that takes the line of the public ``key`` out again, which `setting` was said (``answer``) to
-    have added: with the file and the folder that it made, unless something else is in them by now.
+    """Return the command that undoes what `setting` was said (``answer``) to have done for the public ``key``: what
+    was there before comes back, and a line that was added goes again, with the file and the folder that were made for
+    it, unless something else is in them by now.
 
     Raises ValueError for what is no public key.
     """
+    if answer is Answer.REPLACED:
+        return command(key, key, Step.BACK)
     kind, blob = _parts(key)
     undo = {Answer.MADE: "file", Answer.MADE_FOLDER: "folder"}.get(answer, "")
     return _command(key, Step.REMOVE, f"nt={kind}; nb={blob}; nl=;", undo)
@@ -199,10 +210,19 @@ case $undo-$1 in -*/authorized_keys.d/*|file-*|folder-*) rm -f "$1";; esac;
 differ() {{
 set -- $(look "$1") $(look "$2"); bad=failed;
 [ "$1" = "$4" ] || bad=bits; [ "$2 $3" = "$5 $6" ] || bad=group; }};
+sum() {{ cksum 2>/dev/null <"$1" || cat "$1"; }};
+rest() {{ grep -vF -e "$ob" "$1"; }};
+alike() {{ [ -f "$1" ] && [ "$(rest "$1")" = "$(rest "$2")" ]; }};
+aside() {{ alike "$b" "$f" || ln -f "$f" "$b" 2>/dev/null || cp -p "$f" "$b" 2>/dev/null; }};
+keep() {{ rm -f "$b" && hits=$((hits + 1)); }};
+back() {{ bad=changed; alike "$b" "$f" || return 0; bad=held; mv -f "$b" "$f" 2>/dev/null || return 0;
+bad=; hits=$((hits + 1)); }};
 edit() {{
 f=$(readlink -f "$1") && [ -f "$f" ] && [ -r "$f" ] || return 0;
+b=${{f%/*}}/.${{f##*/}}.roadstead;
+case $step in keep|back) [ -f "$b" ] && "$step"; return 0;; remove) rm -f "$b";; esac;
 [ -n "$2" ] || grep -qF -e "$ob" "$f" || return 0;
-k=$(cksum <"$f"); w=0; [ -z "$(tail -c 1 "$f")" ] && w=1;
+k=$(sum "$f"); w=0; [ -z "$(tail -c 1 "$f")" ] && w=1;
 [ -w "$f" ] || {{ why "$f"; return 0; }};
 t=$(mktemp "$f.XXXXXX" 2>/dev/null); [ -n "$t" ] || {{ room "$f"; return 0; }};
 printf "%$(($(size "$f") + 8192))s" x 2>/dev/null >"$t" || {{ rm -f "$t"; bad=full; return 0; }};
@@ -210,17 +230,20 @@ r=$(cp -p "$f" "$t" 2>/dev/null && : >"$t" &&
 awk -v out="$t" -v step="$step" -v whole="$w" -v ot="$ot" -v ob="$ob" -v nt="$nt" -v nb="$nb" -v nl="$nl" '{_AWK}'
 pass=1 "$f" pass=2 "$f") || r=;
 set -- $r; d=${{1:-x}}; h=${{2:-0}}; [ "$step" = set ] && h=1;
+ok=yes; had=$step-$2;
 if [ "$d" = x ]; then bad=failed;
-elif [ "$3" = 0 ]; then hits=$((hits + h));
+elif [ "$3" = 0 ]; then hits=$((hits + h)); [ -f "$b" ] && kept=1;
 elif [ "$(look "$f")" = "$(look "$t")" ] && [ $(($(size "$f") + d)) = $(($(size "$t"))) ]; then
 chcon --reference="$f" "$t" 2>/dev/null; sync "$t" 2>/dev/null;
-if [ "$k" = "$(cksum <"$f")" ]; then
-if mv -f "$t" "$f" 2>/dev/null; then hits=$((hits + h)); t=; restorecon "$f" >/dev/null 2>&1; tidy "$f";
-else bad=held; fi;
+if [ "$k" = "$(sum "$f")" ]; then
+case $had in set-0) rm -f "$b";; set-*) aside || ok=; kept=$ok;; esac;
+if [ -z "$ok" ]; then bad=full;
+elif mv -f "$t" "$f" 2>/dev/null; then hits=$((hits + h)); t=; restorecon "$f" >/dev/null 2>&1; tidy "$f";
+else bad=held; rm -f "$b"; fi;
 else bad=changed; fi;
 else differ "$f" "$t"; fi;
 [ -z "$t" ] || rm -f "$t"; return 0; }};
-LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; parts=.ssh/authorized_keys.d; cd;
+LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; kept=; parts=.ssh/authorized_keys.d; cd;
 more=; [ "$step" = set ] || more=1;
 {EACH_FILE}
 case $step-$hits$bad in set-0) first=${{first:-$x}};; set-*) break;; esac;
@@ -239,6 +262,6 @@ case $first in */*) dir=${{first%/*}}; [ -d "$dir" ] && dir= || mkdir -m 700 "$d
 [ -e "$first" ] || made=$first;
 if true 2>/dev/null >>"$first"; then edit "$first" new; else why "$first"; fi;
 [ -z "$made" ] || [ -s "$made" ] || rm -f "$made"; [ -z "$dir" ] || rmdir "$dir" 2>/dev/null; fi;
-[ -n "$bad" ] || {{ bad=done; [ "$hits" = 0 ] && bad=absent;
+[ -n "$bad" ] || {{ bad=done; [ -z "$kept" ] || bad=replaced; [ "$hits" = 0 ] && bad=absent;
 [ -z "$made" ] || bad="made${{dir:+ with its folder}}"; }};
 echo; echo "$m$bad" """

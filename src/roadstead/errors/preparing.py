@@ -90,8 +90,7 @@ PREPARING = {
     "guest-sign-in-failed": Code(
         409,
         "{vm} refuses the user {user} with what was given.",
-        "Check the user, and the password or the key; its sshd_config must let that user sign in that way."
-        " Nothing was changed.",
+        "Check the user, and the password or the key; its sshd_config must let that user sign in that way. {left}.",
     ),
     "guest-source-differs": Code(
         422,
@@ -102,7 +101,7 @@ PREPARING = {
         503,
         "{vm} cannot be reached at {address}: {reason}.",
         "Check that its SSH server runs and that no firewall stands between; then repeat the command. {besides}"
-        " Nothing was changed.",
+        " {left}.",
     ),
     "certificates-imported": Code(
         409,

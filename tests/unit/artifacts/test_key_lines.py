@@ -24,6 +24,7 @@ BUSYBOX = [
     "cut",
     "grep",
     "id",
+    "ln",
     "ls",
     "mktemp",
     "mv",
@@ -92,6 +93,10 @@ class Home:
         (folder / "sshd_config").write_text(config)
         (folder / "sshd_config.d/a.conf").write_text(part)
         self.config = str(folder)
+
+    def keep(self) -> Answer:
+        """What was set stays."""
+        return self._do(key_lines.command(OLD, OLD, Step.KEEP))
 
     def set(self, line: str) -> Answer:
         """Make this the one line of the old key."""
@@ -244,7 +249,7 @@ def test_what_is_set_outlives_flatcars_tool(home: Home) -> None:
     guest = Flatcar(home)
     guest.add("somebody", f"{OTHER}\n")
     for _ in range(2):
-        assert home.set(LINE) is Answer.DONE
+        assert home.set(LINE).is_done
         guest.regenerate()
         assert home.read().splitlines()[1:] == [OTHER, LINE]
     assert (guest.folder / "xscontainer").read_text() == f"{LINE}\n"
@@ -259,7 +264,8 @@ def test_the_line_of_a_drive_is_replaced_on_flatcar(home: Home) -> None:
     """In its file, which does not stay behind empty: a later drive's keys would never be taken again."""
     guest = Flatcar(home)
     guest.add("coreos-cloudinit", f"{OLD}\n")
-    assert home.set(LINE) is Answer.DONE
+    assert home.set(LINE) is Answer.REPLACED
+    assert home.keep() is Answer.DONE
     guest.regenerate()
     assert home.read().splitlines()[1:] == [LINE]
     assert home.remove() is Answer.DONE
@@ -272,7 +278,8 @@ def test_on_fedora_coreos_the_line_is_set_where_it_stands(home: Home) -> None:
     folder = home.file.parent / "authorized_keys.d"
     folder.mkdir()
     (folder / "ignition").write_text(f"{OTHER}\n{OLD}\n")
-    assert home.set(LINE) is Answer.DONE
+    assert home.set(LINE) is Answer.REPLACED
+    assert home.keep() is Answer.DONE
     assert (folder / "ignition").read_text() == f"{OTHER}\n{LINE}\n"
     assert not home.file.exists() and len(list(folder.iterdir())) == 1
 
@@ -335,18 +342,80 @@ LINE = f'restrict,permitopen="[/run/a.sock]:*",command="/usr/local/bin/docker sy
 def test_a_line_is_set(home: Home, before: str, after: str) -> None:
     """It stands once, everything else stays, and the second time nothing is written."""
     home.write(before, 0o640)
-    assert home.set(LINE) is Answer.DONE
+    is_other = OLD in before.replace(f"# {OLD}", "").replace(LINE, "")
+    assert home.set(LINE) is (Answer.REPLACED if is_other else Answer.DONE)
     assert home.read() == after
+    assert home.keep() is (Answer.DONE if is_other else Answer.ABSENT)
     written = home.file.stat().st_ino
     assert home.set(LINE) is Answer.DONE
     assert home.read() == after
     assert (home.file.stat().st_ino, home.file.stat().st_mode & 0o777) == (written, 0o640)
 
 
+STRANGE = f'from="!10.0.0.9,10.0.0.0/8",command="echo \'x\' \\\\ !" {OLD} x'
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(f"{OLD} x\n{OTHER}\n", id="one"),
+        pytest.param(f"{OTHER}\n{STRANGE}", id="one that no shell would hand on, and no newline"),
+        pytest.param(f"{OLD}\n{OTHER}\n{STRANGE}\n\n", id="several"),
+        pytest.param(f"# {OLD}\n{OLD}\n\udcff\n", id="no text"),
+    ],
+)
+def test_what_was_replaced_comes_back(home: Home, before: str) -> None:
+    """Byte by byte and as the same file, though it was set twice before it was undone; then nothing is left of that."""
+    home.write(before, 0o640)
+    inode = home.file.stat().st_ino
+    assert home.set(LINE) is Answer.REPLACED
+    assert home.set(f"restrict {OLD}") is Answer.REPLACED
+    assert home.set(f"restrict {OLD}") is Answer.REPLACED
+    assert home.undo(Answer.REPLACED) is Answer.DONE
+    assert home.read() == before
+    assert (home.file.stat().st_ino, home.file.stat().st_mode & 0o777) == (inode, 0o640)
+    assert home.undo(Answer.REPLACED) is Answer.ABSENT
+    assert list(home.file.parent.iterdir()) == [home.file]
+
+
+def test_what_others_changed_since_is_not_undone(home: Home) -> None:
+    """What was there before would take their change back; a line that is set later has its own before."""
+    home.write(f"{OLD} x\n")
+    assert home.set(LINE) is Answer.REPLACED
+    home.write(f"{LINE}\n{OTHER}\n")
+    assert home.undo(Answer.REPLACED) is Answer.CHANGED
+    assert home.read() == f"{LINE}\n{OTHER}\n"
+    assert home.set(f"restrict {OLD}") is Answer.REPLACED
+    assert home.undo(Answer.REPLACED) is Answer.DONE
+    assert home.read() == f"{LINE}\n{OTHER}\n"
+
+
+def test_nothing_of_it_is_left_where_the_line_goes(home: Home) -> None:
+    """Taken out, and where no line is there any more."""
+    home.write(f"{OLD} x\n")
+    assert home.set(LINE) is Answer.REPLACED
+    assert home.remove() is Answer.DONE
+    assert list(home.file.parent.iterdir()) == [home.file]
+    home.write(f"{OLD} x\n")
+    assert home.set(LINE) is Answer.REPLACED
+    home.write("")
+    assert home.set(LINE) is Answer.DONE
+    assert list(home.file.parent.iterdir()) == [home.file]
+
+
+def test_where_the_former_file_cannot_stay_nothing_is_changed(home: Home) -> None:
+    """Neither as a link nor as a copy."""
+    home.write(f"{OLD} x\n")
+    home.stand_in("ln", "exit 1")
+    home.stand_in("cp", 'case $* in *.roadstead) exit 1;; esac; real "$@"')
+    assert home.set(LINE) is Answer.FULL
+    assert home.read() == f"{OLD} x\n"
+
+
 def test_a_line_of_the_same_length_is_replaced(home: Home) -> None:
     """The size alone does not tell that nothing changed."""
     home.write(f'from="10.0.0.1" {OLD}\n')
-    assert home.set(f'from="10.0.0.2" {OLD}') is Answer.DONE
+    assert home.set(f'from="10.0.0.2" {OLD}') is Answer.REPLACED
     assert home.read() == f'from="10.0.0.2" {OLD}\n'
 
 
@@ -432,7 +501,7 @@ def test_of_several_files_the_one_with_the_line_is_taken(home: Home) -> None:
     home.settings("AuthorizedKeysFile .ssh/first .ssh/second\n")
     home.write(f"{OLD}\n")
     (home.folder / ".ssh/second").write_text(f"{OTHER}\n{OLD}\n")
-    assert home.set(LINE) is Answer.DONE
+    assert home.set(LINE) is Answer.REPLACED
     assert (home.folder / ".ssh/second").read_text() == f"{OTHER}\n{LINE}\n"
     assert (home.read(), (home.folder / ".ssh/first").exists()) == (f"{OLD}\n", False)
     assert home.remove() is Answer.DONE
@@ -526,7 +595,7 @@ def test_the_file_keeps_its_context_of_selinux(home: Home) -> None:
     log = home.folder / "log"
     home.stand_in("chcon", f'[ -s "$1" ] || echo "chcon $1 ${{2%.??????}}" >>{log}')
     home.stand_in("restorecon", f'grep -q restrict "$1" && echo "restorecon $1" >>{log}')
-    assert home.set(LINE) is Answer.DONE
+    assert home.set(LINE) is Answer.REPLACED
     assert log.read_text().splitlines() == [f"chcon --reference={home.file} {home.file}", f"restorecon {home.file}"]
 
 

@@ -18,6 +18,7 @@ from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
 from roadstead.kit.mistakes import Mistakes
 from roadstead.kit.waiter import Alarm
+from roadstead.kit.turns import Turns
 from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical, config_keys
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress
@@ -64,6 +65,8 @@ class PoolKeeper:
         self.client = client
         self.config = PoolConfig(client, settings.retry_limit_seconds)
         self.keys = PoolKeys(client, stored.id)
+        self.preparing: Turns[VmId] = Turns()
+        """Whose turn it is to change how a VM is managed: over SSH or TLS, prepared or taken back, one at a time."""
         self.outputs = events.outputs(PoolDoor(stored.id, client, self.config))
         self._record = stored
         self._events = events

@@ -30,6 +30,7 @@ AGREED_IN_PART = "What was agreed to is done in the guest as far as it came; the
 LINE_LEFT = "The line may be in the guest already; the pool is as it was"
 LINE_GONE = "The line may be gone from the guest already; the pool is as it was"
 TAKEN_BACK = "The line was taken out again; the pool is as it was"
+PUT_BACK = "The line that was there before is back; the pool is as it was"
 MATCHED = (
     "A Match block of its sshd_config names another AuthorizedKeysFile, which may be this user's: only root can ask"
     " (`sshd -T -C user=…`), so sign in as root or as a user who has sudo without a password. "
@@ -139,6 +140,11 @@ class Inside:
         command = guest_survey.lines_command(keys, known)
         return guest_survey.read_lines(await self._run(Task(command, b"", LINE_SECONDS)), known)
 
+    @property
+    def replaced(self) -> bool:
+        """Whether the line took the place of another one of its key, which can come back."""
+        return self._put is Answer.REPLACED
+
     async def put(self, line: str, public_key: str) -> None:
         """Make ``line`` the one line of ``public_key``. Raises `ConflictError`; then nothing was changed."""
         try:
@@ -153,9 +159,16 @@ class Inside:
         self._put = answer
 
     async def take_back(self, public_key: str) -> None:
-        """Take the line of ``public_key`` out that `put` added, with what was made for it. Raises `ConflictError`."""
-        await self._take_out(key_lines.undoing(public_key, self._put))
-        self._guest.left = TAKEN_BACK
+        """Undo what `put` did: the line of ``public_key`` that it added goes, with what was made for it, and what it
+        replaced comes back. Raises `ConflictError`.
+        """
+        if await self._take_out(key_lines.undoing(public_key, self._put)):
+            self._guest.left = PUT_BACK if self.replaced else TAKEN_BACK
+
+    async def settle(self, public_key: str) -> None:
+        """Let go of what `put` replaced. Raises `ConflictError`."""
+        if self.replaced:
+            await self._take_out(key_lines.command(public_key, public_key, Step.KEEP))
 
     async def take_out(self, public_key: str) -> bool:
         """Take all lines of ``public_key`` out; return whether there were any. Raises `ConflictError`."""

@@ -7,6 +7,7 @@ The order in the guest: look, do what was agreed to, set the line, sign in anew 
 engine. Only then the pool is told, the switch last. Wherever that breaks off, repeating the call finishes it.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
@@ -39,8 +40,7 @@ from roadstead.artifacts.authorized_keys import Terms
 from roadstead.artifacts.standing_lines import Standing
 from roadstead.errors import ConflictError, LinkError, PeerError, PoolError, quoted
 from roadstead.kit.gates import Budget, Gate
-from roadstead.kit.turns import Turns
-from roadstead.model import Snapshot, Vm, VmId, config_keys
+from roadstead.model import Snapshot, Vm, config_keys
 from roadstead.model.surveys import Engine, Part, Root, Survey
 from roadstead.peers.engine.client import EngineClient
 from roadstead.peers.links import given_keys, messages
@@ -106,8 +106,6 @@ class SshPreparing:
         self._settings = settings
         self._budget = budget
         self._gate = Gate(PARALLEL)
-        self._turns: Turns[VmId] = Turns()
-        """Two who write one file of keys at once would each find it changed by the other."""
 
     async def step(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
@@ -115,7 +113,7 @@ class SshPreparing:
             return GuestPreparation(vm=vm.id, name=vm.name, state="unprepared", done=[NOTHING_TO_TAKE])
         place = self._place(vm, keeper, answers)
         about = GuestPreparation(vm=vm.id, name=vm.name, user=place.guest.user)
-        async with self._turns.of(vm.id), self._gate():
+        async with self._gate():
             found, question = await self._found(place, answers, about)
             if question is not None:
                 return question
@@ -125,7 +123,18 @@ class SshPreparing:
             sign_in = await answers.sign_in()
             keys = _Keys(await place.keeper.keys.pair(), await PoolsKeys(self._ways.grounds).of(vm))
             call = _Preparing(self, self._audit, place, found, sign_in, answers, about, keys)
-            return await (call.take_back() if answers.action == Action.UNPREPARE else call.run())
+            return await (call.take_back() if answers.action == Action.UNPREPARE else self._prepared(call))
+
+    async def _prepared(self, call: "_Preparing") -> GuestPreparation:
+        """Prepare with the key that the pool has when that is over, too: a rotation waits for managed VMs alone, so it
+        may have come to its end meanwhile, and left the key that was just put into the guest nowhere else.
+        """
+        told = await call.run()
+        now, used = await call.place.keeper.keys.pair(), call.keys.pair
+        if told.state != "prepared" or now.public == used.public:
+            return told
+        pair = KeyPair(now.private, now.public, former=used.public)
+        return await self._prepared(dataclasses.replace(call, keys=_Keys(pair, call.keys.others), done=set()))
 
     # ---- where it is
 
@@ -306,7 +315,7 @@ class _Preparing:
         """Take the line out, and those of other pools that were agreed to; then let the pool forget what belongs to
         it.
         """
-        vm, keys, removed = self.place.vm, self.keys, False
+        vm, keys = self.place.vm, self.keys
         async with AsyncExitStack() as stack:
             with self.audit.of("unprepare: look", vm.id):
                 inside = await stack.enter_async_context(self.preparing.entered(self.place, self.found, self.sign_in))
@@ -314,15 +323,25 @@ class _Preparing:
             if former and Part.FORMER_KEY not in {*self.answers.agreed, *self.answers.declined}:
                 return replace(self.about, question="consent", offers=[former_offer(former, keys.others)])
             with self.audit.of("unprepare", vm.id):
-                for key in keys.own:
-                    removed |= await inside.take_out(key)
-                    self.preparing.closed(vm, key)
+                removed = await self._taken_out(inside)
                 agreed = former if Part.FORMER_KEY in self.answers.agreed else ()
                 taken = await self.preparing.clear(inside, vm, agreed, keys.others)
                 await stack.aclose()
                 await self.preparing.forget(self.place)
         done = "its line was taken out" if removed else "there was no line of this pool's"
         return replace(self.about, state="unprepared", done=[done, *taken])
+
+    async def _taken_out(self, inside: Inside) -> bool:
+        """Take the lines of the pool's own keys out; return whether there were any. A rotation that began meanwhile put
+        a new key beside the old one, and puts none where no old one is any more.
+        """
+        removed, gone = False, set[str]()
+        while left := {*self.keys.own, *_Keys(await self.place.keeper.keys.pair(), self.keys.others).own} - gone:
+            for key in sorted(left):
+                removed |= await inside.take_out(key)
+                self.preparing.closed(self.place.vm, key)
+            gone |= left
+        return removed
 
     async def _enter(self) -> GuestPreparation | None:
         """Sign in once; None when that was for carrying out offers."""
@@ -396,6 +415,7 @@ class _Entry:
         await self.inside.put(line, self.pair.public)
         link = await self._proven(decision, found)
         try:
+            await self.inside.settle(self.pair.public)
             taken = await self._clear(answers)
             await self.preparing.keep(self.place, link, decision, self.pair)
         except PoolError as error:
@@ -407,11 +427,11 @@ class _Entry:
         return replace(about, state="prepared", line=line, checked=checked, done=[said, *taken])
 
     async def _proven(self, decision: Decision, found: Found) -> SshLink:
-        """Return a link of the pool's key; where it leads nowhere, a line that was not there before goes again."""
+        """Return a link of the pool's key; where it leads nowhere, the guest's lines are as they were again."""
         try:
             return await self.preparing.prove(self.place, found, decision, self.pair)
         except PeerError as error:
-            if self.standing is None:
+            if self.standing is None or self.inside.replaced:
                 await self.inside.take_back(self.pair.public)
             if error.code == "key-rejected":
                 hint = MATCHED if self.survey.is_matched else ""

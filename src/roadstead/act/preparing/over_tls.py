@@ -206,16 +206,17 @@ class TlsPreparations:
         Raises `InputError` with the code of what is wrong, ``certificate-unfit`` where that are several things, and
         `LinkError`; nothing was changed then.
         """
-        vm = known(self._snapshot, vm_id)
-        keeper = self._keeper(vm)
+        keeper = self._keeper(known(self._snapshot, vm_id))
         with self._audit.of("certificates import", vm_id):
-            self._must_be_free(vm)
-            found = await asyncio.to_thread(certificate_checks.faults, given, clocks.now(), is_legacy=is_legacy)
-            if found:
-                raise _unfit(found)
-            shown = await _credentials(given, is_legacy=is_legacy)
-            proof = await self._trials.tried(vm, keeper, shown)
-            await store(keeper, vm, given, is_legacy=is_legacy)
+            async with keeper.preparing.of(vm_id):
+                vm = known(self._snapshot, vm_id)
+                self._must_be_free(vm)
+                found = await asyncio.to_thread(certificate_checks.faults, given, clocks.now(), is_legacy=is_legacy)
+                if found:
+                    raise _unfit(found)
+                shown = await _credentials(given, is_legacy=is_legacy)
+                proof = await self._trials.tried(vm, keeper, shown)
+                await store(keeper, vm, given, is_legacy=is_legacy)
         self._links.try_now(vm_id)
         return TlsPreparation(vm=vm.id, name=vm.name, state=DONE, addresses=list(proof.addresses), until=proof.until)
 
@@ -294,12 +295,14 @@ class TlsPreparations:
             work.settled.set()
             await self._wait_until_used(work, keeper, shown, cd)
             work.state = STORING
-            await self._store(keeper, known(self._snapshot, vm.id), given)
+            await self._store(keeper, vm.id, given)
 
-    async def _store(self, keeper: PoolKeeper, vm: Vm, given: Given) -> None:
-        with self._audit.of("certificates store", vm.id):
+    async def _store(self, keeper: PoolKeeper, vm_id: VmId, given: Given) -> None:
+        async with keeper.preparing.of(vm_id):
+            vm = known(self._snapshot, vm_id)
             try:
-                await store(keeper, vm, given, is_legacy=False)
+                with self._audit.of("certificates store", vm_id):
+                    await store(keeper, vm, given, is_legacy=False)
             except PoolError as error:
                 raise LinkError("certificates-not-stored", vm=vm.name, reason=error.clause) from error
 

@@ -1,5 +1,8 @@
 """VMs are prepared: from one that nobody looks at to one whose engine is reached, over SSH or over TLS, and watched.
 
+What changes how one VM is managed is done one after the other, whatever its mode: two who write one file of keys would
+each find it changed by the other, and who takes certificates back would leave half of those that are just being stored.
+
 It is a conversation without a memory: each call carries all answers so far and returns the next question, or what
 came of it. So any client can lead it, whatever the mode; what is asked differs (`over_ssh`, `tls_conversation`).
 """
@@ -38,16 +41,19 @@ class Preparing:
             return await self._tls.renewed(vm, keeper, answers)
         if answers.mode == config_keys.TLS:
             return await self._tls.step(vm, keeper, answers)
-        return await self._ssh.step(vm, keeper, answers)
+        async with keeper.preparing.of(vm_id):
+            return await self._ssh.step(known(self._snapshot, vm_id), keeper, answers)
 
     async def _undone(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Take back what is there: first what is under way, so that it does not come back by itself."""
         ended = await self._tls.ended(vm)
-        if is_tls(vm):
-            return await self._tls.undone(vm, keeper)
-        if ended is not None and not vm.enabled:
-            return ended
-        return await self._ssh.step(vm, keeper, answers)
+        async with keeper.preparing.of(vm.id):
+            vm = known(self._snapshot, vm.id)
+            if is_tls(vm):
+                return await self._tls.undone(vm, keeper)
+            if ended is not None and not vm.enabled:
+                return ended
+            return await self._ssh.step(vm, keeper, answers)
 
     def _reachable(self, vm: Vm) -> PoolKeeper:
         """Return the VM's pool, before anything is changed that it is to be told of."""

@@ -117,12 +117,13 @@ class TlsConversation:
 
     async def _kept(self, vm: Vm, keeper: PoolKeeper, about: GuestPreparation) -> GuestPreparation | None:
         """Finish with the certificates that the VM has, when its engine is reached with them."""
-        proof = await self._trials.in_use(vm, keeper)
-        if proof is None:
-            return None
-        if not (vm.enabled and is_tls(vm)):
-            await self._vms.enable(vm.id, Reach(mode=config_keys.TLS))
-            await tls_storing.collect(keeper, vm, secrets.all_named(vm))
+        async with keeper.preparing.of(vm.id):
+            proof = await self._trials.in_use(vm, keeper)
+            if proof is None:
+                return None
+            if not (vm.enabled and is_tls(vm)):
+                await self._vms.enable(vm.id, Reach(mode=config_keys.TLS))
+                await tls_storing.collect(keeper, vm, secrets.all_named(vm))
         done = ["its engine is reached with the certificates that it has"]
         return replace(about, state="prepared", addresses=list(proof.addresses), until=proof.until, done=done)
 

@@ -44,9 +44,8 @@ async def forget(keeper: PoolKeeper, vm: Vm) -> None:
     for key in config_keys.TLS_SECRETS:
         await keeper.config.set(vm.id, key, None)
     await _destroy_but(keeper, vm, set())
-    for key in (config_keys.TLS_LEGACY, config_keys.MODE):
-        if key in vm.settings:
-            await keeper.config.set(vm.id, key, None)
+    for key in (config_keys.TLS_LEGACY, config_keys.MODE):  # whatever was seen so far: it may just have been written
+        await keeper.config.set(vm.id, key, None)
 
 
 async def _named(keeper: PoolKeeper, vm: Vm, values: Sequence[str]) -> Mapping[str, str]:

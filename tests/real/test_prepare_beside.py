@@ -1,0 +1,138 @@
+"""A real guest is prepared while its pool's key is rotated, and what was replaced in it comes back where that fails."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadstead.act.preparing.entry import Inside
+from roadstead.act.preparing.over_ssh import SshPreparing
+from roadstead.artifacts.authorized_keys import Form
+from roadstead.peers.links import keys
+from roadstead.peers.links.ssh import SshLink
+from tests.real.guests import TakeGuests
+from tests.real.raw_guests import Raw, raw_guests
+from tests.real.test_prepare import OTHERS, cut_at
+
+pytestmark = pytest.mark.real
+PATIENCE_SECONDS = 30.0
+
+
+async def rotate(one: Raw) -> None:
+    """Rotate the pool's key, to the end."""
+    rotations = one.one.core.commands.rotations
+    await rotations.begin(one.one.pool_id)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (await rotations.state(one.one.pool_id)).state != "none":
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("moment", ["before the line", "after the proof"])
+async def test_a_rotation_that_ends_meanwhile(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """It did not wait for a VM that nobody managed yet: the pool's new key is in the guest, and the old one is not."""
+    monkeypatch.setattr(keys, "KEY_BITS", 2048)
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        put, prove = Inside.put, SshPreparing.prove
+
+        async def putting(*given: Any) -> None:
+            monkeypatch.setattr(Inside, "put", put)
+            await rotate(one)
+            await put(*given)
+
+        async def proving(*given: Any) -> SshLink:
+            monkeypatch.setattr(SshPreparing, "prove", prove)
+            link = await prove(*given)
+            await rotate(one)
+            return link
+
+        if moment == "before the line":
+            monkeypatch.setattr(Inside, "put", putting)
+        else:
+            monkeypatch.setattr(SshPreparing, "prove", proving)
+        told = await one.prepare("raw", form=Form.EXEC_ONLY)
+        assert (told.state, one.text("raw")) == ("prepared", f"{told.line}\n")
+        assert told.line.startswith("restrict,command=")
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+
+
+async def test_a_rotation_before_the_line_is_taken_out(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new key, which it put beside the old one, is taken out, too."""
+    monkeypatch.setattr(keys, "KEY_BITS", 2048)
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await one.prepare("raw", form=Form.UNRESTRICTED)
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
+        take_out = Inside.take_out
+
+        async def taking(*given: Any) -> bool:
+            monkeypatch.setattr(Inside, "take_out", take_out)
+            await rotate(one)
+            return await take_out(*given)
+
+        monkeypatch.setattr(Inside, "take_out", taking)
+        told = await one.step("raw", action="unprepare")
+        assert (told.done, one.text("raw")) == (["its line was taken out"], "")
+
+
+BEFORE = [
+    pytest.param("# one\n{line}\n# two", id="ours"),
+    pytest.param('from="!192.0.2.1,*",command="echo \'x\' \\\\ !" {key}\n{line}\n', id="what no shell hands on"),
+]
+
+
+@pytest.mark.parametrize("before", BEFORE)
+async def test_a_line_that_was_replaced_comes_back(tmp_path: Path, real_guests: TakeGuests, before: str) -> None:
+    """When the new one opens nothing: the guest is as it was, and that is said; so it is after a server that died
+    between the two, as the next run finds what it left. One that works leaves nothing of that.
+    """
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        told = await one.prepare("raw", form=Form.EXEC_ONLY)
+        one.write("raw", before.format(line=told.line, key=" ".join(told.line.split()[-3:])))
+        was = one.ssh_folder("raw")
+        await guest.start_sshd("PubkeyAuthentication no")
+        said = {"form": Form.RESTRICTED, "sources": ()}
+        refused = ("guest-key-not-taken", "The line that was there before is back; the pool is as it was")
+        for _ in range(2):
+            assert await one.refused("raw", **said) == refused
+            assert one.ssh_folder("raw") == was
+
+        with pytest.MonkeyPatch.context() as patch:
+            cut_at(patch, guest, "after the line")
+            assert (await one.refused("raw", **said))[0] == "guest-cut-off"
+        assert one.text("raw").splitlines() != before.splitlines()
+        await guest.start_sshd("PubkeyAuthentication no")
+        assert await one.refused("raw", **said) == refused
+        assert one.ssh_folder("raw") == was
+        await guest.start_sshd()
+        told = await one.prepare("raw", **said)
+        assert told.line in one.text("raw")
+        assert [path.name for path in one.file("raw").parent.iterdir()] == ["authorized_keys"]
+
+
+async def test_what_somebody_wrote_meanwhile_stays(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there before would take it back: the new line stays, which is said."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await one.prepare("raw", form=Form.EXEC_ONLY)
+        await guest.start_sshd("PubkeyAuthentication no")
+        prove = SshPreparing.prove
+
+        async def proving(*given: Any) -> SshLink:
+            one.write("raw", f"{OTHERS}\n{one.text('raw')}")
+            return await prove(*given)
+
+        monkeypatch.setattr(SshPreparing, "prove", proving)
+        code, left = await one.refused("raw", form=Form.RESTRICTED)
+        assert (code, left) == ("guest-keys-unwritable", "The line may be in the guest already; the pool is as it was")
+        assert one.text("raw").startswith(f"{OTHERS}\nrestrict,port-forwarding")

@@ -12,7 +12,7 @@ import pytest
 
 from roadstead.artifacts import firewall
 from roadstead.inventory.store import Store
-from roadstead.model import PoolId, Seen
+from roadstead.model import PoolId, Seen, VmId
 from roadstead.model.firewall import Place, RuleSet, Server
 from roadstead.plan.addresses import Rules
 from roadstead.plan.firewall import Surroundings, Wanted, rule_set
@@ -124,6 +124,39 @@ def test_only_the_requirement_passes(nets: Networks, dialect: str, place: Place)
         after = listing(nets, machine)
         nets.run(machine, "nft", "flush", "ruleset")
     assert after == before
+
+
+def two_pools() -> RuleSet:
+    """The router's rules for a pool with the network of dom0, and for another one with that of the strangers. Guests of
+    the first have several interfaces, of which some announce what is the other pool's; that of the second has IPv6
+    alone.
+    """
+    store, second = Store(0), PoolId("00000000-0000-0000-0000-00000000b001")
+    several = (address("guest", 4), address("guest", 6), address("stranger", 4), address("dom0", 6), "169.254.1.1")
+    store.apply(
+        Seen(records.pool()),
+        Seen(records.vm(addresses=several)),
+        Seen(records.pool(id=second)),
+        Seen(records.vm(id=VmId("other"), pool=second, addresses=(address("guest", 6), address("stranger", 6)))),
+    )
+    known = {
+        PoolId(records.POOL): Surroundings((ip_network("10.77.0.0/24"), ip_network("fd77::/64")), Rules()),
+        second: Surroundings((ip_network("10.77.2.0/24"), ip_network("fd77:0:0:2::/64")), Rules()),
+    }
+    return rule_set(store, Wanted(place=Place.ROUTER), known)
+
+
+@pytest.mark.parametrize("dialect", ["nft", "iptables"])
+def test_pools_are_kept_apart_by_a_router(nets: Networks, dialect: str) -> None:
+    """Each management reaches its own guests, at the addresses that they have; none is opened to the other one."""
+    calls = {source: made for source, made in everything().items() if source != "roadstead"}
+    try:
+        load(nets, dialect, Place.ROUTER, firewall.render(dialect, two_pools()))
+        opened = {(source, where, port) for (source, (_, where, port)), told in nets.send(calls) if told == "open"}
+    finally:
+        load(nets, dialect, Place.ROUTER, firewall.undo(dialect))
+    ways = [("dom0", 4), ("dom0", 6), ("stranger", 6)]
+    assert opened == {(source, address("guest", version), port) for source, version in ways for port in OPEN_PORTS}
 
 
 @pytest.mark.parametrize("dialect", ["nft", "iptables"])

@@ -118,6 +118,25 @@ async def test_a_line_that_was_replaced_comes_back(tmp_path: Path, real_guests: 
         assert [path.name for path in one.file("raw").parent.iterdir()] == ["authorized_keys"]
 
 
+async def test_a_key_that_opens_no_engine_is_no_proof(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sign-in with the pool's key alone works, but nothing answers behind it: the line goes again."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        prove = SshPreparing.prove
+
+        async def proving(*given: Any) -> SshLink:
+            await guest.kill_engine()
+            return await prove(*given)
+
+        monkeypatch.setattr(SshPreparing, "prove", proving)
+        before = one.ssh_folder("raw")
+        code, left = await one.refused("raw")
+        assert (code, left) == ("guest-engine-unseen", "The line was taken out again; the pool is as it was")
+        assert (one.ssh_folder("raw"), one.key_of("raw"), one.one.vm("raw").enabled) == (before, "", False)
+
+
 async def test_what_somebody_wrote_meanwhile_stays(
     tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
 ) -> None:

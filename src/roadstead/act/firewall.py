@@ -81,7 +81,9 @@ class Firewall:
         Raises `ConflictError` ``firewall-nothing-known``.
         """
         known = {pool: await self._surroundings(pool, wanted) for pool in self._named(wanted.pool, wanted.vm)}
-        return firewall.rule_set(self._snapshot, wanted, known)
+        others = [pool for pool in self._pools.keepers if pool not in known]
+        elsewhere = [network for pool in others for network in (await self._management(pool))[0]]
+        return firewall.rule_set(self._snapshot, wanted, known, tuple(elsewhere))
 
     async def callers(self, vm: Vm) -> list[Network]:
         """Return the networks from which ``vm`` is called: those of its pool's hosts, and Roadstead's own address."""

@@ -1,7 +1,8 @@
 """What a pool's firewalls have to let through: from its networks and the addresses of its managed VMs to a rule set.
 
-Addresses are guests' free text. Into a rule come only those that may be called at all, and none of the management
-network itself: a guest that announces one of those would open a way between two machines that are none of its own.
+Addresses are guests' free text. Into a rule come only those that may be called at all, and none of any pool's
+management network: a guest that announces one of those would open, or close, a way between two machines that are none
+of its own.
 """
 
 from collections.abc import Iterator
@@ -52,17 +53,20 @@ def chosen(snapshot: Snapshot, pool: PoolId | None, vm: VmId | None) -> list[Vm]
     return sorted((one for one in found if pool in {None, one.pool}), key=lambda one: (one.name, one.id))
 
 
-def rule_set(snapshot: Snapshot, wanted: Wanted, known: dict[PoolId, Surroundings]) -> RuleSet:
-    """Return what ``wanted`` asks for, of the pools that are ``known``.
+def rule_set(
+    snapshot: Snapshot, wanted: Wanted, known: dict[PoolId, Surroundings], elsewhere: tuple[Network, ...] = ()
+) -> RuleSet:
+    """Return what ``wanted`` asks for, of the pools that are ``known``; ``elsewhere`` are other management networks.
 
     Raises `ConflictError` ``firewall-nothing-known`` for a rule set that could let nothing through.
     """
     flows: list[Flow] = []
     notes: list[str] = []
+    every = (*elsewhere, *wanted.management, *(one for each in known.values() for one in each.management))
     for pool, surroundings in known.items():
         management = wanted.management or surroundings.management
         notes += [] if wanted.management else surroundings.notes
-        guests = list(_guests(chosen(snapshot, pool, wanted.vm), surroundings.rules, management, notes))
+        guests = list(_guests(chosen(snapshot, pool, wanted.vm), surroundings.rules, every, notes))
         flows += _flows(wanted, management, guests)
     rules = RuleSet(
         place=wanted.place,
@@ -114,7 +118,7 @@ def _guests(vms: list[Vm], rules: Rules, management: tuple[Network, ...], notes:
             notes.append(f"left out: {brief(vm.name)} ({vm.id}): {error.cause}")
             continue
         found, refused = usable(vm, rules)
-        refused += [f"{one} (it lies in the management network)" for one in found if inside(one, management)]
+        refused += [f"{one} (it lies in a management network)" for one in found if inside(one, management)]
         found = [one for one in found if not inside(one, management)]
         if number < NAMED:
             shown = ", ".join(map(str, found)) or "no address"

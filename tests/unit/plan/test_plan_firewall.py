@@ -7,7 +7,7 @@ import pytest
 
 from roadstead.errors import ConflictError
 from roadstead.inventory.store import Store
-from roadstead.model import PowerState, Seen, Vm
+from roadstead.model import PoolId, PowerState, Seen, Vm
 from roadstead.model.firewall import Flow, Place, RuleSet, Server
 from roadstead.plan.addresses import Rules
 from roadstead.plan.firewall import Surroundings, Wanted, rule_set
@@ -68,7 +68,19 @@ def test_a_vm_in_the_management_network_is_said() -> None:
 
     assert caught.value.code == "firewall-nothing-known"
     rules = made(records.vm(addresses=("10.0.0.9", "10.0.1.9")))
-    assert "10.0.0.9 (it lies in the management network)" in rules.notes[-1]
+    assert "10.0.0.9 (it lies in a management network)" in rules.notes[-1]
+
+
+@pytest.mark.parametrize("place", [Place.ROUTER, Place.DOM0])
+def test_what_is_another_pools_comes_into_no_rule(place: Place) -> None:
+    """Its guests cannot be opened, or shut out, by who announces an address of its hosts: known, or only said."""
+    store, other = Store(0), PoolId("pool-2")
+    store.apply(Seen(records.pool()), Seen(records.pool(other)), Seen(records.vm(addresses=("10.0.1.5", "10.9.0.5"))))
+    ours, theirs = Surroundings(MANAGEMENT, Rules()), ip_network("10.9.0.0/24")
+    both = rule_set(store, Wanted(place=place), {records.POOL: ours, other: Surroundings((theirs,), Rules())})
+    one = rule_set(store, Wanted(place=place), {records.POOL: ours}, (theirs,))
+
+    assert guests(both) == guests(one) == [(["10.0.1.5/32"], (22, 2376))]
 
 
 def test_a_port_of_its_own_is_opened_for_that_vm_alone() -> None:

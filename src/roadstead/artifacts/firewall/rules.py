@@ -49,10 +49,10 @@ def _router(rules: RuleSet, version: int) -> Iterator[Rule]:
             yield from _asked(FORWARD, FORWARD, guests, server)
     if rules.icmp:
         yield _related(FORWARD)
-    if management and not rules.strangers:
-        # Roadstead may stand in another network than the hosts, and calls them through this router.
-        yield Rule(chain=FORWARD, passes=True, source=management, destination=management)
     if not rules.strangers:
+        for ours in dict.fromkeys(flow.management for flow in _flows(rules, version) if flow.management):
+            # Roadstead may stand in another network than the hosts of a pool, and calls them through this router.
+            yield Rule(chain=FORWARD, passes=True, source=ours, destination=ours)
         if judged := of_version(version, management + guests):
             yield Rule(chain=FORWARD, passes=False, source=judged)
             yield Rule(chain=FORWARD, passes=False, destination=judged)

@@ -5,8 +5,8 @@ just now, in an outage, or while nobody ran. What an object of the pool still na
 clones carry the keys of their original. Only the old pack's secrets have no mark; of these the ones are known that a
 VM's keys named while we saw it.
 
-The pool's own secrets (a private key of the pool among them) are left behind where a server ended, or a pool failed,
-between making one and naming it. They are found in the same way.
+Secrets of a pool's own and of VMs that live (private keys among them) are left behind where a server ended, or a pool
+failed, between making one and naming it. They are found in the same way.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ RETRY_SECONDS = 60.0
 AGAIN_SECONDS = 3600.0
 """When a pool is looked at again: nothing tells us when a snapshot goes, or whether a secret was named at last."""
 NAMELESS_SECONDS = 3000.0
-"""How long no key must have named a secret of the pool's own before it goes: whoever made it may be about to name it.
+"""How long no key must have named a secret before it goes: whoever made it may be about to name it.
 It is less than `AGAIN_SECONDS`, so that the next look takes it.
 """
 
@@ -81,7 +81,7 @@ class Leftovers:
         self._unmarked: defaultdict[PoolId, set[str]] = defaultdict(set)
         """Secrets that keys of gone VMs named: among them may be the old pack's."""
         self._nameless: dict[PoolId, dict[str, float]] = {}
-        """Since when (the loop's clock) secrets of each pool's own were seen to be named by no key of it."""
+        """Since when (the loop's clock) secrets of each pool were seen to be named by no key of it or of their VM."""
         self._due: dict[PoolId, float] = {}
         """When each pool is looked at next (the loop's clock)."""
         self._live: set[PoolId] = set()
@@ -153,7 +153,8 @@ class Leftovers:
         unmarked = {uuid for uuid in self._unmarked[keeper.id] if uuid in held and not secrets.is_marked(known[uuid])}
         nameless = await self._long_nameless(keeper, known)
         pins = self._memories.left_in(keeper.id, self._snapshot.vms)
-        texts = {text for uuid in orphans | unmarked | nameless for text in _names(held[uuid])}
+        found = orphans | unmarked | nameless
+        texts = {text for uuid in found for text in self._names(held[uuid])}
         texts |= {*pins, *pins.values()} - {""}
         named = await keeper.client.mentioned(texts) if texts else set()
         # Whoever came back meanwhile, or is a template by now, is not gone.
@@ -161,20 +162,23 @@ class Leftovers:
         await self._memories.forget_vms(gone)
         if all(each.record.live for each in self._keepers.values()):  # else a VM that is missed may be in one of these
             await self._memories.settle_keyed(self._snapshot.vms, self._keyed_days)
-        free = {uuid for uuid in orphans | unmarked | nameless if not named & set(_names(held[uuid]))}
+        free = {uuid for uuid in found if not named & set(self._names(held[uuid]))}
         for uuid in free - secrets.named_by_living(self._snapshot.vms.values(), keeper.id):
-            await self._collect(keeper, held[uuid])
+            if uuid in nameless or self._is_nobodys(held[uuid]):
+                await self._collect(keeper, held[uuid])
         self._unmarked[keeper.id] &= unmarked - free
 
     async def _long_nameless(self, keeper: PoolKeeper, marks: Mapping[str, Mapping[str, str]]) -> set[str]:
-        """Return which secrets of the pool's own no key of it has named for long (``marks`` of all, by uuid)."""
-        if not secrets.nameless(keeper.id, marks, ()):
-            return set()
-        config = string_map((await keeper.client.pool())[1], "other_config")
+        """Return which secrets of the pool's own and of living VMs no key has named for long (``marks`` of all, by
+        uuid).
+        """
+        found = secrets.unnamed(marks, self._snapshot.vms)
+        if secrets.nameless(keeper.id, marks, ()):
+            config = string_map((await keeper.client.pool())[1], "other_config")
+            found |= secrets.nameless(keeper.id, marks, set(config.values()))
         known, now = self._nameless.get(keeper.id, {}), asyncio.get_running_loop().time()
-        found = {uuid: known.get(uuid, now) for uuid in secrets.nameless(keeper.id, marks, set(config.values()))}
-        self._nameless[keeper.id] = found
-        return {uuid for uuid, since in found.items() if now >= since + NAMELESS_SECONDS}
+        self._nameless[keeper.id] = since = {uuid: known.get(uuid, now) for uuid in found}
+        return {uuid for uuid in found if now >= since[uuid] + NAMELESS_SECONDS}
 
     async def _held(self, client: XapiClient) -> dict[str, _Held]:
         listed = await client.list_all("secret")
@@ -182,21 +186,22 @@ class Leftovers:
         return {secret.uuid: secret for secret in found if secret.uuid}
 
     async def _collect(self, keeper: PoolKeeper, secret: _Held) -> None:
-        owner = secrets.owner(secret.marks)
-        if owner is None and not secrets.is_marked(secret.marks):
+        if not secrets.is_marked(secret.marks):
             read = await keeper.client.read_secret(secret.uuid)
             if read is None or not secrets.is_left_by_old_pack(read.marks, read.value):
                 return
-        elif owner is not None and VmId(owner) in self._snapshot.vms:
-            return
         await keeper.client.destroy_secret(secret.uuid)
-        log.info("secret that nobody needs collected", pool=keeper.id, vm=owner, secret=secret.uuid)
+        vm = secrets.owner(secret.marks)
+        log.info("secret that nobody needs collected", pool=keeper.id, vm=vm, secret=secret.uuid)
 
+    def _is_nobodys(self, secret: _Held) -> bool:
+        """Whether a secret was made for no VM that is there (by now: it may have come back)."""
+        return secrets.owner(secret.marks) not in self._snapshot.vms
 
-def _names(secret: _Held) -> tuple[str, ...]:
-    """How an object may name a secret, or show that its VM is there still."""
-    owner = secrets.owner(secret.marks)
-    return (secret.uuid, secret.ref, owner) if owner else (secret.uuid, secret.ref)
+    def _names(self, secret: _Held) -> tuple[str, ...]:
+        """How an object may name a secret, or show that its VM is there still where we do not see it."""
+        owner = secrets.owner(secret.marks)
+        return (secret.uuid, secret.ref, owner) if owner and self._is_nobodys(secret) else (secret.uuid, secret.ref)
 
 
 def _pace() -> Backoff:

@@ -117,6 +117,14 @@ def nameless(pool: PoolId, marks: Mapping[str, Mapping[str, str]], names: Collec
     return {uuid for uuid, of_one in marks.items() if of_one.get(config_keys.POOL_MARK) == pool and uuid not in names}
 
 
+def unnamed(marks: Mapping[str, Mapping[str, str]], vms: Mapping[VmId, Vm]) -> set[str]:
+    """Return which secrets (``marks`` by uuid) were made for one of the living ``vms``, of which no key of any names
+    them.
+    """
+    names = {uuid for vm in vms.values() for uuid in all_named(vm)}
+    return {uuid for uuid, of_one in marks.items() if owner(of_one) in vms and uuid not in names}
+
+
 def is_marked(marks: Mapping[str, str]) -> bool:
     """Whether a secret says whose it is: one of the old pack does not."""
     return config_keys.VM_MARK in marks or config_keys.POOL_MARK in marks

@@ -311,6 +311,22 @@ async def test_a_private_key_that_nothing_names_goes_after_an_hour(desk: Desk) -
     assert set(desk.xapi.secrets) == {"named", "another pool's", "unmarked"}
 
 
+async def test_what_was_made_for_a_living_vm_and_never_named_goes_after_an_hour(desk: Desk) -> None:
+    """A server died between making a VM's certificates and naming them: the VM's own word for itself saves none of
+    them. What a key of the VM names stays, and what a snapshot of it does.
+    """
+    desk.keep()
+    for uuid in ("left", "a snapshot's"):
+        desk.keep(uuid, {VM_MARK: TWO})
+    desk.xapi.change("vm", "ref:vm-2", tags=["see a snapshot's"])
+    desk.come_back()
+    await asyncio.sleep(AGAIN_SECONDS - LONG)
+    assert len(desk.xapi.secrets) == 3
+    await asyncio.sleep(AGAIN_SECONDS + 2 * LONG)
+    assert set(desk.xapi.secrets) == {UUID, "a snapshot's"}
+    assert "read_secret" not in desk.xapi.calls
+
+
 async def test_a_secret_that_is_named_in_time_stays(desk: Desk) -> None:
     """And when it loses its name again, its time begins anew; what anything else mentions stays, too."""
     desk.come_back()

@@ -118,6 +118,25 @@ async def test_a_line_that_was_replaced_comes_back(tmp_path: Path, real_guests: 
         assert [path.name for path in one.file("raw").parent.iterdir()] == ["authorized_keys"]
 
 
+async def test_no_second_line_lets_the_key_in(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server reads two files; one that cannot be written leaves the other one as it was, too."""
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        await guest.start_sshd("AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2")
+        told = await one.prepare("raw", form=Form.UNRESTRICTED)
+        second = one.file("raw").with_name("authorized_keys2")
+        await one.run("raw", f"cd /run/home/core/.ssh; cp -p authorized_keys authorized_keys2; chattr +i {second.name}")
+        before = one.ssh_folder("raw")
+        code, left = await one.refused("raw", form=Form.EXEC_ONLY, sources=("0.0.0.0/0",))
+        assert (code, left, one.ssh_folder("raw")) == ("guest-keys-unwritable", "Nothing was changed", before)
+        await one.run("raw", f"chattr -i /run/home/core/.ssh/{second.name}")
+        told = await one.prepare("raw", form=Form.EXEC_ONLY, sources=("0.0.0.0/0",))
+        assert (one.text("raw"), second.read_text()) == (f"{told.line}\n", "")
+        second.unlink()
+
+
 async def test_a_key_that_opens_no_engine_is_no_proof(
     tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
 ) -> None:

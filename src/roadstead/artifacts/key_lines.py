@@ -3,7 +3,8 @@
 A guest is somebody else's machine, and a mistake in this file locks people out. So nothing is touched but the lines
 that hold the key in question. In a rotation the first step only adds (each such line once more under the new key, with
 its options and its comment), the second, after the new key was seen to work, only removes. Setting a line puts it where
-the first line of its key stands, or at the end of the file that the SSH server reads first. A file is replaced whole
+the first line of its key stands, or at the end of the file that the SSH server reads first; all others of its key go,
+since the server goes on to the next line where one says ``from`` elsewhere. A file is replaced whole
 and at once by a copy of the same mode and owner in the same folder, after its size was compared with what was to
 change; a symbolic link is followed, and a file that somebody else changed meanwhile is left alone. Where a line that is
 set takes the place of another one, the file that was there stays beside it under a name of its own, until the new line
@@ -176,7 +177,7 @@ return typed(s, i) ? key(s, i) : 0 };
 function put(s) { if (n++) printf "%s", ORS > out; printf "%s", s > out };
 BEGIN {
 S = sprintf("%c", 32); T = sprintf("%c", 9); R = sprintf("%c", 13); Q = sprintf("%c", 34); B = sprintf("%c", 92);
-d = 0; hits = 0; did = 0 };
+d = 0; hits = seen; did = 0 };
 pass == 1 { there[$0] = 1; next };
 { at = place($0) };
 at == 0 { put($0); next };
@@ -190,8 +191,8 @@ there[line] = 1; put(line); d += length(line) + 1; did = 1 };
 END {
 if (step == "set" && hits == 0) { if (n && whole == 0) d++; whole = 1; did = 1; d += length(nl) + 1; put(nl) };
 if (n && whole) printf "%s", ORS > out; print d, hits, did }"""
-"""Reads the file twice; writes the new one to ``out`` and prints by how many bytes it grew, the lines found,
-and whether anything changed."""
+"""Reads the file twice; writes the new one to ``out`` and prints by how many bytes it grew, the lines found
+(with those ``seen`` in files before), and whether anything changed."""
 
 _SCRIPT = f"""\
 look() {{ ls -ldn "$1" | cut -c1-10; ls -ldn "$1" | tr -s " " | cut -d " " -f 3,4; }};
@@ -217,17 +218,19 @@ aside() {{ alike "$b" "$f" || ln -f "$f" "$b" 2>/dev/null || cp -p "$f" "$b" 2>/
 keep() {{ rm -f "$b" && hits=$((hits + 1)); }};
 back() {{ bad=changed; alike "$b" "$f" || return 0; bad=held; mv -f "$b" "$f" 2>/dev/null || return 0;
 bad=; hits=$((hits + 1)); }};
+remade() {{ case $1 in "$parts"/*) command -v update-ssh-keys >/dev/null;; *) false;; esac; }};
 edit() {{
 f=$(readlink -f "$1") && [ -f "$f" ] && [ -r "$f" ] || return 0;
 b=${{f%/*}}/.${{f##*/}}.roadstead;
 case $step in keep|back) [ -f "$b" ] && "$step"; return 0;; remove) rm -f "$b";; esac;
 [ -n "$2" ] || grep -qF -e "$ob" "$f" || return 0;
-k=$(sum "$f"); w=0; [ -z "$(tail -c 1 "$f")" ] && w=1;
+s=0; [ "$step" = set ] && s=$hits; k=$(sum "$f"); w=0; [ -z "$(tail -c 1 "$f")" ] && w=1;
 [ -w "$f" ] || {{ why "$f"; return 0; }};
 t=$(mktemp "$f.XXXXXX" 2>/dev/null); [ -n "$t" ] || {{ room "$f"; return 0; }};
 printf "%$(($(size "$f") + 8192))s" x 2>/dev/null >"$t" || {{ rm -f "$t"; bad=full; return 0; }};
 r=$(cp -p "$f" "$t" 2>/dev/null && : >"$t" &&
-awk -v out="$t" -v step="$step" -v whole="$w" -v ot="$ot" -v ob="$ob" -v nt="$nt" -v nb="$nb" -v nl="$nl" '{_AWK}'
+awk -v out="$t" -v step="$step" -v seen="$s" -v whole="$w" -v ot="$ot" -v ob="$ob"
+-v nt="$nt" -v nb="$nb" -v nl="$nl" '{_AWK}'
 pass=1 "$f" pass=2 "$f") || r=;
 set -- $r; d=${{1:-x}}; h=${{2:-0}}; [ "$step" = set ] && h=1;
 ok=yes; had=$step-$2;
@@ -246,7 +249,7 @@ else differ "$f" "$t"; fi;
 LC_ALL=C; export LC_ALL; umask 077; hits=0; bad=; first=; made=; dir=; kept=; parts=.ssh/authorized_keys.d; cd;
 more=; [ "$step" = set ] || more=1;
 {EACH_FILE}
-case $step-$hits$bad in set-0) first=${{first:-$x}};; set-*) break;; esac;
+case $step-$hits$bad in set-0) first=${{first:-$x}};; set-*[a-z]) break;; set-*) remade "$x" && continue;; esac;
 edit "$x"; done;
 if [ "$step" = set ] && [ -z "$bad" ] && [ -d "$parts" ] && command -v update-ssh-keys >/dev/null; then
 was=$hits; hits=0;

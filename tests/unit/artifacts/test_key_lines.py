@@ -508,6 +508,35 @@ def test_of_several_files_the_one_with_the_line_is_taken(home: Home) -> None:
     assert ((home.folder / ".ssh/second").read_text(), home.read()) == (f"{OTHER}\n", "")
 
 
+def test_a_line_that_is_set_is_the_only_one_of_all_files(home: Home) -> None:
+    """Who comes from where its `from=` shuts out would get in by the next line; all of them come back together."""
+    second = home.file.parent / "authorized_keys2"
+    home.write(f"{OTHER}\n{OLD} x\n")
+    second.write_text(f"{OLD}\n# {OLD}\n{OTHER}\n{STRANGE}\n")
+    before = (home.read(), second.read_text())
+    for _ in range(2):
+        assert home.set(LINE) is Answer.REPLACED
+        assert (home.read(), second.read_text()) == (f"{OTHER}\n{LINE}\n", f"# {OLD}\n{OTHER}\n")
+        assert home.undo(Answer.REPLACED) is Answer.DONE
+        assert (home.read(), second.read_text()) == before
+    assert home.set(LINE) is Answer.REPLACED
+    assert home.keep() is Answer.DONE
+    assert home.set(LINE) is Answer.DONE
+    assert {file.name for file in home.file.parent.iterdir()} == {"authorized_keys", "authorized_keys2"}
+
+
+def test_what_cannot_be_taken_out_of_another_file_is_told(home: Home) -> None:
+    """What was set before can be undone then."""
+    second = home.file.parent / "authorized_keys2"
+    home.write(f"{OLD} x\n")
+    second.write_text(f"{OLD}\n")
+    home.stand_in("mv", 'case $* in *keys2) exit 1;; esac; real "$@"')
+    assert home.set(LINE) is Answer.HELD
+    assert home.undo(Answer.REPLACED) is Answer.DONE
+    assert (home.read(), second.read_text()) == (f"{OLD} x\n", f"{OLD}\n")
+    assert {file.name for file in home.file.parent.iterdir()} == {"authorized_keys", "authorized_keys2"}
+
+
 @pytest.mark.parametrize("by", ["sshd", "sudo"])
 def test_the_server_is_asked_where_a_match_may_decide(home: Home, by: str) -> None:
     """Where it answers; and only then."""

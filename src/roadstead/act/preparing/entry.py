@@ -154,6 +154,8 @@ class Inside:
         left, self._guest.left = self._guest.left, LINE_LEFT
         answer = await self._changed(command)
         if not answer.is_done:
+            # Of several files the first may have been changed already.
+            await self._changed(key_lines.undoing(public_key, Answer.REPLACED))
             self._guest.left = left
             raise self._unwritten(answer)
         self._put = answer

@@ -17,8 +17,8 @@ from roadstead.kit import clocks, tasks
 from roadstead.kit.backoff import Backoff
 from roadstead.kit.keep import Healthy, keep
 from roadstead.kit.mistakes import Mistakes
-from roadstead.kit.waiter import Alarm
 from roadstead.kit.turns import Turns
+from roadstead.kit.waiter import Alarm
 from roadstead.model import Fact, Host, Pool, PoolId, Problem, Seen, Vm, VmId, canonical, config_keys
 from roadstead.peers.xapi.client import XapiClient
 from roadstead.peers.xapi.trust import PoolAddress

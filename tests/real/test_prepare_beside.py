@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from roadstead.act.pools.secrets import make_vm_secret
 from roadstead.act.preparing.entry import Inside
 from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.artifacts.authorized_keys import Form
+from roadstead.model import config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.links.ssh import SshLink
 from tests.real.guests import TakeGuests
@@ -118,9 +120,28 @@ async def test_a_line_that_was_replaced_comes_back(tmp_path: Path, real_guests: 
         assert [path.name for path in one.file("raw").parent.iterdir()] == ["authorized_keys"]
 
 
-async def test_no_second_line_lets_the_key_in(
-    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_it_had_behind_tls_goes_with_the_rest(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """A VM that was reached over TLS before: its secrets, among them the key of the client, go when SSH is taken back;
+    those of nobody else do.
+    """
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        keeper, vm = one.one.core.commands.pools.keeper(one.one.pool_id), one.one.vm("raw")
+        strangers = await keeper.client.create_secret("somebody's", {})
+        made = [await make_vm_secret(keeper.client, vm, key) for key in config_keys.TLS_SECRETS]
+        for key, uuid in zip(config_keys.TLS_SECRETS, made, strict=True):
+            await keeper.config.set(vm.id, key, uuid)
+        await one.one.until(lambda: set(config_keys.TLS_SECRETS) <= one.one.vm("raw").settings.keys(), "they are named")
+        await one.prepare("raw")
+        held = {str(each["uuid"]) for _, each in one.one.pool.core.database.all("secret")}
+        assert {strangers, *made} <= held
+        await one.prepare("raw", action="unprepare")
+        held = {str(each["uuid"]) for _, each in one.one.pool.core.database.all("secret")}
+        assert strangers in held and not held & set(made)
+        await one.one.until(lambda: not set(config_keys.TLS_SECRETS) & one.one.vm("raw").settings.keys(), "unnamed")
+
+
+async def test_no_second_line_lets_the_key_in(tmp_path: Path, real_guests: TakeGuests) -> None:
     """The server reads two files; one that cannot be written leaves the other one as it was, too."""
     (guest,) = await real_guests(1)
     async with raw_guests(tmp_path, {"raw": guest}) as one:

@@ -15,9 +15,10 @@ from roadstead.artifacts.authorized_keys import Form
 from roadstead.model import config_keys
 from roadstead.peers.links import keys
 from roadstead.peers.links.ssh import SshLink
+from roadstead.peers.links.visits import Task, Visit
 from tests.real.guests import TakeGuests
 from tests.real.raw_guests import Raw, raw_guests
-from tests.real.test_prepare import OTHERS, cut_at
+from tests.real.test_prepare import FORMER, OTHERS, cut_at
 
 pytestmark = pytest.mark.real
 PATIENCE_SECONDS = 30.0
@@ -175,6 +176,39 @@ async def test_a_key_that_opens_no_engine_is_no_proof(
         code, left = await one.refused("raw")
         assert (code, left) == ("guest-engine-unseen", "The line was taken out again; the pool is as it was")
         assert (one.ssh_folder("raw"), one.key_of("raw"), one.one.vm("raw").enabled) == (before, "", False)
+
+
+@pytest.mark.parametrize("step", ["keep", "remove"])
+async def test_a_cut_after_the_proof_is_finished_by_the_next_run(
+    tmp_path: Path, real_guests: TakeGuests, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Where it lets go of what was replaced, and where it takes another pool's line out: the pool is told nothing, the
+    guest has one whole line of ours, and in the end nothing else.
+    """
+    (guest,) = await real_guests(1)
+    async with raw_guests(tmp_path, {"raw": guest}) as one:
+        told = await one.prepare("raw", form=Form.EXEC_ONLY)
+        await one.step("raw", action="unprepare")
+        one.write("raw", f"{FORMER}\n{told.line}\n")
+        run = Visit.run
+
+        async def cut(visit: Visit, task: Task) -> bytes:
+            if f"step={step};" in task.command:
+                await guest.kill_sshd()
+            return await run(visit, task)
+
+        monkeypatch.setattr(Visit, "run", cut)
+        said = {"form": Form.RESTRICTED, "agreed": ("former-key",)}
+        left = "The line may be in the guest already; the pool is as it was"
+        assert await one.refused("raw", **said) == ("guest-cut-off", left)
+        assert not one.one.vm("raw").enabled and one.text("raw").count(told.line.split()[-2]) == 1
+        monkeypatch.undo()
+        await guest.start_sshd()
+        told = await one.prepare("raw", **said)
+        assert {file: text for file, (_, _, text) in (one.ssh_folder("raw") or {}).items()} == {
+            "authorized_keys": f"{told.line}\n"
+        }
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
 
 
 async def test_what_somebody_wrote_meanwhile_stays(

@@ -12,7 +12,7 @@ from roadstead.act.preparing.conversation import Action, Answers
 from roadstead.errors import RoadsteadError
 from roadstead.lab.pool.driver import NewVm
 from roadstead.model import LinkState, VmId, config_keys
-from tests.contract.world import World, world
+from tests.contract.world import QUICK, World, world
 
 
 async def _refused(one: World, **said: Any) -> str:
@@ -37,6 +37,25 @@ async def test_a_vm_that_cannot_be_called_is_refused(tmp_path: Path) -> None:
         assert await _refused(one) == "vm-off"
         assert await _refused(one, action=Action.UNPREPARE) == "unprepare-needs-running"
         assert one.vm("vm-1").settings == before
+
+
+async def test_a_vm_without_guest_tools_is_told_from_one_without_an_address(tmp_path: Path) -> None:
+    """And is left as it was; an address that is set for it is as good as one that is announced."""
+    async with world(tmp_path, vms=1, settings=QUICK) as one:
+        (right,) = one.guest("vm-1").addresses[:1]
+        one.pool.set_addresses("vm-1", ())
+        metrics = str(one.pool.core.vm(one.pool.find("vm-1"))["guest_metrics"])
+        silent: dict[str, object] = {"os_version": {}, "PV_drivers_version": {}, "networks": {}, "other": {}}
+        one.pool.core.database.update("VM_guest_metrics", metrics, silent)
+        one.guest("vm-1").cut()
+        await one.until_problem("vm-1", "no-guest-tools")
+        before = one.vm("vm-1").settings
+        assert await _refused(one) == "no-guest-tools"
+        assert one.vm("vm-1").settings == before
+        vm = one.vm("vm-1")
+        await one.core.commands.pools.keeper(vm.pool).config.set(vm.id, config_keys.ADDRESS, right)
+        await one.until(lambda: config_keys.ADDRESS in one.vm("vm-1").settings, "it is set")
+        assert (await one.core.commands.preparing.step(vm.id, Answers())).question == "sign-in"
 
 
 async def test_a_known_host_key_is_no_question_and_another_one_is(tmp_path: Path) -> None:

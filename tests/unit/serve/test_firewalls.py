@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 
 from roadstead.act import firewall
 from roadstead.model import LinkState
+from tests.unit.fakes.xapi import small_pool
 from tests.unit.inventory_views import samples
 from tests.unit.serve import stage
 
@@ -69,6 +71,25 @@ async def test_rules_hold_what_the_pool_has(tmp_path: Path) -> None:
     assert "ip saddr { 10.0.0.0/24" in told and "fd00::/64" in told and "fe80" not in told
     assert "ip daddr { 192.0.2.7 }" in told and "ip6 daddr { fd09::7 }" in told
     assert "\nflush" not in told and "192.0.2.8 }" not in told.replace("# - ", "").split("table inet")[-1]
+
+
+async def test_what_is_another_pools_comes_into_no_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also in the rules for one pool: its guest announces an address of the other one's management."""
+    other = small_pool()
+    other.put("pif", "ref:pif", {"management": True, "IP": "10.9.0.1", "netmask": "255.255.255.0"})
+
+    def keeper(pools: Any, pool: str) -> Any:
+        client = other if pool == "pool-2" else pools.xapi
+        return SimpleNamespace(id=pool, client=client, host_addresses=frozenset())
+
+    vm = samples.vm("vm-1", "web-1", addresses=("192.0.2.7", "10.9.0.5"))
+    async with world(tmp_path, vm, samples.pool("pool-2", "Rack 2")) as api:
+        api.world.pools.keep("pool-2", "https://10.9.0.1")
+        monkeypatch.setattr(type(api.world.pools), "keeper", keeper)
+        told = await text(api, dialect="nft", place="router", pool="pool-1")
+
+    assert "10.9.0.5 (it lies in a management network)" in told
+    assert "10.9.0" not in told.split("table inet")[-1]
 
 
 async def test_without_networks_the_hosts_stand_in(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class SshPreparing:
         if told.state != "prepared" or now.public == used.public:
             return told
         pair = KeyPair(now.private, now.public, former=used.public)
-        return await self._prepared(dataclasses.replace(call, keys=_Keys(pair, call.keys.others), done=set()))
+        return await self._prepared(dataclasses.replace(call, keys=_Keys(pair, call.keys.others)))
 
     # ---- where it is
 

@@ -1,6 +1,7 @@
 """A machine in a test network: it listens on some ports, and calls others when told; run inside a network namespace.
 
-Reads lines of JSON, each a list of calls ``[protocol, address, port]``, and answers each with what became of them.
+Reads lines of JSON, each a list of calls ``[protocol, address, port]``, and answers each with what became of them. The
+protocol ``tcp:22`` is TCP from the machine's own port 22.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def listen(protocol: str, address: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if family == socket.AF_INET6:
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     made.bind((address, port))
@@ -41,10 +43,14 @@ def listen(protocol: str, address: str, port: int) -> None:
 
 def call(protocol: str, address: str, port: int) -> str:
     """Call once; what became of it."""
+    protocol, _, own = protocol.partition(":")
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind) as made:
         made.settimeout(SECONDS)
         try:
+            if own:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                made.bind(("", int(own)))
             made.connect((address, port))
             if protocol == "udp":
                 made.send(b"?")

@@ -126,6 +126,20 @@ def test_only_the_requirement_passes(nets: Networks, dialect: str, place: Place)
     assert after == before
 
 
+@pytest.mark.parametrize("place", Place)
+@pytest.mark.parametrize("dialect", ["nft", "iptables"])
+def test_a_guest_opens_nothing_from_the_port_of_its_server(nets: Networks, dialect: str, place: Place) -> None:
+    """What it sends from there looks like an answer, but belongs to no connection that management opened."""
+    ours = [address("dom0", version) for version in (4, 6)]
+    assert set(nets.ask("guest", [(f"tcp:{own}", one, 80) for own in OPEN_PORTS for one in ours])) == {"open"}
+    try:
+        load(nets, dialect, place, firewall.render(dialect, rules(place)))
+        calls = [(f"tcp:{own}", one, port) for own in OPEN_PORTS for one in ours for port in (22, 53, 2375)]
+        assert set(nets.ask("guest", calls)) == {"dropped"}
+    finally:
+        load(nets, dialect, place, firewall.undo(dialect))
+
+
 def two_pools() -> RuleSet:
     """The router's rules for a pool with the network of dom0, and for another one with that of the strangers. Guests of
     the first have several interfaces, of which some announce what is the other pool's; that of the second has IPv6

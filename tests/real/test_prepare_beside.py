@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roadstead.act.pools.secrets import make_vm_secret
+from roadstead.act.pool_database.secrets import make_vm_secret
 from roadstead.act.preparing.entry import Inside
 from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.artifacts.authorized_keys import Form

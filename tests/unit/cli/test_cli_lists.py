@@ -92,6 +92,8 @@ POOL = {"id": "p", "name": "p"}
         (["vms"], [], [], "`roadstead pool add URL`"),
         (["vms"], [], [POOL], "have no VM."),
         (["vms", "-f", "state:live"], [], [POOL], "Nothing matches."),
+        (["ps", "-f", "state:running vm:Old web 1"], [BROKEN], [POOL], 'with a space is written vm:"Old web 1".'),
+        (["vms", "-f", "vm:Büro Köln"], [], [POOL], 'with a space is written vm:"Büro Köln".'),
         (["pool", "list"], [], [], "`roadstead pool add URL`"),
     ],
 )

@@ -3,6 +3,7 @@
 Imported, and asked for, only when there are no rows.
 """
 
+import re
 import sys
 
 from roadstead.cli.api import client
@@ -14,6 +15,9 @@ NO_POOL = "No pool is known yet: `roadstead pool add URL` makes one known."
 NO_VM = "The pools that are known have no VM."
 NOT_MANAGED = "No VM is managed yet: `roadstead enable VM` has its containers shown."
 NO_CONTAINER = "The managed VMs have no containers."
+SPLIT = " Words with a space between are terms of their own: a value with a space is written {value}."
+_FIELD_THEN_WORDS = re.compile(r"""([a-z]+):([^\s":,]+(?:\s+[^\s":,-][^\s":,]*)+)$""")
+"""A field with a bare value, and bare words after it to the query's end: often a name with spaces."""
 
 
 def containers(connected: client.Client, query: str | None = None) -> None:
@@ -23,12 +27,12 @@ def containers(connected: client.Client, query: str | None = None) -> None:
 
 def why(connected: client.Client, query: str | None = None) -> str:
     """Return why there are no containers."""
-    return NO_MATCH if query else _no_containers(connected)
+    return _no_match(query) if query else _no_containers(connected)
 
 
 def vms(connected: client.Client, query: str | None) -> None:
     """Say why there are no VMs."""
-    say(NO_MATCH if query else NO_VM if _pools(connected) else NO_POOL)
+    say(_no_match(query) if query else NO_VM if _pools(connected) else NO_POOL)
 
 
 def pools() -> None:
@@ -40,6 +44,11 @@ def say(sentence: str) -> None:
     """Print ``sentence`` after what was printed so far."""
     sys.stdout.flush()
     print(sentence, file=sys.stderr)
+
+
+def _no_match(query: str) -> str:
+    split = _FIELD_THEN_WORDS.search(query)
+    return NO_MATCH + SPLIT.format(value=f'{split[1]}:"{split[2]}"') if split else NO_MATCH
 
 
 def _no_containers(connected: client.Client) -> str:

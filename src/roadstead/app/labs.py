@@ -16,7 +16,8 @@ from roadstead.lab.pool.state import Folder
 def run(options: LabOptions) -> None:
     """Run a lab until Ctrl-C or SIGTERM."""
     inside = "without guests" if options.guests == "none" else f"and {options.guests} guests"
-    _say(f"Starting a pool with {counted(checked(options).vms, 'VM')} {inside} …")
+    made = checked(options)
+    _say(f"Starting a pool with {counted(made.vms + made.windows + made.raw + len(made.vm), 'VM')} {inside} …")
     run_to_end(_until_signal(options))
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from roadstead.app import state
+from roadstead.app import labs, state
 from roadstead.app.demo import DemoOptions, hints, run_demo
 from roadstead.app.labs import guest_kind
 from roadstead.errors import StartError
 from roadstead.lab import control, verbs
+from roadstead.lab.main import LabOptions
 from roadstead.lab.pool.server import LabPool
 from roadstead.lab.pool.state import Folder
 from tests.unit.lab.pool_support import PlainGuests
@@ -179,6 +180,17 @@ async def test_a_lab_refuses_guests_of_another_kind(tmp_path: Path) -> None:
 
     assert code == 1 and told.count("Error: ") == 1
     assert "has real guests" in told and "--guests real" in told
+
+
+def test_a_lab_that_starts_counts_every_vm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many as are listed when it is ready: those with Windows, the raw ones and those of somebody else, too."""
+    monkeypatch.setattr(labs, "run_to_end", lambda until_stopped: until_stopped.close())
+
+    labs.run(LabOptions(tmp_path, vms=3, windows=1, raw=1, vm=("mine=10.0.0.1",)))
+
+    assert "Starting a pool with 6 VMs " in capsys.readouterr().err
 
 
 def test_the_foot_counts_every_vm() -> None:

@@ -135,7 +135,7 @@ async def test_a_real_engine_is_renewed_with_one_command(real_guest: RealGuest, 
         named = dict(one.vm("real").settings)
 
         async def type_it() -> tuple[int, str, str]:
-            return await ask("certificates", "renew", "real", "plain", "--yes")
+            return await ask("certificates", "renew", "real", "plain", "--yes", "--replace-imported")
 
         async with asyncio.TaskGroup() as group:
             typed = tasks.spawn(group, type_it(), "command line")

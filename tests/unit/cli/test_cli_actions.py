@@ -210,6 +210,15 @@ def test_why_tells_problem_cause_remedy_and_facts(canned: Canned) -> None:
     assert "  last heard  never" in lines
 
 
+def test_why_says_beside_live_that_a_vm_does_not_answer(canned: Canned) -> None:
+    """It is live until it is clear that it is lost."""
+    canned.answers["GET /vms/vm1/why"] = {
+        "vm": "u", "name": "vm1", "state": "live", "facts": [],
+        "problem": {"code": "no-answer", "cause": "It has stopped answering.", "remedy": "Wait.", "since": None},
+    }  # fmt: skip
+    assert run(canned, "why", "vm1").stdout.splitlines()[0] == "vm1: live, but it does not answer"
+
+
 @pytest.mark.parametrize("columns", [40, 60])
 def test_why_breaks_no_word_on_a_narrow_terminal(canned: Canned, columns: int) -> None:
     """A fingerprint, an id, a command: what is longer than its line stands on one of its own."""

@@ -10,7 +10,7 @@ from roadstead.cli import failures
 from roadstead.cli.api import client
 from roadstead.cli.api.views import Vm, Why
 from roadstead.cli.commands import checking, managing, names, targets
-from roadstead.cli.display import empty, output, words
+from roadstead.cli.display import doubt, empty, output, words
 from roadstead.kit.text import terminal_clean
 
 WELL = "Every managed VM is watched: none has a problem."
@@ -78,7 +78,10 @@ def _told(connected: client.Client, vm: Vm, *, deep: bool, place: int | None) ->
 def _write(told: Why) -> None:
     """Print what stands between us and a VM, what to do about it, and what is known."""
     state = output.paint_state(told.state) if output.is_coloured() else told.state
-    output.write([f"{output.bold(terminal_clean(told.name))}: {state}"])
+    is_silent = told.problem is not None and told.problem.code == doubt.CODE
+    output.write(
+        [f"{output.bold(terminal_clean(told.name))}: {state}{', but it does not answer' if is_silent else ''}"]
+    )
     if told.problem is not None:
         since = words.age(told.problem.since, datetime.now(UTC))
         facts = [

@@ -18,7 +18,11 @@ def lines(guests: Sequence[Guest], *, cut: bool) -> Iterator[str]:
     ]
     if not all(is_tls):
         made += [
-            table.Column("USER", [row.user or "-" for row in rows], rank=2),
+            table.Column(
+                "USER",
+                [row.user or guest.user or "-" for row, guest in zip(rows, guests, strict=True)],
+                rank=2,
+            ),
             table.Column("ADDRESS", [row.address or "-" for row in rows], rank=3, whole=True),
             table.Column("ENGINE", [_fact(row, "engine") for row in rows], rank=1, whole=True),
             table.Column("AUTOSTART", [_fact(row, "starts with the guest") for row in rows], rank=4, whole=True),

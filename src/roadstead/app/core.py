@@ -100,7 +100,7 @@ class Core:
         self._ways = Ways(self.store, self._ssh, TlsWays(grounds), UnixWays(self._local), settings.link)
         self._leftovers = Leftovers(self.store, pools.keepers, self._memories, self._forget, settings.pool)
         budget = Budget(settings.engine.in_flight_bytes, settings.engine.answer_bytes)
-        services = Services(settings, budget, self.tell, self._names, self._sign_ins)
+        services = Services(settings, budget, self.tell, self._names, self._sign_ins, self._ways.turn)
         self.links = Links(self.store, self._ways.open, services)
         self.commands = self._built(Kept(database, pools, audit), door, budget)
 

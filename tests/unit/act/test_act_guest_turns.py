@@ -38,7 +38,12 @@ class Slow:
 async def _opened(slow: Slow) -> None:
     others = cast("TlsWays", None), cast("UnixWays", None)
     ways = Ways(slow.store, cast("SshWays", slow), *others, LinkSettings(parallel_connects=2, parallel_logins=1))
-    await asyncio.gather(*(ways.open(vm) for vm in VMS), return_exceptions=True)
+
+    async def opened(vm: VmId) -> None:
+        async with ways.turn(vm):
+            await ways.open(vm)
+
+    await asyncio.gather(*(opened(vm) for vm in VMS), return_exceptions=True)
 
 
 async def test_each_pool_has_turns_of_its_own() -> None:

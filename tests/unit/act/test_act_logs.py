@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from typing import Any, cast
 
@@ -28,6 +28,11 @@ class Guests:
         self.logs_: list[FakeLogs] = []
         self.wishes: list[LogWish] = []
         self.error: RoadsteadError | None = None
+        self.silence = 0.0
+        """How long an engine takes to say anything."""
+        self.breaks: LinkError | None = None
+        """What each new answer ends with."""
+        self.asked = 0
         self.turns = 0
 
     @contextmanager
@@ -38,11 +43,14 @@ class Guests:
 
     async def logs(self, _engine_id: str, wish: LogWish) -> FakeLogs:
         assert self.turns == 1
-        await asyncio.sleep(0)
+        self.asked += 1
+        await asyncio.sleep(self.silence)
         if self.error is not None:
             raise self.error
         self.wishes.append(wish)
         self.logs_.append(FakeLogs())
+        if self.breaks is not None:
+            self.logs_[-1].end(self.breaks)
         return self.logs_[-1]
 
     @asynccontextmanager
@@ -186,6 +194,18 @@ async def test_who_follows_goes_on_when_the_vm_is_back() -> None:
 
 
 @pytest.mark.looptime
+@pytest.mark.parametrize("error", [ConflictError("vm-off", vm="x"), EngineError("engine-timed-out", seconds="20")])
+async def test_what_passes_is_waited_for(error: RoadsteadError) -> None:
+    """A VM that is powered off may be started, and an engine that hangs may be, too."""
+    guests, reading, _ = await _lost()
+    guests.error = error
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(30):
+            await reading.wait()
+    assert (reading.take(), reading.is_ended) == ([], False)
+
+
+@pytest.mark.looptime
 async def test_it_goes_on_again_and_again() -> None:
     """Also where nothing came in between."""
     guests, reading, _ = await _lost()
@@ -238,13 +258,44 @@ async def test_whoever_wants_to_know_at_once_is_told_at_once() -> None:
 async def test_bounds_hold_over_all_of_it() -> None:
     """What came before counts, too."""
     guests, reading, _ = await _lost(bytes=100)
-    guests.logs_[0].received = 60
     guests.error = None
     await reading.wait()
     reading.take()
-    guests.logs_[1].received = 98
+    guests.logs_[1].received = 95
     guests.logs_[1].write("two", time=TIMES[12])
     assert (_codes(reading.take()), reading.is_ended) == (["", "logs-cut"], True)
+
+
+@pytest.mark.looptime
+async def test_an_engine_that_never_says_whether_it_has_logs_is_given_up() -> None:
+    """However often the one who waits looks up before a try has come to an end."""
+    guests, reading, _ = await _lost(retry_seconds=20.0)
+    guests.error, guests.silence = None, 20.0
+    began = asyncio.get_running_loop().time()
+    told: list[LogEntry] = []
+    while not reading.is_ended:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(15):
+                await reading.wait()
+        told += reading.take()
+    assert _codes(told) == ["link-lost"]
+    assert 60 < asyncio.get_running_loop().time() - began <= 75
+    assert guests.asked == 1 + 3
+
+
+@pytest.mark.looptime
+async def test_one_that_is_lost_at_once_each_time_is_read_no_longer_than_others() -> None:
+    """It is tried no more often than any, and nothing comes of it."""
+    guests, reading, _ = await _lost(seconds=100.0)
+    guests.error, guests.breaks = None, LOST
+    began = asyncio.get_running_loop().time()
+    told: list[LogEntry] = []
+    while not reading.is_ended:
+        await reading.wait()
+        told = reading.take()
+    assert _codes(told) == ["logs-cut"]
+    assert 99 <= asyncio.get_running_loop().time() - began <= 102
+    assert guests.asked <= 102
 
 
 def _codes(entries: list[LogEntry]) -> list[str]:

@@ -156,8 +156,8 @@ def test_a_user_of_a_directory_is_one_to_every_shell(tmp_path: Path, name: str, 
     )
     found = guest_survey.read(told.stdout)
     assert found is not None and found.user == user
-    for part in (Part.LINGER, Part.OWN_ENGINE):
-        guest = replace(found, init="systemd", root=Root.FREE, podman="/usr/bin/podman")
+    for part in (Part.LINGER, Part.OWN_ENGINE, Part.ENGINE_GROUP):
+        guest = replace(found, init="systemd", root=Root.FREE, podman="/usr/bin/podman", sockets=DENIED)
         last = guest_parts.remedy(part, guest).commands[-1]
         said = subprocess.run([name, "-c", f"printf '%s ' {last}"], capture_output=True, timeout=30, check=True)
         assert user in said.stdout.decode().split(" ")
@@ -166,6 +166,12 @@ def test_a_user_of_a_directory_is_one_to_every_shell(tmp_path: Path, name: str, 
 HOSTILE = [
     ("user=a b", None),
     ("uid=x", None),
+    ("uid=1000;reboot", None),
+    ("user=$(reboot)", None),
+    ("user=-g", None),
+    ("version=15.$(reboot)", ""),
+    ("init=systemd;reboot", ""),
+    ("enabled=docker.service $(reboot)", ("docker.service",)),
     ("docker=/usr/bin/docker; reboot", ""),
     ('sudo=/x"y', ""),
     ("root=anything", Root.NONE),

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -71,9 +72,8 @@ class World:
         self.told: list[tuple[float, Fact]] = []
         self.followers: list[Callable[[VmId], None]] = []
         settings = settings or Settings()
-        self.services = Services(
-            settings, Budget(2**28, 2**23), self.tell, self.names, SignIns(settings.link.retry_first_seconds)
-        )
+        budget, sign_ins = Budget(2**28, 2**23), SignIns(settings.link.retry_first_seconds)
+        self.services = Services(settings, budget, self.tell, self.names, sign_ins, lambda _: nullcontext())
 
     def tell(self, facts: Sequence[Fact]) -> None:
         """Take facts into the inventory, and tell who follows VMs."""

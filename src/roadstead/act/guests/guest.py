@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -109,6 +110,8 @@ class Services:
     names: Callable[[VmId], Mapping[str, str]]
     """What a VM and its pool are called now: fields for the texts of its problems."""
     sign_ins: SignIns
+    turn: Callable[[VmId], AbstractAsyncContextManager[None]]
+    """Held by each guest while it is called: only so many are at once. Raises `PeerError` with the reason."""
     mistakes: Mistakes = field(default_factory=Mistakes)
 
 
@@ -271,13 +274,15 @@ class Guest:
         else:
             await sign_ins.turn(self.vm)
         self._forced = False
-        reconnects = self._reconnects
-        try:
-            opened = await self._open_way()
-        except LinkError as error:
-            if error.code == WAITING:
-                sign_ins.called_off(self.vm)
-            raise
+        async with self._services.turn(self.vm):
+            # What changed while it waited for its turn is heeded when it is called.
+            reconnects = self._reconnects
+            try:
+                opened = await self._open_way()
+            except LinkError as error:
+                if error.code == WAITING:
+                    sign_ins.called_off(self.vm)
+                raise
         if reconnects != self._reconnects:
             opened.way.close()
             raise LinkError("link-lost", vm=self.vm)

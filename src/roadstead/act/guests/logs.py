@@ -37,7 +37,9 @@ class Reading:
         self._received = 0
         """How many bytes came of the streams that have ended."""
         self._end = _now() + settings.logs.seconds
-        self._came = self._lost_at = _now()
+        self._came = self._lost_at = self._next_try = _now()
+        self._lost_by: RoadsteadError = LinkError("link-lost")
+        """Why it is not read now."""
         self._words: list[LogEntry] = []
         """Of ours, which wait to be taken."""
         self._closed = closed
@@ -54,14 +56,16 @@ class Reading:
         """Wait until `take` has something to look at; who waits for long looks now and then all the same."""
         if self._stream is not None:
             await self._stream.wait()
-        while self._stream is None and not self._words:
+        while self._stream is None and not (self._words or self._is_given_up):
             await self._try_again()
 
     def take(self) -> list[LogEntry]:
         """Return what has come meanwhile; never waits."""
         words, self._words = self._words, []
-        if self._stream is None or self.is_ended:
+        if self.is_ended:
             return words
+        if self._stream is None:
+            return [*words, *self._left_off()]
         try:
             found = self._stream.take()
             self._check(found)
@@ -69,9 +73,7 @@ class Reading:
             return [*words, self._broken(error)]
         self.is_ended = self._stream.is_ended
         entries = [*words, *filter(None, map(self._place.read, found))]
-        if (reason := self._excess(self._stream)) and not self.is_ended:
-            entries.append(self._problem(ConflictError("logs-cut", reason=reason)))
-        return entries
+        return entries if self.is_ended else [*entries, *self._cut()]
 
     def close(self) -> None:
         """End it; harmless on one that has ended."""
@@ -81,13 +83,13 @@ class Reading:
         closed()
 
     async def _try_again(self) -> None:
-        """Begin again, when the time has come and the VM is back."""
-        await asyncio.sleep(self._settings.logs.retry_seconds)
+        """Begin again, when the time has come and the VM is back. Looking up meanwhile does not put that off."""
+        await asyncio.sleep(self._next_try - _now())
+        self._next_try = _now() + self._settings.logs.retry_seconds
         try:
             await self.begin()
         except RoadsteadError as error:
-            if not _passes(error) or _now() - self._lost_at > self._settings.logs.lost_seconds:
-                self._words.append(self._problem(error))
+            self._lost_by = error
         else:
             self._words.append(LogEntry(stream="notice", text=BACK))
 
@@ -98,9 +100,22 @@ class Reading:
             return self._problem(error)
         self._received += self._stream.received
         self._stream.close()
-        self._stream, self._lost_at = None, _now()
+        self._stream, self._lost_by, self._lost_at = None, error, _now()
+        self._next_try = self._lost_at + self._settings.logs.retry_seconds
         text = f"{error.cause} Reading goes on when the VM is back, if that is within {seconds:g} s."
         return LogEntry(stream="notice", text=text, code=error.code)
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether a VM that was lost is waited for no longer, be it that no try comes to an end."""
+        is_over = _now() - self._lost_at > self._settings.logs.lost_seconds
+        return is_over or bool(self._excess()) or not _passes(self._lost_by)
+
+    def _left_off(self) -> list[LogEntry]:
+        """Return what is told while the VM is lost: nothing, or why it is waited for no longer."""
+        if not self._is_given_up:
+            return []
+        return self._cut() or [self._problem(self._lost_by)]
 
     def _check(self, entries: list[LogEntry]) -> None:
         """Raise `EngineError` ``engine-timed-out`` when an engine that has more to say says nothing for long."""
@@ -110,10 +125,15 @@ class Reading:
         elif now - self._came > self._patience:
             raise EngineError("engine-timed-out", seconds=f"{self._patience:g}")
 
-    def _excess(self, stream: LogStream) -> str:
+    def _cut(self) -> list[LogEntry]:
+        """Return the last entry when a bound was reached."""
+        reason = self._excess()
+        return [self._problem(ConflictError("logs-cut", reason=reason))] if reason else []
+
+    def _excess(self) -> str:
         """Return which bound was reached; nothing when none was."""
         bound = self._settings.logs
-        if self._received + stream.received > bound.bytes:
+        if self._received + (self._stream.received if self._stream is not None else 0) > bound.bytes:
             return f"the engine has sent {bound.bytes} bytes"
         if _now() > self._end:
             return f"it went on for {bound.seconds:g} s"

@@ -4,6 +4,7 @@ What else is to be known of a kind stands in its own class (`ssh_ways`, `tls_way
 of the others: how it is opened, and how it is walked along step by step while somebody looks on.
 """
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from roadstead.act.guests.guest import Opened
@@ -52,10 +53,13 @@ class Ways:
             return self.unix
         return self.tls if access.is_tls(vm) else self.ssh
 
+    def turn(self, vm_id: VmId) -> AbstractAsyncContextManager[None]:
+        """Hold a place among its pool's guests that are opened. Raises `LinkError` ``link-lost`` when it has gone."""
+        return self._turns.of(self._found(vm_id).pool)
+
     async def open(self, vm_id: VmId) -> Opened:
-        """Connect a guest in its turn. Raises `PeerError` with the reason, ``link-lost`` when it has gone."""
-        async with self._turns.of(self._found(vm_id).pool):
-            return await self.of(self._found(vm_id)).open(vm_id)
+        """Connect a guest, whose turn it is. Raises `PeerError` with the reason, ``link-lost`` when it has gone."""
+        return await self.of(self._found(vm_id)).open(vm_id)
 
     def _found(self, vm_id: VmId) -> Vm:
         vm = self._snapshot.vms.get(vm_id)

@@ -103,17 +103,21 @@ async def test_what_stands_against_it_is_told(
         for number in range(7):
             agent.make("ed25519", f"stranger-{number}")
         code, _, told = await ask(*words(one))
-        assert (code, "none of the 5 keys" in told, "MaxAuthTries" in told) == (4, True, True), told
+        assert (code, "none of the 5 keys" in told, "MaxAuthTries" in told) == (1, True, True), told
+
+        await guest.start_sshd("MaxAuthTries 2")
+        code, _, told = await ask(*words(one))
+        assert (code, "none of the 5 keys" in told, "MaxAuthTries" in told) == (1, True, True), told
 
         agent.run("ssh-add", "-D")
-        public = agent.make("ed25519", "asked-for", added=False)
+        public = agent.make("ed25519", "elsewhere", added=False)
         private = agent.folder / "confirmed"
         agent.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(private))
         agent.run("ssh-add", "-q", "-c", str(private))
         one.write("raw", public + private.with_suffix(".pub").read_text())
         before = one.text("raw")
         code, _, told = await ask(*words(one))
-        assert (code, "did not sign" in told, "it refuses to" in told) == (4, True, True), told
+        assert (code, "did not sign" in told, "it refuses to" in told) == (1, True, True), told
 
         agent.run("ssh-add", "-D")
         agent.run("ssh-add", "-q", str(private))

@@ -17,6 +17,7 @@ from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing.lent_agents import LentAgents
 from roadstead.act.preparing.over_tls import TlsPreparations
 from roadstead.act.preparing.preparing import Preparing
 from roadstead.act.preparing.tls_expiry import Expiries
@@ -45,4 +46,5 @@ class Commands:
     readiness: Readiness
     preparing: Preparing
     dom0_preparing: Dom0Preparing
+    agents: LentAgents
     audit: Audit

@@ -34,6 +34,7 @@ from roadstead.act.plugin.dom0_preparing import Dom0Preparing
 from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.pools import Pools
+from roadstead.act.preparing.lent_agents import LentAgents
 from roadstead.act.preparing.over_ssh import SshPreparing
 from roadstead.act.preparing.over_tls import TlsPreparations
 from roadstead.act.preparing.preparing import Preparing
@@ -124,7 +125,8 @@ class Core:
         means = Means(self._ways, budget, settings, self._names)
         checks = Checks(self.store, means, audit)
         watching = (self.links, self._ssh, self._memories, vms)
-        over_ssh = SshPreparing(self.store, watching, audit, settings, budget)
+        agents = LentAgents()
+        over_ssh = SshPreparing(self.store, (*watching, agents), audit, settings, budget)
         guests = Preparing(self.store, pools, over_ssh, TlsConversation(tls, trials, vms, audit))
         return Commands(
             pools,
@@ -145,6 +147,7 @@ class Core:
             readiness,
             guests,
             Dom0Preparing(self.store, guests, audit),
+            agents,
             audit,
         )
 

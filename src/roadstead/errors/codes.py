@@ -351,6 +351,7 @@ RUNNING = {
     "too-many-log-readers": Code(
         503, "{limit} readers of logs of {vm} are open already.", "Close one, then try again."
     ),
+    "too-many-agents": Code(503, "{limit} SSH agents are lent already.", "Wait for a command that prepares to end."),
     "too-many-readers": Code(503, "{limit} streams of changes are open already.", "Close one, then try again."),
 }
 

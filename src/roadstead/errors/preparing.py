@@ -3,6 +3,40 @@
 from roadstead.errors.row import Code
 
 PREPARING = {
+    "agent-empty": Code(
+        422,
+        "Your SSH agent offers no key to sign in with: {reason}.",
+        "`ssh-add -l` lists its keys: add one (`ssh-add`), unlock a locked agent (`ssh-add -X`), or use --key-file.",
+    ),
+    "agent-gone": Code(
+        409,
+        "The SSH agent that was to sign in is lent no longer: the command that lent it for this VM has ended.",
+        "Repeat the command, and let it run until it ends.",
+    ),
+    "agent-keys-not-taken": Code(
+        409,
+        "{vm} lets the user {user} in with none of the {count} keys that your SSH agent offered.",
+        "Check the user, and let one of them into its authorized_keys (`ssh-add -L` prints them). No more than five are"
+        " offered, since guests count failures (MaxAuthTries): where the right one comes later, add it to an agent of"
+        " its own, or use --key-file. {left}.",
+    ),
+    "agent-missing": Code(
+        422,
+        "There is no SSH agent here: SSH_AUTH_SOCK is not set.",
+        "Start one (`eval $(ssh-agent)`) and add a key (`ssh-add`); with sudo keep the variable"
+        " (`sudo --preserve-env=SSH_AUTH_SOCK`). Or use --key-file.",
+    ),
+    "agent-refused": Code(
+        409,
+        "Your SSH agent did not sign the sign-in to {vm}: {reason}.",
+        "Unlock it (`ssh-add -X`), allow the use of the key when it asks, and see with `ssh-add -l` that it is there. A"
+        " key that `ssh-add -h` bound to hosts cannot be used: sign in with --key-file. {left}.",
+    ),
+    "agent-unreachable": Code(
+        422,
+        "The SSH agent at {path}, which SSH_AUTH_SOCK names, cannot be asked: {reason}.",
+        "Start a new one (`eval $(ssh-agent)`) and add a key (`ssh-add`), or use --key-file.",
+    ),
     "guest-command-failed": Code(
         409,
         "What was agreed to for {vm} failed in the guest ({command}): {reason}.",

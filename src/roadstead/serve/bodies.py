@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, SecretStr
 
 from roadstead.act.drives.templates import NewTemplate
 from roadstead.act.drives.vm_drives import Order
@@ -255,6 +255,10 @@ class GuestAnswers(Body):
     password: Annotated[SecretStr, Field(min_length=1, max_length=1024)] | None = None
     private_key: Annotated[SecretStr, Field(max_length=2**16, description="In OpenSSH's format or PEM.")] | None = None
     passphrase: Annotated[SecretStr, Field(max_length=1024, description="Of the private key.")] | None = None
+    agent: (
+        Annotated[str, Field(max_length=64, description="The agent that signs in, as `POST /vms/{vm}/agent` named it.")]
+        | None
+    ) = None
     form: (
         Annotated[
             Form,
@@ -290,12 +294,36 @@ class GuestAnswers(Body):
             password=_open(self.password),
             private_key=_open(self.private_key),
             passphrase=_open(self.passphrase),
+            agent=self.agent,
             form=self.form,
             sources=tuple(self.sources) if self.sources is not None else None,
             agreed=tuple(self.agreed),
             declined=tuple(self.declined),
             tls=self.tls.answers(),
         )
+
+
+class AgentKeys(Body):
+    """What an SSH agent that is lent holds."""
+
+    keys: list[Annotated[str, Field(max_length=2**14)]] = Field(
+        min_length=1, max_length=256, description="The public keys, base64 of their blobs, in the agent's order."
+    )
+
+
+class AgentAnswer(Body):
+    """What an SSH agent said to a request to sign."""
+
+    agent: Annotated[str, Field(max_length=64, description="As it was named when it was lent.")]
+    request: Annotated[str, Field(max_length=64)]
+    signature: Annotated[
+        Base64Bytes, Field(max_length=2**14, description="Base64 of its signature; empty when it gave none.")
+    ] = b""
+    refusal: Annotated[str, Field(max_length=256, description="Why it gave none.")] = ""
+
+    def signed(self) -> bytes:
+        """Return the signature."""
+        return self.signature
 
 
 class LostVms(Body):

@@ -14,6 +14,7 @@ from roadstead.act.plugin.access import PluginState
 from roadstead.act.plugin.hosts import HostPlugin, SeenHost
 from roadstead.act.pools.trials import Probe
 from roadstead.act.preparing.conversation import GuestPreparation
+from roadstead.act.preparing.lent_agents import AgentRequest
 from roadstead.act.preparing.over_tls import TlsPreparation
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
@@ -23,6 +24,7 @@ from roadstead.model import Container, Host, LogEntry, Operation, StepFinding, U
 from roadstead.serve import shapes
 from roadstead.serve.answers import LINES
 from roadstead.serve.handlers import (
+    agents,
     audit,
     certificates,
     config_drives,
@@ -109,6 +111,8 @@ TABLE: tuple[Route, ...] = (
     Route("POST", "/vms/{vm}/enable", "administer", vms.enable_vm, shapes.EnabledVm),
     Route("POST", "/vms/{vm}/disable", "administer", vms.disable_vm, VmView),
     Route("POST", "/vms/{vm}/prepare", "administer", vms.prepare_vm, GuestPreparation),
+    Route("POST", "/vms/{vm}/agent", "administer", agents.lend_agent, AgentRequest, media_type=LINES),
+    Route("POST", "/vms/{vm}/agent/answer", "administer", agents.answer_agent, agents.AgentAnswered),
     Route("GET", "/vms/{vm}/why", "view", vms.explain_vm, Why),
     Route("POST", "/vms/{vm}/check", "administer", vms.check_vm, StepFinding, media_type=LINES),
     Route("GET", "/vms/{vm}/hostkey", "view", vms.show_host_key, HostKeys),

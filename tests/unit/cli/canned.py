@@ -175,7 +175,7 @@ def _handler(canned: Canned) -> Callable[..., http.server.BaseHTTPRequestHandler
 
 def environment(canned: Canned | None = None, **more: str) -> dict[str, str]:
     """Return the environment of a run: nothing of ours, and the canned server as the server."""
-    left_out = ("ROADSTEAD_", "NO_COLOR", "COLUMNS", "LINES", "XDG_")
+    left_out = ("ROADSTEAD_", "SSH_AUTH_SOCK", "NO_COLOR", "COLUMNS", "LINES", "XDG_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     kept |= {"TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     if canned is not None:

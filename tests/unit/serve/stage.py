@@ -30,6 +30,7 @@ from roadstead.act.plugin.functions import PluginCalls
 from roadstead.act.plugin.hosts import PluginHosts
 from roadstead.act.pools.trials import PoolChange, Probe, Step
 from roadstead.act.preparing.conversation import Answers, GuestPreparation
+from roadstead.act.preparing.lent_agents import LentAgents
 from roadstead.act.preparing.over_tls import TlsPreparation
 from roadstead.act.preparing.tls_expiry import VmCertificates
 from roadstead.act.publishing.outputs import Wiped
@@ -381,6 +382,7 @@ class World:
             readiness,
             cast("Any", self.preparing),
             Dom0Preparing(self.store, cast("Any", self.preparing), self.audit),
+            LentAgents(),
             self.audit,
         )
         self.services = Services(

@@ -204,6 +204,8 @@ async def test_every_route_asks_for_its_permission(tmp_path: Path, monkeypatch: 
         "/pools/{pool}/key/rotation/drop": {"vms": []},
         "/pools/{pool}/plugin/hosts": {},
         "/vms/{vm}/prepare": {},
+        "/vms/{vm}/agent": {"keys": ["x"]},
+        "/vms/{vm}/agent/answer": {"agent": "x", "request": "x"},
         "/vms/{vm}/config-drive": {},
         "/vms/{vm}/config-drive/preview": {},
         "/config-drives/validate": {"template": "x"},

@@ -1,6 +1,6 @@
 """What is said while a guest is prepared: the operator's answers so far, and the next question or the result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import ip_address, ip_network
@@ -12,9 +12,11 @@ from roadstead.artifacts import guest_parts
 from roadstead.artifacts.authorized_keys import Form
 from roadstead.artifacts.certificate_checks import Given
 from roadstead.artifacts.standing_lines import Standing
+from roadstead.errors import InputError
 from roadstead.model import config_keys
 from roadstead.model.surveys import Part, Root, Survey
 from roadstead.peers.links import visits
+from roadstead.peers.links.operator_agents import OperatorAgent
 from roadstead.peers.links.visits import SignIn
 from roadstead.plan.preparation import Decision
 
@@ -86,9 +88,9 @@ class TlsAnswers(Struct, frozen=True, kw_only=True):
 class Answers(Struct, frozen=True, kw_only=True):
     """All that the operator said so far; a repr shows nothing of the sign-in.
 
-    ``host_key`` is the key that was confirmed (see `given_keys`), ``agreed`` and ``declined`` are ids of offers,
-    ``sources`` the networks that the pool's key may come from; of these and of ``form`` None means: those of the line
-    that is there.
+    ``host_key`` is the key that was confirmed (see `given_keys`), ``agent`` names one that is lent (`lent_agents`),
+    ``agreed`` and ``declined`` are ids of offers, ``sources`` the networks that the pool's key may come from; of these
+    and of ``form`` None means: those of the line that is there.
     """
 
     action: Action = Action.PREPARE
@@ -98,6 +100,7 @@ class Answers(Struct, frozen=True, kw_only=True):
     password: str | None = None
     private_key: str | None = None
     passphrase: str | None = None
+    agent: str | None = None
     form: Form | None = None
     sources: tuple[str, ...] | None = None
     agreed: tuple[str, ...] = ()
@@ -110,10 +113,14 @@ class Answers(Struct, frozen=True, kw_only=True):
     @property
     def signs_in(self) -> bool:
         """Whether it is said how to sign in."""
-        return self.password is not None or self.private_key is not None
+        return any(each is not None for each in (self.password, self.private_key, self.agent))
 
-    async def sign_in(self) -> SignIn:
-        """Return how to sign in. Raises `InputError`."""
+    async def sign_in(self, lent: Callable[[str], OperatorAgent]) -> SignIn:
+        """Return how to sign in, where ``lent`` returns the agent of a name. Raises `InputError`, and as ``lent``."""
+        if self.agent is not None:
+            if self.password is not None or self.private_key is not None:
+                raise InputError("field-invalid", field="agent", reason="it signs in by itself")
+            return SignIn(agent=lent(self.agent))
         return await visits.sign_in(self.password, self.private_key, self.passphrase)
 
     def line_form(self, standing: Standing | None) -> Form:

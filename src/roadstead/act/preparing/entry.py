@@ -95,8 +95,18 @@ class Guest:
             try:
                 visit = await stack.enter_async_context(entry)
             except LinkError as error:
-                raise self.fault(error, found.address) from error
+                raise self._agents_fault(error, sign_in) or self.fault(error, found.address) from error
             yield Inside(self, visit, found.address, sign_in.password)
+
+    def _agents_fault(self, error: LinkError, sign_in: SignIn) -> ConflictError | None:
+        """Return what stands against a sign-in with an agent, where that is why ``error`` came."""
+        is_refused = error.code == "key-rejected" or faults.TRIES_SPENT in error.fields.get("reason", "")
+        if (agent := sign_in.agent) is None or not (is_refused or error.code == "timed-out"):
+            return None
+        about = {"vm": self.vm, "user": self.user, "left": self.left}
+        if agent.refusal:
+            return ConflictError("agent-refused", **about, reason=agent.refusal)
+        return ConflictError("agent-keys-not-taken", **about, count=len(agent.keys)) if is_refused else None
 
     def fault(self, error: LinkError, address: str) -> ConflictError | LinkError:
         """Return ``error``, one of those of `visits`, in words about preparing."""

@@ -1,7 +1,7 @@
 """A guest is prepared for the mode ``ssh``: from a VM that nobody looks at to one that the pool's key opens.
 
-Nothing waits here between two calls of the conversation. The operator's password or key is used for the calls that
-carry it; it is kept nowhere: not here, not in a log, not in the audit, not in an error.
+Nothing waits here between two calls of the conversation. The operator's password, key or agent is used for the calls
+that carry it; it is kept nowhere: not here, not in a log, not in the audit, not in an error.
 
 The order in the guest: look, do what was agreed to, set the line, sign in anew with the pool's key alone and ask the
 engine. Only then the pool is told, the switch last. Wherever that breaks off, repeating the call finishes it.
@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -35,6 +36,7 @@ from roadstead.act.preparing.conversation import (
 )
 from roadstead.act.preparing.entry import MATCHED, Found, Guest, Inside
 from roadstead.act.preparing.known_keys import KnownKeys, PoolsKeys
+from roadstead.act.preparing.lent_agents import LentAgents
 from roadstead.artifacts import authorized_keys, guest_parts, standing_lines
 from roadstead.artifacts.authorized_keys import Terms
 from roadstead.artifacts.standing_lines import Standing
@@ -95,13 +97,13 @@ class SshPreparing:
     def __init__(
         self,
         snapshot: Snapshot,
-        watching: tuple[Links, SshWays, Memories, Vms],
+        watching: tuple[Links, SshWays, Memories, Vms, LentAgents],
         audit: Audit,
         settings: Settings,
         budget: Budget,
     ) -> None:
         self._snapshot = snapshot
-        self._links, self._ways, self._memories, self._vms = watching
+        self._links, self._ways, self._memories, self._vms, self._agents = watching
         self._audit = audit
         self._settings = settings
         self._budget = budget
@@ -120,7 +122,7 @@ class SshPreparing:
             about = replace(about, address=found.address, host_key=named(found.host_key))
             if not answers.signs_in:
                 return replace(about, question="sign-in")
-            sign_in = await answers.sign_in()
+            sign_in = await answers.sign_in(partial(self._agents.sign_in, vm.id))
             keys = _Keys(await place.keeper.keys.pair(), await PoolsKeys(self._ways.grounds).of(vm))
             call = _Preparing(self, self._audit, place, found, sign_in, answers, about, keys)
             return await (call.take_back() if answers.action == Action.UNPREPARE else self._prepared(call))

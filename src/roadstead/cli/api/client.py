@@ -134,6 +134,10 @@ class Waiting:
         if line is None:
             raise ServerError("server-answer-invalid", address=self.server)
 
+    def cut(self) -> None:
+        """End the connection; a thread that reads the answer is told `ServerError`."""
+        self._exchange.cut()
+
     def lines(self) -> Iterator[bytes]:
         """Yield the lines of an answer that has no end, until the server ends it after all."""
         with _Mapped(self.server), closing(self._exchange):
@@ -168,9 +172,9 @@ class Client:
         """POST ``body`` as JSON; the answer is a text and comes as it is."""
         return self._sent("POST", path, None, body).raw()
 
-    def begin(self, path: str) -> Waiting:
-        """POST to ``path`` and return before the answer is read."""
-        return self._sent("POST", path, None, {})
+    def begin(self, path: str, body: dict[str, Any] | None = None) -> Waiting:
+        """POST ``body`` as JSON to ``path`` and return before the answer is read."""
+        return self._sent("POST", path, None, body or {})
 
     def patch(self, shape: type[T], path: str, body: dict[str, Any]) -> T:
         """PATCH with ``body`` as JSON, the answer decoded into ``shape``."""

@@ -6,6 +6,7 @@ tenth of the time that `roadstead ps` has for 20,000 rows. httptools, which the 
 
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from urllib.parse import urlencode
 
 import httptools
@@ -39,6 +40,11 @@ class Exchange:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def cut(self) -> None:
+        """End the connection, which a thread may be reading."""
+        with suppress(OSError):  # the server ended it already
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def status(self) -> int:
         """Wait for the head of the answer and return its status."""

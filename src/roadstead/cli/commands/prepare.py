@@ -27,6 +27,9 @@ KeyFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", show_default=False, help="The private key that signs in, in the place of a password."),
 ]
+Agent = Annotated[
+    bool, typer.Option("--agent", help="Sign in with your SSH agent, at SSH_AUTH_SOCK; it stays with this command.")
+]
 HostKeys = Annotated[
     list[str] | None,
     typer.Option(
@@ -131,6 +134,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     user: User = None,
     password_file: PasswordFile = None,
     key_file: KeyFile = None,
+    agent: Agent = False,
     host_key: HostKeys = None,
     accept_new: AcceptNew = False,
     mode: Mode = "ssh",
@@ -155,9 +159,9 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> None:
     """Prepare the guests of VMs, over SSH or TLS, and enable them.
 
-    You sign in once with what is yours: a password that is asked for, or a key. What is missing in the guest is
-    offered with the exact commands, and done when you agree (`--yes` agrees to all but the removal of other pools'
-    keys). It can be repeated: what is there already stays. Several VMs are done at once.
+    You sign in once with what is yours: a password that is asked for, a key, or your SSH agent. What is missing in
+    the guest is offered with the exact commands, and done when you agree (`--yes` agrees to all but the removal of
+    other pools' keys). It can be repeated: what is there already stays. Several VMs are done at once.
 
     With `--mode tls`, as for Windows, nobody signs in: certificates are made and brought on a virtual CD, whose script
     is run in the VM. Any user of the VM can read the CD until the engine uses them; then it is destroyed. `--yes`
@@ -167,6 +171,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
       roadstead prepare web1 --user ann
       roadstead prepare 'web*' db1 --user ann --from 10.0.0.0/24
       roadstead prepare -f tag:docker --key-file ~/.ssh/id_ed25519 --accept-new --yes
+      roadstead prepare web1 --user ann --agent
       roadstead prepare --needs-key prod --user ann
       roadstead prepare win1 win2 --mode tls
       roadstead prepare win1 --mode tls --client-cert cert.pem --client-key key.pem --ca-cert ca.pem
@@ -175,7 +180,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.cli.commands.preparing_guests import Signing
     from roadstead.cli.commands.preparing_options import Line, TlsOptions
 
-    signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
+    signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new, agent)
     line = Line(exec_only, unrestricted, restricted, tuple(source or ()), remove_former_key)
     made = (generate_certs, tuple(address or ()), days, with_client_key, storage, eject, add_drive)
     tls = TlsOptions(*made, client_cert, client_key, ca_cert, legacy_certificate)
@@ -195,6 +200,7 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     user: User = None,
     password_file: PasswordFile = None,
     key_file: KeyFile = None,
+    agent: Agent = False,
     host_key: HostKeys = None,
     remove_former_key: RemoveFormerKey = False,
     yes: options.Yes = False,
@@ -215,7 +221,7 @@ def unprepare(  # noqa: PLR0913, PLR0917 - one parameter for each option
     from roadstead.cli.commands.preparing_options import Line
 
     said = {"action": "unprepare", **({"user": user} if user else {}), **Line.removal(agreed=remove_former_key)}
-    wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ())), yes=yes)
+    wanted = Wanted(said, Signing(user, password_file, key_file, tuple(host_key or ()), agent=agent), yes=yes)
     wanted.signing.check()
     connected = session.of(ctx).client(ANSWER_SECONDS)
     vms = managing.let_go(connected, targets.vms(connected, names, filters), yes=yes)

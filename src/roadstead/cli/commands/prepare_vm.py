@@ -45,6 +45,7 @@ def prepare_vm(  # noqa: PLR0913, PLR0917 - one parameter for each option
     add_drive: prepare.AddDrive = False,
     password_file: prepare.PasswordFile = None,
     key_file: prepare.KeyFile = None,
+    agent: prepare.Agent = False,
     host_key: prepare.HostKeys = None,
     accept_new: prepare.AcceptNew = False,
     server: Annotated[
@@ -66,7 +67,7 @@ def prepare_vm(  # noqa: PLR0913, PLR0917 - one parameter for each option
         user = None
     made = (generate_certs, tuple(address or ()), None, False, "", eject, add_drive)
     tls = TlsOptions(*made, client_cert, client_key, ca_cert, legacy_certificate)
-    signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new)
+    signing = Signing(user, password_file, key_file, tuple(host_key or ()), accept_new, agent)
     line = Line(exec_only, unrestricted, restricted, tuple(source or ()), remove_former_key)
     wanted = preparing_options.wanted(mode, signing, line, tls, yes=yes)
     connected = session.Session(server).client(prepare.ANSWER_SECONDS)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from roadstead.cli import failures
-from roadstead.cli.api import client
+from roadstead.cli.api import client, ssh_agent
 from roadstead.cli.api.views import GuestPreparation, Vm
-from roadstead.cli.commands import calls, certifying, preparing_summary, secrets
+from roadstead.cli.commands import calls, certifying, lending, preparing_summary, secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.commands.preparing_questions import Questions
 from roadstead.cli.display import output
@@ -44,6 +44,7 @@ def work(
     if len(vms) > 1 and wanted.said.get("tls", {}).get("addresses"):
         raise InputError("field-invalid", field="--address", reason=f"it is one VM's, and {len(vms)} are named")
     key = secrets.usable_key(wanted.signing.key_file)
+    agent = ssh_agent.found() if wanted.signing.agent else None
     keys = _given_keys(wanted.signing.host_key, vms)
     guests = [Guest(vm, {**wanted.said, **keys.get(vm.id, {})}) for vm in vms]
     for guest in guests:
@@ -51,7 +52,7 @@ def work(
             guest.give_up(refused[guest.vm.id])
             output.result(guest.vm.name, str(guest.error), ok=False)
     with failures.leaving(lambda: preparing_summary.broken_off(guests)):
-        Rounds(connected, Questions(wanted, key), guests).run()
+        Rounds(connected, Questions(wanted, key, agent), guests).run()
     output.write(preparing_summary.lines(guests, cut=cut))
     if all(isinstance(guest.error, InputError) for guest in guests):  # nobody was there to answer
         raise SystemExit(failures.USAGE)
@@ -121,7 +122,9 @@ class Rounds:
         guest.is_called = True
         try:
             path = f"/vms/{client.part(guest.vm.id)}/prepare"
-            told = self.connected.post(GuestPreparation, path, guest.answers, confirm=guest.confirmed)
+            with lending.lent(self.connected, guest.vm.id, guest.agent) as said:
+                answers = {**guest.answers, **said}
+                told = self.connected.post(GuestPreparation, path, answers, confirm=guest.confirmed)
         except (client.Refused, RoadsteadError) as error:
             guest.is_called, guest.error = False, error
             raise

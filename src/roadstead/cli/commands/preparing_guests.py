@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadstead.cli.api import client
+from roadstead.cli.api import client, ssh_agent
 from roadstead.cli.api.views import GuestPreparation, Vm
 from roadstead.cli.commands import secrets
 from roadstead.errors import InputError, RoadsteadError
@@ -22,12 +22,17 @@ class Signing:
     key_file: Path | None = None
     host_key: tuple[str, ...] = ()
     accept_new: bool = False
+    agent: bool = False
 
     def check(self) -> None:
         """Judge the user's name and see that the files are there, before anything is asked. Raises `InputError`."""
         if self.user and not is_user(self.user):
             reason = f"{self.user!r} is none of letters without accents, digits and any of . _ @ \\ -"
             raise InputError("field-invalid", field="--user", reason=reason)
+        means = {"--password-file": self.password_file, "--key-file": self.key_file, "--agent": self.agent}
+        given = [option for option, value in means.items() if value]
+        if self.agent and len(given) > 1:
+            raise InputError("field-invalid", field="--agent", reason=f"it and {given[0]} exclude each other")
         if self.password_file not in {None, "-"}:
             secrets.check(Path(str(self.password_file)))
         if self.key_file is not None:
@@ -51,6 +56,8 @@ class Guest:
 
     vm: Vm
     answers: dict[str, Any]
+    agent: ssh_agent.Agent | None = None
+    """What signs in, in the place of an answer."""
     asked: GuestPreparation | None = None
     result: GuestPreparation | None = None
     error: client.Refused | RoadsteadError | None = None

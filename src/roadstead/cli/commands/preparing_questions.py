@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from roadstead.cli import session
+from roadstead.cli.api import ssh_agent
 from roadstead.cli.api.views import GuestOffer, GuestPreparation
 from roadstead.cli.commands import secrets
 from roadstead.cli.commands.preparing_guests import Guest, Wanted
 from roadstead.cli.display import output
 from roadstead.errors import ConflictError, InputError, quoted
 from roadstead.kit.text import terminal_clean
+
+_NOBODY = InputError("confirmation-needed", candidates=[])
 
 
 @dataclass
@@ -23,6 +26,8 @@ class Questions:
     wanted: Wanted
     key: secrets.PrivateKey | None
     """What the file that is named to sign in with holds."""
+    agent: ssh_agent.Agent | None = None
+    """What signs in, where that was said or agreed to."""
     _sign_in: dict[str, str] = field(default_factory=dict, repr=False)
 
     def ask(self, guests: Sequence[Guest]) -> None:
@@ -49,7 +54,7 @@ class Questions:
             return False
         if code in secrets.PASSPHRASE:
             return self.key is not None
-        is_typed = self.wanted.signing.password_file is None and self.key is None
+        is_typed = self.wanted.signing.password_file is None and self.key is None and self.agent is None
         return code == "guest-sign-in-failed" and is_typed
 
     # ---- over SSH
@@ -81,6 +86,9 @@ class Questions:
 
     def _known_sign_in(self, guest: Guest) -> dict[str, str]:
         """Return how to sign in, asked for at first need and then taken for every VM."""
+        if not self._sign_in and self._is_agents():
+            guest.agent = self.agent
+            return {}
         if not self._sign_in:
             if self.key is not None:
                 self._sign_in = {"private_key": self.key.text, **(self._passphrase() if self.key.is_encrypted else {})}
@@ -89,6 +97,15 @@ class Questions:
                 self._sign_in = {"password": secrets.password(self.wanted.signing.password_file, question, or_key=True)}
         guest.tries = max(guest.tries, 1)
         return self._sign_in
+
+    def _is_agents(self) -> bool:
+        """Whether an agent signs in; one that is here is offered once, where a password would be asked for."""
+        signing = self.wanted.signing
+        if self.agent is None and output.is_asked() and self.key is None and signing.password_file is None:
+            agent = ssh_agent.offered()
+            if agent is not None and session.agreed(f"Sign in with your SSH agent ({agent})?", refusal=_NOBODY):
+                self.agent = agent
+        return self.agent is not None
 
     def _passphrase(self) -> dict[str, str]:
         return {"passphrase": secrets.passphrase(self.wanted.signing.key_file)}

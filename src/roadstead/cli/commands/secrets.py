@@ -42,14 +42,16 @@ class PrivateKey(NamedTuple):
 
 def password(source: str | None, question: str, *, or_key: bool = False) -> str:
     """Return the password that ``source`` holds (``-`` is standard input), or ask for it. Raises `InputError`, which
-    names ``--key-file`` where a key would do as well (``or_key``).
+    names ``--key-file`` and ``--agent`` where a key would do as well (``or_key``).
     """
     if source == "-":
         return _first_line(sys.stdin.readline(FILE_BYTES), "standard input")
     if source is not None:
         return _first_line(text_of(Path(source)), source)
     if not output.is_asked():
-        raise InputError("password-needed", how=f"--password-file FILE{' or --key-file FILE' if or_key else ''}")
+        raise InputError(
+            "password-needed", how=f"--password-file FILE{' or --key-file FILE or --agent' if or_key else ''}"
+        )
     return asked(question)
 
 

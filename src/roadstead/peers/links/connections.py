@@ -17,7 +17,7 @@ from asyncssh.packet import SSHPacketLogger
 
 from roadstead.errors import LinkError
 from roadstead.peers.links import faults
-from roadstead.peers.links.hostkeys import HostKeyJudge
+from roadstead.peers.links.hostkeys import HostKeyJudge, OfferedKey
 from roadstead.peers.links.messages import Overheard
 from roadstead.peers.links.pacing import Pace
 
@@ -111,7 +111,7 @@ class GuestConnection(asyncssh.SSHClientConnection):
         self._pace = Pace(super().data_received, self._end_babble)
         super().connection_made(transport)
 
-    def was_offered(self, keys: Sequence[asyncssh.SSHKey]) -> bool:
+    def was_offered(self, keys: Sequence[OfferedKey]) -> bool:
         """Whether the server was asked to take one of ``keys``: without its word that it takes SHA-2 signatures
         (``server-sig-algs``, RFC 8308) asyncssh offers no RSA key.
         """

@@ -14,6 +14,8 @@ CONNECTING = "connecting"
 GREETING = "waiting for the SSH server's greeting"
 SIGNING_IN = "signing in"
 SHA1_ONLY = "it takes RSA keys with SHA-1 signatures only, as OpenSSH did before 7.2"
+TRIES_SPENT = "Too many authentication failures"
+"""What OpenSSH disconnects with where more keys were offered than it lets fail (``MaxAuthTries``)."""
 SHAKING_HANDS = "shaking hands for TLS"
 
 

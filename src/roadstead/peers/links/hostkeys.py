@@ -15,6 +15,8 @@ from roadstead.model import PathStep, config_keys
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS, encoded, fingerprint, key_type
 from roadstead.peers.links.witness import NOBODY, Witness
 
+OfferedKey = asyncssh.SSHKey | asyncssh.SSHKeyPair
+"""A key that signs by itself, or one that is signed with elsewhere."""
 _SHA2_SIGNATURES = {b"rsa-sha2-256", b"rsa-sha2-512"}
 
 
@@ -73,7 +75,7 @@ class HostKeyJudge(asyncssh.SSHClient):
     """Our side of one sign-in: judges the host key (`fault` says why it was refused), then offers ``keys`` in turn."""
 
     def __init__(
-        self, pins: Pins, refusals: Refusals, keys: Sequence[asyncssh.SSHKey] = (), witness: Witness = NOBODY
+        self, pins: Pins, refusals: Refusals, keys: Sequence[OfferedKey] = (), witness: Witness = NOBODY
     ) -> None:
         self._pins = pins
         self._refusals = refusals
@@ -87,7 +89,7 @@ class HostKeyJudge(asyncssh.SSHClient):
         self.offered = ""
         """Fingerprint of the key of ours that was offered last: after the sign-in, the one that was taken."""
 
-    def public_key_auth_requested(self) -> asyncssh.SSHKey | None:
+    def public_key_auth_requested(self) -> OfferedKey | None:
         """Return our next key, None when there is no further one; called by asyncssh."""
         if not self._unoffered:
             return None

@@ -16,8 +16,9 @@ from roadstead.errors import InputError, LinkError
 from roadstead.peers.links import faults, key_files
 from roadstead.peers.links.connections import FIXED, SIGNATURES, GuestConnection, handshake_fault, prepared, shake_hands
 from roadstead.peers.links.dialing import dial
-from roadstead.peers.links.hostkeys import HostKeyJudge, Pins, Refusals, named
+from roadstead.peers.links.hostkeys import HostKeyJudge, OfferedKey, Pins, Refusals, named
 from roadstead.peers.links.messages import HOST_KEY_ALGORITHMS
+from roadstead.peers.links.operator_agents import SIGN_SECONDS, TYPES, OperatorAgent
 from roadstead.settings.schema import LinkSettings
 
 USER = "root"
@@ -26,7 +27,7 @@ OUTPUT_BYTES = 2**16
 PARTING_SECONDS = 2.0
 """How long the end of a connection may take before it is cut."""
 WORKING = "doing what it was asked to"
-_SIGNATURES = (*SIGNATURES, "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+_SIGNATURES = (*SIGNATURES, *(name for name in TYPES if name not in {*SIGNATURES, "ssh-rsa"}))
 """What operators' keys may sign with; never SHA-1."""
 
 
@@ -41,10 +42,17 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """How the operator signs in: by password, or by a key. Neither shows in a repr."""
+    """How the operator signs in: by password, by a key, or with an agent. None shows in a repr."""
 
     password: str | None = field(default=None, repr=False)
     key: asyncssh.SSHKey | None = field(default=None, repr=False)
+    agent: OperatorAgent | None = field(default=None, repr=False)
+
+    def keys(self) -> tuple[OfferedKey, ...]:
+        """Return what is offered in one sign-in; nothing where it is the password."""
+        if self.agent is not None:
+            return self.agent.pairs()
+        return () if self.key is None else (self.key,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +132,11 @@ async def entered(door: Door, confirmed: str, sign_in: SignIn, settings: LinkSet
     too).
     """
     visitor = _Visitor(confirmed, sign_in)
-    methods = ["publickey"] if sign_in.key is not None else ["password", "keyboard-interactive"]
-    asked = {
-        "preferred_auth": methods,
-        "password_auth": sign_in.key is None,
-        "kbdint_auth": sign_in.key is None,
-    }
+    is_typed = sign_in.password is not None
+    methods = ["password", "keyboard-interactive"] if is_typed else ["publickey"]
+    asked = {"preferred_auth": methods, "password_auth": is_typed, "kbdint_auth": is_typed}
+    if sign_in.agent is not None:
+        settings = settings.model_copy(update={"login_seconds": settings.login_seconds + SIGN_SECONDS})
     connection = await _connect(door, visitor, asked, settings)
     try:
         yield Visit(connection, door.address)
@@ -150,7 +157,7 @@ class _Visitor(HostKeyJudge):
     """Offers the key, or gives the password once, by whichever of the two ways the host asks: no guess counts twice."""
 
     def __init__(self, confirmed: str, sign_in: SignIn) -> None:
-        super().__init__(Pins(confirmed=confirmed), Refusals(), () if sign_in.key is None else (sign_in.key,))
+        super().__init__(Pins(confirmed=confirmed), Refusals(), sign_in.keys())
         self._password = sign_in.password
 
     def password_auth_requested(self) -> str | None:

@@ -28,6 +28,13 @@ TLS = {
         " uuid={uuid} param-name=other-config param-key={key}`, then give this VM a certificate of its own; otherwise"
         " do so with the other one.",
     ),
+    "secrets-mixed": Code(
+        409,
+        "The VM's certificate and private key are of different pairs: whoever replaced them last did not get to the"
+        " end.",
+        "`roadstead prepare {vm} --mode tls` makes new ones and brings them to the VM; what is left of the former ones"
+        " goes then.",
+    ),
     "secret-unusable": Code(
         409,
         "The secret {secret} that the VM's key {key} names is not used: {reason}.",

@@ -83,7 +83,8 @@ class Credentials:
 def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: bool) -> Credentials:
     """Return what a link needs of three secrets (PEM). Blocks for some milliseconds.
 
-    Raises `LinkError` ``secret-unusable`` (naming the VM's key), or ``tls-expired`` for what is ours.
+    Raises `LinkError` ``secret-unusable`` (naming the VM's key), ``secrets-mixed`` where key and certificate are of different
+    pairs, or ``tls-expired`` for what is ours.
     """
     expiry = first_end(certificate, authority)
     theirs = _certificates(authority, config_keys.TLS_CA_CERT)
@@ -94,9 +95,9 @@ def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: 
     try:
         made.context()
     except ssl.SSLError as error:
-        fits_not = error.reason == "KEY_VALUES_MISMATCH"
-        reason = "it does not belong to the certificate" if fits_not else "OpenSSL does not take it"
-        raise _unusable(config_keys.TLS_CLIENT_KEY, reason) from error
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise LinkError("secrets-mixed") from error
+        raise _unusable(config_keys.TLS_CLIENT_KEY, "OpenSSL does not take it") from error
     return made
 
 

@@ -14,6 +14,7 @@ from roadstead.errors import RoadsteadError
 from roadstead.lab.guests.real import RealGuest
 from roadstead.lab.guests.real.machine import AUTHORIZED_KEYS
 from roadstead.model import config_keys
+from roadstead.settings.schema import Settings
 from tests.contract.world import CALM, World, add, kept, lab, running
 from tests.real.commanding import PASSWORD
 
@@ -85,13 +86,17 @@ class Raw:
 
 @asynccontextmanager
 async def raw_guests(
-    folder: Path, guests: dict[str, RealGuest], door: PluginDoor | None = None, hosts: int = 2
+    folder: Path,
+    guests: dict[str, RealGuest],
+    door: PluginDoor | None = None,
+    hosts: int = 2,
+    settings: Settings = SETTINGS,
 ) -> AsyncIterator[Raw]:
     """A pool with a VM for each guest, none of them managed, each as nobody has prepared it."""
     async with (
         lab(folder, [], hosts=hosts) as (pool, maker),
         kept(folder) as database,
-        running(SETTINGS, database, door=door) as core,
+        running(settings, database, door=door) as core,
     ):
         one = World(pool, maker, core, database)
         await add(one)

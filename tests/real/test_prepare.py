@@ -22,7 +22,7 @@ from roadstead.peers.links.visits import Task, Visit
 from tests.contract.test_path_checks import checked, failed
 from tests.real.commanding import PASSWORD, commanding
 from tests.real.guests import TakeGuests
-from tests.real.raw_guests import Raw, raw_guests
+from tests.real.raw_guests import SETTINGS, Raw, raw_guests
 from tests.real.stand_ins import SELINUX_FOLDER, selinux
 
 pytestmark = pytest.mark.real
@@ -89,6 +89,23 @@ async def test_each_form_of_the_line_allows_what_is_said(
         link = one.one.core.links.way(one.one.vm("raw").id)
         assert isinstance(link, SshLink) and link.relay == relay
         assert (b"uid=" in await link.run("id", 5.0)) is is_shell
+
+
+async def test_a_setting_says_where_the_key_may_come_from(tmp_path: Path, real_guests: TakeGuests) -> None:
+    """Where nobody says otherwise: a line without `from=` gets it, one that has it keeps its own."""
+    (guest,) = await real_guests(1)
+    link = SETTINGS.link.model_validate({**SETTINGS.link.model_dump(), "sources": "0.0.0.0/1, 128.0.0.0/1"})
+    async with raw_guests(tmp_path, {"raw": guest}, settings=SETTINGS.model_copy(update={"link": link})) as one:
+        told = await one.prepare("raw", sources=())
+        assert told.line.startswith("restrict,")
+        for said, expected in [
+            ({}, "0.0.0.0/1,128.0.0.0/1"),
+            ({"sources": ("0.0.0.0/0",)}, "0.0.0.0/0"),
+            ({}, "0.0.0.0/0"),
+        ]:
+            told = await one.step("raw", **said)
+            assert told.line.startswith(f'from="{expected}",restrict,')
+        await one.one.until(lambda: one.one.is_live("raw"), "live")
 
 
 async def test_a_key_may_do_no_more_after_a_second_time(tmp_path: Path, real_guests: TakeGuests) -> None:

@@ -8,10 +8,11 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from roadstead.errors import StartError, checks
@@ -100,6 +101,23 @@ class LinkSettings(Section):
     engine_socket: str = Field(
         default="/var/run/docker.sock", description="The engine's socket in a VM that names none."
     )
+    sources: str = Field(
+        default="",
+        max_length=1024,
+        description="Networks that guests are called from, with commas between them: where `prepare` is told none, it"
+        " lets the pool's key in from these alone (`from=`), and has firewalls of VMs behind TLS do so.",
+    )
+
+    @field_validator("sources")
+    @classmethod
+    def _in_order(cls, text: str) -> str:
+        """Refuse what is no network; write the others as OpenSSH and Windows take them."""
+        return ",".join(str(ip_network(part.strip(), strict=False)) for part in text.split(",") if part.strip())
+
+    @property
+    def from_networks(self) -> tuple[str, ...]:
+        """The ``sources``, one by one."""
+        return tuple(filter(None, self.sources.split(",")))
 
 
 class EngineSettings(Section):

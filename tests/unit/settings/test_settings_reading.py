@@ -56,6 +56,15 @@ def test_a_file_changes_what_it_names_and_nothing_else(own: Path) -> None:
     assert (settings.link.user, settings.link.connect_seconds) == ("admin", 5.0)
 
 
+def test_networks_are_read_one_by_one(own: Path) -> None:
+    """With or without spaces, and what is no network is named with its setting."""
+    own.write_text("[link]\nsources = '10.0.0.7/24, 2001:db8::1'\n")
+    assert read_settings().link.from_networks == ("10.0.0.0/24", "2001:db8::1/128")
+    own.write_text("[link]\nsources = '10.0.0.7/24,office'\n")
+    with pytest.raises(StartError, match=r"link\.sources.*office"):
+        read_settings()
+
+
 def test_of_two_files_the_later_wins_field_by_field(system: Path, own: Path) -> None:
     """A user's file does not undo the other fields of a section that the machine's file set."""
     system.write_text("[link]\nuser = 'machine'\nconnect_seconds = 7\n")

@@ -127,11 +127,13 @@ class Answers(Struct, frozen=True, kw_only=True):
         """Return the form of the line where ``standing`` is: what was said, or what is there."""
         return self.form or (standing.form if standing is not None else Form.RESTRICTED)
 
-    def line_sources(self, standing: Standing | None) -> tuple[str, ...] | None:
-        """Return where the key may come from (anywhere when that is empty); None: what is there cannot be kept."""
+    def line_sources(self, standing: Standing | None, usual: tuple[str, ...]) -> tuple[str, ...] | None:
+        """Return where the key may come from (anywhere when that is empty): what was said, else what is there, else
+        the ``usual``; None: what is there cannot be kept.
+        """
         if self.sources is not None:
             return self.sources
-        return standing.sources if standing is not None else ()
+        return usual if standing is None or standing.sources == () else standing.sources
 
 
 class Offer(Struct, frozen=True, kw_only=True):

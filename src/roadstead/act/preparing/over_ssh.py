@@ -108,6 +108,8 @@ class SshPreparing:
         self._settings = settings
         self._budget = budget
         self._gate = Gate(PARALLEL)
+        self.sources = settings.link.from_networks
+        """Where the pool's key may come from when nobody says so."""
 
     async def step(self, vm: Vm, keeper: PoolKeeper, answers: Answers) -> GuestPreparation:
         """Go as far as ``answers`` lead, and return the next question or the result."""
@@ -453,7 +455,7 @@ class _Entry:
         """Return the line, which keeps what was not said anew; of a rotation's new key that stands in the old one's."""
         former = standing_lines.first(self.survey.lines, self.pair.former) if self.pair.former else None
         standing = self.standing or former
-        sources = answers.line_sources(standing)
+        sources = answers.line_sources(standing, self.preparing.sources)
         if sources is None:
             raise self.inside.conflict("guest-line-unclear")
         terms = Terms(

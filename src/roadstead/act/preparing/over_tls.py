@@ -285,7 +285,8 @@ class TlsPreparations:
         days = wish.days if wish.days is not None else settings.days
         made = await asyncio.to_thread(certificates.make, vm.name, work.addresses, days, settings.key)
         work.until = made.until
-        work.sources = tuple(wish.sources) or tuple(map(str, await self._firewall.callers(vm)))
+        usual = self._settings.link.from_networks
+        work.sources = tuple(wish.sources) or usual or tuple(map(str, await self._firewall.callers(vm)))
         image = await asyncio.to_thread(tls_disk.image, made, port, work.sources, with_client_key=wish.with_client_key)
         given = Given(made.client.certificate, made.client.key, made.authority)
         shown = await _credentials(given, is_legacy=False)

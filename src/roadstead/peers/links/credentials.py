@@ -83,8 +83,8 @@ class Credentials:
 def credentials(certificate: bytes, key: bytes, authority: bytes, *, is_legacy: bool) -> Credentials:
     """Return what a link needs of three secrets (PEM). Blocks for some milliseconds.
 
-    Raises `LinkError` ``secret-unusable`` (naming the VM's key), ``secrets-mixed`` where key and certificate are of different
-    pairs, or ``tls-expired`` for what is ours.
+    Raises `LinkError` ``secret-unusable`` (naming the VM's key), ``secrets-mixed`` where key and certificate are of
+    different pairs, or ``tls-expired`` for what is ours.
     """
     expiry = first_end(certificate, authority)
     theirs = _certificates(authority, config_keys.TLS_CA_CERT)

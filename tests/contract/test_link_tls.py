@@ -269,7 +269,7 @@ def _encrypted(key: str) -> bytes:
     return loaded.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, hidden)
 
 
-CLIENT, SECOND = TODAY.client(), TODAY.client()
+CLIENT = TODAY.client()
 CERTIFICATE, KEY, CA = CLIENT.certificate.encode(), CLIENT.key.encode(), TODAY.certificate.encode()
 ODD = of_version(TODAY.certificate, 7, TODAY._key).encode()  # noqa: SLF001 - the CA's, to sign what it never would
 NO_PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -284,7 +284,6 @@ NO_PEM = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
         pytest.param((CERTIFICATE, KEY, ODD), "ca-cert", "no certificate", id="version-of-ca"),
         pytest.param((CERTIFICATE, b"x", CA), "client-key", "no private key", id="key"),
         pytest.param((CERTIFICATE, _encrypted(CLIENT.key), CA), "client-key", "encrypted", id="encrypted"),
-        pytest.param((CERTIFICATE, SECOND.key.encode(), CA), "client-key", "not belong", id="another-key"),
     ],
 )
 async def test_a_secret_that_cannot_be_used_is_named(pems: tuple[bytes, ...], key: str, reason: str) -> None:

@@ -38,8 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Say that the main thread has no loop: else pytest-asyncio makes one between tests, which nobody closes."""
+    """Say that the main thread has no loop: else pytest-asyncio makes one between tests, which nobody closes. Heed
+    Ctrl-C, also where a shell began this in its background: what is started here would ignore it, too.
+    """
     asyncio.set_event_loop(None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

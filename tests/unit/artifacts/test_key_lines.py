@@ -3,138 +3,13 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
 from roadstead.artifacts import key_lines
 from roadstead.artifacts.key_lines import Answer, Step
-
-OLD, NEW = f"ssh-rsa {'A' * 40}==", f"ssh-ed25519 {'B' * 44}"
-OTHER = f"ssh-rsa {'C' * 40}== somebody"
-BUSYBOX = [
-    "sh",
-    "awk",
-    "cat",
-    "cksum",
-    "cp",
-    "cut",
-    "grep",
-    "id",
-    "ln",
-    "ls",
-    "mktemp",
-    "mv",
-    "readlink",
-    "rm",
-    "rmdir",
-    "sync",
-    "tail",
-    "tr",
-    "wc",
-]
-
-
-class Home:
-    """A user's home in a guest, and the tools that are found there."""
-
-    def __init__(self, folder: Path, shell: list[str], path: str) -> None:
-        self.folder = folder
-        self.file = folder / ".ssh/authorized_keys"
-        self.file.parent.mkdir(mode=0o700)
-        self._shell = shell
-        self._path = path
-        self.config = "/etc/ssh"
-        """The folder in which the server's configuration is looked for."""
-
-    def write(self, text: str, mode: int = 0o600) -> None:
-        """Let the file hold this."""
-        self.file.write_bytes(text.encode("utf-8", "surrogateescape"))
-        self.file.chmod(mode)
-
-    def read(self) -> str:
-        """What the file holds."""
-        return self.file.read_bytes().decode("utf-8", "surrogateescape")
-
-    def run(self, step: Step) -> Answer:
-        """Run the command as a login shell does."""
-        return self._do(key_lines.command(f"{OLD} xscontainer", NEW, step))
-
-    def remove(self) -> Answer:
-        """Take the old key out."""
-        return self._do(key_lines.command(OLD, OLD, Step.REMOVE))
-
-    def add_to_path(self, folder: Path) -> None:
-        """Have the programs of a folder, too."""
-        self._path = f"{folder}:{self._path}"
-
-    def stand_in(self, name: str, script: str) -> None:
-        """Let this be run for the program ``name``, which it may call itself by ``real``."""
-        if self._shell[0].startswith(f"{self.folder.parent}/") and name in BUSYBOX:
-            pytest.skip("busybox runs its own tools whatever the path says")
-        tools = self.folder.parent / "tools"
-        tools.mkdir(exist_ok=True)
-        (tools / name).write_text(f'#!/bin/sh\nreal() {{ PATH=${{PATH#*:}} command {name} "$@"; }}\n{script}\n')
-        (tools / name).chmod(0o755)
-        if not self._path.startswith(f"{tools}:"):
-            self.add_to_path(tools)
-
-    def undo(self, answer: Answer) -> Answer:
-        """Take the old key out again, where setting it said this."""
-        return self._do(key_lines.undoing(OLD, answer))
-
-    def settings(self, config: str, part: str = "") -> None:
-        """Let the server's configuration be this."""
-        folder = self.folder.parent / "ssh"
-        (folder / "sshd_config.d").mkdir(parents=True)
-        (folder / "sshd_config").write_text(config)
-        (folder / "sshd_config.d/a.conf").write_text(part)
-        self.config = str(folder)
-
-    def keep(self) -> Answer:
-        """What was set stays."""
-        return self._do(key_lines.command(OLD, OLD, Step.KEEP))
-
-    def set(self, line: str) -> Answer:
-        """Make this the one line of the old key."""
-        return self._do(key_lines.setting(line, OLD))
-
-    def _do(self, command: str) -> Answer:
-        done = subprocess.run(
-            [*self._shell, "-c", command.replace("/etc/ssh", self.config)],
-            env={"HOME": str(self.folder), "PATH": self._path},
-            cwd="/",
-            check=False,
-            capture_output=True,
-            timeout=20,
-        )
-        assert not list(self.folder.rglob("*.??????")), "a copy was left"
-        return key_lines.answer(done.stdout)
-
-
-@pytest.fixture(params=["sh", "bash", "busybox"])
-def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
-    """A home where each of these is the shell; with busybox all tools are its own."""
-    found = shutil.which(request.param)
-    if found is None:
-        pytest.skip(f"there is no {request.param} here")
-    shell, path = [found], os.environ["PATH"]
-    if request.param == "busybox":
-        tools = tmp_path / "bin"
-        tools.mkdir()
-        for name in BUSYBOX:
-            (tools / name).symlink_to(found)
-        shell, path = [str(tools / "sh")], str(tools)
-    folder = tmp_path / "home"
-    folder.mkdir()
-    home = Home(folder, shell, path)
-    for name in ("sshd", "sudo"):  # none of this machine is asked
-        home.stand_in(name, "exit 1")
-    return home
-
+from tests.unit.artifacts.homes import LINE, NEW, OLD, OTHER, STRANGE, Home
 
 LINES = [
     pytest.param(OLD, NEW, id="bare"),
@@ -213,77 +88,6 @@ def test_further_files_of_the_user_are_changed_too(home: Home) -> None:
     assert (folder / "ignition").read_text() == home.read() == f"{OLD}\n{NEW}\n"
 
 
-class Flatcar:
-    """A home in whose folder of keys Flatcar's tool keeps what it makes the file of.
-
-    The tool is a stand-in, written after what the real one does: every file of the folder goes into the file, but for
-    comments; what stood there before is lost; keys of a name whose file is empty are not taken.
-    """
-
-    def __init__(self, home: Home) -> None:
-        self.home = home
-        self.folder = home.file.parent / "authorized_keys.d"
-        self.folder.mkdir()
-        tools = home.folder / "bin"
-        tools.mkdir()
-        (tools / "update-ssh-keys").write_text("#!/bin/sh\n")
-        (tools / "update-ssh-keys").chmod(0o755)
-        home.add_to_path(tools)
-
-    def add(self, name: str, keys: str) -> None:
-        """What ``update-ssh-keys -a NAME`` does."""
-        file = self.folder / name
-        if not file.exists() or file.stat().st_size:
-            file.write_text(keys)
-        self.regenerate()
-
-    def regenerate(self) -> None:
-        """What ``update-ssh-keys`` does without arguments."""
-        lines = [line for file in sorted(self.folder.iterdir()) for line in file.read_text().splitlines()]
-        kept = [line for line in lines if line and not line.startswith("#")]
-        self.home.write("\n".join(["# auto-generated by update-ssh-keys", *kept, ""]))
-
-
-def test_what_is_set_outlives_flatcars_tool(home: Home) -> None:
-    """In a file of its own beside the others', or where the drive's line stands; taken out, it does not come back."""
-    guest = Flatcar(home)
-    guest.add("somebody", f"{OTHER}\n")
-    for _ in range(2):
-        assert home.set(LINE).is_done
-        guest.regenerate()
-        assert home.read().splitlines()[1:] == [OTHER, LINE]
-    assert (guest.folder / "xscontainer").read_text() == f"{LINE}\n"
-
-    assert home.remove() is Answer.DONE
-    guest.regenerate()
-    assert home.read().splitlines()[1:] == [OTHER]
-    assert [file.name for file in guest.folder.iterdir()] == ["somebody"]
-
-
-def test_the_line_of_a_drive_is_replaced_on_flatcar(home: Home) -> None:
-    """In its file, which does not stay behind empty: a later drive's keys would never be taken again."""
-    guest = Flatcar(home)
-    guest.add("coreos-cloudinit", f"{OLD}\n")
-    assert home.set(LINE) is Answer.REPLACED
-    assert home.keep() is Answer.DONE
-    guest.regenerate()
-    assert home.read().splitlines()[1:] == [LINE]
-    assert home.remove() is Answer.DONE
-    guest.add("coreos-cloudinit", f"{OTHER}\n")
-    assert home.read().splitlines()[1:] == [OTHER]
-
-
-def test_on_fedora_coreos_the_line_is_set_where_it_stands(home: Home) -> None:
-    """Its files are read beside the usual one: nothing is written twice, and nothing is made of them."""
-    folder = home.file.parent / "authorized_keys.d"
-    folder.mkdir()
-    (folder / "ignition").write_text(f"{OTHER}\n{OLD}\n")
-    assert home.set(LINE) is Answer.REPLACED
-    assert home.keep() is Answer.DONE
-    assert (folder / "ignition").read_text() == f"{OTHER}\n{LINE}\n"
-    assert not home.file.exists() and len(list(folder.iterdir())) == 1
-
-
 def test_without_the_old_key_nothing_is_made(home: Home) -> None:
     """No file, and an empty one, are as they were."""
     assert home.run(Step.ADD) is Answer.ABSENT
@@ -324,9 +128,6 @@ def test_the_command_is_one_line_that_every_login_shell_hands_on() -> None:
         assert "\\" not in command.replace("'\\''", "").replace("'\\'", "")
 
 
-LINE = f'restrict,permitopen="[/run/a.sock]:*",command="/usr/local/bin/docker system dial-stdio" {OLD} xscontainer'
-
-
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -350,9 +151,6 @@ def test_a_line_is_set(home: Home, before: str, after: str) -> None:
     assert home.set(LINE) is Answer.DONE
     assert home.read() == after
     assert (home.file.stat().st_ino, home.file.stat().st_mode & 0o777) == (written, 0o640)
-
-
-STRANGE = f'from="!10.0.0.9,10.0.0.0/8",command="echo \'x\' \\\\ !" {OLD} x'
 
 
 @pytest.mark.parametrize(
@@ -439,120 +237,6 @@ def test_what_is_no_regular_file_is_left_alone(home: Home) -> None:
     assert home.file.is_fifo()
 
 
-def test_a_fifo_in_flatcars_folder_is_left_alone(home: Home) -> None:
-    """As elsewhere."""
-    guest = Flatcar(home)
-    home.write("")
-    os.mkfifo(guest.folder / "xscontainer")
-    assert home.set(LINE) is Answer.KIND
-    assert (guest.folder / "xscontainer").is_fifo()
-
-
-@pytest.mark.parametrize(
-    ("part", "config", "wanted"),
-    [
-        ("", "Match User ann\nAuthorizedKeysFile .ssh/anns\n", ".ssh/authorized_keys"),
-        ("", 'PasswordAuthentication no\nAuthorizedKeysFile="%h/.ssh/own"\nMatch all\n', ".ssh/own"),
-        ("match user x\nAuthorizedKeysFile no\n", "AuthorizedKeysFile .ssh/own", ".ssh/own"),
-        ("AuthorizedKeysFile .ssh/first", "AuthorizedKeysFile .ssh/own", ".ssh/first"),
-    ],
-)
-def test_the_servers_own_file_is_taken_but_not_that_of_a_match(home: Home, part: str, config: str, wanted: str) -> None:
-    """A block of ``Match`` may be about other users; it ends with its file."""
-    home.settings(config, part)
-    assert home.set(LINE) is Answer.MADE
-    assert (home.folder / wanted).read_text() == f"{LINE}\n"
-
-
-USER, NUMBER = pwd.getpwuid(os.getuid()).pw_name, os.getuid()
-PLACES = [
-    (".ssh/%u", f".ssh/{USER}"),
-    ("%h/.ssh/%u-%U-%u", f".ssh/{USER}-{NUMBER}-{USER}"),
-    (".ssh/%%u%%%u", f".ssh/%u%{USER}"),
-    ('"%h/.ssh/my own" .ssh/other', ".ssh/my own"),
-    (".ssh/a=b\t.ssh/*  # the usual", ".ssh/a=b"),
-    (".ssh/*", ".ssh/*"),
-    ("NONE .ssh/own", ".ssh/own"),
-]
-
-
-@pytest.mark.parametrize(("said", "wanted"), PLACES)
-def test_names_of_files_are_read_as_the_server_reads_them(home: Home, said: str, wanted: str) -> None:
-    """Every token of sshd_config(5), as often as it stands there, quotation marks, and no pattern of a shell."""
-    (home.folder / ".ssh/bystander").touch()
-    home.settings(f"AuthorizedKeysFile {said}\n")
-    assert home.set(LINE) is Answer.MADE
-    assert (home.folder / wanted).read_text() == f"{LINE}\n"
-    assert home.set(LINE) is Answer.DONE
-    assert home.remove() is Answer.DONE
-    assert (home.folder / wanted).read_text() == ""
-
-
-@pytest.mark.parametrize("said", ["none", "None", ".ssh/%z", ".ssh/%"])
-def test_a_server_that_reads_no_file_gets_no_line(home: Home, said: str) -> None:
-    """Nothing is made in the usual place."""
-    home.settings(f"AuthorizedKeysFile {said}\n")
-    assert home.set(LINE) is Answer.NO_FILE
-    assert list(home.file.parent.iterdir()) == []
-
-
-def test_of_several_files_the_one_with_the_line_is_taken(home: Home) -> None:
-    """Not one that the server does not read; from there the line can only be taken out."""
-    home.settings("AuthorizedKeysFile .ssh/first .ssh/second\n")
-    home.write(f"{OLD}\n")
-    (home.folder / ".ssh/second").write_text(f"{OTHER}\n{OLD}\n")
-    assert home.set(LINE) is Answer.REPLACED
-    assert (home.folder / ".ssh/second").read_text() == f"{OTHER}\n{LINE}\n"
-    assert (home.read(), (home.folder / ".ssh/first").exists()) == (f"{OLD}\n", False)
-    assert home.remove() is Answer.DONE
-    assert ((home.folder / ".ssh/second").read_text(), home.read()) == (f"{OTHER}\n", "")
-
-
-def test_a_line_that_is_set_is_the_only_one_of_all_files(home: Home) -> None:
-    """Who comes from where its `from=` shuts out would get in by the next line; all of them come back together."""
-    second = home.file.parent / "authorized_keys2"
-    home.write(f"{OTHER}\n{OLD} x\n")
-    second.write_text(f"{OLD}\n# {OLD}\n{OTHER}\n{STRANGE}\n")
-    before = (home.read(), second.read_text())
-    for _ in range(2):
-        assert home.set(LINE) is Answer.REPLACED
-        assert (home.read(), second.read_text()) == (f"{OTHER}\n{LINE}\n", f"# {OLD}\n{OTHER}\n")
-        assert home.undo(Answer.REPLACED) is Answer.DONE
-        assert (home.read(), second.read_text()) == before
-    assert home.set(LINE) is Answer.REPLACED
-    assert home.keep() is Answer.DONE
-    assert home.set(LINE) is Answer.DONE
-    assert {file.name for file in home.file.parent.iterdir()} == {"authorized_keys", "authorized_keys2"}
-
-
-def test_what_cannot_be_taken_out_of_another_file_is_told(home: Home) -> None:
-    """What was set before can be undone then."""
-    second = home.file.parent / "authorized_keys2"
-    home.write(f"{OLD} x\n")
-    second.write_text(f"{OLD}\n")
-    home.stand_in("mv", 'case $* in *keys2) exit 1;; esac; real "$@"')
-    assert home.set(LINE) is Answer.HELD
-    assert home.undo(Answer.REPLACED) is Answer.DONE
-    assert (home.read(), second.read_text()) == (f"{OLD} x\n", f"{OLD}\n")
-    assert {file.name for file in home.file.parent.iterdir()} == {"authorized_keys", "authorized_keys2"}
-
-
-@pytest.mark.parametrize("by", ["sshd", "sudo"])
-def test_the_server_is_asked_where_a_match_may_decide(home: Home, by: str) -> None:
-    """Where it answers; and only then."""
-    asked = home.folder / "asked"
-    home.stand_in(by, f'echo "$@" >>{asked}\necho port 22\necho authorizedkeysfile .ssh/%u.matched .ssh/b')
-    home.settings("AuthorizedKeysFile .ssh/own\nMatch User x\nAllowTcpForwarding no\n")
-    assert home.set(LINE) is Answer.MADE
-    assert (home.folder / ".ssh/own").exists() and not asked.exists()
-    home.config = "/etc/ssh"
-    shutil.rmtree(home.folder.parent / "ssh")
-    home.settings("AuthorizedKeysFile .ssh/own\nMatch User x\nAuthorizedKeysFile .ssh/theirs\n")
-    assert home.set(LINE) is Answer.MADE
-    assert (home.folder / f".ssh/{USER}.matched").read_text() == f"{LINE}\n"
-    assert f"-T -C user={USER},host=127.0.0.1,addr=127.0.0.1" in asked.read_text()
-
-
 @pytest.mark.parametrize(
     ("before", "more", "after"),
     [
@@ -587,6 +271,8 @@ def test_a_folder_with_something_else_stays(home: Home) -> None:
 
 
 COPY = '"$HOME"/.ssh/authorized_keys.??????'
+
+
 FAULTY = [
     pytest.param("awk", f'real "$@"; for f in {COPY}; do [ -f "$f" ] && : >"$f"; done', Answer.FAILED, id="cut short"),
     pytest.param("cp", 'shift; real "$@"', Answer.BITS, id="another mode"),

@@ -37,7 +37,7 @@ class Ways:
 
     Of a pool's guests only as many have their turn as can be called at once: all at once they would read thousands of
     secrets, and hold them and half of a call until there is a place for them. What memory had to grow for that (a
-    fifth of what guests take in the end) it keeps.
+    tenth of what guests over TLS take in the end) it keeps.
     """
 
     def __init__(self, snapshot: Snapshot, ssh: SshWays, tls: TlsWays, unix: UnixWays, settings: LinkSettings) -> None:

@@ -6,7 +6,7 @@ a removal and an addition. What was written is made to survive a failover, in ba
 
 from collections.abc import Mapping
 
-from roadstead.errors import PoolError
+from roadstead.act.pool_database.syncing import synchronise
 from roadstead.kit.batches import Batches
 from roadstead.kit.turns import Turns
 from roadstead.model import VmId
@@ -53,8 +53,4 @@ class PoolConfig:
         await self._syncs.run()
 
     async def _sync(self) -> None:
-        try:
-            await self._client.sync_database()
-        except PoolError as error:
-            if error.code != "pool-not-permitted":  # then the pool flushes by itself, every few minutes
-                raise
+        await synchronise(self._client)

@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from roadstead.act.pool_database.syncing import synchronise
 from roadstead.errors import PoolError
 from roadstead.model import PoolId, Vm
 from roadstead.model.config_keys import NAMED_MARK, POOL_MARK, TLS_SECRETS, VM_MARK
@@ -73,12 +74,8 @@ class PoolSecrets:
         await self._destroy_former(key, names)
 
     async def keep(self) -> None:
-        """Make what was written survive a failover; an account that may not ask for it need not."""
-        try:
-            await self._client.sync_database()
-        except PoolError as error:
-            if error.code != "pool-not-permitted":
-                raise
+        """Make what was written survive a failover."""
+        await synchronise(self._client)
 
     async def _destroy_former(self, key: str, names: Mapping[str, str]) -> None:
         """Destroy the secret that ``key`` named when the pool named these ``names``, if it is one for ``key``."""
@@ -138,7 +135,6 @@ async def vm_secrets(
 
 
 async def _vm_secret(client: XapiClient, vm: Vm, key: str, check: Callable[[Mapping[str, str] | None], None]) -> bytes:
-
     secret = await client.read_secret(secrets.named(vm, key), check)
     # What it carries may have changed since, and it may be gone: what was read is judged.
     check(None if secret is None else secret.marks)
